@@ -1,0 +1,108 @@
+"""The wire protocol between a caller (frontend, poller, router, scheduler) and a worker, version 1. See docs/wire.md.
+
+A frame is `u32 length | u8 type | u32 stream | body`, big-endian; length counts type, stream and body. Stream 0 is the
+connection itself; every invocation has a stream of its own, chosen by the caller, never reused on a connection.
+Bodies with a header are `u32 header length | header (MessagePack array) | payload bytes`.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+import msgspec
+
+from shared.domain.functions import VersionSpec
+
+PROTOCOL_VERSION = 1
+FRAME_BYTES_MAX = 512 * 1024
+INLINE_PAYLOAD_BYTES_MAX = 256 * 1024
+"""A payload up to this size travels inside INVOKE or RESULT; the rest of a larger one as DATA frames of at most this size."""
+WINDOW_BYTES = 1024 * 1024
+"""Flow control: DATA a side may send on a stream before it needs CREDIT."""
+
+PREFIX = struct.Struct(">IBI")
+U32 = struct.Struct(">I")
+
+
+class FrameType(enum.IntEnum):
+    HELLO = 1  # both sides, first frame: Hello
+    AUTH = 2  # both sides: HMAC-SHA256 over both nonces, keyed with the cluster secret
+    INVOKE = 3  # caller: InvokeHeader + first bytes of the event
+    DATA = 4  # both: more bytes of the event, or of the response
+    CREDIT = 5  # both: u32, bytes of DATA that may be sent further on this stream
+    RESULT = 6  # worker: ResultHeader + last bytes of the response; ends the stream
+    REFUSED = 7  # worker: Refusal; nothing ran; ends the stream
+    CANCEL = 8  # caller: stop the invocation; the worker still answers with RESULT or REFUSED
+    STOP = 9  # scheduler: StopEnvironments
+    PING = 10
+    PONG = 11
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True):
+    protocol: int
+    role: str
+    instance: str
+    nonce: bytes
+
+
+class InvokeHeader(msgspec.Struct, frozen=True, array_like=True):
+    """epoch, fence: the lease's; a worker refuses one older than what it has seen for the environment.
+
+    environment_id: the leased environment; for a cold start the identifier that the new one gets. spec: cold starts only.
+    deadline_ms: Unix time by which the caller no longer wants an answer. evict: environments to stop first to make room.
+    """
+
+    epoch: int
+    fence: int
+    environment_id: str
+    version_key: str
+    request_id: str
+    invoked_arn: str
+    deadline_ms: int
+    payload_bytes: int
+    log_tail: bool = False
+    client_context: str | None = None
+    trace: str | None = None
+    spec: VersionSpec | None = None
+    evict: tuple[str, ...] = ()
+
+
+class ResultHeader(msgspec.Struct, frozen=True, array_like=True):
+    """reusable: the environment is idle again and may be leased; otherwise it is gone."""
+
+    reusable: bool
+    payload_bytes: int
+    function_error: str | None = None
+    log_tail: bytes = b""
+    duration_ms: float = 0.0
+    billed_ms: int = 0
+    init_ms: float | None = None
+    max_memory_mb: int = 0
+
+
+class RefusalReason(enum.StrEnum):
+    UNKNOWN_ENVIRONMENT = "unknown_environment"
+    STALE_FENCE = "stale_fence"
+    BUSY = "busy"
+    NO_ROOM = "no_room"
+    DRAINING = "draining"
+    CANCELLED = "cancelled"
+    UNSUPPORTED_RUNTIME = "unsupported_runtime"
+    FAILED = "failed"
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """Nothing ran. gone: the environment named does not exist (any more) at this worker."""
+
+    reason: RefusalReason
+    gone: bool
+    detail: str = ""
+
+
+class StopEnvironments(msgspec.Struct, frozen=True, array_like=True):
+    environment_ids: tuple[str, ...]
+
+
+class WireError(Exception):
+    """The peer broke the protocol; the connection must be closed."""

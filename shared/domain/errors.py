@@ -1,0 +1,151 @@
+"""The one tree of errors. A boundary translates them; nothing in between catches what it cannot handle.
+
+`ApiError` and its children carry what AWS puts on the wire: code, HTTP status and text; `shared/aws/error_rendering.py`
+is the only module that knows how they look there.
+"""
+
+from __future__ import annotations
+
+
+class LambdadError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class ConfigurationError(LambdadError):
+    """The operator must change something; the text says what to do."""
+
+
+class ApiError(LambdadError):
+    """An error as an AWS client sees it.
+
+    message: AWS's own wording. fault: "User" or "Service" (the body's Type; None leaves it out). extra: further body keys.
+    """
+
+    code = "ServiceException"
+    status = 500
+    fault: str | None = "Service"
+
+    def __init__(self, message: str, *, extra: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.extra = extra or {}
+
+
+class ServiceException(ApiError):
+    """The platform failed; the request may be tried again."""
+
+
+class UserError(ApiError):
+    status = 400
+    fault = "User"
+
+
+class ValidationException(UserError):
+    """The request breaks the service model (ranges, patterns, enumerations)."""
+
+    code = "ValidationException"
+    fault = None
+
+
+class InvalidParameterValueException(UserError):
+    code = "InvalidParameterValueException"
+
+
+class InvalidRequestContentException(UserError):
+    code = "InvalidRequestContentException"
+
+
+class SerializationException(UserError):
+    """The body is not what the operation's shape says (wrong JSON type, malformed JSON)."""
+
+    code = "SerializationException"
+    fault = None
+
+
+class ResourceNotFoundException(UserError):
+    code = "ResourceNotFoundException"
+    status = 404
+
+
+class ResourceConflictException(UserError):
+    code = "ResourceConflictException"
+    status = 409
+
+
+class ResourceInUseException(UserError):
+    code = "ResourceInUseException"
+
+
+class PreconditionFailedException(UserError):
+    code = "PreconditionFailedException"
+    status = 412
+
+
+class CodeStorageExceededException(UserError):
+    code = "CodeStorageExceededException"
+
+
+class RequestTooLargeException(UserError):
+    code = "RequestTooLargeException"
+    status = 413
+
+
+class RequestEntityTooLargeException(UserError):
+    code = "RequestEntityTooLargeException"
+    status = 413
+
+
+class UnsupportedMediaTypeException(UserError):
+    code = "UnsupportedMediaTypeException"
+    status = 415
+
+
+class TooManyRequestsException(UserError):
+    """reason: one of AWS's throttle reasons, e.g. ReservedFunctionConcurrentInvocationLimitExceeded."""
+
+    code = "TooManyRequestsException"
+    status = 429
+
+    def __init__(self, reason: str, message: str = "Rate Exceeded.") -> None:
+        super().__init__(message, extra={"Reason": reason})
+        self.reason = reason
+
+
+class AuthError(ApiError):
+    """A signature that is wrong, missing, stale or tampered with: 403, before any route is looked at."""
+
+    status = 403
+    fault = None
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnknownOperationException(ApiError):
+    code = "UnknownOperationException"
+    status = 404
+    fault = None
+
+
+class DispatchError(LambdadError):
+    """Base of what `shared.dispatch` raises besides throttling."""
+
+
+class StaleTargetError(DispatchError):
+    """The registry has a newer revision than the caller's target: reload it and call again. Nothing ran."""
+
+
+class NoCapacityError(DispatchError):
+    """No worker had room before the deadline. Nothing ran."""
+
+
+class DispatchUnavailableError(DispatchError):
+    """Redis, or every worker, could not be reached before the deadline. Nothing ran."""
+
+
+class InvocationLostError(DispatchError):
+    """The connection ended after the request's bytes may have reached a function: whether it ran is unknown.
+
+    A synchronous invoke is never executed again by the platform; at-least-once callers (poller, router) may.
+    """

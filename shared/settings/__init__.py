@@ -1,0 +1,98 @@
+"""The one typed settings tree. Every value has its unit in its name and a bound.
+
+Read from the environment: `LAMBDAD_<SECTION>__<NAME>`, e.g. LAMBDAD_WORKER__ENVIRONMENTS_MAX=200. The three engines' addresses
+have the names that other tools use: KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, DATABASE_URL.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class FrontendSettings(BaseModel):
+    host: str = "127.0.0.1"
+    port: int = Field(9000, ge=0, le=65_535)
+    auth: bool = True
+    root_access_key_id: str = ""
+    root_secret_access_key: SecretStr = SecretStr("")
+    connections_max: int = Field(1_000, ge=1)
+    header_bytes_max: int = Field(32 * 1024, ge=1_024)
+    request_header_timeout_s: float = Field(10.0, gt=0)
+    request_body_timeout_s: float = Field(60.0, gt=0)
+    keep_alive_timeout_s: float = Field(75.0, gt=0)
+    queue_wait_s: float = Field(10.0, gt=0, description="longest wait for a worker with room")
+    domain: str = Field("localhost", description="suffix of host names that the endpoint answers to")
+
+
+class WorkerSettings(BaseModel):
+    host: str = Field("127.0.0.1", description="address that the dispatch port listens on")
+    advertised_host: str | None = Field(None, description="address that callers dial; the listening one by default")
+    port: int = Field(0, ge=0, le=65_535)
+    environments_max: int = Field(500, ge=1, le=10_000)
+    pool_size: int = Field(4, ge=0, le=64, description="pre-forked sandboxes kept ready, a runtime")
+    prestart_runtimes: list[str] = Field(default_factory=lambda: ["python3.12"])
+    runtime_dir: Path | None = Field(None, description="where `make setup` put the runtime clients, a folder an interpreter")
+    code_cache_bytes_max: int = Field(5 * 1024**3, ge=1024**2)
+    uid_first: int = Field(200_000, ge=1_000)
+    uid_count: int = Field(10_000, ge=1)
+    drain_timeout_s: float = Field(10.0, gt=0)
+
+
+class DispatchSettings(BaseModel):
+    heartbeat_s: float = Field(1.0, gt=0)
+    dead_after_s: float = Field(4.0, gt=0)
+    connect_timeout_s: float = Field(2.0, gt=0)
+    redis_timeout_s: float = Field(2.0, gt=0)
+    sticky_ms: int = Field(20, ge=0, le=1_000)
+    keep_alive_s: float = Field(600.0, gt=0, description="an environment idle for longer is stopped")
+    account_concurrency: int = Field(1_000, ge=1)
+
+
+class EventSettings(BaseModel):
+    topic_prefix: str = "lambdad"
+    async_partitions: int = Field(8, ge=1, le=256)
+    replication_factor: int = Field(1, ge=1, le=7)
+    in_flight_max: int = Field(500, ge=1, description="events a poller runs at once")
+    produce_timeout_s: float = Field(10.0, gt=0)
+    retry_delays_s: tuple[int, ...] = (60, 120)
+    kafka_clusters: dict[str, str] = Field(default_factory=dict, description="name to bootstrap servers, for mappings")
+
+
+class RegistrySettings(BaseModel):
+    package_store_url: str = Field("", description="file:///path or s3://bucket/prefix; <data_dir>/packages by default")
+    pool_size: int = Field(8, ge=1, le=100)
+    query_timeout_s: float = Field(10.0, gt=0)
+    cache_entries_max: int = Field(10_000, ge=1)
+    cache_ttl_s: float = Field(5.0, gt=0)
+
+
+class TelemetrySettings(BaseModel):
+    host: str = Field("127.0.0.1", description="address of the health and metrics port")
+    port: int = Field(0, ge=0, le=65_535, description="0 takes a free one")
+    log_level: str = "INFO"
+
+
+class Settings(BaseSettings):
+    """Everything a process of this project can be told. Raises pydantic.ValidationError on a value out of bounds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LAMBDAD_", env_nested_delimiter="__", populate_by_name=True, extra="ignore"
+    )
+
+    data_dir: Path = Path(".lambdad")
+    account_id: str = Field("000000000000", pattern=r"^\d{12}$")
+    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    cluster_secret: SecretStr = SecretStr("")
+    instance: str = Field("", description="name of this process in the cluster; made up when empty")
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    database_url: str = Field("postgresql://lambdad@127.0.0.1:5432/lambdad", validation_alias="DATABASE_URL")
+    frontend: FrontendSettings = Field(default_factory=FrontendSettings)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
