@@ -1,0 +1,102 @@
+"""The contract between an execution environment (services/worker/environment.py) and its sandbox.
+
+A sandbox is an init process (ours, the sandbox's pid 1, holds the namespaces and /tmp) and one runtime process with the
+user's code. The runtime process may die or be killed and be started again in the same sandbox; /tmp is kept.
+All methods are called from the worker's event loop, by one environment, one at a time, except `kill_runtime`, `destroy`
+and `max_memory_bytes`, which may be called at any moment and are idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+
+class SandboxSpec(msgspec.Struct, frozen=True):
+    """What to run in a sandbox. environment: the complete set of variables that the runtime process sees.
+
+    runtime: AWS's identifier (python3.12, nodejs20.x, provided.al2023). code_dir: unpacked package, becomes /var/task.
+    layers_dir: unpacked and merged layers, becomes /opt.
+    """
+
+    environment_id: str
+    runtime: str
+    handler: str
+    environment: dict[str, str]
+    code_dir: Path
+    layers_dir: Path | None
+    memory_mb: int
+    tmp_mb: int
+
+
+class RuntimeInvocation(msgspec.Struct, frozen=True):
+    """One event for the runtime, in the Runtime API's terms."""
+
+    request_id: str
+    payload: bytes
+    deadline_ms: int
+    invoked_arn: str
+    trace: str | None = None
+    client_context: str | None = None
+
+
+class RuntimeResponse(msgspec.Struct, frozen=True):
+    """The runtime answered. error_type: set when it posted to the error endpoint; the payload is then its error document.
+
+    too_large_bytes: the response's size when it was over the limit; the payload is then empty.
+    """
+
+    payload: bytes
+    error_type: str | None = None
+    too_large_bytes: int | None = None
+
+
+class RuntimeExit(msgspec.Struct, frozen=True):
+    """The runtime process ended without answering.
+
+    exit_status: of the process, None when a signal ended it. signal: its lower-case description ("killed",
+    "segmentation fault"). out_of_memory: the kernel killed it at the memory limit.
+    init_error: the document that the runtime posted before it ended, when it failed to initialise.
+    """
+
+    exit_status: int | None
+    signal: str | None
+    out_of_memory: bool = False
+    init_error: bytes | None = None
+
+
+class RuntimeReady(msgspec.Struct, frozen=True):
+    """The runtime finished its initialisation and waits for its first event."""
+
+
+class Sandbox(Protocol):
+    uid: int
+
+    async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
+        """Attach code, limits and variables and let the runtime initialise. on_output gets what it writes to stdout, stderr
+        and its log descriptor, as it comes. Raises SandboxError when the sandbox cannot be made as promised."""
+
+    async def initialised(self) -> RuntimeReady | RuntimeExit:
+        """Wait (no deadline of its own) until the runtime asks for its first event, or ends."""
+
+    async def invoke(self, invocation: RuntimeInvocation) -> RuntimeResponse | RuntimeExit:
+        """Hand over one event and wait (no deadline of its own) for the answer. The runtime may be used again after a response."""
+
+    async def restart(self) -> None:
+        """Start a fresh runtime process in the same sandbox after it ended; then wait for `initialised` again."""
+
+    async def kill_runtime(self) -> None:
+        """Kill every process in the sandbox but its init; returns when they are gone."""
+
+    async def destroy(self) -> None:
+        """Kill everything and give back namespaces, mounts, cgroups, sockets, directories and the uid."""
+
+    def max_memory_bytes(self) -> int:
+        """Peak memory use since the last call of `start` or `restart`."""
+
+
+class SandboxError(Exception):
+    """A sandbox could not be made or kept as promised; it must be destroyed."""
