@@ -1,0 +1,61 @@
+"""How every service process runs: settings, logging, uvloop, signals, a bounded stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from shared.domain.errors import ConfigurationError
+from shared.settings import Settings
+from shared.telemetry.logging import configure_logging
+
+Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+STOP_TIMEOUT_S = 15.0
+
+log = logging.getLogger("lambdad.service")
+
+
+def run(name: str, serve: Serve) -> int:
+    """Run `serve` until it returns or SIGTERM or SIGINT asks it to stop. Returns the process's exit status:
+    0 after a clean stop, 1 after a failure, 2 when the operator must change something."""
+    settings = Settings()
+    if not settings.instance:
+        settings = settings.model_copy(update={"instance": f"{name}-{uuid.uuid4().hex[:12]}"})
+    configure_logging(name, settings.telemetry.log_level)
+    try:
+        uvloop.run(_run_until_stopped(name, serve, settings))
+    except ConfigurationError as error:
+        log.error("%s", error)
+        return 2
+    except Exception:
+        log.exception("%s failed", name)
+        return 1
+    return 0
+
+
+async def _run_until_stopped(name: str, serve: Serve, settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask_to_stop() -> None:
+        stop.set()
+        # A stop that hangs must not keep the process: what is lost then is what a kill -9 may lose, which is nothing accepted.
+        loop.call_later(STOP_TIMEOUT_S, _give_up, name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask_to_stop)
+    log.info("%s starts as %s, pid %d", name, settings.instance, os.getpid())
+    await serve(settings, stop)
+    log.info("%s stopped", name)
+
+
+def _give_up(name: str) -> None:
+    print(f"{name} did not stop within {STOP_TIMEOUT_S:.0f} s; leaving", file=sys.stderr)  # noqa: T201
+    os._exit(1)
