@@ -29,16 +29,12 @@ class FrontendSettings(BaseModel):
 
 class WorkerSettings(BaseModel):
     host: str = Field("127.0.0.1", description="address that the dispatch port listens on")
-    advertised_host: str | None = Field(
-        None, description="address that callers dial; the listening one by default"
-    )
+    advertised_host: str | None = Field(None, description="address that callers dial; the listening one by default")
     port: int = Field(0, ge=0, le=65_535)
     environments_max: int = Field(500, ge=1, le=10_000)
     pool_size: int = Field(4, ge=0, le=64, description="pre-forked sandboxes kept ready, a runtime")
     prestart_runtimes: list[str] = Field(default_factory=lambda: ["python3.12"])
-    runtime_dir: Path | None = Field(
-        None, description="where `make setup` put the runtime clients, a folder an interpreter"
-    )
+    runtime_dir: Path | None = Field(None, description="where `make setup` put the runtime clients, a folder an interpreter")
     code_cache_bytes_max: int = Field(5 * 1024**3, ge=1024**2)
     uid_first: int = Field(200_000, ge=1_000)
     uid_count: int = Field(10_000, ge=1)
@@ -62,15 +58,11 @@ class EventSettings(BaseModel):
     in_flight_max: int = Field(500, ge=1, description="events a poller runs at once")
     produce_timeout_s: float = Field(10.0, gt=0)
     retry_delays_s: tuple[int, ...] = (60, 120)
-    kafka_clusters: dict[str, str] = Field(
-        default_factory=dict, description="name to bootstrap servers, for mappings"
-    )
+    kafka_clusters: dict[str, str] = Field(default_factory=dict, description="name to bootstrap servers, for mappings")
 
 
 class RegistrySettings(BaseModel):
-    package_store_url: str = Field(
-        "", description="file:///path or s3://bucket/prefix; <data_dir>/packages by default"
-    )
+    package_store_url: str = Field("", description="file:///path or s3://bucket/prefix; <data_dir>/packages by default")
     pool_size: int = Field(8, ge=1, le=100)
     query_timeout_s: float = Field(10.0, gt=0)
     cache_entries_max: int = Field(10_000, ge=1)
@@ -86,9 +78,7 @@ class TelemetrySettings(BaseModel):
 class Settings(BaseSettings):
     """Everything a process of this project can be told. Raises pydantic.ValidationError on a value out of bounds."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="LAMBDAD_", env_nested_delimiter="__", populate_by_name=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_prefix="LAMBDAD_", env_nested_delimiter="__", populate_by_name=True, extra="ignore")
 
     data_dir: Path = Path(".lambdad")
     account_id: str = Field("000000000000", pattern=r"^\d{12}$")

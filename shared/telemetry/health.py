@@ -70,7 +70,7 @@ class HealthServer:
     def __init__(self, settings: TelemetrySettings, *, service: str, checks: Mapping[str, Check]) -> None:
         self.health = Health(service, checks)
         config = uvicorn.Config(
-            self.health,  # type: ignore[arg-type]
+            self.health,
             host=settings.host,
             port=settings.port,
             log_config=None,
@@ -87,9 +87,7 @@ class HealthServer:
         self._task = asyncio.create_task(self._server.serve(), name="health-server")
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._server.should_exit = True
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
