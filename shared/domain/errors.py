@@ -37,7 +37,7 @@ class ServiceException(ApiError):
 
 class UserError(ApiError):
     status = 400
-    fault = "User"
+    fault: str | None = "User"
 
 
 class ValidationException(UserError):
