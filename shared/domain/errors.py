@@ -122,6 +122,17 @@ class AuthError(ApiError):
         self.code = code
 
 
+class AccessDeniedException(ApiError):
+    """A resource of another account. AWS's body is `{"message": null}`: the renderer writes null for an empty message."""
+
+    code = "AccessDeniedException"
+    status = 403
+    fault = None
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+
+
 class UnknownOperationException(ApiError):
     code = "UnknownOperationException"
     status = 404
