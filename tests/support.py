@@ -1,0 +1,39 @@
+"""What tests of several areas share: packages made in memory, and waiting for a condition with a deadline."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+ROLE = "arn:aws:iam::000000000000:role/test"
+
+
+def zip_of(files: Mapping[str, str | bytes]) -> bytes:
+    """A package with these files, readable by everyone."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, date_time=(2026, 1, 1, 0, 0, 0))
+            entry.external_attr = 0o755 << 16
+            archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+def zip_folder(folder: Path) -> bytes:
+    return zip_of({p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
+
+
+def wait_until(condition: Callable[[], T], *, deadline_s: float = 20.0, poll_s: float = 0.05, what: str = "") -> T:
+    """The condition's first truthy value; AssertionError when there is none in time."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what or condition}"
+        time.sleep(poll_s)
