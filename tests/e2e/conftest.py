@@ -1,0 +1,57 @@
+"""A real cluster, real clients: what every end-to-end test starts from."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.support import ROLE, wait_until, zip_of
+
+MakeFunction = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def client(cluster: Any) -> Any:
+    """boto3's Lambda client, without retries of its own, so that what the cluster answers is what a test sees."""
+    return boto3.client(
+        "lambda",
+        endpoint_url=cluster.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=cluster.access_key_id,
+        aws_secret_access_key=cluster.secret_access_key,
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=60, connect_timeout=5, max_pool_connections=50),
+    )
+
+
+@pytest.fixture
+def make_function(client: Any) -> Iterator[MakeFunction]:
+    """Creates functions that are gone after the test; answers the name, once the function is Active."""
+    made: list[str] = []
+
+    def make(source: str, *, runtime: str = "python3.12", file: str | None = None, **parameters: Any) -> str:
+        name = parameters.pop("FunctionName", f"test-{uuid.uuid4().hex[:12]}")
+        file = file or ("index.mjs" if runtime.startswith("nodejs") else "app.py")
+        handler = parameters.pop("Handler", "index.handler" if runtime.startswith("nodejs") else "app.handler")
+        client.create_function(
+            FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": zip_of({file: source})}, **parameters
+        )
+        made.append(name)
+        client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+        return name
+
+    yield make
+    for name in made:
+        try:
+            client.delete_function(FunctionName=name)
+        except client.exceptions.ResourceNotFoundException:
+            pass
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[..., Any]:
+    return wait_until
