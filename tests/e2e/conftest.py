@@ -38,7 +38,12 @@ def make_function(client: Any) -> Iterator[MakeFunction]:
         file = file or ("index.mjs" if runtime.startswith("nodejs") else "app.py")
         handler = parameters.pop("Handler", "index.handler" if runtime.startswith("nodejs") else "app.handler")
         client.create_function(
-            FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": zip_of({file: source})}, **parameters
+            FunctionName=name,
+            Runtime=runtime,
+            Handler=handler,
+            Role=ROLE,
+            Code={"ZipFile": zip_of({file: source})},
+            **parameters,
         )
         made.append(name)
         client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})

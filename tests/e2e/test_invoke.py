@@ -37,7 +37,9 @@ def test_no_payload_reaches_the_handler_as_an_empty_object(client: Any, make_fun
 
 
 def test_the_log_tail_holds_start_output_end_and_report(client: Any, make_function: MakeFunction) -> None:
-    name = make_function("def handler(event, context):\n    print('hello from', context.function_name)\n    return context.aws_request_id\n")
+    name = make_function(
+        "def handler(event, context):\n    print('hello from', context.function_name)\n    return context.aws_request_id\n"
+    )
     request_id, reply = call(client, name, {}, LogType="Tail")
     tail = base64.b64decode(reply["LogResult"]).decode()
     assert f"START RequestId: {request_id} Version: $LATEST\n" in tail
@@ -75,15 +77,33 @@ def test_a_failing_handler_is_a_200_with_its_error_document(client: Any, make_fu
     [
         ("import os\ndef handler(e, c):\n    os._exit(0)\n", "Runtime.ExitError", "Runtime exited without providing a reason"),
         ("import os\ndef handler(e, c):\n    os._exit(3)\n", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
-        ("import os\ndef handler(e, c):\n    os.kill(os.getpid(), 9)\n", "Runtime.ExitError", "Runtime exited with error: signal: killed"),
+        (
+            "import os\ndef handler(e, c):\n    os.kill(os.getpid(), 9)\n",
+            "Runtime.ExitError",
+            "Runtime exited with error: signal: killed",
+        ),
         ("import time\ndef handler(e, c):\n    time.sleep(30)\n", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
         ("def handler(e, c):\n    return len(bytearray(400 << 20))\n", "Runtime.ExitError", "signal: killed"),
-        ("import nothing_of_this_name\ndef handler(e, c): pass\n", "Runtime.ImportModuleError", "No module named 'nothing_of_this_name'"),
+        (
+            "import nothing_of_this_name\ndef handler(e, c): pass\n",
+            "Runtime.ImportModuleError",
+            "No module named 'nothing_of_this_name'",
+        ),
         ("def other(e, c): pass\n", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'app'"),
         ("def handler(e, c:\n", "Runtime.UserCodeSyntaxError", "Syntax error in module 'app'"),
         ("def handler(e, c):\n    return object()\n", "Runtime.MarshalError", "Unable to marshal response"),
     ],
-    ids=["exit-0", "exit-3", "killed", "timeout", "out-of-memory", "import-error", "no-handler", "syntax-error", "unserializable"],
+    ids=[
+        "exit-0",
+        "exit-3",
+        "killed",
+        "timeout",
+        "out-of-memory",
+        "import-error",
+        "no-handler",
+        "syntax-error",
+        "unserializable",
+    ],
 )
 def test_failures_of_the_runtime_read_as_on_aws(
     client: Any, make_function: MakeFunction, source: str, error_type: str, message: str
@@ -139,7 +159,9 @@ def test_an_update_is_what_the_next_invoke_runs(client: Any, make_function: Make
     name = make_function("def handler(e, c):\n    return 0\n")
     for generation in range(1, 6):
         call(client, name)
-        client.update_function_code(FunctionName=name, ZipFile=zip_of({"app.py": f"def handler(e, c):\n    return {generation}\n"}))
+        client.update_function_code(
+            FunctionName=name, ZipFile=zip_of({"app.py": f"def handler(e, c):\n    return {generation}\n"})
+        )
         client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
         assert call(client, name)[0] == generation
 

@@ -1,0 +1,73 @@
+"""The AWS CLI, as a process of its own, with nothing but the variables that `lambdad env` prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import ROLE, zip_of
+
+AWS = shutil.which("aws", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+
+pytestmark = pytest.mark.skipif(AWS is None, reason="needs the AWS CLI on PATH: pip install awscli")
+
+
+def aws(cluster: Any, *words: str, ok: bool = True) -> Any:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(cluster.data_dir),
+        "AWS_ENDPOINT_URL": cluster.endpoint_url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": cluster.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": cluster.secret_access_key,
+        "AWS_PAGER": "",
+    }
+    done = subprocess.run([str(AWS), "lambda", *words], env=environment, capture_output=True, text=True, timeout=60)
+    if not ok:
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def test_a_function_is_created_invoked_changed_and_deleted(cluster: Any, tmp_path: Path) -> None:
+    package, out = tmp_path / "package.zip", tmp_path / "out.json"
+    package.write_bytes(zip_of({"app.py": "def handler(event, context):\n    return {'hello': event['name']}\n"}))
+    name = "cli-function"
+    created = aws(
+        cluster, "create-function", "--function-name", name, "--runtime", "python3.12", "--handler", "app.handler",
+        "--role", ROLE, "--zip-file", f"fileb://{package}",
+    )  # fmt: skip
+    assert created["State"] == "Pending"
+    aws(cluster, "wait", "function-active-v2", "--function-name", name)
+    told = aws(cluster, "invoke", "--function-name", name, "--payload", '{"name": "cli"}', str(out))
+    assert told["StatusCode"] == 200
+    assert json.loads(out.read_text()) == {"hello": "cli"}
+    queued = aws(
+        cluster, "invoke", "--function-name", name, "--invocation-type", "Event", "--payload", '{"name": "x"}', str(out)
+    )
+    assert queued["StatusCode"] == 202
+    assert [f["FunctionName"] for f in aws(cluster, "list-functions")["Functions"]].count(name) == 1
+    aws(cluster, "update-function-configuration", "--function-name", name, "--timeout", "9", "--description", "by the CLI")
+    aws(cluster, "wait", "function-updated-v2", "--function-name", name)
+    assert aws(cluster, "get-function", "--function-name", name)["Configuration"]["Timeout"] == 9
+    assert aws(cluster, "publish-version", "--function-name", name)["Version"] == "1"
+    aws(cluster, "delete-function", "--function-name", name)
+    assert "ResourceNotFoundException" in aws(cluster, "get-function", "--function-name", name, ok=False)
+
+
+def test_a_wrong_secret_is_refused_in_awss_words(cluster: Any) -> None:
+    class Wrong:
+        data_dir, endpoint_url, access_key_id = cluster.data_dir, cluster.endpoint_url, cluster.access_key_id
+        secret_access_key = "wrong" * 8
+
+    said = aws(Wrong, "list-functions", ok=False)
+    assert "InvalidSignatureException" in said
+    assert "The request signature we calculated does not match the signature you provided." in said
