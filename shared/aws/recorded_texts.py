@@ -1,0 +1,69 @@
+"""Where AWS's answers differ from its own service model: what it prints, and what it leaves to the operation.
+
+Everything here was recorded from AWS. Keys are shape names, or operation and parameter path where a shape is not enough.
+"""
+
+from __future__ import annotations
+
+PATTERNS = {
+    "LayerVersionArn": (
+        r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)"
+        r"|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)"
+    ),
+    "TaggableResource": (
+        r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:"
+        r"(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}"
+        r"|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+        r"|capacity-provider:[a-zA-Z0-9-_]+)"
+    ),
+}
+"""Patterns that are checked and printed in place of the model's."""
+
+CHOICES = {
+    "RecursiveLoop": ("Terminate", "Allow"),
+    "EventSourcePosition": ("LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"),
+    "InvokeMode": ("RESPONSE_STREAM", "BUFFERED"),
+}
+"""Enumerations in the order in which they are printed."""
+
+# fmt: off
+RUNTIMES_CURRENT = (
+    "nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x", "java25",
+    "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8", "python3.9", "java17", "nodejs16.x",
+    "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2",
+)
+RUNTIMES_EVER = (
+    "ruby3.5", "ruby2.6", "dotnetcore1.0", "python3.7", "nodejs8.10", "nasa", "ruby2.7", "python2.7-greengrass",
+    "dotnetcore2.0", "python3.8", "java21", "dotnet6", "dotnetcore2.1", "python3.9", "java11", "nodejs6.10", "provided",
+    "dotnetcore3.1", "dotnet8", "java25", "java17", "nodejs", "nodejs4.3", "java8.al2", "go1.x", "dotnet10", "nodejs20.x", "go1.9", "byol",
+    "nodejs10.x", "provided.al2023", "nodejs22.x", "python3.10", "java8", "nodejs12.x", "python3.11", "nodejs24.x", "nodejs8.x",
+    "python3.12", "nodejs14.x", "nodejs8.9", "nodejs26.x", "python3.13", "python3.14", "nodejs16.x", "python3.15",
+    "provided.al2", "nodejs4.3-edge", "nodejs18.x", "ruby3.2", "python3.4", "ruby3.3", "ruby3.4", "ruby2.5", "python3.6",
+    "python2.7",
+)
+# fmt: on
+
+CHOICES_AT = {
+    ("PublishLayerVersion", "compatibleRuntimes"): RUNTIMES_CURRENT,
+    ("ListLayers", "compatibleRuntime"): RUNTIMES_EVER,
+    ("ListLayerVersions", "compatibleRuntime"): RUNTIMES_EVER,
+}
+"""Enumerations printed by one operation only. What is accepted besides is the model's list."""
+
+PLAIN_LIST_CHOICES = frozenset({"CompatibleRuntimes"})
+"""Lists whose enumeration is printed without the brackets that other constraints of list members get."""
+
+MEMBER_NOT_NULL = frozenset({"LayerList", "CompatibleArchitectures"})
+"""Lists whose members' constraints end with `Member must not be null`."""
+
+LEFT_TO_THE_OPERATION = frozenset(
+    {
+        # Answered as InvalidParameterValueException with a text of its own, and deprecated runtimes have yet another.
+        ("CreateFunction", "runtime"),
+        ("UpdateFunctionConfiguration", "runtime"),
+    }
+)
+"""Enumerations that AWS checks after everything else, inside the operation."""
+
+MEMBERS_FIRST = {"PublishLayerVersionRequest": ("CompatibleRuntimes", "CompatibleArchitectures")}
+"""Members whose violations were seen in another order than the model's."""
