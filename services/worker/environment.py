@@ -1,0 +1,382 @@
+"""One execution environment: a sandbox, what runs in it, its limits of time, and what its log and its answers say.
+
+The environment never decides who may use it: `fleet.py` does. It is used by one invocation at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import time
+from typing import Protocol
+
+import msgspec
+
+from services.worker import error_documents
+from services.worker.machine import Event, State, advance
+from services.worker.report import Report, Status, billed_ms, lines_for
+from services.worker.sandbox.spec import (
+    RuntimeExit,
+    RuntimeInvocation,
+    RuntimeReady,
+    RuntimeResponse,
+    Sandbox,
+    SandboxError,
+    SandboxSpec,
+)
+from shared.dispatch.wire import InvokeHeader
+from shared.domain.functions import VersionSpec
+from shared.domain.invocations import InvocationResult
+from shared.domain.limits import INIT_TIMEOUT_S, LOG_TAIL_BYTES
+
+log = logging.getLogger("lambdad.worker")
+
+KILL_GRACE_S = 2.0
+"""How long a killed runtime may take to be reported as ended before the sandbox counts as broken."""
+MEMORY_READ_INTERVAL_S = 0.05
+"""The peak of memory is read again after an invocation only when the last reading is at least this old: it costs a system
+call or two, and only ever grows while the runtime lives."""
+UNHANDLED = "Unhandled"
+MIB = 1024 * 1024
+
+
+class LogSink(Protocol):
+    """Where an environment's log goes: one stream of a log group."""
+
+    name: str
+
+    def append(self, data: bytes) -> None: ...
+
+
+class Interruption(enum.Enum):
+    """Why the platform killed a runtime."""
+
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """How an invocation that did not simply succeed ended: what the caller gets and what the log says."""
+
+    payload: bytes
+    status: Status
+    error_type: str | None
+    out_of_memory: bool = False
+
+
+class Environment:
+    """lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or last had, the lease.
+    stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must then be destroyed."""
+
+    __slots__ = (
+        "_alive",
+        "_at_line_start",
+        "_init_ms",
+        "_interruption",
+        "_killing",
+        "_limit_s",
+        "_lines",
+        "_memory_mb",
+        "_memory_read_at",
+        "_sandbox",
+        "_stuck",
+        "_tail",
+        "_waiting",
+        "holder",
+        "id",
+        "lease",
+        "sink",
+        "spec",
+        "state",
+        "stop_when_done",
+        "usable",
+    )
+
+    def __init__(self, environment_id: str, spec: VersionSpec, sink: LogSink, *, lease: tuple[int, int], holder: str) -> None:
+        self.id = environment_id
+        self.spec = spec
+        self.state = State.STARTING
+        self.lease = lease
+        self.holder = holder
+        self.stop_when_done = False
+        self.usable = True
+        self.sink = sink
+        self._lines = lines_for(spec)
+        self._limit_s = float(spec.timeout_s)
+        self._sandbox: Sandbox | None = None
+        self._alive = False
+        self._init_ms: float | None = None
+        self._interruption: Interruption | None = None
+        self._waiting: asyncio.Task[object] | None = None
+        self._killing: asyncio.Task[None] | None = None
+        self._stuck = False
+        self._tail: bytearray | None = None
+        self._at_line_start = True
+        self._memory_mb = 0
+        self._memory_read_at = 0.0
+
+    @property
+    def busy(self) -> bool:
+        return self.state is State.BUSY or self.state is State.STARTING
+
+    @property
+    def is_new(self) -> bool:
+        """Admitted for a cold start and not up yet."""
+        return self.state is State.STARTING
+
+    def occupy(self, lease: tuple[int, int], holder: str) -> None:
+        """Take the environment for one invocation; `release` gives it back."""
+        self.state = advance(self.state, Event.INVOKED)
+        self.lease = lease
+        self.holder = holder
+        self._interruption = None
+
+    def release(self) -> None:
+        self.state = advance(self.state, Event.ANSWERED)
+
+    async def start(self, sandbox: Sandbox, sandbox_spec: SandboxSpec) -> None:
+        """Attach the code and let the runtime initialise, for 10 s at most. A failed initialisation is no error here: it is
+        repeated inside the invocation. Raises SandboxError when the sandbox cannot be made as promised.
+
+        On return the environment is busy with the invocation that it was started for."""
+        self._sandbox = sandbox
+        self._write(self._lines.init_start())
+        began = time.monotonic()
+        await sandbox.start(sandbox_spec, self._on_output)
+        if self.cancelled:
+            raise SandboxError("the caller cancelled before the runtime was up")
+        timer = self._guard(float(INIT_TIMEOUT_S))
+        try:
+            end = await sandbox.initialised()
+        except asyncio.CancelledError:
+            if not self._stuck:
+                raise
+            raise self._stuck_error() from None
+        finally:
+            timer.cancel()
+            self._waiting = None
+        await self._killed()
+        init_ms = (time.monotonic() - began) * 1e3
+        if isinstance(end, RuntimeReady) and self._interruption is None:
+            self._alive = True
+            self._init_ms = init_ms
+            self._write(self._lines.init_report("init", init_ms, Status.SUCCESS, None))
+        else:
+            self._report_failed_init("init", init_ms, end)
+        if self._interruption is Interruption.TIMEOUT:
+            self._interruption = None
+        self.state = advance(advance(self.state, Event.STARTED), Event.INVOKED)
+
+    async def invoke(self, header: InvokeHeader, payload: bytes) -> InvocationResult:
+        """Run one event under the function's timeout. Whatever happens is a result; when it was the sandbox that broke,
+        `usable` is False afterwards. The runtime's deadline is the function's, not the caller's: as on AWS."""
+        self._tail = bytearray() if header.log_tail else None
+        sandbox = self._sandbox
+        assert sandbox is not None
+        request_id = header.request_id
+        limit_s = self._limit_s
+        deadline_ms = int((time.time() + limit_s) * 1e3)
+        began = time.monotonic()
+        timer = self._guard(limit_s)
+        end: RuntimeResponse | RuntimeExit | None = None
+        try:
+            if not self._alive:
+                end = await self._initialise_again(sandbox, began)
+            self._write(self._lines.start(request_id))
+            if end is None:
+                end = await sandbox.invoke(
+                    RuntimeInvocation(request_id, payload, deadline_ms, header.invoked_arn, header.trace, header.client_context)
+                )
+        except SandboxError as error:
+            self._break(error)
+        except asyncio.CancelledError:
+            if not self._stuck:
+                raise
+            self._break(self._stuck_error())
+        finally:
+            timer.cancel()
+            self._waiting = None
+        duration_ms = (time.monotonic() - began) * 1e3
+        if (
+            self._interruption is None
+            and type(end) is RuntimeResponse
+            and end.error_type is None
+            and end.too_large_bytes is None
+        ):
+            return self._finish(request_id, duration_ms, end.payload)
+        if self._killing is not None:
+            await self._killed()
+        return self._finish_badly(request_id, duration_ms, self._judge(request_id, end))
+
+    def cancel(self) -> None:
+        """The caller went away: kill what runs. The environment stays usable, its runtime starts again when next needed."""
+        self._interrupt(Interruption.CANCELLED)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._interruption is Interruption.CANCELLED
+
+    async def destroy(self) -> None:
+        """Stop for good. Never raises: what the sandbox could not give back is logged."""
+        self.state = advance(self.state, Event.STOP)
+        if self._sandbox is not None:
+            try:
+                await self._sandbox.destroy()
+            except SandboxError as error:
+                log.error("environment %s left something behind: %s", self.id, error)
+        self.state = advance(self.state, Event.DESTROYED)
+
+    # What the function and its runtime do
+
+    def _on_output(self, data: bytes) -> None:
+        if not data:
+            return
+        self.sink.append(data)
+        self._at_line_start = data[-1] == 0x0A
+        if self._tail is not None:
+            self._add_to_tail(data)
+
+    def _write(self, lines: bytes) -> None:
+        if not lines:
+            return
+        if not self._at_line_start:
+            lines = b"\n" + lines
+            self._at_line_start = True
+        self.sink.append(lines)
+        if self._tail is not None:
+            self._add_to_tail(lines)
+
+    def _add_to_tail(self, data: bytes) -> None:
+        tail = self._tail
+        assert tail is not None
+        tail += data[-LOG_TAIL_BYTES:]
+        if len(tail) > 4 * LOG_TAIL_BYTES:
+            del tail[:-LOG_TAIL_BYTES]
+
+    async def _initialise_again(self, sandbox: Sandbox, began: float) -> RuntimeExit | None:
+        """Start the runtime inside an invocation, under its timeout. Answers how it failed, None when it is ready."""
+        self._init_ms = None
+        self._memory_mb = 0
+        self._memory_read_at = 0.0
+        await sandbox.restart()
+        if self._interruption is not None:
+            await sandbox.kill_runtime()
+        end = await sandbox.initialised()
+        if isinstance(end, RuntimeReady):
+            self._alive = True
+            return None
+        if self._interruption is None:
+            self._report_failed_init("invoke", (time.monotonic() - began) * 1e3, end)
+        return end
+
+    def _report_failed_init(self, phase: str, init_ms: float, end: RuntimeReady | RuntimeExit) -> None:
+        if self._interruption is Interruption.TIMEOUT:
+            self._write(self._lines.init_report(phase, init_ms, Status.TIMEOUT, None))
+        elif isinstance(end, RuntimeExit) and self._interruption is None:
+            status = Status.FAILURE if end.init_error is None else Status.ERROR
+            self._write(self._lines.init_report(phase, init_ms, status, error_documents.exit_error_type(end)))
+
+    # Time limits and cancelling
+
+    def _guard(self, limit_s: float) -> asyncio.TimerHandle:
+        """From now until the handle is cancelled, the current task waits for the runtime; after `limit_s` that is killed."""
+        self._waiting = asyncio.current_task()
+        return asyncio.get_running_loop().call_later(limit_s, self._interrupt, Interruption.TIMEOUT)
+
+    def _interrupt(self, reason: Interruption) -> None:
+        if self._interruption is not None:
+            return
+        self._interruption = reason
+        if self._sandbox is not None and self._waiting is not None:
+            self._killing = asyncio.get_running_loop().create_task(self._kill(self._sandbox), name=f"kill-{self.id}")
+
+    async def _kill(self, sandbox: Sandbox) -> None:
+        """Kill the runtime, which makes the sandbox answer; a sandbox that does not is given up after a grace."""
+        waiting = self._waiting
+        try:
+            async with asyncio.timeout(KILL_GRACE_S):
+                await sandbox.kill_runtime()
+        except (SandboxError, TimeoutError) as error:
+            log.error("environment %s could not kill its runtime: %s", self.id, error or "it took too long")
+        if waiting is not None and self._waiting is waiting:
+            asyncio.get_running_loop().call_later(KILL_GRACE_S, self._give_up, waiting)
+
+    def _give_up(self, waiting: asyncio.Task[object]) -> None:
+        if self._waiting is waiting:
+            self._stuck = True
+            waiting.cancel()
+
+    async def _killed(self) -> None:
+        """Wait until a kill under way is over, so that a fresh runtime is not hit by it."""
+        killing, self._killing = self._killing, None
+        if killing is not None:
+            await killing
+
+    @staticmethod
+    def _stuck_error() -> SandboxError:
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        return SandboxError("the runtime did not end after it was killed")
+
+    # How it ended
+
+    def _finish(self, request_id: str, duration_ms: float, payload: bytes) -> InvocationResult:
+        init_ms, self._init_ms = self._init_ms, None
+        billed = billed_ms(duration_ms, init_ms)
+        memory_mb = self._peak_memory_mb()
+        report = Report(request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms)
+        self._write(self._lines.end(report))
+        return InvocationResult(
+            payload, self.spec.version, None, self._take_tail(), duration_ms, billed, init_ms, max_memory_mb=memory_mb
+        )
+
+    def _finish_badly(self, request_id: str, duration_ms: float, verdict: Verdict) -> InvocationResult:
+        init_ms, self._init_ms = self._init_ms, None
+        if verdict.status is Status.TIMEOUT:
+            duration_ms = self._limit_s * 1e3
+        memory_mb = self.spec.memory_mb if verdict.out_of_memory else self._peak_memory_mb()
+        billed = billed_ms(duration_ms, init_ms)
+        report = Report(
+            request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms, verdict.status, verdict.error_type
+        )
+        self._write(self._lines.end(report))
+        return InvocationResult(
+            verdict.payload, self.spec.version, UNHANDLED, self._take_tail(), duration_ms, billed, init_ms, memory_mb
+        )
+
+    def _judge(self, request_id: str, end: RuntimeResponse | RuntimeExit | None) -> Verdict:
+        if self._interruption is not None or end is None or isinstance(end, RuntimeExit):
+            self._alive = False
+        if self._interruption is Interruption.TIMEOUT:
+            return Verdict(error_documents.timed_out(request_id, self._limit_s), Status.TIMEOUT, None)
+        if self._interruption is Interruption.CANCELLED:
+            document = error_documents.sandbox_failed(request_id, "The caller cancelled the invocation")
+            return Verdict(document, Status.FAILURE, error_documents.SANDBOX_FAILURE)
+        if end is None:
+            document = error_documents.sandbox_failed(request_id, "The execution environment failed")
+            return Verdict(document, Status.FAILURE, error_documents.SANDBOX_FAILURE)
+        if isinstance(end, RuntimeExit):
+            document = end.init_error if end.init_error is not None else error_documents.exited(request_id, end)
+            status = Status.FAILURE if end.init_error is None else Status.ERROR
+            return Verdict(document, status, error_documents.exit_error_type(end), end.out_of_memory)
+        if end.too_large_bytes is not None:
+            return Verdict(error_documents.response_too_large(), Status.ERROR, error_documents.RESPONSE_TOO_LARGE)
+        return Verdict(end.payload, Status.ERROR, error_documents.reportable_type(end.error_type or ""))
+
+    def _break(self, error: SandboxError) -> None:
+        log.error("environment %s of %s broke: %s", self.id, self.spec.function_arn, error)
+        self.usable = False
+
+    def _take_tail(self) -> bytes:
+        tail, self._tail = self._tail, None
+        return bytes(tail[-LOG_TAIL_BYTES:]) if tail is not None else b""
+
+    def _peak_memory_mb(self) -> int:
+        """Whole MB, rounded up, never over the limit."""
+        now = time.monotonic()
+        if now - self._memory_read_at >= MEMORY_READ_INTERVAL_S and self._sandbox is not None:
+            self._memory_read_at = now
+            self._memory_mb = min(-(-self._sandbox.max_memory_bytes() // MIB), self.spec.memory_mb)
+        return self._memory_mb

@@ -1,0 +1,238 @@
+"""All environments of one worker: who may use which, which are started and stopped, and how many there may be.
+
+Admission is synchronous, so that what an INVOKE frame claims is decided before the next frame is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.worker.environment import Environment, LogSink
+from services.worker.machine import State
+from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
+from shared.dispatch.membership import EnvironmentReport
+from shared.dispatch.wire import InvokeHeader, Refusal, RefusalReason
+from shared.domain.errors import LambdadError
+from shared.domain.functions import VersionSpec
+
+log = logging.getLogger("lambdad.worker")
+
+ENVIRONMENTS = Gauge("lambdad_worker_environments", "Environments that exist now")
+COLD_STARTS = Counter("lambdad_worker_cold_starts_total", "Environments started", ["outcome"])
+START_SECONDS = Histogram(
+    "lambdad_worker_start_seconds",
+    "From the admission of a cold start until the runtime has initialised",
+    buckets=(0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.125, 0.25, 0.5, 1, 2, 4, 10),
+)
+
+
+class CodeLease(Protocol):
+    """Unpacked code that stays where it is until released. layers_dir: None for a version without layers."""
+
+    code_dir: Path
+    layers_dir: Path | None
+
+    def release(self) -> None: ...
+
+
+class Code(Protocol):
+    async def acquire(self, spec: VersionSpec) -> CodeLease:
+        """Raises LambdadError when the package cannot be had or must not be unpacked."""
+
+
+class Pool(Protocol):
+    def supports(self, runtime: str) -> bool: ...
+    async def take(self, runtime: str) -> Sandbox: ...
+
+
+class StartSettings(msgspec.Struct, frozen=True):
+    """What a new environment is given. variables: of the runtime process, all of them."""
+
+    open_log: Callable[[VersionSpec, str], LogSink]
+    variables: Callable[[VersionSpec, LogSink], dict[str, str]]
+
+
+class StartRefusedError(LambdadError):
+    """A cold start failed before anything of the user's ran; the environment is gone."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.detail)
+        self.refusal = refusal
+
+
+Gone = Callable[[str], Awaitable[None]]
+
+
+class Fleet:
+    """on_gone: told of each environment that ended without its caller being told so by a RESULT or REFUSED.
+    epoch: the newest epoch this worker has reported under; leases of an older one are not counted any more."""
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        code: Code,
+        start: StartSettings,
+        environments_max: int,
+        on_gone: Gone,
+        epoch: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.draining = False
+        self._pool = pool
+        self._code = code
+        self._start = start
+        self._environments_max = environments_max
+        self._on_gone = on_gone
+        self._epoch = epoch
+        self._environments: dict[str, Environment] = {}
+        self._leases: dict[str, CodeLease] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        ENVIRONMENTS.set_function(lambda: len(self._environments))
+
+    def __len__(self) -> int:
+        return len(self._environments)
+
+    def inventory(self) -> list[EnvironmentReport]:
+        return [
+            EnvironmentReport(e.id, e.spec.version_key, e.spec.function_id, e.busy, e.lease, e.holder)
+            for e in self._environments.values()
+        ]
+
+    def admit(self, header: InvokeHeader, holder: str) -> Environment | Refusal:
+        """Decide on an INVOKE. An Environment is now taken for it: `finish` must follow; a new one needs `start` first."""
+        environment = self._environments.get(header.environment_id)
+        if environment is None:
+            return self._admit_new(header, holder)
+        lease = (header.epoch, header.fence)
+        if lease < environment.lease or header.epoch < self._epoch():
+            return Refusal(RefusalReason.STALE_FENCE, gone=False, detail="a newer lease of this environment was seen")
+        if environment.spec.version_key != header.version_key:
+            return Refusal(RefusalReason.UNKNOWN_ENVIRONMENT, gone=True, detail="it runs another version")
+        if self.draining:
+            return Refusal(RefusalReason.DRAINING, gone=False)
+        state = environment.state
+        if state is not State.IDLE and state is not State.FROZEN:
+            return Refusal(RefusalReason.BUSY, gone=False)
+        environment.occupy(lease, holder)
+        return environment
+
+    def _admit_new(self, header: InvokeHeader, holder: str) -> Environment | Refusal:
+        spec = header.spec
+        if spec is None:
+            return Refusal(RefusalReason.UNKNOWN_ENVIRONMENT, gone=True)
+        if self.draining:
+            return Refusal(RefusalReason.DRAINING, gone=True)
+        if header.epoch < self._epoch():
+            return Refusal(RefusalReason.STALE_FENCE, gone=True, detail="the lease is of an older epoch")
+        if spec.version_key != header.version_key:
+            return Refusal(RefusalReason.FAILED, gone=True, detail="the lease is for another version")
+        if not self._pool.supports(spec.runtime):
+            return Refusal(RefusalReason.UNSUPPORTED_RUNTIME, gone=True, detail=f"no {spec.runtime} at this worker")
+        self.stop(header.evict)
+        if len(self._environments) >= self._environments_max:
+            return Refusal(RefusalReason.NO_ROOM, gone=True)
+        sink = self._start.open_log(spec, header.environment_id)
+        environment = Environment(header.environment_id, spec, sink, lease=(header.epoch, header.fence), holder=holder)
+        self._environments[environment.id] = environment
+        return environment
+
+    async def start(self, environment: Environment) -> None:
+        """Bring a newly admitted environment up. Raises StartRefusedError; the environment is gone then."""
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._bring_up(environment)
+        except (LambdadError, SandboxError, OSError) as error:
+            COLD_STARTS.labels("failed").inc()
+            reason = RefusalReason.CANCELLED if environment.cancelled else RefusalReason.FAILED
+            if reason is RefusalReason.FAILED:
+                log.error("environment %s of %s cannot start: %s", environment.id, environment.spec.function_arn, error)
+            self._discard(environment, tell=False)
+            raise StartRefusedError(Refusal(reason, gone=True, detail=str(error))) from error
+        except BaseException:
+            self._discard(environment, tell=True)
+            raise
+        COLD_STARTS.labels("started").inc()
+        START_SECONDS.observe(asyncio.get_running_loop().time() - began)
+
+    async def _bring_up(self, environment: Environment) -> None:
+        spec = environment.spec
+        lease = await self._code.acquire(spec)
+        self._leases[environment.id] = lease
+        sandbox = await self._pool.take(spec.runtime)
+        await environment.start(
+            sandbox,
+            SandboxSpec(
+                environment_id=environment.id,
+                runtime=spec.runtime,
+                handler=spec.handler,
+                environment=self._start.variables(spec, environment.sink),
+                code_dir=lease.code_dir,
+                layers_dir=lease.layers_dir,
+                memory_mb=spec.memory_mb,
+                tmp_mb=spec.tmp_mb,
+            ),
+        )
+
+    def finish(self, environment: Environment) -> bool:
+        """An invocation is over. True when the environment may be leased again, False when it is going away; its caller
+        is told by the answer."""
+        if environment.state is not State.BUSY:
+            return False  # the worker is ending and destroys it already
+        environment.release()
+        if environment.usable and not environment.stop_when_done:
+            return True
+        self._discard(environment, tell=False)
+        return False
+
+    def stop(self, environment_ids: Sequence[str]) -> None:
+        """Stop idle environments now and busy ones once their invocation is over. Unknown ones are gone already."""
+        for environment_id in environment_ids:
+            environment = self._environments.get(environment_id)
+            if environment is None:
+                continue
+            if environment.busy:
+                environment.stop_when_done = True
+            else:
+                self._discard(environment, tell=True)
+
+    async def close(self, timeout_s: float) -> None:
+        """Destroy every environment; waits `timeout_s` at most."""
+        self.draining = True
+        for environment in list(self._environments.values()):
+            if environment.busy:
+                environment.cancel()
+            self._discard(environment, tell=False)
+        tasks = list(self._tasks)
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=timeout_s)
+            if left:
+                log.error("%d environments were not destroyed within %.0f s", len(left), timeout_s)
+
+    def _discard(self, environment: Environment, *, tell: bool) -> None:
+        if self._environments.pop(environment.id, None) is not None:
+            self._spawn(self._destroy(environment, tell))
+
+    async def _destroy(self, environment: Environment, tell: bool) -> None:
+        await environment.destroy()
+        lease = self._leases.pop(environment.id, None)
+        if lease is not None:
+            lease.release()
+        if tell:
+            await self._on_gone(environment.id)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("an environment was not destroyed cleanly", exc_info=task.exception())

@@ -1,0 +1,165 @@
+"""The platform's own log lines: INIT_START, START, END, REPORT and INIT_REPORT, as text or as JSON, as AWS writes them."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+import re
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from shared.domain.functions import VersionSpec
+
+
+class Status(enum.StrEnum):
+    """How an invocation or an initialisation ended. ERROR: the runtime reported it; FAILURE: the runtime itself failed."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    FAILURE = "failure"
+    TIMEOUT = "timeout"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """duration_ms: of the invocation. init_ms: only for the first invocation after a successful initialisation of its own."""
+
+    request_id: str
+    duration_ms: float
+    billed_ms: int
+    memory_mb: int
+    max_memory_mb: int
+    init_ms: float | None = None
+    status: Status = Status.SUCCESS
+    error_type: str | None = None
+
+
+class PlatformLines(Protocol):
+    """Makes the lines of one environment. Every method answers complete lines, or nothing when the format or level has none."""
+
+    def init_start(self) -> bytes: ...
+    def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes: ...
+    def start(self, request_id: str) -> bytes: ...
+    def end(self, report: Report) -> bytes: ...
+
+
+def lines_for(spec: VersionSpec) -> PlatformLines:
+    return JsonLines(spec) if spec.log_format == "JSON" else TextLines(spec)
+
+
+def billed_ms(duration_ms: float, init_ms: float | None) -> int:
+    """Whole milliseconds, rounded up, initialisation included."""
+    return max(1, math.ceil(round(duration_ms + (init_ms or 0.0), 2)))
+
+
+def runtime_version(runtime: str) -> str:
+    """`python:3.12.v1` for python3.12: language, version and the number of our runtime release, which is 1 so far."""
+    found = re.fullmatch(r"([a-z]+)\.?([0-9a-z.]*?)(\.x)?", runtime)
+    language, version = (found[1], found[2]) if found else (runtime, "")
+    return f"{language}:{version}.v1" if version else f"{language}.v1"
+
+
+def runtime_version_arn(region: str, runtime: str) -> str:
+    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime_version(runtime).encode()).hexdigest()}"
+
+
+class TextLines:
+    def __init__(self, spec: VersionSpec) -> None:
+        self._spec = spec
+        self._start_tail = f" Version: {spec.version}\n"
+        self._memory = f" ms\tMemory Size: {spec.memory_mb} MB\tMax Memory Used: "
+
+    def init_start(self) -> bytes:
+        spec = self._spec
+        arn = runtime_version_arn(spec.region, spec.runtime)
+        return f"INIT_START Runtime Version: {runtime_version(spec.runtime)}\tRuntime Version ARN: {arn}\n".encode()
+
+    def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes:
+        if status is Status.SUCCESS:
+            return b""
+        return f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\t{_suffix(status, error_type)}\n".encode()
+
+    def start(self, request_id: str) -> bytes:
+        return f"START RequestId: {request_id}{self._start_tail}".encode()
+
+    def end(self, report: Report) -> bytes:
+        request_id = report.request_id
+        text = (
+            f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\tDuration: {report.duration_ms:.2f} ms\t"
+            f"Billed Duration: {report.billed_ms}{self._memory}{report.max_memory_mb} MB\t"
+        )
+        if report.init_ms is not None:
+            text += f"Init Duration: {report.init_ms:.2f} ms\t"
+        if report.status is not Status.SUCCESS:
+            text += _suffix(report.status, report.error_type)
+        return (text + "\n").encode()
+
+
+def _suffix(status: Status, error_type: str | None) -> str:
+    if status is Status.TIMEOUT:
+        return "Status: timeout"
+    return f"Status: error\tError Type: {error_type}" if error_type else "Status: error"
+
+
+_DEBUG, _INFO, _WARN = 0, 1, 2
+_LEVELS = {"DEBUG": _DEBUG, "INFO": _INFO, "WARN": _WARN}
+
+
+class JsonLines:
+    """System records filtered by the function's system log level, INFO when it has none. There is no END record."""
+
+    def __init__(self, spec: VersionSpec) -> None:
+        self._spec = spec
+        self._level = _LEVELS.get(spec.system_log_level or "INFO", _INFO)
+
+    def init_start(self) -> bytes:
+        spec = self._spec
+        record = {
+            "initializationType": "on-demand",
+            "phase": "init",
+            "runtimeVersion": runtime_version(spec.runtime),
+            "runtimeVersionArn": runtime_version_arn(spec.region, spec.runtime),
+            "functionName": spec.function_name,
+            "functionVersion": spec.version,
+        }
+        return self._line(_INFO, "platform.initStart", record)
+
+    def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes:
+        done: dict[str, Any] = {"initializationType": "on-demand", "phase": phase, "status": status}
+        if error_type:
+            done["errorType"] = error_type
+        level = _DEBUG if status is Status.SUCCESS else _WARN
+        report = done | {"metrics": {"durationMs": round(duration_ms, 3)}}
+        return self._line(level, "platform.initRuntimeDone", done) + self._line(level, "platform.initReport", report)
+
+    def start(self, request_id: str) -> bytes:
+        return self._line(_INFO, "platform.start", {"requestId": request_id, "version": self._spec.version})
+
+    def end(self, report: Report) -> bytes:
+        ok = report.status is Status.SUCCESS
+        done: dict[str, Any] = {"requestId": report.request_id, "status": report.status}
+        if report.error_type:
+            done["errorType"] = report.error_type
+        metrics: dict[str, float] = {
+            "durationMs": round(report.duration_ms, 3),
+            "billedDurationMs": report.billed_ms,
+            "memorySizeMB": report.memory_mb,
+            "maxMemoryUsedMB": report.max_memory_mb,
+        }
+        if report.init_ms is not None:
+            metrics["initDurationMs"] = round(report.init_ms, 3)
+        final: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics, "status": report.status}
+        if report.error_type:
+            final["errorType"] = report.error_type
+        runtime_done = done | {"metrics": {"durationMs": metrics["durationMs"]}}
+        return self._line(_DEBUG if ok else _WARN, "platform.runtimeDone", runtime_done) + self._line(
+            _INFO if ok else _WARN, "platform.report", final
+        )
+
+    def _line(self, level: int, kind: str, record: dict[str, Any]) -> bytes:
+        if level < self._level:
+            return b""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return msgspec.json.encode({"time": time, "type": kind, "record": record}) + b"\n"
