@@ -1,0 +1,34 @@
+"""Reserved concurrency. Writers follow each other account-wide, so that the sum of all reservations keeps its bound."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.registry.tables import REVISIONS, FunctionTable
+
+LOCK_KEY = 0x6C616D63
+_RESERVED_BY_OTHERS = select(func.coalesce(func.sum(FunctionTable.reserved_concurrency), 0)).where(
+    FunctionTable.reserved_concurrency.is_not(None), FunctionTable.id != bindparam("function_id")
+)
+_SET = (
+    update(FunctionTable)
+    .where(FunctionTable.id == bindparam("function_id"))
+    .values(reserved_concurrency=bindparam("reserved"), revision=REVISIONS.next_value())
+    .returning(FunctionTable.revision)
+)
+
+
+async def lock_account(connection: AsyncConnection) -> None:
+    """Taken before the function's own lock, by everyone, so that two writers cannot wait for each other."""
+    await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
+
+
+async def reserved(connection: AsyncConnection, *, without: str = "") -> int:
+    """Executions reserved by all functions, or by all but the one with this id."""
+    return int((await connection.execute(_RESERVED_BY_OTHERS, {"function_id": without})).scalar_one() or 0)
+
+
+async def put(connection: AsyncConnection, function_id: str, executions: int | None) -> int:
+    """Sets or (None) takes away a reservation; the function's new revision."""
+    return int((await connection.execute(_SET, {"function_id": function_id, "reserved": executions})).scalar_one())

@@ -1,0 +1,145 @@
+"""What the registry keeps, as frozen records. Times are Unix milliseconds, sizes bytes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.domain.arns import LATEST
+from shared.domain.function_state import Status
+from shared.domain.mappings import EventSourceMapping
+
+
+class LoggingConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Levels are set with the JSON format only."""
+
+    group: str
+    format: str = "Text"
+    application_level: str | None = None
+    system_level: str | None = None
+
+
+class VpcConfiguration(msgspec.Struct, frozen=True):
+    subnet_ids: tuple[str, ...]
+    security_group_ids: tuple[str, ...]
+    ipv6: bool = False
+
+
+class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything about a version that a user sets, besides its code. memory_mb, timeout_s, tmp_mb as on AWS.
+
+    environment: None when none was ever sent, which a reply shows; {} when it was emptied.
+    file_systems: pairs of access point ARN and mount path.
+    """
+
+    role_arn: str
+    runtime: str
+    handler: str
+    logging: LoggingConfiguration
+    description: str = ""
+    timeout_s: int = 3
+    memory_mb: int = 128
+    tmp_mb: int = 512
+    architecture: str = "x86_64"
+    environment: dict[str, str] | None = None
+    dead_letter_arn: str | None = None
+    tracing_mode: str = "PassThrough"
+    snap_start: str = "None"
+    kms_key_arn: str | None = None
+    layers: tuple[str, ...] = ()
+    file_systems: tuple[tuple[str, str], ...] = ()
+    vpc: VpcConfiguration | None = None
+
+
+class Function(msgspec.Struct, frozen=True):
+    """What all versions of a function share.
+
+    revision: of the last write to the function, its aliases, concurrency or event-invoke configuration; from one sequence.
+    last_version: number of the version published last, never given again. dead_letter_arn: of `$LATEST`, used by all versions.
+    """
+
+    id: str
+    name: str
+    revision: int
+    last_version: int
+    reserved_concurrency: int | None
+    dead_letter_arn: str | None
+    tags: dict[str, str]
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version; number 0 is `$LATEST`.
+
+    config_revision: revision at which code or configuration last changed, part of the identity of what runs.
+    source_digest: of what was published, to tell an unchanged `$LATEST`; empty on `$LATEST` itself.
+    """
+
+    function_id: str
+    number: int
+    code_sha256: str
+    code_bytes: int
+    configuration: FunctionConfiguration
+    config_revision: int
+    revision_id: str
+    status: Status
+    failure: str
+    modified_ms: int
+    source_digest: str
+
+    @property
+    def label(self) -> str:
+        return LATEST if self.number == 0 else str(self.number)
+
+
+class FunctionVersion(msgspec.Struct, frozen=True):
+    """A function and one of its versions, read in one statement."""
+
+    function: Function
+    version: Version
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """additional_version, additional_weight: the second version of a weighted alias and its share, 0 to 1."""
+
+    function_id: str
+    name: str
+    version: int
+    description: str
+    revision_id: str
+    additional_version: int | None = None
+    additional_weight: float | None = None
+
+
+class EventInvokeRow(msgspec.Struct, frozen=True):
+    """An event-invoke configuration as it was set: None is a setting that was left out. qualifier: `$LATEST` for none."""
+
+    function_id: str
+    qualifier: str
+    retry_attempts_max: int | None
+    event_age_s_max: int | None
+    on_success_arn: str | None
+    on_failure_arn: str | None
+    modified_ms: int
+
+
+class MappingSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The settings of a mapping that its replies show and that batching and retries are made of.
+
+    batching_window_s: None when it was left out, which for Kafka means half a second.
+    """
+
+    batching_window_s: int | None = None
+    retry_attempts_max: int = -1
+    record_age_s_max: int = -1
+    bisect_on_error: bool = False
+    function_response_types: tuple[str, ...] = ()
+    source_access: tuple[tuple[str, str], ...] = ()
+    consumer_group_given: bool = False
+    destination_given: bool = False
+
+
+class MappingRow(msgspec.Struct, frozen=True):
+    """A mapping as the poller sees it, and the rest of what its owner set."""
+
+    mapping: EventSourceMapping
+    settings: MappingSettings
+    tags: dict[str, str]
