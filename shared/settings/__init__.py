@@ -42,6 +42,7 @@ class WorkerSettings(BaseModel):
 
 
 class DispatchSettings(BaseModel):
+    cell: str = Field("0", pattern=r"^[a-z0-9-]{1,32}$", description="which cell this process belongs to: one Redis, its workers")
     heartbeat_s: float = Field(1.0, gt=0)
     dead_after_s: float = Field(4.0, gt=0)
     connect_timeout_s: float = Field(2.0, gt=0)
@@ -57,7 +58,10 @@ class EventSettings(BaseModel):
     replication_factor: int = Field(1, ge=1, le=7)
     in_flight_max: int = Field(500, ge=1, description="events a poller runs at once")
     produce_timeout_s: float = Field(10.0, gt=0)
-    retry_delays_s: tuple[int, ...] = (60, 120)
+    retry_delays_s: tuple[int, ...] = Field((60, 120), min_length=1, description="waits before retries of a function error")
+    backoff_delays_s: tuple[int, ...] = Field(
+        (1, 2, 4, 8, 16, 32, 64, 128, 256, 300), min_length=1, description="waits of an event that could not run"
+    )
     kafka_clusters: dict[str, str] = Field(default_factory=dict, description="name to bootstrap servers, for mappings")
 
 

@@ -1,0 +1,98 @@
+"""What becomes of an asynchronous event: AWS's rules as pure functions. No I/O, no clock.
+
+Source: "How Lambda handles errors and retries with asynchronous invocation" in the Lambda developer guide.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.domain.functions import EventInvokeConfig, InvokeTarget
+from shared.domain.invocations import InvocationResult
+from shared.events.records import AsyncEvent, Condition, LastAttempt, Outcome
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """The function failed and may be tried again after the retry delay that belongs to `event.attempts`."""
+
+    event: AsyncEvent
+
+
+class PutBack(msgspec.Struct, frozen=True):
+    """The event could not run now (throttled, no capacity, platform failure): no attempt was used.
+
+    remaining_s: until the event is too old.
+    """
+
+    event: AsyncEvent
+    remaining_s: float
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """Nothing more is run for the event. attempts: how often the function ran for it."""
+
+    condition: Condition
+    attempts: int
+    last: LastAttempt | None
+
+
+Decision = Retry | PutBack | Ended
+
+
+def before_run(event: AsyncEvent, target: InvokeTarget, now_ms: int) -> Ended | None:
+    """Why the event is not to be run at all, None when it is."""
+    if target.reserved_concurrency == 0:
+        return Ended(Condition.ZERO_RESERVED_CONCURRENCY, event.attempts, event.last)
+    if age_left_s(event, target.event_invoke, now_ms) <= 0:
+        return Ended(Condition.EVENT_AGE_EXCEEDED, event.attempts, event.last)
+    return None
+
+
+def after_result(event: AsyncEvent, result: InvocationResult, config: EventInvokeConfig) -> Retry | Ended:
+    """The function answered: well, or with an error that uses up one attempt."""
+    attempts = event.attempts + 1
+    last = LastAttempt(result.executed_version, result.function_error, result.payload)
+    if result.function_error is None:
+        return Ended(Condition.SUCCESS, attempts, last)
+    if attempts > config.retry_attempts_max:
+        return Ended(Condition.RETRIES_EXHAUSTED, attempts, last)
+    return Retry(msgspec.structs.replace(event, attempts=attempts, backoffs=0, last=last))
+
+
+def after_refusal(event: AsyncEvent, config: EventInvokeConfig | None, now_ms: int) -> PutBack | Ended:
+    """The event could not be run. config: None when the function could not even be looked up."""
+    remaining_s = age_left_s(event, config or EventInvokeConfig(), now_ms)
+    if remaining_s <= 0:
+        return Ended(Condition.EVENT_AGE_EXCEEDED, event.attempts, event.last)
+    return PutBack(msgspec.structs.replace(event, backoffs=event.backoffs + 1), remaining_s)
+
+
+def age_left_s(event: AsyncEvent, config: EventInvokeConfig, now_ms: int) -> float:
+    return config.event_age_s_max - (now_ms - event.accepted_at_ms) / 1_000
+
+
+def outcome_of(event: AsyncEvent, ended: Ended, target: InvokeTarget, now_ms: int) -> Outcome | None:
+    """What the router is to deliver, None when nobody asked for it."""
+    config = target.event_invoke
+    if ended.condition is Condition.SUCCESS:
+        targets = (config.on_success_arn,)
+        dead_letter_arn = None
+    else:
+        targets = (config.on_failure_arn,)
+        dead_letter_arn = config.dead_letter_arn
+    named = tuple(arn for arn in targets if arn)
+    if not named and not dead_letter_arn:
+        return None
+    return Outcome(
+        event_id=event.event_id,
+        # The record names the version or alias even when the function was invoked without one.
+        function_arn=f"{target.spec.function_arn}:{event.qualifier or '$LATEST'}",
+        condition=ended.condition,
+        attempts=ended.attempts,
+        request_payload=event.payload,
+        finished_at_ms=now_ms,
+        last=ended.last,
+        targets=named,
+        dead_letter_arn=dead_letter_arn or None,
+        trace=event.trace,
+    )

@@ -1,0 +1,258 @@
+"""One member of a Kafka consumer group that settles records out of order and commits only what is settled.
+
+The reader survives rebalances and broker restarts. At-least-once: a record that was fetched but not settled when its
+partition moves away, or when the process dies, is fetched again by the next owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from shared.events.offsets import OffsetTracker, decode_settled
+
+log = logging.getLogger("lambdad.events.group")
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0
+COMMIT_INTERVAL_S = 0.2
+COMMIT_TIMEOUT_S = 5.0
+ADMIN_TIMEOUT_S = 10.0
+FETCH_BYTES_MAX = 16 * 1024 * 1024
+PARTITION_FETCH_BYTES = 512 * 1024
+BUSY_FETCH_WAIT_MS = 20
+SESSION_TIMEOUT_MS = 9_000
+HEARTBEAT_MS = 3_000
+POLL_INTERVAL_MS = 3_600_000
+"""How long a member may go without fetching: full windows are normal here, and heartbeats show that it lives."""
+
+
+class ReaderOptions(msgspec.Struct, frozen=True):
+    """group_id: the consumer group. start: "earliest" or "latest", where nothing is committed yet.
+
+    fetch_wait_ms: how long the broker may hold a fetch that finds nothing; what arrives meanwhile is sent at once.
+    drain_s: how long a partition that moves away is waited for to settle what is running.
+    """
+
+    bootstrap_servers: str
+    group_id: str
+    client_id: str
+    start: str = "earliest"
+    fetch_wait_ms: int = 2_500
+    drain_s: float = 2.0
+    remember_settled: bool = True
+
+
+class GroupReader:
+    """Fetch, settle, commit. Use as an async context manager; `fetch` from one task, `settle` from any on the same loop."""
+
+    def __init__(self, topics: Sequence[str], options: ReaderOptions) -> None:
+        self._topics = list(topics)
+        self._options = options
+        self._trackers: dict[TopicPartition, OffsetTracker] = {}
+        self._settled = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._commit_lock = asyncio.Lock()
+        self._committer: asyncio.Task[None] | None = None
+        self._assigned = asyncio.Event()
+        self.consumer = AIOKafkaConsumer(
+            bootstrap_servers=options.bootstrap_servers,
+            group_id=options.group_id,
+            client_id=options.client_id,
+            enable_auto_commit=False,
+            auto_offset_reset=options.start,
+            fetch_max_wait_ms=options.fetch_wait_ms,
+            fetch_min_bytes=1,
+            fetch_max_bytes=FETCH_BYTES_MAX,
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            max_poll_interval_ms=POLL_INTERVAL_MS,
+            # How often the fetcher looks around although nothing happened; every event wakes it anyway.
+            consumer_timeout_ms=5_000,
+        )
+
+    async def __aenter__(self) -> GroupReader:
+        """Raises KafkaError, OSError or TimeoutError when the group cannot be joined."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                self.consumer.subscribe(self._topics, listener=_Listener(self))
+                await self.consumer.start()
+        except BaseException:
+            await self._stop_consumer()
+            raise
+        self._committer = asyncio.create_task(self._commit_often(), name=f"commit-{self._options.group_id}")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._committer is not None:
+            self._committer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._committer
+        with contextlib.suppress(KafkaError, TimeoutError):
+            await self.commit()
+        await self._stop_consumer()
+
+    async def _stop_consumer(self) -> None:
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self.consumer.stop()
+
+    def is_ready(self) -> bool:
+        """True while partitions are assigned (perhaps none), false before and during a rebalance."""
+        return self._assigned.is_set()
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        return frozenset(self.consumer.assignment())
+
+    async def fetch(self, *, wait_s: float) -> dict[TopicPartition, list[ConsumerRecord]]:
+        """Records to be run, in order a partition; each must be settled. Empty when nothing came within wait_s seconds.
+
+        Raises KafkaError when the consumer cannot go on: leave the context and open a new reader.
+        """
+        # No bound on their number: a partition that is left half read is not fetched again before the others' fetch
+        # returns. What one call can bring is bounded in bytes.
+        fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(timeout_ms=int(wait_s * 1_000))
+        self._wait_for_data(BUSY_FETCH_WAIT_MS if fetched else self._options.fetch_wait_ms)
+        if not self._assigned.is_set():
+            await self._assigned.wait()
+        fresh = {}
+        mine = self.consumer.assignment()
+        for partition, records in fetched.items():
+            if partition not in mine:
+                continue
+            tracker = self._trackers.get(partition)
+            if tracker is None:
+                tracker = self._trackers[partition] = OffsetTracker(records[0].offset)
+            begin = tracker.begin
+            wanted = [record for record in records if begin(record.offset)]
+            if wanted:
+                fresh[partition] = wanted
+        return fresh
+
+    def _wait_for_data(self, wait_ms: int) -> None:
+        """How long the broker may hold the next fetch. aiokafka has one fetch in flight a broker, and a partition that was
+        not part of it waits for it: so fetches are short while there is data and long only when there is none."""
+        fetcher = self.consumer._fetcher
+        if fetcher is not None:
+            fetcher._fetch_max_wait_ms = wait_ms
+
+    def settle(self, partition: TopicPartition, offset: int) -> None:
+        """The record is done with: its offset may be committed once all before it are. Ignored for partitions given away."""
+        tracker = self._trackers.get(partition)
+        if tracker is not None:
+            tracker.settle(offset)
+            self._settled.set()
+            if not tracker.unsettled:
+                self._drained.set()
+
+    def settle_through(self, partition: TopicPartition, offsets: Iterable[int]) -> None:
+        for offset in offsets:
+            self.settle(partition, offset)
+
+    def unsettled(self) -> int:
+        """How many records were fetched and are not settled, over all partitions."""
+        return sum(tracker.unsettled for tracker in self._trackers.values())
+
+    def pause(self, partition: TopicPartition) -> None:
+        with contextlib.suppress(IllegalStateError):
+            self.consumer.pause(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        with contextlib.suppress(IllegalStateError):
+            self.consumer.resume(partition)
+
+    async def commit(self) -> None:
+        """Commit what is settled. Raises KafkaError or TimeoutError; what could not be committed is tried again later."""
+        async with self._commit_lock:
+            assigned = self.consumer.assignment()
+            taken: dict[TopicPartition, OffsetAndMetadata] = {}
+            for partition, tracker in self._trackers.items():
+                if partition in assigned and (change := tracker.take_commit()) is not None:
+                    offset, metadata = change
+                    taken[partition] = OffsetAndMetadata(offset, metadata if self._options.remember_settled else "")
+            if not taken:
+                return
+            try:
+                async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                    await self.consumer.commit(taken)
+            except BaseException:
+                for partition in taken:
+                    if partition in self._trackers:
+                        self._trackers[partition].commit_failed()
+                raise
+
+    async def _commit_often(self) -> None:
+        while True:
+            await self._settled.wait()
+            await asyncio.sleep(COMMIT_INTERVAL_S)
+            self._settled.clear()
+            try:
+                await self.commit()
+            except (KafkaError, TimeoutError) as error:
+                self._settled.set()
+                # A rebalance or a broker that restarts: the next round commits it, or the next owner runs it again.
+                log.info("commit of %s was put off: %r", self._options.group_id, error)
+
+    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        """Called before partitions move: give what runs a short time to settle, then commit."""
+        self._assigned.clear()
+        leaving = [self._trackers[partition] for partition in partitions if partition in self._trackers]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._options.drain_s):
+                while any(tracker.unsettled for tracker in leaving):
+                    self._drained.clear()
+                    await self._drained.wait()
+        with contextlib.suppress(KafkaError, TimeoutError):
+            await self.commit()
+
+    async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Called when partitions have come: take up what an earlier owner committed; forget what has gone."""
+        mine = set(partitions)
+        for partition in [p for p in self._trackers if p not in mine]:
+            del self._trackers[partition]
+        for partition, committed in (await self._committed(mine)).items():
+            if committed.offset < 0:
+                continue
+            if partition in self._trackers:
+                self._trackers[partition].skip_to(committed.offset)
+            else:
+                settled = decode_settled(committed.offset, committed.metadata or "")
+                self._trackers[partition] = OffsetTracker(committed.offset, settled)
+        self._assigned.set()
+
+    async def _committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Any]:
+        """Committed offsets with their metadata; {} when they cannot be had, which at worst runs settled records again."""
+        if not partitions or not self._options.remember_settled:
+            return {}
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._options.bootstrap_servers, client_id=self._options.client_id)
+        try:
+            async with asyncio.timeout(ADMIN_TIMEOUT_S):
+                await admin.start()
+                return dict(await admin.list_consumer_group_offsets(self._options.group_id, partitions=list(partitions)))
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.warning("the settled records of %s could not be read: %r", self._options.group_id, error)
+            return {}
+        finally:
+            with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await admin.close()
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    def __init__(self, reader: GroupReader) -> None:
+        self._reader = reader
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._reader.revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._reader.assigned(assigned)

@@ -1,0 +1,278 @@
+"""One batching, idempotent producer for every topic of the event path.
+
+What waits for a topic leaves as one batch as soon as a place in flight is free, so that a busy process pays Kafka's round
+trip once for many records and an idle one pays nothing but the trip. A producer that Kafka no longer accepts (a lost
+sequence, a fenced id) or that stands still past its deadline is thrown away and made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from shared.domain.errors import LambdadError
+from shared.events.records import RECORD_BYTES_MAX
+from shared.settings import Settings
+
+log = logging.getLogger("lambdad.events.producer")
+
+BATCH_BYTES = 512 * 1024
+IN_FLIGHT_BATCHES_MAX = 4
+WAITING_RECORDS_MAX = 20_000
+WAITING_BYTES_MAX = 128 * 1024 * 1024
+DELIVERY_TIMEOUT_S = 20.0
+RESTART_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+STOP_TIMEOUT_S = 3.0
+REQUEST_TIMEOUT_MS = 10_000
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class ProduceError(LambdadError):
+    """Kafka did not acknowledge a record in time; it may or may not have been written."""
+
+
+class _Lane:
+    """The records that wait for one topic."""
+
+    __slots__ = ("in_flight", "partitions", "scheduled", "topic", "waiting")
+
+    def __init__(self, topic: str, partitions: int) -> None:
+        self.topic = topic
+        self.waiting: deque[tuple[bytes, Headers, asyncio.Future[None]]] = deque()
+        self.in_flight = 0
+        self.scheduled = False
+        self.partitions = itertools.cycle(range(partitions))
+
+
+class BatchingProducer:
+    """Writes records with acks=all. `start` must have returned before `send`; `close` flushes what it can, bounded."""
+
+    def __init__(self, bootstrap_servers: str, *, client_id: str, timeout_s: float) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._client_id = client_id
+        self._timeout_s = timeout_s
+        self._producer: AIOKafkaProducer | None = None
+        self._lanes: dict[str, _Lane] = {}
+        self._waiting_records = 0
+        self._waiting_bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._restart: asyncio.Task[None] | None = None
+        self._problem: str | None = "not started"
+        self._closed = False
+
+    @classmethod
+    def of(cls, settings: Settings, name: str) -> BatchingProducer:
+        return cls(settings.kafka_bootstrap_servers, client_id=f"lambdad-{name}", timeout_s=settings.events.produce_timeout_s)
+
+    async def start(self) -> None:
+        """Raises KafkaError or OSError when no broker answers."""
+        self._producer = await self._make()
+        self._problem = None
+
+    def problem(self) -> str | None:
+        """What is wrong with the connection to Kafka, None when the last delivery worked."""
+        return self._problem
+
+    async def send(self, topic: str, value: bytes, *, headers: Headers = ()) -> None:
+        """Returns once every in-sync replica has the record. Raises ProduceError after the deadline or a refusal."""
+        if len(value) > RECORD_BYTES_MAX:
+            raise ProduceError(f"a record of {len(value)} bytes is larger than {RECORD_BYTES_MAX}")
+        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = asyncio.get_running_loop().call_later(self._timeout_s, _expire, acknowledged)
+        try:
+            if not self._room.is_set():
+                await self._wait_for_room(acknowledged)
+            lane = self._lanes.get(topic) or await self._open_lane(topic)
+            self._count(1, len(value))
+            lane.waiting.append((value, headers, acknowledged))
+            self._schedule(lane)
+            await acknowledged
+        finally:
+            timer.cancel()
+
+    async def persist(self, topic: str, value: bytes, *, headers: Headers = ()) -> None:
+        """Like `send`, but tries until Kafka has acknowledged: what the record stands for must stay unsettled meanwhile."""
+        for failures in itertools.count():
+            try:
+                await self.send(topic, value, headers=headers)
+            except ProduceError as error:
+                log.warning("a record for %s is sent again: %s", topic, error)
+                await asyncio.sleep(RESTART_BACKOFF_S[min(failures, len(RESTART_BACKOFF_S) - 1)])
+            else:
+                return
+
+    async def close(self) -> None:
+        """Wait (bounded) for what is in flight, then leave."""
+        deadline = asyncio.get_running_loop().time() + STOP_TIMEOUT_S
+        while self._tasks and asyncio.get_running_loop().time() < deadline:
+            await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT_S)
+        self._closed = True
+        if self._restart is not None:
+            self._restart.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for lane in self._lanes.values():
+            for *_, acknowledged in lane.waiting:
+                _fail(acknowledged, ProduceError("the producer is closed"))
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _discard(producer)
+
+    def _count(self, records: int, size_bytes: int) -> None:
+        self._waiting_records += records
+        self._waiting_bytes += size_bytes
+        if self._waiting_records >= WAITING_RECORDS_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
+            self._room.clear()
+        else:
+            self._room.set()
+
+    async def _wait_for_room(self, acknowledged: asyncio.Future[None]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._room.wait()
+        except TimeoutError:
+            acknowledged.cancel()
+            raise ProduceError("too many records wait for Kafka") from None
+
+    async def _open_lane(self, topic: str) -> _Lane:
+        if self._producer is None:
+            raise ProduceError(f"no connection to Kafka: {self._problem}")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                partitions = await self._producer.partitions_for(topic)
+        except (KafkaError, TimeoutError) as error:
+            raise ProduceError(f"topic {topic} is not known: {error!r}") from error
+        return self._lanes.setdefault(topic, _Lane(topic, max(1, len(partitions))))
+
+    def _schedule(self, lane: _Lane) -> None:
+        if not lane.scheduled and lane.in_flight < IN_FLIGHT_BATCHES_MAX:
+            lane.scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush, lane)
+
+    def _flush(self, lane: _Lane) -> None:
+        lane.scheduled = False
+        while lane.waiting and lane.in_flight < IN_FLIGHT_BATCHES_MAX:
+            producer = self._producer
+            if producer is None:
+                self._fail_waiting(lane)
+                return
+            batch = producer.create_batch()
+            acknowledged: list[asyncio.Future[None]] = []
+            while lane.waiting:
+                value, headers, future = lane.waiting[0]
+                # Whoever sent a record that expired was told so: writing it now would only make a surprise.
+                if not future.done():
+                    if batch.append(timestamp=None, key=None, value=value, headers=list(headers)) is None:
+                        break
+                    acknowledged.append(future)
+                lane.waiting.popleft()
+                self._count(-1, -len(value))
+            if not acknowledged:
+                continue
+            lane.in_flight += 1
+            task = asyncio.create_task(self._deliver(producer, lane, batch, acknowledged))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(
+        self, producer: AIOKafkaProducer, lane: _Lane, batch: object, acknowledged: list[asyncio.Future[None]]
+    ) -> None:
+        try:
+            async with asyncio.timeout(DELIVERY_TIMEOUT_S):
+                written = await producer.send_batch(batch, lane.topic, partition=next(lane.partitions))
+                await written
+        except (KafkaError, TimeoutError, OSError) as error:
+            failure = ProduceError(f"Kafka did not take a batch for {lane.topic}: {error!r}")
+            for future in acknowledged:
+                _fail(future, failure)
+            self._replace(producer, repr(error))
+        else:
+            self._problem = None
+            for future in acknowledged:
+                if not future.done():
+                    future.set_result(None)
+        finally:
+            lane.in_flight -= 1
+            self._schedule(lane)
+
+    def _fail_waiting(self, lane: _Lane) -> None:
+        failure = ProduceError(f"no connection to Kafka: {self._problem}")
+        while lane.waiting:
+            value, _, future = lane.waiting.popleft()
+            self._count(-1, -len(value))
+            _fail(future, failure)
+
+    def _replace(self, producer: AIOKafkaProducer, problem: str) -> None:
+        """Give up a producer whose sequence is broken or that stands still; make the next one in the background."""
+        if producer is not self._producer or self._closed:
+            return
+        log.warning("the producer is replaced: %s", problem)
+        self._producer = None
+        self._problem = problem
+        self._restart = asyncio.create_task(self._start_again(producer))
+
+    async def _start_again(self, broken: AIOKafkaProducer) -> None:
+        await _discard(broken)
+        for attempt in itertools.count():
+            try:
+                self._producer = await self._make()
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._problem = repr(error)
+                await asyncio.sleep(RESTART_BACKOFF_S[min(attempt, len(RESTART_BACKOFF_S) - 1)])
+            else:
+                log.info("the producer is back")
+                self._problem = None
+                for lane in self._lanes.values():
+                    self._schedule(lane)
+                return
+
+    async def _make(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap_servers,
+            client_id=self._client_id,
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=RECORD_BYTES_MAX + 64 * 1024,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await producer.start()
+        except BaseException:
+            await _discard(producer)
+            raise
+        return producer
+
+
+def _expire(future: asyncio.Future[None]) -> None:
+    _fail(future, ProduceError("Kafka did not acknowledge in time"))
+
+
+def _fail(future: asyncio.Future[None], error: ProduceError) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    """Close a producer within a bounded time, whatever it still waits for."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await producer.stop()
+            return
+    # Its sender waits for acknowledgements that will not come: stop it without them.
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await producer.client.close()
+            producer._sender.sender_task.cancel()

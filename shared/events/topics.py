@@ -1,0 +1,136 @@
+"""The event topics: their names, their configuration, and their creation at start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from shared.domain.errors import LambdadError
+from shared.events.records import RECORD_BYTES_MAX
+from shared.settings import EventSettings, Settings
+
+log = logging.getLogger("lambdad.events.topics")
+
+START_TIMEOUT_S = 60.0
+ADMIN_TIMEOUT_MS = 10_000
+POLL_S = 0.1
+WEEK_MS = 7 * 24 * 3_600 * 1_000
+SEGMENT_BYTES = 128 * 1024 * 1024
+
+
+class EventsUnavailableError(LambdadError):
+    """Kafka could not be brought to serve the event topics in time."""
+
+
+class TopicNames(msgspec.Struct, frozen=True):
+    """Names of every topic that the event path uses. delays_s: the constant delays that have a tier topic each."""
+
+    prefix: str
+    delays_s: tuple[int, ...]
+
+    @classmethod
+    def of(cls, settings: EventSettings) -> TopicNames:
+        delays = {*settings.retry_delays_s, *settings.backoff_delays_s}
+        return cls(settings.topic_prefix, tuple(sorted(delays)))
+
+    @property
+    def asynchronous(self) -> str:
+        return f"{self.prefix}.async"
+
+    @property
+    def outcomes(self) -> str:
+        return f"{self.prefix}.outcomes"
+
+    @property
+    def undeliverable(self) -> str:
+        """What no destination would take after every retry: kept without limit, for a person to look at."""
+        return f"{self.prefix}.undeliverable"
+
+    def delay(self, seconds: int) -> str:
+        return f"{self.prefix}.delay.{seconds}s"
+
+    def delays(self) -> dict[str, int]:
+        """Topic name to delay in seconds, of every tier."""
+        return {self.delay(seconds): seconds for seconds in self.delays_s}
+
+
+def _new_topics(settings: EventSettings) -> list[NewTopic]:
+    names = TopicNames.of(settings)
+
+    def topic(name: str, partitions: int, *, retention_ms: int = WEEK_MS) -> NewTopic:
+        return NewTopic(
+            name,
+            partitions,
+            settings.replication_factor,
+            topic_configs={
+                "cleanup.policy": "delete",
+                "max.message.bytes": str(RECORD_BYTES_MAX + 1024 * 1024),
+                "retention.ms": str(retention_ms),
+                "segment.bytes": str(SEGMENT_BYTES),
+                "min.insync.replicas": str(max(1, settings.replication_factor - 1)),
+            },
+        )
+
+    return [
+        topic(names.asynchronous, settings.async_partitions),
+        topic(names.outcomes, settings.async_partitions),
+        topic(names.undeliverable, 1, retention_ms=-1),
+        # One partition a tier: order in it is the order of due times, whoever wrote.
+        *(topic(name, 1) for name in names.delays()),
+    ]
+
+
+async def ensure_topics(settings: Settings, *, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Create the topics that are missing and wait until each has leaders and groups have a coordinator.
+
+    Safe to call from any number of processes at once. Raises EventsUnavailableError when Kafka does not get there in time.
+    """
+    problem = "no answer"
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    await _ensure_once(settings)
+                    return
+                except (KafkaError, OSError) as error:
+                    problem = repr(error)
+                    await asyncio.sleep(0.5)
+    except TimeoutError:
+        raise EventsUnavailableError(f"Kafka at {settings.kafka_bootstrap_servers} is not ready: {problem}") from None
+
+
+async def _ensure_once(settings: Settings) -> None:
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="lambdad-topics", request_timeout_ms=ADMIN_TIMEOUT_MS
+    )
+    await admin.start()
+    try:
+        topics = _new_topics(settings.events)
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in topics if topic.name not in existing]
+        if missing:
+            response = await admin.create_topics(missing)
+            for name, code, *_ in response.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    raise error(f"topic {name} could not be created")
+            log.info("created topics %s", ", ".join(topic.name for topic in missing))
+        await _wait_for_leaders(admin, [topic.name for topic in topics])
+        await admin.find_coordinator(f"{settings.events.topic_prefix}.async")
+    finally:
+        await admin.close()
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:
+    """Until every partition of the topics has a leader. The caller holds the deadline."""
+    names = list(names)
+    while True:
+        described = await admin.describe_topics(names)
+        if all(t["error_code"] == 0 and all(p["leader"] >= 0 for p in t["partitions"]) for t in described):
+            return
+        await asyncio.sleep(POLL_S)
