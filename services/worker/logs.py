@@ -191,7 +191,6 @@ class LogShipper:
             bootstrap_servers=self._settings.kafka_bootstrap_servers,
             client_id=f"{self._settings.instance}-logs",
             acks=1,
-            compression_type="lz4",
             linger_ms=0,
             max_request_size=2 * RECORD_BYTES_MAX,
             request_timeout_ms=int(SEND_TIMEOUT_S * 1e3),
