@@ -58,8 +58,8 @@ def environment_of_cluster(data_dir: Path) -> dict[str, str]:
     if found.returncode != 0:
         subprocess.run([lambdad, "up", "--detach", *words], timeout=600, check=True)
         found = subprocess.run([lambdad, "env", *words], capture_output=True, text=True, timeout=30, check=True)
-    pairs = (shlex.split(line)[1].split("=", 1) for line in found.stdout.splitlines() if line.startswith("export "))
-    return {name: value for name, value in pairs}
+    pairs = (shlex.split(line)[1].partition("=")[::2] for line in found.stdout.splitlines() if line.startswith("export "))
+    return dict(pairs)
 
 
 def say(title: str, detail: str) -> None:
