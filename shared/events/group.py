@@ -29,6 +29,7 @@ ADMIN_TIMEOUT_S = 10.0
 FETCH_BYTES_MAX = 16 * 1024 * 1024
 PARTITION_FETCH_BYTES = 512 * 1024
 BUSY_FETCH_WAIT_MS = 20
+BUSY_S = 0.2
 SESSION_TIMEOUT_MS = 9_000
 HEARTBEAT_MS = 3_000
 POLL_INTERVAL_MS = 3_600_000
@@ -58,6 +59,7 @@ class GroupReader:
         self._topics = list(topics)
         self._options = options
         self._trackers: dict[TopicPartition, OffsetTracker] = {}
+        self._busy = False
         self._settled = asyncio.Event()
         self._drained = asyncio.Event()
         self._commit_lock = asyncio.Lock()
@@ -120,8 +122,12 @@ class GroupReader:
         """
         # No bound on their number: a partition that is left half read is not fetched again before the others' fetch
         # returns. What one call can bring is bounded in bytes.
-        fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(timeout_ms=int(wait_s * 1_000))
-        self._wait_for_data(BUSY_FETCH_WAIT_MS if fetched else self._options.fetch_wait_ms)
+        fetched = await self._getmany(BUSY_S if self._busy else wait_s)
+        if not fetched and self._busy:
+            self._wait_for_data(busy=False)
+            fetched = await self._getmany(wait_s)
+        elif fetched and not self._busy:
+            self._wait_for_data(busy=True)
         if not self._assigned.is_set():
             await self._assigned.wait()
         fresh = {}
@@ -138,12 +144,17 @@ class GroupReader:
                 fresh[partition] = wanted
         return fresh
 
-    def _wait_for_data(self, wait_ms: int) -> None:
+    async def _getmany(self, wait_s: float) -> Mapping[TopicPartition, list[ConsumerRecord]]:
+        fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(timeout_ms=int(wait_s * 1_000))
+        return fetched
+
+    def _wait_for_data(self, *, busy: bool) -> None:
         """How long the broker may hold the next fetch. aiokafka has one fetch in flight a broker, and a partition that was
         not part of it waits for it: so fetches are short while there is data and long only when there is none."""
+        self._busy = busy
         fetcher = self.consumer._fetcher
         if fetcher is not None:
-            fetcher._fetch_max_wait_ms = wait_ms
+            fetcher._fetch_max_wait_ms = BUSY_FETCH_WAIT_MS if busy else self._options.fetch_wait_ms
 
     def settle(self, partition: TopicPartition, offset: int) -> None:
         """The record is done with: its offset may be committed once all before it are. Ignored for partitions given away."""
