@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from itertools import islice
 
 import msgspec
 
+from shared.dispatch.keys import Keys, check_instance_name
+from shared.dispatch.redis_connection import RedisConnection, RedisError, Reply
+from shared.dispatch.scripts import Argument, script
 from shared.settings import Settings
+
+log = logging.getLogger("lambdad.dispatch")
+
+REPORT_PART_MAX = 500
+"""Environments reported in one script call, which holds Redis up for about 2 ms then."""
+MISMATCHES_MAX = 5
+"""Heartbeats in a row that Redis may know another number of environments: cold starts on their way make it differ for a moment."""
+LEAVE_TIMEOUT_S = 2.0
 
 
 class EnvironmentReport(msgspec.Struct, frozen=True):
@@ -40,30 +53,163 @@ class WorkerMembership:
         slots: int,
         inventory: Callable[[], list[EnvironmentReport]],
     ) -> None:
-        self._settings = settings
+        self._settings = settings.dispatch
         self._inventory = inventory
-        self.worker_id = worker_id
+        self._keys = Keys(settings.dispatch.cell)
+        self._redis = RedisConnection(
+            settings.redis_url,
+            name=worker_id,
+            connect_timeout_s=settings.dispatch.connect_timeout_s,
+            timeout_s=settings.dispatch.redis_timeout_s,
+            on_connected=self._on_connected,
+        )
+        self._beat_now = asyncio.Event()
+        self._began = False
+        self._draining = False
+        self._left = False
+        self._epoch = 0
+        self._mismatches = 0
+        self.worker_id = check_instance_name(worker_id)
         self.address = address
         self.slots = slots
+        self.problem: str | None = "not registered yet"
+        """A health check's answer: None, or why nothing is placed here now."""
 
     @property
     def epoch(self) -> int:
         """The newest epoch this worker has reported under, 0 before the first. An INVOKE of an older epoch is refused with
         STALE_FENCE: its lease is not counted any more."""
-        return 0
+        return self._epoch
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Heartbeat until `stop`; survives the loss of Redis and reports everything again when it comes back."""
-        raise NotImplementedError
+        """Heartbeat until `stop`; survives the loss of Redis and reports everything again when it comes back.
+
+        When it returns, the worker is still registered: drain, then leave."""
+        self._redis.start()
+        stopping = asyncio.create_task(stop.wait(), name="membership-stop")
+        try:
+            while not stop.is_set():
+                try:
+                    await self._beat()
+                except RedisError as error:
+                    self.problem = f"redis: {error}"
+                self._beat_now.clear()
+                beat_now = asyncio.create_task(self._beat_now.wait(), name="membership-beat")
+                await asyncio.wait(
+                    (stopping, beat_now), timeout=self._settings.heartbeat_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                beat_now.cancel()
+        finally:
+            stopping.cancel()
 
     async def environment_gone(self, environment_id: str) -> None:
-        """An environment ended by itself (crash, failed start, eviction done by the worker). Idempotent, bounded, never raises."""
-        raise NotImplementedError
+        """An environment ended, whatever the reason. Idempotent, bounded, never raises: what Redis does not get to hear
+        now, it learns by the next report."""
+        keys = self._keys
+        gone = script("environment_gone")
+        try:
+            await self._redis.call(
+                gone.command(
+                    (keys.state, keys.envs(self.worker_id), keys.lru, keys.free),
+                    *(self.worker_id, environment_id, keys.prefix),
+                ),
+                gone,
+            )
+        except RedisError as error:
+            log.info("Redis was not told that an environment is gone: %s", error)
 
     async def drain(self) -> None:
-        """No further environment is placed here and idle ones are not leased any more; running ones go on."""
-        raise NotImplementedError
+        """No further environment is placed here and idle ones are not leased any more; running ones go on. Never raises."""
+        self._draining = True
+        self.problem = "draining"
+        keys = self._keys
+        drain = script("drain_worker")
+        try:
+            command = drain.command((keys.free, keys.envs(self.worker_id), keys.lru), self.worker_id, keys.prefix)
+            await self._redis.call(command, drain)
+        except RedisError as error:
+            log.info("Redis was not told that this worker drains: %s", error)
 
     async def leave(self) -> None:
-        """The worker is about to end: everything of it is forgotten at once."""
-        raise NotImplementedError
+        """The worker is about to end: everything of it is forgotten at once. Bounded, never raises."""
+        self._left = True
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                await self._forget()
+        except (RedisError, TimeoutError) as error:
+            log.warning("Redis was not told that this worker leaves; the scheduler will find out: %s", error)
+        await self._redis.close()
+
+    def _on_connected(self) -> None:
+        self._beat_now.set()
+
+    async def _beat(self) -> None:
+        if not self._redis.connected:
+            self.problem = f"redis: {self._redis.problem}"
+            return
+        if not self._began:
+            # An earlier life under the same name may have left environments that do not exist any more.
+            await self._forget()
+            self._began = True
+        keys = self._keys
+        beat = script("worker_heartbeat")
+        open_epoch, coming, known, environments = await self._redis.call(
+            beat.command(
+                (keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id)),
+                *(self._epoch_field(), self.worker_id),
+            ),
+            beat,
+        )
+        epoch = int(coming or open_epoch or 0)
+        if epoch == 0:
+            self.problem = "the leases wait for a scheduler to rebuild them"
+            return
+        self._mismatches = self._mismatches + 1 if known and environments != len(self._inventory()) else 0
+        if not known or epoch != self._epoch or self._mismatches >= MISMATCHES_MAX:
+            await self._report(epoch)
+        self.problem = "draining" if self._draining else None
+
+    def _epoch_field(self) -> str:
+        return f"epoch:{self._redis.run_id}"
+
+    async def _forget(self) -> None:
+        keys = self._keys
+        reap = script("reap_worker")
+        await self._redis.call(
+            reap.command(
+                (keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id))
+                + (keys.free, keys.lru, keys.alive_holders, keys.leader),
+                *(self.worker_id, "", keys.prefix),
+            ),
+            reap,
+        )
+
+    async def _report(self, epoch: int) -> None:
+        # From here on older leases are refused: what is reported as idle may be leased anew at any moment.
+        self._epoch = max(self._epoch, epoch)
+        self._mismatches = 0
+        inventory = self._inventory()
+        if self._draining:
+            inventory = [report for report in inventory if report.busy]
+        keys = self._keys
+        report = script("report")
+        slots = 0 if self._draining else self.slots
+        rest = iter(inventory)
+        parts = [list(islice(rest, REPORT_PART_MAX)) for _ in range(max(1, -(-len(inventory) // REPORT_PART_MAX)))]
+        added = leased = 0
+        for number, part in enumerate(parts, 1):
+            arguments: list[Argument] = [self._epoch_field(), epoch, self.worker_id, f"{self.address} {self.slots}", slots]
+            arguments += [keys.prefix, int(number == len(parts)), int(len(parts) == 1)]
+            for each in part:
+                arguments += [each.environment_id, each.version_key, each.function_id, int(each.busy), *each.fence, each.holder]
+            reply: Reply = await self._redis.call(
+                report.command(
+                    (keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id), keys.free, keys.lru), *arguments
+                ),
+                report,
+            )
+            if reply[0] < 0:
+                log.info("epoch %d ended while this worker reported under it", epoch)
+                return
+            added, leased = added + reply[0], leased + reply[1]
+        log.info("reported %d environments under epoch %d: %d were news, %d run", len(inventory), epoch, added, leased)

@@ -1,0 +1,42 @@
+"""What the control plane tells the cell right after its commit, so that the next invoke anywhere sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from shared.dispatch.keys import Keys
+from shared.dispatch.scripts import script
+from shared.settings import DispatchSettings
+
+log = logging.getLogger("lambdad.dispatch")
+
+ANNOUNCE_TIMEOUT_S = 1.0
+
+
+class Announcer:
+    """Announcements never fail a control-plane write: when Redis is away they are dropped after a second, and every cache's
+    time to live, with the revisions that later acquires carry, brings the news instead."""
+
+    def __init__(self, redis: Redis, settings: DispatchSettings | None = None) -> None:
+        self._redis = redis
+        self._keys = Keys((settings or DispatchSettings()).cell)
+
+    async def function_changed(self, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
+        """A function has a new revision: targets of older ones are stale. Returns when Redis has it, or gave no answer."""
+        reserved = "" if reserved_concurrency is None else str(reserved_concurrency)
+        await self._announce("function_changed", function_id, str(revision), reserved, self._keys.prefix)
+
+    async def account_changed(self, unreserved_limit: int) -> None:
+        """The concurrency that functions without reserved concurrency share has changed."""
+        await self._announce("account_changed", str(unreserved_limit), self._keys.prefix)
+
+    async def _announce(self, name: str, *arguments: str) -> None:
+        try:
+            async with asyncio.timeout(ANNOUNCE_TIMEOUT_S):
+                await self._redis.eval(script(name).body.decode(), 1, self._keys.state, *arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("%s was not announced (it is found out within the caches' time to live): %s", name, error)

@@ -1,0 +1,346 @@
+"""The caller's end of the one connection to a worker: many invocations at once, each a stream with an answer to come."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from shared.dispatch.frames import (
+    HANDSHAKE_FRAME_BYTES_MAX,
+    Frame,
+    FrameDecoder,
+    Handshake,
+    HandshakeError,
+    Incoming,
+    Outgoing,
+    decode_credit,
+    decode_refused,
+    decode_result,
+    encode_credit,
+    encode_frame,
+    encode_invoke,
+    encode_stop,
+)
+from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease
+from shared.dispatch.wire import (
+    FRAME_BYTES_MAX,
+    INLINE_PAYLOAD_BYTES_MAX,
+    FrameType,
+    InvokeHeader,
+    Refusal,
+    RefusalReason,
+    ResultHeader,
+    StopEnvironments,
+    WireError,
+)
+from shared.domain.errors import InvocationLostError
+from shared.domain.limits import RESPONSE_BYTES_MAX
+
+log = logging.getLogger("lambdad.dispatch")
+
+CANCEL_GRACE_S = 3.0
+"""A worker answers a CANCEL within this time, or is taken for unable to."""
+SWEEP_S = 0.25
+PING_AFTER_S = 2.0
+SILENT_S_MAX = 10.0
+"""A worker that says nothing for this long, PONG included, while it runs something for us is taken for lost."""
+RESPONSE_BYTES_BOUND = RESPONSE_BYTES_MAX + 64 * 1024
+"""The worker judges a function's response; this only bounds what a worker can make a caller hold."""
+STREAM_LAST = 2**32 - 2
+STOP_ENVIRONMENTS_MAX = 1_000
+
+Result = tuple[ResultHeader, bytes]
+OnEnd = Callable[[Lease, bytes], None]
+"""Gets a lease back when its invocation ended, with what became of the environment; exactly once for each invocation."""
+
+
+class NotSentError(Exception):
+    """The connection was closed before anything of the invocation was written: it can be sent elsewhere."""
+
+
+class InvocationRefusedError(Exception):
+    """The worker did not run it."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class Call:
+    """One invocation in flight. given_up_at: loop time at which CANCEL was sent."""
+
+    __slots__ = ("deadline", "future", "given_up_at", "incoming", "lease", "outgoing", "stream")
+
+    def __init__(self, lease: Lease, stream: int, future: asyncio.Future[Result], deadline: float) -> None:
+        self.lease = lease
+        self.stream = stream
+        self.future = future
+        self.deadline = deadline
+        self.given_up_at: float | None = None
+        self.outgoing: Outgoing | None = None
+        self.incoming: Incoming | None = None
+
+
+_ENVIRONMENT_AFTER = {
+    RefusalReason.UNKNOWN_ENVIRONMENT: GONE,
+    RefusalReason.NO_ROOM: GONE,
+    RefusalReason.UNSUPPORTED_RUNTIME: GONE,
+}
+
+
+def environment_after(refusal: Refusal, lease: Lease) -> bytes:
+    """What a refusal says about the environment of the lease."""
+    if refusal.gone:
+        return GONE
+    if refusal.reason == RefusalReason.CANCELLED:
+        return GONE if lease.cold else IDLE
+    if lease.cold and refusal.reason != RefusalReason.BUSY:
+        return GONE
+    return _ENVIRONMENT_AFTER.get(refusal.reason, UNCERTAIN)
+
+
+class WorkerConnection(asyncio.Protocol):
+    """Made by `connect`. Not usable any more once `closed`; a new one is made then."""
+
+    def __init__(self, handshake: Handshake, on_end: OnEnd, on_lost: Callable[[WorkerConnection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handshake: Handshake | None = handshake
+        self._decoder = FrameDecoder(HANDSHAKE_FRAME_BYTES_MAX)
+        self._on_end = on_end
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._calls: dict[int, Call] = {}
+        self._next_stream = 1
+        self._sweeping = False
+        self._paused = False
+        self._heard_at = self._loop.time()
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.closed = False
+
+    @classmethod
+    async def connect(
+        cls,
+        address: str,
+        *,
+        secret: bytes,
+        role: str,
+        instance: str,
+        timeout_s: float,
+        on_end: OnEnd,
+        on_lost: Callable[[WorkerConnection], None],
+    ) -> WorkerConnection:
+        """Dial "host:port" and prove the secret both ways. Raises OSError, TimeoutError or HandshakeError."""
+        host, _, port = address.rpartition(":")
+        handshake = Handshake(secret, caller=True, role=role, instance=instance)
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout_s):
+            _, connection = await loop.create_connection(lambda: cls(handshake, on_end, on_lost), host.strip("[]"), int(port))
+            try:
+                await connection.ready
+            except BaseException:
+                connection.abort("the handshake did not end")
+                raise
+        return connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        assert self._handshake is not None
+        self._transport = transport
+        transport.write(self._handshake.start())
+
+    # -- what a caller does ------------------------------------------------------------------------------------------
+
+    def invoke(self, lease: Lease, header: InvokeHeader, payload: bytes, timeout_s: float) -> Call:
+        """Send an invocation; its future gives (ResultHeader, response), InvocationRefusedError or InvocationLostError.
+
+        After timeout_s the worker is told to cancel; if it does not answer that either, the invocation is lost.
+        Raises NotSentError when nothing was sent; the lease is the caller's still."""
+        if self.closed or self._transport is None:
+            raise NotSentError
+        stream = self._next_stream
+        if stream > STREAM_LAST:
+            self.abort("every stream of this connection was used")
+            raise NotSentError
+        small = len(payload) <= INLINE_PAYLOAD_BYTES_MAX
+        frame = encode_invoke(stream, header, payload if small else payload[:INLINE_PAYLOAD_BYTES_MAX])
+        self._next_stream = stream + 1
+        now = self._loop.time()
+        call = Call(lease, stream, self._loop.create_future(), now + timeout_s)
+        self._calls[stream] = call
+        self._transport.write(frame)
+        if not small:
+            call.outgoing = Outgoing(stream, payload, INLINE_PAYLOAD_BYTES_MAX)
+            self._pump(call)
+        if not self._sweeping:
+            self._sweeping = True
+            self._heard_at = now
+            self._loop.call_later(SWEEP_S, self._sweep)
+        return call
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for it any more. Its lease comes back when the worker has answered, or failed to."""
+        if call.stream in self._calls and call.given_up_at is None:
+            call.given_up_at = self._loop.time()
+            call.outgoing = None
+            self._write(encode_frame(FrameType.CANCEL, call.stream))
+
+    def stop_environments(self, environment_ids: list[str]) -> None:
+        """Tell the worker to stop idle environments."""
+        for start in range(0, len(environment_ids), STOP_ENVIRONMENTS_MAX):
+            self._write(encode_stop(StopEnvironments(tuple(environment_ids[start : start + STOP_ENVIRONMENTS_MAX]))))
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._calls)
+
+    def abort(self, reason: str) -> None:
+        """Close at once; everything in flight is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._end(reason)
+
+    def close(self) -> None:
+        """Close after what was written has left."""
+        if self._transport is not None:
+            self._transport.close()
+        self._end("the connection was closed")
+
+    # -- what the worker sends ---------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        try:
+            for frame in self._decoder.feed(data):
+                if self._handshake is None:
+                    self._receive(frame)
+                else:
+                    self._shake_hands(self._handshake, frame)
+        except WireError as error:
+            farewell = error.farewell if isinstance(error, HandshakeError) else b""
+            if farewell:
+                self._write(farewell)
+            if not self.ready.done():
+                self.ready.set_exception(error)
+            log.warning("a worker broke the protocol: %s", error)
+            self.abort(f"the worker broke the protocol: {error}")
+
+    def _shake_hands(self, handshake: Handshake, frame: Frame) -> None:
+        self._write(handshake.receive(frame))
+        if handshake.done:
+            self._handshake = None
+            self._decoder.frame_bytes_max = FRAME_BYTES_MAX
+            if not self.ready.done():
+                self.ready.set_result(None)
+
+    def _receive(self, frame: Frame) -> None:
+        kind, stream, body = frame
+        if kind == FrameType.PONG:
+            return
+        if kind == FrameType.PING:
+            self._write(encode_frame(FrameType.PONG, 0))
+            return
+        if stream == 0 or stream >= self._next_stream:
+            raise WireError(f"frame type {kind} on stream {stream}, which was never opened")
+        call = self._calls.get(stream)
+        if call is None:
+            return  # given up already
+        if kind == FrameType.RESULT:
+            self._receive_result(call, body)
+        elif kind == FrameType.DATA:
+            if call.incoming is None:
+                call.incoming = Incoming(RESPONSE_BYTES_BOUND)
+            granted = call.incoming.data(body)
+            if granted:
+                self._write(encode_credit(stream, granted))
+        elif kind == FrameType.CREDIT:
+            granted = decode_credit(body)
+            if call.outgoing is not None:
+                call.outgoing.credit(granted)
+                self._pump(call)
+        elif kind == FrameType.REFUSED:
+            refusal = decode_refused(body)
+            self._finish(call, environment_after(refusal, call.lease), InvocationRefusedError(refusal))
+        else:
+            raise WireError(f"frame type {kind} from a worker")
+
+    def _receive_result(self, call: Call, body: bytes) -> None:
+        header, last = decode_result(body)
+        if call.incoming is not None:
+            last = call.incoming.finish(last, header.payload_bytes)
+        elif header.payload_bytes != len(last):
+            raise WireError("a response of another size than announced")
+        del self._calls[call.stream]
+        self._on_end(call.lease, IDLE if header.reusable else GONE)
+        if not call.future.done():
+            call.future.set_result((header, last))
+
+    def _finish(self, call: Call, outcome: bytes, error: Exception) -> None:
+        del self._calls[call.stream]
+        self._on_end(call.lease, outcome)
+        if not call.future.done():
+            call.future.set_exception(error)
+
+    # -- sending -----------------------------------------------------------------------------------------------------
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None and not self.closed:
+            self._transport.write(data)
+
+    def _pump(self, call: Call) -> None:
+        if call.outgoing is None or self._paused:
+            return
+        for frame in call.outgoing.frames():
+            self._write(frame)
+        if call.outgoing.done:
+            call.outgoing = None
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        for call in list(self._calls.values()):
+            self._pump(call)
+
+    # -- time and the end --------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Deadlines are kept by one coarse timer, not by one for each invocation."""
+        if not self._calls:
+            self._sweeping = False
+            return
+        now = self._loop.time()
+        for call in list(self._calls.values()):
+            if call.given_up_at is None:
+                if now > call.deadline:
+                    self.cancel(call)
+            elif now - call.given_up_at > CANCEL_GRACE_S:
+                self.stop_environments([call.lease.environment_id])
+                self._finish(call, GONE, InvocationLostError("the worker did not answer in time"))
+        silent_s = now - self._heard_at
+        if silent_s > SILENT_S_MAX:
+            self.abort("the worker has gone silent")
+        elif silent_s > PING_AFTER_S:
+            self._write(encode_frame(FrameType.PING, 0))
+        self._loop.call_later(SWEEP_S, self._sweep)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(f"the connection to the worker was lost{f': {error}' if error else ''}")
+
+    def _end(self, reason: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionError(reason))
+        # Read even where nobody waited for it any more.
+        with contextlib.suppress(BaseException):
+            self.ready.exception()
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            self._on_end(call.lease, UNCERTAIN)
+            if not call.future.done():
+                call.future.set_exception(InvocationLostError(reason))
+        self._on_lost(self)

@@ -1,0 +1,64 @@
+"""Names of the keys that leases use in Redis. One Redis per cell; the braces make every key of a cell share one slot.
+
+`state` is a hash with these fields: epoch:<run id of the Redis process> (open epoch; a Redis that restarted or was replaced
+has another run id, so nothing of an older life is ever taken for valid), fence (counter within the epoch), running (leases
+in the account's pool), limit (of that pool), waiting ("1": the next release publishes "room"), sticky (see acquire.lua),
+next and next_run (an epoch being rebuilt), and for each function rev:<id>, res:<id> ("" or reserved concurrency), run:<id>.
+"""
+
+from __future__ import annotations
+
+import re
+
+CHANNEL_EVENTS = ("room", "recall", "changed", "epoch", "rebuilding", "joined", "lost")
+"""First words of what is published on `events`."""
+
+_NAME = re.compile(r"[A-Za-z0-9._:-]{1,200}")
+
+
+class Keys:
+    """Every key of one cell."""
+
+    __slots__ = (
+        "alive_holders",
+        "alive_workers",
+        "events",
+        "free",
+        "leader",
+        "leader_fence",
+        "lru",
+        "parked",
+        "prefix",
+        "state",
+        "workers",
+    )
+
+    def __init__(self, cell: str) -> None:
+        self.prefix = f"lambdad:{{{cell}}}:"
+        self.state = self.prefix + "state"
+        self.free = self.prefix + "free"
+        self.lru = self.prefix + "lru"
+        self.parked = self.prefix + "parked"
+        self.workers = self.prefix + "workers"
+        self.alive_workers = self.prefix + "alive:workers"
+        self.alive_holders = self.prefix + "alive:holders"
+        self.events = self.prefix + "events"
+        self.leader = self.prefix + "leader"
+        self.leader_fence = self.prefix + "leader:fence"
+
+    def idle(self, version_key: str) -> str:
+        return f"{self.prefix}idle:{version_key}"
+
+    def envs(self, worker_id: str) -> str:
+        return f"{self.prefix}envs:{worker_id}"
+
+    def leases(self, holder: str, pool: str) -> str:
+        """pool: "u" (the account's unreserved pool) or "r" (a function's reserved concurrency)."""
+        return f"{self.prefix}leases:{holder}:{pool}"
+
+
+def check_instance_name(name: str) -> str:
+    """A worker's or holder's name, which becomes part of keys and leases. Raises ValueError on one that would break them."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"an instance is named with up to 200 letters, digits, '.', '_', ':' and '-': {name!r}")
+    return name

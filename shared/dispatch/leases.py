@@ -1,0 +1,251 @@
+"""Leases: the right to run one invocation at a time on one execution environment, counted in Redis.
+
+Each lease is known by the name that acquire.lua gave it, and is given back exactly once: a release that could not be
+delivered is kept and repeated until Redis has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shared.dispatch.keys import Keys
+from shared.dispatch.redis_connection import RedisConnection, RedisError, Reply
+from shared.dispatch.scripts import bulk, script
+from shared.domain.functions import InvokeTarget
+
+if TYPE_CHECKING:
+    from shared.dispatch.connection import WorkerConnection
+
+log = logging.getLogger("lambdad.dispatch")
+
+IDLE, GONE, UNCERTAIN = b"i", b"g", b"b"
+"""What becomes of the environment when its lease is given back: leased again, forgotten, or left alone for a second."""
+
+AUDITS_AFTER_LOSS = 2
+"""What was written to a connection that broke may still be executed a moment later, so one look is not enough."""
+
+_RESERVED, _ACCOUNT = "r", "u"
+_NO_WORKER_AVOIDED = bulk("")
+
+
+class Version:
+    """One version of one function at one registry revision, as its leases see it: its commands, packed once, and the idle
+    leases that this holder keeps. closed: leases of it are given back after use instead of kept."""
+
+    __slots__ = ("acquire_prefix", "closed", "function_id", "idle", "release_prefixes", "revision", "version_key")
+
+    def __init__(self, target: InvokeTarget, keys: Keys, holder: str, account_concurrency: int) -> None:
+        spec = target.spec
+        function, version = spec.function_id, spec.version_key
+        if "\n" in function or "\n" in version or not version:
+            raise ValueError(f"not a version key: {version!r} of {function!r}")
+        self.version_key = version
+        self.function_id = function
+        self.revision = target.revision
+        self.idle: list[Lease] = []
+        self.closed = False
+        account, reserved = keys.leases(holder, _ACCOUNT), keys.leases(holder, _RESERVED)
+        idle = keys.idle(version)
+        self.acquire_prefix = script("acquire").prefix(
+            (keys.state, idle, account, reserved, keys.free, keys.lru),
+            11,
+            *(f"rev:{function}", f"res:{function}", f"run:{function}"),
+            target.revision,
+            "" if target.reserved_concurrency is None else target.reserved_concurrency,
+            account_concurrency,
+            f"{function}\n{version}",
+            keys.prefix,
+        )
+        self.release_prefixes = {
+            pool: script("release").prefix(
+                (keys.state, idle, mine, other, keys.lru, keys.free), 7, f"run:{function}", version, keys.prefix, pool
+            )
+            for pool, mine, other in ((_ACCOUNT, account, reserved), (_RESERVED, reserved, account))
+        }
+
+
+class Lease:
+    """victim: an environment that the worker has to stop first. sticky: may be kept for a while after use.
+    keep_until: loop time after which it goes back even if busy all the time. connection: to its worker, once known."""
+
+    __slots__ = (
+        "cold",
+        "connection",
+        "environment_id",
+        "epoch",
+        "fence",
+        "idle_since",
+        "keep_until",
+        "name",
+        "pool",
+        "sticky",
+        "version",
+        "victim",
+        "worker_id",
+    )
+
+    def __init__(self, version: Version, name: bytes, pool: str, *, cold: bool, sticky: bool, victim: str) -> None:
+        token, _, fences = name.decode().rpartition("#")
+        self.environment_id, _, self.worker_id = token.partition("@")
+        epoch, _, fence = fences.partition(".")
+        self.epoch, self.fence = int(epoch), int(fence)
+        self.name = name
+        self.version = version
+        self.pool = pool
+        self.cold = cold
+        self.sticky = sticky
+        self.victim = victim
+        self.keep_until = 0.0
+        self.idle_since = 0.0
+        self.connection: WorkerConnection | None = None
+
+
+class Throttled(msgspec.Struct, frozen=True):
+    """reserved: by the function's own limit, else by the account's. retry: unused leases were just asked back."""
+
+    reserved: bool
+    retry: bool
+
+
+class Stale(msgspec.Struct, frozen=True):
+    revision: int
+
+
+class NoCapacity(msgspec.Struct, frozen=True):
+    pass
+
+
+class Rebuilding(msgspec.Struct, frozen=True):
+    pass
+
+
+Answer = Lease | Throttled | Stale | NoCapacity | Rebuilding
+
+
+def now_ms() -> float:
+    return time.time() * 1000
+
+
+class Leases:
+    """The leases of one holder. Everything is sent at once and answered through futures or not at all; nothing here waits."""
+
+    def __init__(self, redis: RedisConnection, keys: Keys, holder: str, *, account_concurrency: int) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._account_concurrency = account_concurrency
+        self._acquire = script("acquire")
+        self._release = script("release")
+        self._unreleased: dict[bytes, tuple[Lease, bytes]] = {}
+        self._live: set[bytes] = set()
+        self.holder = holder
+        self.acquired = 0
+        self.audits_due = 0
+
+    def version(self, target: InvokeTarget) -> Version:
+        return Version(target, self._keys, self.holder, self._account_concurrency)
+
+    @property
+    def unsettled(self) -> int:
+        """Leases that are held or whose release Redis has not confirmed."""
+        return len(self._live)
+
+    def acquire(self, version: Version, avoid: str = "") -> asyncio.Future[Answer]:
+        """Ask for a lease. avoid: "" or ",worker,worker,". The future raises RedisError; a lease that arrives after it was
+        cancelled is given back. Raises RedisError at once when nothing could be sent."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def on_reply(reply: Reply) -> None:
+            if isinstance(reply, Exception):
+                # It may have been executed: a lease may exist that nobody knows of.
+                self.audits_due = AUDITS_AFTER_LOSS
+                if not future.done():
+                    future.set_exception(reply)
+                return
+            answer = self._read(version, reply)
+            if not future.done():
+                future.set_result(answer)
+            elif isinstance(answer, Lease):
+                self.release(answer, GONE if answer.cold else IDLE)
+
+        command = b"%b%b%b$17\r\n%.3f\r\n" % (
+            version.acquire_prefix,
+            self._epoch_field(),
+            bulk(avoid) if avoid else _NO_WORKER_AVOIDED,
+            now_ms(),
+        )
+        self._redis.send(command, on_reply, self._acquire)
+        return future
+
+    def _epoch_field(self) -> bytes:
+        return b"$%d\r\nepoch:%b\r\n" % (len(self._redis.run_id) + 6, self._redis.run_id.encode())
+
+    def _read(self, version: Version, reply: list[Any]) -> Answer:
+        kind = reply[0]
+        if kind in (b"w", b"c"):
+            cold = kind == b"c"
+            victim = reply[4].decode() if cold else ""
+            lease = Lease(version, reply[1], reply[2].decode(), cold=cold, sticky=reply[3] == 1, victim=victim)
+            self._live.add(lease.name)
+            self.acquired += 1
+            return lease
+        if kind == b"t":
+            return Throttled(reply[1] == b"r", reply[2] == 1)
+        if kind == b"s":
+            return Stale(int(reply[1]))
+        return NoCapacity() if kind == b"n" else Rebuilding()
+
+    def release(self, lease: Lease, outcome: bytes) -> None:
+        """Give a lease back; returns at once, and is repeated until Redis confirms it."""
+
+        def on_reply(reply: Reply) -> None:
+            if isinstance(reply, Exception):
+                self._unreleased[lease.name] = (lease, outcome)
+            else:
+                self._live.discard(lease.name)
+
+        command = b"%b$1\r\n%b\r\n$%d\r\n%b\r\n$17\r\n%.3f\r\n" % (
+            lease.version.release_prefixes[lease.pool],
+            outcome,
+            len(lease.name),
+            lease.name,
+            now_ms(),
+        )
+        try:
+            self._redis.send(command, on_reply, self._release)
+        except RedisError:
+            self._unreleased[lease.name] = (lease, outcome)
+
+    def repeat_releases(self) -> None:
+        """Send again what could not be delivered."""
+        waiting, self._unreleased = self._unreleased, {}
+        for lease, outcome in waiting.values():
+            self.release(lease, outcome)
+
+    async def audit(self) -> int:
+        """Give back leases that Redis counts for this holder but that no caller ever got (a reply that was lost). Replies
+        come in order, so what is listed and unknown is not on its way. Returns how many. Raises RedisError."""
+        self.audits_due = max(0, self.audits_due - 1)
+        returned = 0
+        for pool in (_ACCOUNT, _RESERVED):
+            found = await self._redis.command("HGETALL", self._keys.leases(self.holder, pool))
+            for name, owner in found.items():
+                if name not in self._live:
+                    await self._return_unknown(name, owner.decode(), pool)
+                    returned += 1
+        return returned
+
+    async def _return_unknown(self, name: bytes, owner: str, pool: str) -> None:
+        function, _, version = owner.partition("\n")
+        keys = self._keys
+        other = _RESERVED if pool == _ACCOUNT else _ACCOUNT
+        command = self._release.command(
+            (keys.state, keys.idle(version), *(keys.leases(self.holder, p) for p in (pool, other)), keys.lru, keys.free),
+            *(f"run:{function}", version, keys.prefix, pool, UNCERTAIN, name, f"{now_ms():.3f}"),
+        )
+        await self._redis.call(command, self._release)
+        log.warning("a lease whose grant was never heard of was given back: %s", name.decode())

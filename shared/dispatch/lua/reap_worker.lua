@@ -1,0 +1,40 @@
+-- Forget a worker that died or leaves: its slots, its environments, and the leases on them, whoever holds those.
+--
+-- KEYS  1 state   2 alive:workers   3 workers   4 envs:<w>   5 free   6 lru   7 alive:holders   8 leader
+-- ARGV  1 worker   2 leadership ("" when the worker itself leaves)   3 key prefix
+-- Reply {environments forgotten, leases given back}, {-1, 0} when the caller does not lead any more
+if ARGV[2] ~= '' and redis.call('GET', KEYS[8]) ~= ARGV[2] then
+  return {-1, 0}
+end
+local worker, prefix = ARGV[1], ARGV[3]
+redis.call('ZREM', KEYS[2], worker)
+redis.call('ZREM', KEYS[5], worker)
+redis.call('HDEL', KEYS[3], worker)
+local known = redis.call('HGETALL', KEYS[4])
+for i = 1, #known, 2 do
+  local token, version = known[i] .. '@' .. worker, string.match(known[i + 1], '\n(.+)$')
+  redis.call('ZREM', prefix .. 'idle:' .. version, token)
+  redis.call('ZREM', KEYS[6], token .. '\n' .. version)
+  redis.call('ZREM', prefix .. 'parked', token .. '\n' .. version)
+end
+redis.call('DEL', KEYS[4])
+local reaped = 0
+local mark = '@' .. worker .. '#'
+for _, holder in ipairs(redis.call('ZRANGE', KEYS[7], 0, -1)) do
+  for _, pool in ipairs({'u', 'r'}) do
+    local key = prefix .. 'leases:' .. holder .. ':' .. pool
+    local leases = redis.call('HGETALL', key)
+    for i = 1, #leases, 2 do
+      if string.find(leases[i], mark, 1, true) then
+        redis.call('HDEL', key, leases[i])
+        redis.call('HINCRBY', KEYS[1], 'run:' .. string.match(leases[i + 1], '^(.-)\n'), -1)
+        if pool == 'u' then
+          redis.call('HINCRBY', KEYS[1], 'running', -1)
+        end
+        reaped = reaped + 1
+      end
+    end
+  end
+end
+redis.call('PUBLISH', prefix .. 'events', 'lost ' .. worker)
+return {#known / 2, reaped}
