@@ -1,0 +1,155 @@
+"""The control plane as one FastAPI route: every operation of the service model goes the same way.
+
+Size, body, signature, route, types, constraints, handler, answer. An operation is one entry in `control.OPERATIONS`; one that
+the model has and the table has not is answered with 501 and its name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from services.frontend.bodies import BodyReader, ClientGoneError, declared_length
+from services.frontend.request_ids import RequestIds
+from services.frontend.wire import LARGE_BYTES, log, translate
+from shared.aws.error_rendering import render
+from shared.aws.parsing import Params, parse_params
+from shared.aws.routing import Route, Router, parse_query
+from shared.aws.serialization import BODILESS, serialize_reply
+from shared.aws.sigv4 import Verifier, payload_hash
+from shared.aws.validation import validate
+from shared.domain.errors import (
+    AccessDeniedException,
+    ApiError,
+    RequestEntityTooLargeException,
+    ServiceException,
+)
+from shared.domain.limits import CONTROL_BODY_BYTES_MAX
+
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
+HANDLER_TIMEOUT_S = 30.0
+Handler = Callable[[Any, Params], Awaitable[Any]]
+"""(control context, parameters) -> the reply's members, or an object with `body` and `status`, or None."""
+
+
+class NotImplementedYetException(ServiceException):
+    """An operation that AWS has and this version does not. 501 is not retried by SDKs."""
+
+    status = 501
+
+
+class ControlPlane:
+    def __init__(
+        self,
+        *,
+        operations: Mapping[str, Handler],
+        context: Any,
+        router: Router,
+        verifier: Verifier | None,
+        bodies: BodyReader,
+        request_ids: RequestIds,
+    ) -> None:
+        self._operations = operations
+        self._context = context
+        self._router = router
+        self._verifier = verifier
+        self._bodies = bodies
+        self._request_ids = request_ids
+
+    async def answer(self, request: Request) -> Response:
+        request_id = self._request_ids()
+        try:
+            return await self._answer(request, request_id)
+        except ClientGoneError:
+            return Response(status_code=400)
+        except Exception as error:
+            found = translate(error)
+            if found is None:
+                log.exception("%s %s (%s) failed", request.method, request.url.path, request_id)
+                found = ServiceException("An internal error occurred.")
+            return error_response(found, request_id)
+
+    async def _answer(self, request: Request, request_id: str) -> Response:
+        scope = request.scope
+        raw_path, query_string = scope["raw_path"], scope["query_string"]
+        query = parse_query(query_string.decode("latin-1"))
+        route = self._router.route(request.method, raw_path.decode("latin-1"), query)
+        claim = None if self._verifier is None else self._verifier.claim(scope["headers"])
+        headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
+        body = await self._bodies.read(
+            request.receive,  # type: ignore[arg-type]
+            declared_length(headers.get(b"content-length")),
+            CONTROL_BODY_BYTES_MAX,
+            _too_large(route),
+        )
+        large = len(body) > LARGE_BYTES
+        if claim is not None and self._verifier is not None:
+            hashed = await asyncio.to_thread(payload_hash, claim, body) if large else payload_hash(claim, body)
+            self._verifier.prove(claim, request.method.encode(), raw_path, query_string, hashed)
+        if route is None:
+            # AWS's answer to a path or method that none of its operations has.
+            raise AccessDeniedException("Unable to determine service/operation name to be authorized")
+        handler = self._operations.get(route.operation.name)
+        if handler is None:
+            raise NotImplementedYetException(f"The operation {route.operation.name} is not implemented yet.")
+        texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        if large:
+            params = await asyncio.to_thread(parse_params, route, query, texts, body)
+        else:
+            params = parse_params(route, query, texts, body)
+        validate(route.operation, params)
+        return await self._run(handler, route, params, request_id)
+
+    async def _run(self, handler: Handler, route: Route, params: Params, request_id: str) -> Response:
+        async with asyncio.timeout(HANDLER_TIMEOUT_S):
+            reply = await handler(self._context, params)
+        status = getattr(reply, "status", None)
+        answer = serialize_reply(route.operation, getattr(reply, "body", reply), status=status)
+        return _response(answer.status, [*answer.headers, (b"x-amzn-requestid", request_id.encode())], answer.body)
+
+
+def build_control_app(plane: ControlPlane) -> FastAPI:
+    """FastAPI without its own pages: the API's description is AWS's."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    @app.api_route("/{path:path}", methods=METHODS, include_in_schema=False)
+    async def any_operation(request: Request) -> Response:
+        return await plane.answer(request)
+
+    @app.exception_handler(HTTPException)
+    async def framework_error(request: Request, error: HTTPException) -> Response:
+        """A method that no operation has (TRACE, CONNECT, made-up ones)."""
+        return await plane.answer(request)
+
+    return app
+
+
+def error_response(error: ApiError, request_id: str) -> Response:
+    rendered = render(error, request_id)
+    return _response(rendered.status, rendered.headers, rendered.body)
+
+
+def _response(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Response:
+    response = Response(status_code=status)
+    response.body = body
+    named = [*headers]
+    if status not in BODILESS and not any(name == b"content-length" for name, _ in headers):
+        named.append((b"content-length", b"%d" % len(body)))
+    response.raw_headers = named
+    return response
+
+
+def _too_large(route: Route | None) -> Callable[[int], ApiError]:
+    name = route.operation.name if route is not None else "requested"
+
+    def error(size_bytes: int) -> ApiError:
+        del size_bytes
+        return RequestEntityTooLargeException(
+            f"Request must be smaller than {CONTROL_BODY_BYTES_MAX} bytes for the {name} operation"
+        )
+
+    return error

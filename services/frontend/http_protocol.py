@@ -1,0 +1,383 @@
+"""uvicorn's httptools protocol with the bounds it lacks: deadlines for headers, bodies and slow readers, sizes, pipelining.
+
+A connection is in one phase at a time and has one deadline. No timer is set per request: `FrontendServer` sweeps all
+connections twice a second, which costs nothing on the invoke path and cuts a dribbling client within half a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+from collections.abc import Iterator
+from typing import Any, cast
+from urllib.parse import unquote
+
+import httptools
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from shared.settings import FrontendSettings
+
+log = logging.getLogger("lambdad.frontend.http")
+
+SWEEP_S = 0.5
+PIPELINED_REQUESTS_MAX = 32
+LINGER_S = 10.0
+LINGER_BYTES_MAX = 128 * 1024 * 1024
+"""After an early answer the rest of the request is read and thrown away up to here, so that the client can see the answer."""
+NEVER = float("inf")
+CANCEL_ON_DISCONNECT = "lambdad.cancel_on_disconnect"
+"""Scope key: true when the application's task is to be cancelled as soon as the client has gone."""
+
+
+class Phase(enum.IntEnum):
+    IDLE = 0  # between requests; the deadline is the keep-alive timeout
+    HEAD = 1  # request line and headers are coming in
+    BODY = 2  # the body is coming in
+    ANSWERING = 3  # the application's turn; it has its own deadlines
+    LINGER = 4  # answered before the body's end; what still comes is thrown away
+    DEAD = 5  # no further request of this connection is looked at
+
+
+class HttpBounds(msgspec.Struct, frozen=True):
+    connections_max: int
+    header_bytes_max: int
+    header_timeout_s: float
+    body_timeout_s: float
+    keep_alive_timeout_s: float
+
+    @classmethod
+    def of(cls, settings: FrontendSettings) -> HttpBounds:
+        return cls(
+            connections_max=settings.connections_max,
+            header_bytes_max=settings.header_bytes_max,
+            header_timeout_s=settings.request_header_timeout_s,
+            body_timeout_s=settings.request_body_timeout_s,
+            keep_alive_timeout_s=settings.keep_alive_timeout_s,
+        )
+
+
+def protocol_class(bounds: HttpBounds) -> type[BoundedHttpProtocol]:
+    """The protocol with these bounds: uvicorn makes the instances itself and passes nothing along."""
+    return type("FrontendHttpProtocol", (BoundedHttpProtocol,), {"bounds": bounds})
+
+
+def _canned(status: int, code: str, message: str) -> bytes:
+    body = msgspec.json.encode({"message": message})
+    head = STATUS_LINE[status] + f"content-type: application/json\r\ncontent-length: {len(body)}\r\n".encode()
+    return head + f"x-amzn-errortype: {code}\r\nconnection: close\r\n\r\n".encode() + body
+
+
+MALFORMED = _canned(400, "InvalidRequestContentException", "Bad Request")
+HEADERS_TOO_LARGE = _canned(431, "InvalidRequestContentException", "Request headers are too large")
+TOO_SLOW = _canned(408, "RequestTimeoutException", "The request was not received in time")
+TOO_MANY_CONNECTIONS = _canned(503, "ServiceUnavailableException", "Too many connections")
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    bounds: HttpBounds
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._phase = Phase.IDLE
+        self._deadline = NEVER
+        self._active: Exchange | None = None
+        self._head_bytes = 0
+        self._linger_bytes = 0
+        self._unsent = 0
+        self._unsent_since = 0.0
+        # uvicorn keeps its own keep-alive timer per response; the sweep does that here.
+        self.timeout_keep_alive_task = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        crowded = len(self.connections) >= self.bounds.connections_max
+        super().connection_made(transport)
+        self._deadline = self.loop.time() + self.bounds.header_timeout_s
+        if crowded:
+            self._refuse(TOO_MANY_CONNECTIONS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._phase = Phase.DEAD
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        active = self._active
+        if active is not None and not active.response_complete:
+            active.disconnected = True
+            active.message_event.set()
+            if active.task is not None and cast("dict[str, Any]", active.scope).get(CANCEL_ON_DISCONNECT):
+                active.task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        phase = self._phase
+        if phase >= Phase.LINGER:
+            self._linger_bytes += len(data)
+            if self._linger_bytes > LINGER_BYTES_MAX:
+                self.transport.abort()
+            return
+        if phase == Phase.IDLE:
+            self._phase = Phase.HEAD
+            self._head_bytes = 0
+            self._deadline = self.loop.time() + self.bounds.header_timeout_s
+        if self._phase == Phase.HEAD:
+            self._head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Nothing is upgraded: an `Upgrade: h2c` client is answered in HTTP/1.1, and what follows is not parsed.
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError as error:
+            self._refuse(HEADERS_TOO_LARGE if isinstance(error.__context__, _TooLargeError) else MALFORMED)
+        else:
+            if self._phase == Phase.HEAD and self._head_bytes > self.bounds.header_bytes_max:
+                self._refuse(HEADERS_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        if self._phase != Phase.HEAD:
+            # A pipelined request; how much of this chunk was its head is not known, so it starts at nothing.
+            self._phase = Phase.HEAD
+            self._head_bytes = 0
+            self._deadline = self.loop.time() + self.bounds.header_timeout_s
+
+    def on_headers_complete(self) -> None:
+        if self._head_bytes > self.bounds.header_bytes_max:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.bounds.header_bytes_max:
+                raise _TooLargeError
+        if len(self.pipeline) >= PIPELINED_REQUESTS_MAX:
+            raise httptools.HttpParserError("too many pipelined requests")
+        version = self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        raw_path = url.path or b"/"
+        path = raw_path.decode("ascii")
+        if "%" in path:
+            path = unquote(path)
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": {},
+        }
+        self.scope = cast("Any", scope)
+        before = self.cycle
+        exchange = Exchange(self, scope, keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        self.cycle = exchange
+        self._phase = Phase.BODY
+        self._deadline = self.loop.time() + self.bounds.body_timeout_s
+        if before is None or before.response_complete:
+            self._start_asgi_task(exchange, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((exchange, self.app))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self._active = cast("Exchange", cycle)
+        self._active.task = task
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def on_message_complete(self) -> None:
+        self._phase = Phase.ANSWERING
+        self._deadline = NEVER
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The exchange calls this after its last byte was written and the connection stays open."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._phase == Phase.ANSWERING:
+            self._phase = Phase.IDLE
+            self._deadline = self.loop.time() + self.bounds.keep_alive_timeout_s
+
+    def finish_connection(self, *, body_pending: bool) -> None:
+        """Close after the answer. A client that is still sending would lose the answer to a reset, so it may finish first."""
+        if self.transport.is_closing():
+            return
+        if not body_pending:
+            self.transport.close()
+            return
+        self._phase = Phase.LINGER
+        self._deadline = self.loop.time() + LINGER_S
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _refuse(self, answer: bytes) -> None:
+        """Answer something that is not a request, and look at nothing more of this connection.
+
+        Behind a request that is still being answered there is only silence: the client would take these bytes for its answer.
+        """
+        active, latest = self._active, self.cycle
+        self._phase = Phase.DEAD
+        self._deadline = NEVER
+        if active is not None and not active.response_complete:
+            if not active.more_body:
+                active.keep_alive = False
+                self.pipeline.clear()
+                return
+            if active.response_started or active is not latest:
+                self.transport.abort()
+                return
+            # Its own body is late or broken: the application learns of a client that has gone.
+            active.disconnected = True
+            active.message_event.set()
+        self.transport.write(answer)
+        self.finish_connection(body_pending=True)
+
+    def sweep(self, now: float) -> None:
+        """Cut whoever is over the deadline of its phase. Called twice a second by the server."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._unsent_since = unsent, now
+        elif now - self._unsent_since > self.bounds.body_timeout_s:
+            self.transport.abort()
+            return
+        if now <= self._deadline:
+            return
+        if self._phase == Phase.BODY and self.flow.read_paused:
+            # The application, or a request ahead in the pipeline, holds this one up: not the client's fault.
+            self._deadline = now + self.bounds.body_timeout_s
+        elif self._phase == Phase.IDLE or (self._phase == Phase.HEAD and self._head_bytes == 0):
+            self.transport.close()
+        elif self._phase >= Phase.LINGER:
+            self.transport.abort()
+        else:
+            self._refuse(TOO_SLOW)
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class Exchange(RequestResponseCycle):
+    """One request and its answer. Head and first body bytes leave in one write."""
+
+    def __init__(self, protocol: BoundedHttpProtocol, scope: dict[str, Any], *, keep_alive: bool) -> None:
+        self.protocol = protocol
+        self.task: asyncio.Task[None] | None = None
+        self._head = b""
+        super().__init__(
+            scope=cast("Any", scope),
+            transport=protocol.transport,
+            flow=protocol.flow,
+            logger=log,
+            access_logger=log,
+            access_log=False,
+            default_headers=protocol.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=protocol.expect_100_continue,
+            keep_alive=keep_alive,
+            on_response=protocol.on_response_complete,
+        )
+
+    async def send(self, message: Any) -> None:
+        if self.disconnected:
+            return
+        if self.flow.write_paused:
+            await self.flow.drain()
+        if not self.response_started:
+            self._start(message)
+        elif not self.response_complete:
+            self._continue(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise RuntimeError("an answer was sent twice")
+
+    def _start(self, message: Any) -> None:
+        status: int = message["status"]
+        lines = [STATUS_LINE[status]]
+        length: int | None = None
+        for name, value in (*self.default_headers, *message.get("headers", ())):
+            if b"\n" in value or b"\r" in value:
+                raise RuntimeError(f"header {name!r} holds a line break")
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection" and value.lower() == b"close":
+                self.keep_alive = False
+                continue
+            lines.append(b"%b: %b\r\n" % (name, value))
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.chunked_encoding = length is None and status not in (204, 304)
+        self.expected_content_length = 0 if self.scope["method"] == "HEAD" else length or 0
+        if self.more_body:
+            # Answered before the request's end: what is left of it must not be read as the next request.
+            self.keep_alive = False
+        if self.chunked_encoding:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        self._head = b"".join(lines)
+
+    def _continue(self, body: bytes, *, more: bool) -> None:
+        if self.scope["method"] == "HEAD":
+            body = b""
+        elif self.chunked_encoding:
+            chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            body = chunk if more else chunk + b"0\r\n\r\n"
+        else:
+            self.expected_content_length -= len(body)
+        head, self._head = self._head, b""
+        if len(body) < 65_536:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
+        if more:
+            return
+        if self.expected_content_length != 0:
+            raise RuntimeError("the body is not as long as its content-length says")
+        self.response_complete = True
+        self.message_event.set()
+        if self.keep_alive:
+            self.protocol.on_response_complete()
+        else:
+            self.protocol.server_state.total_requests += 1
+            self.protocol.finish_connection(body_pending=self.more_body)
+
+
+class FrontendServer(uvicorn.Server):
+    """uvicorn's server without its signal handlers, which the service owns, and with the sweep in its main loop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish what is running, then return from `serve`."""
+        self.should_exit = True
+        self._stop.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            now = loop.time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedHttpProtocol):
+                    connection.sweep(now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await self._stop.wait()

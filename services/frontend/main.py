@@ -1,0 +1,232 @@
+"""The frontend service: the one place where the HTTP API's parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+
+import uvicorn
+from prometheus_client import REGISTRY
+
+from services.frontend.app import FrontendApp
+from services.frontend.bodies import BodyReader
+from services.frontend.control import OPERATIONS
+from services.frontend.control.context import ControlContext
+from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
+from services.frontend.invoke import InvocableResolver, InvokeApp
+from services.frontend.invoke_metrics import InvokeMetrics
+from services.frontend.native import NativeApp
+from services.frontend.request_ids import RequestIds
+from shared.aws.routing import Router
+from shared.aws.service_model import load_service_model
+from shared.aws.sigv4 import FindSecret, Verifier
+from shared.dispatch.announce import Announcer
+from shared.dispatch.client import Dispatcher
+from shared.dispatch.invoker import FunctionInvoker
+from shared.domain.errors import ConfigurationError
+from shared.events.queue import AsyncQueue
+from shared.registry import Registry
+from shared.registry.cache import TargetCache
+from shared.settings import FrontendSettings, Settings
+from shared.telemetry.health import Health
+
+log = logging.getLogger("lambdad.frontend")
+
+BACKOFF_FIRST_S = 0.1
+BACKOFF_MAX_S = 2.0
+START_TIMEOUT_S = 15.0
+DRAIN_S = 6
+CLOSE_TIMEOUT_S = 2.0
+LISTEN_BACKLOG = 1_024
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Answer the API until `stop` is set; then finish what runs, at most DRAIN_S. Raises ConfigurationError."""
+    find_secret = check_access(settings.frontend)
+    listener = listen(settings.frontend)
+    parts = Parts(settings)
+    request_ids = RequestIds()
+    native = NativeApp(Health("frontend", {"parts": parts.problem}))
+    app = FrontendApp(native, request_ids)
+    server = FrontendServer(server_config(app, settings.frontend))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="frontend-server")
+    starting = asyncio.create_task(parts.start(app, native, request_ids, find_secret), name="frontend-parts")
+    stopping = asyncio.create_task(stop.wait(), name="frontend-stop")
+    log.info("listening on http://%s:%d", *listener.getsockname()[:2])
+    try:
+        done, _ = await asyncio.wait({serving, stopping, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if starting in done:
+            # A part that can never start ends the service; after a good start only the stop does.
+            await starting
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        server.stop()
+        await asyncio.gather(serving, starting, return_exceptions=True)
+        await parts.close()
+
+
+def server_config(app: FrontendApp, settings: FrontendSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=protocol_class(HttpBounds.of(settings)),
+        ws="none",
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+
+
+class Parts:
+    """Everything behind the API, each started as soon as its engine answers, however long that takes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._waiting: dict[str, str] = {"frontend": "starting"}
+        self._stack = contextlib.AsyncExitStack()
+        self._queue: AsyncQueue | None = None
+
+    def problem(self) -> str | None:
+        """For readiness: what has not started yet and why, or what has stopped working."""
+        if self._waiting:
+            return "; ".join(f"{name}: {why}" for name, why in sorted(self._waiting.items()))
+        return self._queue.problem() if self._queue is not None else None
+
+    async def start(self, app: FrontendApp, native: NativeApp, request_ids: RequestIds, find_secret: FindSecret | None) -> None:
+        settings = self._settings
+        model = load_service_model()
+        router = Router(model.operations.values())
+        registry = Registry(settings)
+        dispatcher = Dispatcher(settings, role="frontend")
+        queue = self._queue = AsyncQueue(settings)
+        self._waiting = {"registry": "starting", "dispatch": "starting", "events": "starting"}
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._until_started("registry", registry.migrate, registry.close))
+                group.create_task(self._until_started("dispatch", dispatcher.start, dispatcher.close))
+                group.create_task(self._until_started("events", queue.start, queue.close))
+        except* ConfigurationError as errors:
+            raise errors.exceptions[0] from None
+        cache = TargetCache(registry, settings)
+        resolver = InvocableResolver(cache)
+        verifier = None
+        if find_secret is not None:
+            verifier = Verifier(region=settings.region, service="lambda", find_secret=find_secret)
+        bodies = BodyReader()
+        metrics = InvokeMetrics()
+        REGISTRY.register(metrics)
+        self._stack.callback(REGISTRY.unregister, metrics)
+        invoke = InvokeApp(
+            router=router,
+            verifier=verifier,
+            invoker=FunctionInvoker(resolver, dispatcher),
+            resolver=resolver,
+            queue=queue,
+            bodies=bodies,
+            request_ids=request_ids,
+            metrics=metrics,
+            account_id=settings.account_id,
+            region=settings.region,
+            queue_wait_s=settings.frontend.queue_wait_s,
+        )
+        context = ControlContext(
+            registry=registry, packages=registry.packages, announcer=Announcer(dispatcher.redis), settings=settings
+        )
+        plane = ControlPlane(
+            operations=OPERATIONS,
+            context=context,
+            router=router,
+            verifier=verifier,
+            bodies=bodies,
+            request_ids=request_ids,
+        )
+        app.ready(invoke, build_control_app(plane))
+        log.info("ready")
+
+    async def _until_started(
+        self, name: str, start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Try again until it works: an engine may come up long after this process. A ConfigurationError is final."""
+        self._stack.push_async_callback(close)
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            try:
+                async with asyncio.timeout(START_TIMEOUT_S):
+                    await start()
+                break
+            except ConfigurationError:
+                raise
+            except Exception as error:
+                why = str(error) or type(error).__name__
+                if self._waiting.get(name) != why:
+                    log.warning("%s is not there yet: %s", name, why)
+                self._waiting[name] = why
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+        del self._waiting[name]
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._stack.aclose()
+        except Exception as error:
+            log.warning("not everything closed in time: %s", str(error) or type(error).__name__)
+
+
+def check_access(settings: FrontendSettings) -> FindSecret | None:
+    """How secrets are found; None when signatures are not checked, which is for loopback only. Raises ConfigurationError."""
+    if not settings.auth:
+        if not _is_loopback(settings.host):
+            raise ConfigurationError(
+                f"authentication is off, but the endpoint would listen on {settings.host}: turn it on "
+                "(LAMBDAD_FRONTEND__AUTH=true) or listen on 127.0.0.1"
+            )
+        log.warning("AUTHENTICATION IS OFF: whoever reaches %s:%d may run and change everything", settings.host, settings.port)
+        return None
+    key_id = settings.root_access_key_id
+    secret = settings.root_secret_access_key.get_secret_value().encode()
+    if not key_id or not secret:
+        raise ConfigurationError(
+            "no root key: set LAMBDAD_FRONTEND__ROOT_ACCESS_KEY_ID and LAMBDAD_FRONTEND__ROOT_SECRET_ACCESS_KEY"
+        )
+
+    def find_secret(access_key_id: str, session_token: str | None) -> bytes | None:
+        """The root key is a long-term one: it never comes with a session token."""
+        return secret if access_key_id == key_id and session_token is None else None
+
+    return find_secret
+
+
+def listen(settings: FrontendSettings) -> socket.socket:
+    """A listening socket. Raises ConfigurationError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(LISTEN_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. Choose another port "
+            "(LAMBDAD_FRONTEND__PORT) or stop what uses it"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

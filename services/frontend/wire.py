@@ -1,0 +1,58 @@
+"""Answers as ASGI messages, and the project's own errors as the API's: the frontend's boundary."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from shared.aws.error_rendering import render
+from shared.domain.errors import (
+    ApiError,
+    DispatchUnavailableError,
+    InvocationLostError,
+    NoCapacityError,
+    ServiceException,
+    StaleTargetError,
+    TooManyRequestsException,
+)
+
+log = logging.getLogger("lambdad.frontend")
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+LARGE_BYTES = 1024 * 1024
+"""Work on more than this (hashing, parsing) is done in a thread: it would hold up every other request."""
+
+
+def translate(error: Exception) -> ApiError | None:
+    """What a client is told about an error; None for one that nobody expected."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, NoCapacityError):
+        return TooManyRequestsException(
+            "ConcurrentInvocationLimitExceeded", "No worker has room for another execution environment."
+        )
+    if isinstance(error, DispatchUnavailableError | StaleTargetError):
+        return ServiceException("The function could not be started: no worker can be reached. It did not run.")
+    if isinstance(error, InvocationLostError):
+        return ServiceException("The connection to the worker was lost. Whether the function ran is not known.")
+    if isinstance(error, TimeoutError | ConnectionError):
+        return ServiceException("A part of the service did not answer in time.")
+    return None
+
+
+async def send_answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes, request_id: str) -> None:
+    """headers: lower-case names; content-length and the request id are added."""
+    start = [*headers, (b"x-amzn-requestid", request_id.encode())]
+    if status != 204:
+        start.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, error: ApiError, request_id: str) -> None:
+    rendered = render(error, request_id)
+    await send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})
+    await send({"type": "http.response.body", "body": rendered.body})
