@@ -21,7 +21,8 @@ _BOTH = (*rows.FUNCTION, *rows.VERSION)
 _FIND = (
     select(*_BOTH).select_from(_JOIN).where(FunctionTable.name == bindparam("name"), VersionTable.number == bindparam("number"))
 )
-_LOCK = _FIND.with_for_update(of=FunctionTable.__table__)
+# Both rows: of a table that is not locked, a statement that waited would still show what was there before it waited.
+_LOCK = _FIND.with_for_update(of=[FunctionTable.__table__, VersionTable.__table__])
 _FIND_ALIAS = (
     select(*_BOTH)
     .select_from(_JOIN.join(AliasTable.__table__, AliasTable.function_id == FunctionTable.id))
@@ -112,8 +113,8 @@ async def usage(connection: AsyncConnection) -> tuple[int, int]:
     return int(count), int(size)
 
 
-async def create(connection: AsyncConnection, function: Function) -> bool:
-    """False when the name is taken. The revision in the record is ignored; `touch` or `put_version` sets one."""
+async def create(connection: AsyncConnection, function: Function) -> Function | None:
+    """The function with its revision, whatever the record says; None when the name is taken."""
     statement = (
         upsert(FunctionTable)
         .values(
@@ -129,7 +130,8 @@ async def create(connection: AsyncConnection, function: Function) -> bool:
         .on_conflict_do_nothing(index_elements=[FunctionTable.name])
         .returning(FunctionTable.revision)
     )
-    return (await connection.execute(statement)).first() is not None
+    revision = (await connection.execute(statement)).scalar_one_or_none()
+    return None if revision is None else msgspec.structs.replace(function, revision=revision)
 
 
 async def touch(connection: AsyncConnection, function_id: str) -> int:

@@ -122,19 +122,17 @@ class EventInvokeRow(msgspec.Struct, frozen=True):
 
 
 class MappingSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The settings of a mapping that its replies show and that batching and retries are made of.
+    """What else the owner of a mapping set; None where it was left out, which a reply shows.
 
-    batching_window_s: None when it was left out, which for Kafka means half a second.
+    batching_window_s: left out it is half a second for Kafka. retry_attempts_max, record_age_s_max: -1 is without end.
     """
 
     batching_window_s: int | None = None
-    retry_attempts_max: int = -1
-    record_age_s_max: int = -1
-    bisect_on_error: bool = False
+    retry_attempts_max: int | None = None
+    record_age_s_max: int | None = None
+    bisect_on_error: bool | None = None
     function_response_types: tuple[str, ...] = ()
     source_access: tuple[tuple[str, str], ...] = ()
-    consumer_group_given: bool = False
-    destination_given: bool = False
 
 
 class MappingRow(msgspec.Struct, frozen=True):

@@ -1,0 +1,86 @@
+"""What every handler is given, and how versions leave Pending after a handler has answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from shared.domain.errors import ApiError
+from shared.registry import Registry
+from shared.registry.cache import TargetCache
+from shared.registry.packages import PackageError, PackageStore
+from shared.registry.records import FunctionVersion
+from shared.settings import Settings
+
+SETTLING_MAX = 1_000
+"""Versions being settled at once; beyond that they are left to whoever reads them next."""
+log = logging.getLogger("lambdad.frontend")
+
+Request = Mapping[str, Any]
+"""Parameters by the service model's member names, types and ranges already checked against the model."""
+Reply = dict[str, Any]
+"""Members by the service model's names; None and unknown ones are left out on the wire. StatusCode overrides the status."""
+
+
+class Announcer(Protocol):
+    """`shared.dispatch.announce.Announcer`: makes the next lease of a function, anywhere, notice a change."""
+
+    async def function_changed(self, function_id: str, revision: int, reserved_concurrency: int | None) -> None: ...
+
+    async def account_changed(self, unreserved_limit: int) -> None: ...
+
+
+class ControlContext:
+    """The parts that handlers work with. targets: this frontend's own cache, told of every change at once."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, announcer: Announcer, targets: TargetCache | None = None
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.announcer = announcer
+        self.targets = targets
+        self._settling: set[asyncio.Task[None]] = set()
+
+    @property
+    def packages(self) -> PackageStore:
+        return self.registry.packages
+
+    async def start(self) -> None:
+        """Settles what a killed process left Pending or InProgress. Raises ServiceException."""
+        await self.registry.settler.settle_all()
+
+    async def close(self) -> None:
+        """Lets the versions that are being settled finish."""
+        await self.settled(deadline_s=5.0)
+
+    async def announce(self, name: str, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
+        """After a commit and before the answer: an invocation that follows the answer sees the change."""
+        await self.announcer.function_changed(function_id, revision, reserved_concurrency)
+        if self.targets is not None:
+            self.targets.forget(name)
+
+    def settle_later(self, *changed: FunctionVersion) -> None:
+        """Takes versions out of Pending or InProgress without keeping the client waiting for it."""
+        for found in changed:
+            if len(self._settling) >= SETTLING_MAX:
+                return
+            task = asyncio.create_task(self._settle(found))
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)
+
+    async def settled(self, *, deadline_s: float) -> None:
+        """Waits until nothing is being settled by this process, at most so long."""
+        if self._settling:
+            await asyncio.wait(set(self._settling), timeout=deadline_s)
+
+    async def _settle(self, found: FunctionVersion) -> None:
+        try:
+            await self.registry.settler.settle(found)
+        except (ApiError, PackageError) as error:
+            log.warning("%s:%s is left to its next reader: %s", found.function.name, found.version.label, error)
+
+
+Handler = Callable[[ControlContext, Request], Awaitable[Reply]]
