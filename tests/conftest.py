@@ -1,0 +1,103 @@
+"""What every test area shares: real engines, settings that point at them, and a whole cluster for the end-to-end tests.
+
+Engines start when a test first asks for one, once a session, from the same code that `lambdad up` uses. KAFKA_BOOTSTRAP_SERVERS,
+REDIS_URL and DATABASE_URL, when all three are set, name running engines to use instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deploy.local.credentials import Credentials
+from deploy.local.engines.starting import make_engine, running
+from shared.settings import Settings
+
+GIVEN = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "redis": "REDIS_URL", "postgres": "DATABASE_URL"}
+CLUSTER_SECRET = "test-cluster-secret"
+
+StartEngine = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Addresses of the three engines as the services take them."""
+
+    kafka_bootstrap_servers: str
+    redis_url: str
+    database_url: str
+
+
+@pytest.fixture(scope="session")
+def engine_root() -> Iterator[Path]:
+    """A directory that every user may enter (Postgres runs as another user when the tests run as root)."""
+    root = Path(tempfile.mkdtemp(prefix="lambdad-test-engines-"))
+    root.chmod(0o711)
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def start_engine(engine_root: Path) -> Iterator[StartEngine]:
+    """Start one engine by name, once a session, and give its address."""
+    given = {name: os.environ[variable] for name, variable in GIVEN.items() if os.environ.get(variable)}
+    urls = given if len(given) == len(GIVEN) else {}
+    credentials, taken = Credentials.new(), set[int]()
+    with ExitStack() as stack:
+
+        def start(name: str) -> str:
+            if name not in urls:
+                engine = make_engine(name, engine_root, credentials, taken)
+                urls[name] = stack.enter_context(running(engine, engine_root / "logs" / f"{name}.log")).url
+            return urls[name]
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def redis_engine(start_engine: StartEngine) -> str:
+    """URL of a Redis (with a password in it)."""
+    return start_engine("redis")
+
+
+@pytest.fixture(scope="session")
+def postgres_engine(start_engine: StartEngine) -> str:
+    """URL of a Postgres database that is empty at first."""
+    return start_engine("postgres")
+
+
+@pytest.fixture(scope="session")
+def kafka_engine(start_engine: StartEngine) -> str:
+    """Bootstrap servers of a Kafka."""
+    return start_engine("kafka")
+
+
+@pytest.fixture(scope="session")
+def engines(kafka_engine: str, redis_engine: str, postgres_engine: str) -> Engines:
+    """All three. An area that needs one alone asks for that one and saves the others' start."""
+    return Engines(kafka_engine, redis_engine, postgres_engine)
+
+
+@pytest.fixture(scope="session")
+def settings(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings that point at the session's engines."""
+    return settings_for(engines, tmp_path_factory.mktemp("lambdad-data"))
+
+
+def settings_for(engines: Engines, data_dir: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "data_dir": data_dir,
+            "cluster_secret": CLUSTER_SECRET,
+            "kafka_bootstrap_servers": engines.kafka_bootstrap_servers,
+            "redis_url": engines.redis_url,
+            "database_url": engines.database_url,
+        }
+    )
