@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from prometheus_client import Counter, Gauge
 
 from shared.domain.functions import VersionSpec
@@ -35,6 +36,8 @@ EVENT_BYTES_MAX = 256 * 1024
 SEND_TIMEOUT_S = 10.0
 RECONNECT_DELAY_S = 2.0
 STOP_TIMEOUT_S = 3.0
+RETENTION_MS = 7 * 24 * 3_600 * 1_000
+SEGMENT_BYTES = 128 * 1024 * 1024
 
 DROPPED_BYTES = Counter("lambdad_worker_log_dropped_bytes_total", "Function log that could not leave in time")
 SENT_RECORDS = Counter("lambdad_worker_log_records_total", "Function log records that Kafka has taken")
@@ -197,12 +200,29 @@ class LogShipper:
         )
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._ensure_topic()
                 await producer.start()
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("function logs wait: Kafka cannot be reached (%s)", error or "it took too long")
             await self._close(producer)
             return None
         return producer
+
+    async def _ensure_topic(self) -> None:
+        events = self._settings.events
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers, client_id=f"{self._settings.instance}-logs"
+        )
+        try:
+            await admin.start()
+            if self._topic not in await admin.list_topics():
+                configs = {"retention.ms": str(RETENTION_MS), "segment.bytes": str(SEGMENT_BYTES)}
+                topic = NewTopic(self._topic, events.async_partitions, events.replication_factor, topic_configs=configs)
+                for name, code, *_ in (await admin.create_topics([topic])).topic_errors:
+                    if code and for_code(code) is not TopicAlreadyExistsError:
+                        raise for_code(code)(f"topic {name} could not be created")
+        finally:
+            await admin.close()
 
     async def _send(self, producer: AIOKafkaProducer, timeout_s: float = SEND_TIMEOUT_S) -> bool:
         """Send all that is queued; a record leaves the queue when Kafka has it. False when some were left."""

@@ -380,6 +380,8 @@ class CallerConnection(asyncio.Protocol):
             except TimeoutError:
                 run.cancelled = True
         if run.cancelled:
+            # A caller that cancels a cold start counts the environment as gone, so it must be.
+            environment.stop_when_done |= run.header.spec is not None
             return Refusal(RefusalReason.CANCELLED, gone=False)
         return None
 

@@ -65,7 +65,9 @@ async def test_a_package_is_fetched_once_however_many_ask_at_once(cache: CodeCac
     assert leases[0].layers_dir is None
 
 
-async def test_one_caller_who_gives_up_does_not_take_the_tree_from_the_others(cache: CodeCache, packages: MemoryPackages) -> None:
+async def test_one_caller_who_gives_up_does_not_take_the_tree_from_the_others(
+    cache: CodeCache, packages: MemoryPackages
+) -> None:
     spec = version(code_sha256=packages.add({"app.py": b"x"}))
     packages.gate.clear()
     first, second = asyncio.create_task(cache.acquire(spec)), asyncio.create_task(cache.acquire(spec))
@@ -83,7 +85,9 @@ async def test_the_directory_is_closed_to_others_and_its_trees_are_not(cache: Co
     assert stat.S_IMODE(lease.code_dir.stat().st_mode) == 0o755
 
 
-async def test_a_missing_or_evil_package_is_an_error_that_can_be_tried_again(cache: CodeCache, packages: MemoryPackages) -> None:
+async def test_a_missing_or_evil_package_is_an_error_that_can_be_tried_again(
+    cache: CodeCache, packages: MemoryPackages
+) -> None:
     good = zip_of({"app.py": b"x"})
     sha256 = hashlib.sha256(good).hexdigest()
     with pytest.raises(LambdadError, match="missing"):

@@ -10,6 +10,7 @@ import msgspec
 from services.worker import logs
 from services.worker.logs import LogBatch, LogShipper, log_stream_name
 from shared.settings import Settings
+from tests.support import wait_until
 from tests.unit.worker.specs import version
 
 
@@ -84,9 +85,7 @@ async def test_the_worker_lives_on_without_kafka() -> None:
     ship = shipper()
     running = asyncio.create_task(ship.run())
     ship.open(version(), "e-1").append(b"kept\n")
-    async with asyncio.timeout(10):
-        while not ship._queue:
-            await asyncio.sleep(0.02)
+    await asyncio.to_thread(wait_until, lambda: ship._queue, deadline_s=10)
     assert not running.done()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

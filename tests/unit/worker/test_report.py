@@ -44,13 +44,20 @@ def test_a_failure_is_named_at_the_end_of_the_report(status: Status, error_type:
 
 
 def test_init_start_names_the_runtime() -> None:
-    pattern = rb"INIT_START Runtime Version: python:3\.12\.v1\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}\n"
+    pattern = (
+        rb"INIT_START Runtime Version: python:3\.12\.v1\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}\n"
+    )
     assert re.fullmatch(pattern, lines_for(version()).init_start())
 
 
 @pytest.mark.parametrize(
     ("runtime", "named"),
-    [("nodejs20.x", "nodejs:20.v1"), ("provided.al2023", "provided:al2023.v1"), ("java21", "java:21.v1"), ("provided", "provided.v1")],
+    [
+        ("nodejs20.x", "nodejs:20.v1"),
+        ("provided.al2023", "provided:al2023.v1"),
+        ("java21", "java:21.v1"),
+        ("provided", "provided.v1"),
+    ],
 )
 def test_the_runtime_version_is_language_and_number(runtime: str, named: str) -> None:
     assert runtime_version(runtime) == named

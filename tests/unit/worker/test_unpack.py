@@ -67,9 +67,7 @@ def test_files_are_readable_by_all_and_writable_by_root_alone(tmp_path: Path, gi
     assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o755
 
 
-@pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../x", "a/../../x", "a/..", "..", "a/../b", "//x", "./../x", "/"]
-)
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "a/..", "..", "a/../b", "//x", "./../x", "/"])
 def test_a_name_that_leaves_the_tree_is_refused(tmp_path: Path, name: str) -> None:
     inside = tmp_path / "in"
     inside.mkdir()
@@ -100,7 +98,11 @@ def test_a_link_that_leads_out_is_refused_also_by_way_of_others(tmp_path: Path, 
 
 
 def test_links_inside_the_tree_work(tmp_path: Path) -> None:
-    unpack(package(file("lib/x.so.1", b"so"), link("lib/x.so", "x.so.1"), link("here", "lib"), link("gone", "nowhere")), tmp_path, MIB)
+    unpack(
+        package(file("lib/x.so.1", b"so"), link("lib/x.so", "x.so.1"), link("here", "lib"), link("gone", "nowhere")),
+        tmp_path,
+        MIB,
+    )
     assert (tmp_path / "here/x.so").read_bytes() == b"so"
     assert os.readlink(tmp_path / "gone") == "nowhere"
 
