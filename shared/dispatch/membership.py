@@ -19,7 +19,7 @@ log = logging.getLogger("lambdad.dispatch")
 REPORT_PART_MAX = 500
 """Environments reported in one script call, which holds Redis up for about 2 ms then."""
 MISMATCHES_MAX = 5
-"""Heartbeats in a row that Redis may know another number of environments: cold starts on their way make it differ for a moment."""
+"""Heartbeats in a row that Redis may know another number of environments: cold starts on their way make it differ."""
 LEAVE_TIMEOUT_S = 2.0
 
 
@@ -56,14 +56,16 @@ class WorkerMembership:
         self._settings = settings.dispatch
         self._inventory = inventory
         self._keys = Keys(settings.dispatch.cell)
+        self._beat_now = asyncio.Event()
         self._redis = RedisConnection(
             settings.redis_url,
             name=worker_id,
             connect_timeout_s=settings.dispatch.connect_timeout_s,
             timeout_s=settings.dispatch.redis_timeout_s,
-            on_connected=self._on_connected,
+            channel=self._keys.events,
+            on_published=self._on_published,
+            on_connected=self._beat_now.set,
         )
-        self._beat_now = asyncio.Event()
         self._began = False
         self._draining = False
         self._left = False
@@ -140,8 +142,9 @@ class WorkerMembership:
             log.warning("Redis was not told that this worker leaves; the scheduler will find out: %s", error)
         await self._redis.close()
 
-    def _on_connected(self) -> None:
-        self._beat_now.set()
+    def _on_published(self, message: bytes) -> None:
+        if message.startswith((b"rebuilding ", b"epoch ")):
+            self._beat_now.set()
 
     async def _beat(self) -> None:
         if not self._redis.connected:
@@ -177,8 +180,10 @@ class WorkerMembership:
         reap = script("reap_worker")
         await self._redis.call(
             reap.command(
-                (keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id))
-                + (keys.free, keys.lru, keys.alive_holders, keys.leader),
+                (
+                    *(keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id)),
+                    *(keys.free, keys.lru, keys.alive_holders, keys.leader),
+                ),
                 *(self.worker_id, "", keys.prefix),
             ),
             reap,

@@ -19,7 +19,11 @@
 local s = redis.call('HMGET', KEYS[1], ARGV[9], 'fence', 'running', 'limit', ARGV[1], ARGV[2], ARGV[3], 'sticky', 'waiting')
 local epoch = s[1]
 if not epoch then
-  return {'b', redis.call('HGET', KEYS[1], 'next') or ''}
+  local coming = redis.call('HGET', KEYS[1], 'next')
+  if not coming then
+    redis.call('PUBLISH', ARGV[8] .. 'events', 'wiped')
+  end
+  return {'b', coming or ''}
 end
 
 local reserved = s[6] or ''

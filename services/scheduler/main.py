@@ -1,0 +1,115 @@
+"""The scheduler: one of possibly several, of which one leads. It is never on the path of an invoke."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+
+from prometheus_client import Gauge
+
+from services.scheduler.keep_alive import KeepAlive
+from services.scheduler.leader import Leadership
+from services.scheduler.membership import Reaper
+from services.scheduler.rebuild import Rebuilder
+from shared.dispatch.keys import Keys, check_instance_name
+from shared.dispatch.redis_connection import RedisConnection, RedisError
+from shared.dispatch.workers import WorkerConnections
+from shared.domain.errors import ConfigurationError
+from shared.settings import Settings
+from shared.telemetry.health import HealthServer
+
+log = logging.getLogger("lambdad.scheduler")
+
+LEADS = Gauge("lambdad_scheduler_leads", "1 on the scheduler that leads its cell")
+REBUILDING_STEP_S = 0.05
+"""Steps come closer together while every invoke waits for a rebuild."""
+
+
+class Scheduler:
+    """The scheduler's loop. problem: a health check's answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        dispatch = settings.dispatch
+        secret = settings.cluster_secret.get_secret_value().encode()
+        if not secret:
+            raise ConfigurationError("set LAMBDAD_CLUSTER_SECRET to the same secret for every process of the cluster")
+        name = check_instance_name(f"{settings.instance or 'scheduler'}.{uuid.uuid4().hex[:8]}")
+        keys = Keys(dispatch.cell)
+        self._heartbeat_s = dispatch.heartbeat_s
+        self._step_now = asyncio.Event()
+        self._redis = RedisConnection(
+            settings.redis_url,
+            name=name,
+            connect_timeout_s=dispatch.connect_timeout_s,
+            timeout_s=dispatch.redis_timeout_s,
+            channel=keys.events,
+            on_published=self._on_published,
+            on_connected=self._step_now.set,
+        )
+        self._workers = WorkerConnections(
+            self._redis,
+            keys,
+            secret=secret,
+            role="scheduler",
+            instance=name,
+            timeout_s=dispatch.connect_timeout_s,
+            on_end=lambda lease, outcome: None,
+            on_lost=lambda connection: None,
+        )
+        self._leadership = Leadership(self._redis, keys, name, dispatch.dead_after_s)
+        self._rebuilder = Rebuilder(self._redis, keys, dispatch)
+        self._reaper = Reaper(self._redis, keys, dispatch.dead_after_s)
+        self._keep_alive = KeepAlive(self._redis, keys, self._workers, dispatch.keep_alive_s)
+        self.problem: str | None = "not connected to Redis yet"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Lead, or stand by, until `stop`; then let another scheduler take over."""
+        self._redis.start()
+        stopping = asyncio.create_task(stop.wait(), name="scheduler-stop")
+        try:
+            while not stop.is_set():
+                pause_s = self._heartbeat_s
+                try:
+                    if self._redis.connected and not await self._step():
+                        pause_s = REBUILDING_STEP_S
+                except RedisError as error:
+                    self.problem = f"redis: {error}"
+                    self._reaper.pause()
+                self._step_now.clear()
+                step_now = asyncio.create_task(self._step_now.wait(), name="scheduler-step")
+                await asyncio.wait((stopping, step_now), timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+                step_now.cancel()
+        finally:
+            stopping.cancel()
+            await self._leadership.resign()
+            await self._workers.close()
+            await self._redis.close()
+
+    async def _step(self) -> bool:
+        """One round; False while a rebuild goes on under this leader."""
+        leadership = await self._leadership.step()
+        LEADS.set(1 if leadership else 0)
+        self.problem = None
+        if not leadership:
+            self._reaper.pause()
+            return True
+        if not await self._rebuilder.step(leadership):
+            self._reaper.pause()
+            return False
+        await self._reaper.step(leadership)
+        await self._keep_alive.step(leadership)
+        return True
+
+    def _on_published(self, message: bytes) -> None:
+        if message == b"wiped":
+            self._step_now.set()
+        elif message.startswith(b"lost "):
+            self._workers.forget(message[5:].decode())
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run a scheduler until `stop` is set. Raises ConfigurationError without a cluster secret."""
+    scheduler = Scheduler(settings)
+    async with HealthServer(settings.telemetry, service="scheduler", checks={"redis": lambda: scheduler.problem}):
+        await scheduler.run(stop)
