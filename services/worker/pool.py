@@ -1,0 +1,219 @@
+"""Sandboxes made ahead of need: a few ready ones for each family of runtimes in use, refilled in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from pathlib import Path
+
+import msgspec
+from prometheus_client import Counter, Gauge
+
+from services.worker.runtimes.catalogue import Catalogue, UnsupportedRuntimeError
+from services.worker.runtimes.families import Family
+from services.worker.sandbox.cgroups import CgroupTree
+from services.worker.sandbox.launch import LaunchedSandbox, Launcher
+from services.worker.sandbox.spec import Sandbox, SandboxError
+from services.worker.sandbox.uids import UidPool
+from services.worker.sandbox.zygote_process import ZygoteProcess
+from shared.domain.errors import ConfigurationError
+from shared.settings import Settings
+
+log = logging.getLogger("lambdad.worker")
+
+TAKEN = Counter("lambdad_worker_sandboxes_taken_total", "Sandboxes given to environments", ["family", "ready"])
+READY = Gauge("lambdad_worker_sandboxes_ready", "Sandboxes that wait for a function", ["family"])
+
+TAKE_TIMEOUT_S = 60.0
+REFILL_TASKS_MAX = 2
+REFILL_DELAY_S = 0.004
+"""How long a refill waits while nobody needs it: the function that emptied the place is just starting."""
+BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_UIDS_SPARE = 256
+"""Beyond the environments that may exist: sandboxes in the pool, and uids that rest after use."""
+
+
+class PoolStats(msgspec.Struct, frozen=True):
+    """ready: sandboxes that wait for a function, by family. uids_free: of this worker's slice."""
+
+    ready: dict[str, int]
+    zygotes: dict[str, int]
+    uids_free: int
+
+
+class SandboxPool:
+    """start, take, close. Raises ConfigurationError at start when this host cannot give a promised layer of isolation."""
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self._settings = settings.worker
+        self._root = root
+        self._catalogue = Catalogue(settings.worker)
+        self._families: dict[str, FamilyPool] = {}
+        self._cgroups: CgroupTree | None = None
+        self._uids: UidPool | None = None
+        self._launcher: Launcher | None = None
+
+    async def start(self) -> None:
+        if os.geteuid() != 0:
+            raise ConfigurationError("the worker must run as root: it makes namespaces and changes users for each function")
+        self._cgroups = CgroupTree(self._settings.allow_missing_limits)
+        wanted = self._settings.environments_max + _UIDS_SPARE
+        self._uids = UidPool(self._settings.uid_first, self._settings.uid_count, wanted)
+        self._launcher = Launcher(self._cgroups, self._uids)
+        for runtime in self._settings.prestart_runtimes:
+            try:
+                self._family(runtime).refill()
+            except UnsupportedRuntimeError as error:
+                log.warning("%s is not started ahead: %s", runtime, error)
+
+    async def close(self) -> None:
+        """Destroy what waits. Sandboxes that were taken are their takers' to destroy, before this."""
+        for family in self._families.values():
+            await family.close()
+        self._families.clear()
+        if self._launcher is not None:
+            self._launcher.close()
+        if self._uids is not None:
+            self._uids.close()
+        if self._cgroups is not None:
+            self._cgroups.close()
+
+    def supports(self, runtime: str) -> bool:
+        return self._catalogue.supports(runtime)
+
+    async def take(self, runtime: str) -> Sandbox:
+        """A sandbox for one environment, ready at once when the pool has one. Raises UnsupportedRuntimeError, SandboxError."""
+        return await self._family(runtime).take()
+
+    def stats(self) -> PoolStats:
+        return PoolStats(
+            ready={name: family.ready for name, family in self._families.items()},
+            zygotes={name: family.zygote_pid for name, family in self._families.items()},
+            uids_free=0 if self._uids is None else self._uids.free,
+        )
+
+    def _family(self, runtime: str) -> FamilyPool:
+        name = self._catalogue.family_name(runtime)
+        family = self._families.get(name)
+        if family is None:
+            if self._launcher is None:
+                raise SandboxError("the pool is not started")
+            family = FamilyPool(self._catalogue.family(runtime), self._launcher, self._settings.pool_size)
+            self._families[name] = family
+        return family
+
+
+class FamilyPool:
+    def __init__(self, family: Family, launcher: Launcher, size: int) -> None:
+        self._family = family
+        self._launcher = launcher
+        self._size = size
+        self._zygote = ZygoteProcess(family)
+        self._starting: asyncio.Lock = asyncio.Lock()
+        self._ready: deque[LaunchedSandbox] = deque()
+        self._waiting: deque[asyncio.Future[LaunchedSandbox]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._closed = False
+
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
+
+    @property
+    def zygote_pid(self) -> int:
+        return self._zygote.pid if self._zygote.alive else 0
+
+    async def take(self) -> LaunchedSandbox:
+        while self._ready:
+            sandbox = self._ready.popleft()
+            if sandbox.broken:
+                await sandbox.destroy()
+                continue
+            self._took(True)
+            return sandbox
+        waiter: asyncio.Future[LaunchedSandbox] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self.refill()
+        try:
+            async with asyncio.timeout(TAKE_TIMEOUT_S):
+                sandbox = await waiter
+        except TimeoutError:
+            raise SandboxError(f"no {self._family.name} sandbox could be made within {TAKE_TIMEOUT_S:.0f} s") from None
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._ready.append(waiter.result())
+            raise
+        self._took(False)
+        return sandbox
+
+    def _took(self, ready: bool) -> None:
+        TAKEN.labels(self._family.name, "yes" if ready else "no").inc()
+        READY.labels(self._family.name).set(len(self._ready))
+        self.refill()
+
+    def refill(self) -> None:
+        """Start making what is missing, in the background."""
+        self._waiting = deque(waiter for waiter in self._waiting if not waiter.done())
+        missing = self._size + len(self._waiting) - len(self._ready) - len(self._tasks)
+        while missing > 0 and len(self._tasks) < REFILL_TASKS_MAX and not self._closed:
+            task = asyncio.get_running_loop().create_task(self._make(), name=f"refill-{self._family.name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._made)
+            missing -= 1
+
+    def _made(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        READY.labels(self._family.name).set(len(self._ready))
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a refill of %s failed", self._family.name, exc_info=task.exception())
+        self.refill()
+
+    async def _make(self) -> None:
+        if not self._waiting:
+            await asyncio.sleep(REFILL_DELAY_S)
+        if self._failures:
+            await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1])
+        try:
+            async with self._starting:
+                if not self._zygote.alive:
+                    await self._zygote.stop()
+                    self._zygote = ZygoteProcess(self._family)
+                    await self._zygote.start()
+            sandbox = await self._launcher.launch(self._zygote, self._family)
+        except (SandboxError, OSError) as error:
+            self._failures += 1
+            log.error("a sandbox of %s cannot be made: %s", self._family.name, error)
+            while self._waiting:
+                waiter = self._waiting.popleft()
+                if not waiter.done():
+                    waiter.set_exception(SandboxError(str(error)))
+                    return
+            return
+        self._failures = 0
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(sandbox)
+                return
+        if self._closed:
+            await sandbox.destroy()
+        else:
+            self._ready.append(sandbox)
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(SandboxError("the worker is ending"))
+        while self._ready:
+            try:
+                await self._ready.popleft().destroy()
+            except SandboxError as error:
+                log.error("%s", error)
+        await self._zygote.stop()

@@ -1,0 +1,42 @@
+"""Limits and counters by the control files of cgroup v1. Same functions as cgroup_v2. Raise OSError."""
+
+from __future__ import annotations
+
+from services.worker.sandbox.control_files import read, read_keyed, write
+
+PROCS = "cgroup.procs"
+
+
+def set_memory_limit(folder: str, limit_bytes: int) -> None:
+    """Bound memory, and memory and swap together where the kernel counts swap, so that nothing moves to swap."""
+    write(folder, "memory.limit_in_bytes", str(limit_bytes))
+    try:
+        write(folder, "memory.memsw.limit_in_bytes", str(limit_bytes))
+    except FileNotFoundError:
+        pass
+
+
+def reset_peak(folder: str) -> None:
+    write(folder, "memory.max_usage_in_bytes", "0")
+
+
+def peak_bytes(folder: str) -> int:
+    return int(read(folder, "memory.max_usage_in_bytes"))
+
+
+def out_of_memory_kills(folder: str) -> int:
+    return read_keyed(folder, "memory.oom_control", "oom_kill")
+
+
+def set_cpu_quota(folder: str, quota_us: int | None, period_us: int) -> None:
+    write(folder, "cpu.cfs_period_us", str(period_us))
+    write(folder, "cpu.cfs_quota_us", "-1" if quota_us is None else str(quota_us))
+
+
+def set_cpu_share(folder: str, share: float) -> None:
+    """share: of one core, the weight against others when there are too few cores."""
+    write(folder, "cpu.shares", str(max(2, round(1024 * share))))
+
+
+def set_processes_limit(folder: str, processes: int) -> None:
+    write(folder, "pids.max", str(processes))

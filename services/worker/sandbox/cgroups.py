@@ -1,0 +1,248 @@
+"""The cgroups of sandboxes: found by controller (each may be of v1 or v2), nested under the worker's own, one folder a sandbox.
+
+Fails closed: a controller that is missing stops the worker, unless the settings name it in `allow_missing_limits`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+
+from services.worker.sandbox import cgroup_v1, cgroup_v2
+from services.worker.sandbox.control_files import read, write
+from shared.domain.errors import ConfigurationError
+from shared.domain.limits import MEMORY_MB_PER_VCPU, PROCESSES_MAX
+
+MEMORY, CPU, PIDS = "memory", "cpu", "pids"
+CONTROLLERS = (MEMORY, CPU, PIDS)
+CPU_PERIOD_US = 20_000
+"""As AWS: a function that used up its share waits at most this long for more."""
+CPU_QUOTA_US_MIN = 1_000
+
+_BASE_NAME = re.compile(r"lambdad-(\d+)-(\d+)$")
+
+
+class Cgroup:
+    """One sandbox's folders. Its methods raise OSError; what a missing controller would do is left out."""
+
+    def __init__(self, folders: dict[str, tuple[str, ModuleType]]) -> None:
+        self._folders = folders
+
+    def open_procs(self) -> list[int]:
+        """Descriptors of the files by which a process joins; the caller closes them."""
+        return [os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self._paths()]
+
+    def set_memory_mb(self, memory_mb: int) -> None:
+        if MEMORY in self._folders:
+            folder, version = self._folders[MEMORY]
+            version.set_memory_limit(folder, memory_mb * 1024 * 1024)
+
+    def reset_peak(self) -> None:
+        if MEMORY in self._folders:
+            folder, version = self._folders[MEMORY]
+            version.reset_peak(folder)
+
+    def peak_bytes(self) -> int:
+        if MEMORY not in self._folders:
+            return 0
+        folder, version = self._folders[MEMORY]
+        return int(version.peak_bytes(folder))
+
+    def out_of_memory_kills(self) -> int:
+        if MEMORY not in self._folders:
+            return 0
+        folder, version = self._folders[MEMORY]
+        return int(version.out_of_memory_kills(folder))
+
+    def set_cpu(self, memory_mb: int | None) -> None:
+        """Give the CPU that goes with this much memory: one core at 1,769 MB. None: no bound, as during initialisation."""
+        if CPU not in self._folders:
+            return
+        folder, version = self._folders[CPU]
+        if memory_mb is None:
+            version.set_cpu_quota(folder, None, CPU_PERIOD_US)
+        else:
+            share = memory_mb / MEMORY_MB_PER_VCPU
+            version.set_cpu_quota(folder, max(CPU_QUOTA_US_MIN, round(CPU_PERIOD_US * share)), CPU_PERIOD_US)
+            version.set_cpu_share(folder, share)
+
+    def set_processes(self, processes: int) -> None:
+        if PIDS in self._folders:
+            folder, version = self._folders[PIDS]
+            version.set_processes_limit(folder, processes)
+
+    def remove(self) -> bool:
+        """Remove the folders; False while a process that is about to end still holds one."""
+        done = True
+        for folder in self._paths():
+            try:
+                os.rmdir(folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                done = False
+        return done
+
+    def _paths(self) -> Iterable[str]:
+        return dict.fromkeys(folder for folder, _version in self._folders.values())
+
+
+class CgroupTree:
+    """The worker's base folder in each hierarchy. Raises ConfigurationError when a promised limit cannot be had."""
+
+    def __init__(self, allow_missing: Iterable[str] = ()) -> None:
+        name = f"lambdad-{os.getpid()}-{_started_at(os.getpid())}"
+        parents, problems = find_parents()
+        for controller in allow_missing:
+            problems.pop(controller, None)
+        if problems:
+            reasons = "; ".join(f"{controller}: {reason}" for controller, reason in problems.items())
+            raise ConfigurationError(
+                f"functions cannot be limited on this host ({reasons}). Give the worker a writable cgroup file system with these "
+                "controllers, or name them in LAMBDAD_WORKER__ALLOW_MISSING_LIMITS to run without those limits."
+            )
+        self._bases: dict[str, tuple[str, ModuleType]] = {}
+        for controller, (parent, version) in parents.items():
+            remove_stale(parent)
+            base = f"{parent}/{name}"
+            os.makedirs(base, exist_ok=True)
+            if version is cgroup_v2:
+                write(base, "cgroup.subtree_control", f"+{controller}")
+            self._bases[controller] = (base, version)
+
+    def create(self, name: str) -> Cgroup:
+        """A sandbox's cgroup, with its bound of processes set. Raises OSError."""
+        folders = {controller: (f"{base}/{name}", version) for controller, (base, version) in self._bases.items()}
+        for folder in dict.fromkeys(folder for folder, _version in folders.values()):
+            os.mkdir(folder)
+        cgroup = Cgroup(folders)
+        cgroup.set_processes(PROCESSES_MAX)
+        return cgroup
+
+    def children(self) -> list[str]:
+        """The folders that exist now, one entry a sandbox and hierarchy."""
+        bases = dict.fromkeys(base for base, _version in self._bases.values())
+        return [entry.path for base in bases for entry in os.scandir(base) if entry.is_dir()]
+
+    def close(self) -> None:
+        for base in dict.fromkeys(base for base, _version in self._bases.values()):
+            try:
+                os.rmdir(base)
+            except OSError:
+                pass
+
+
+def find_parents() -> tuple[dict[str, tuple[str, ModuleType]], dict[str, str]]:
+    """(controller: folder of the worker's own cgroup and its version, controller: what is wrong with it)."""
+    found: dict[str, tuple[str, ModuleType]] = {}
+    problems: dict[str, str] = {}
+    paths = _own_paths()
+    mounts = _mounts()
+    for controller in CONTROLLERS:
+        if controller in mounts and controller in paths:
+            version, folder = cgroup_v1, _folder(mounts[controller], paths[controller])
+        elif "" in mounts and controller in _v2_controllers(_folder(mounts[""], paths.get("", "/"))):
+            version, folder = cgroup_v2, _folder(mounts[""], paths.get("", "/"))
+        else:
+            problems[controller] = "no cgroup hierarchy here has this controller"
+            continue
+        if not os.access(folder, os.W_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
+            problems[controller] = f"{folder} cannot be written"
+            continue
+        if version is cgroup_v2:
+            try:
+                _delegate_v2(folder, controller)
+            except OSError as error:
+                problems[controller] = f"{folder}: {error.strerror}"
+                continue
+        found[controller] = (folder, version)
+    return found, problems
+
+
+def _own_paths() -> dict[str, str]:
+    paths = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _number, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            paths[controller] = path
+    return paths
+
+
+def _mounts() -> dict[str, tuple[str, str]]:
+    """controller ("" for v2): (mount point, path of the cgroup that is mounted there)."""
+    mounts: dict[str, tuple[str, str]] = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        root, mount_point = before.split()[3:5]
+        kind, _source, options = after.split()[:3]
+        if kind == "cgroup":
+            for controller in set(options.split(",")) & set(CONTROLLERS):
+                mounts.setdefault(controller, (mount_point, root))
+        elif kind == "cgroup2":
+            mounts.setdefault("", (mount_point, root))
+    return mounts
+
+
+def _folder(mount: tuple[str, str], path: str) -> str:
+    """Where the cgroup `path` is seen; a container sees its own as the mount's root."""
+    mount_point, root = mount
+    below = path if root == "/" else "/" + os.path.relpath(path, root) if path.startswith(root) else "/"
+    folder = mount_point + below.rstrip("/").removesuffix("/.")
+    return folder if os.path.isdir(folder) else mount_point
+
+
+def _v2_controllers(folder: str) -> list[str]:
+    try:
+        return read(folder, "cgroup.controllers").split()
+    except OSError:
+        return []
+
+
+def _delegate_v2(folder: str, controller: str) -> None:
+    """Let children use the controller. A v2 cgroup with children that are limited may hold no process: move them to a leaf."""
+    if controller in read(folder, "cgroup.subtree_control").split():
+        return
+    try:
+        write(folder, "cgroup.subtree_control", f"+{controller}")
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        leaf = f"{folder}/lambdad-services"
+        os.makedirs(leaf, exist_ok=True)
+        for pid in read(folder, "cgroup.procs").split():
+            try:
+                write(leaf, "cgroup.procs", pid)
+            except ProcessLookupError:
+                continue
+        write(folder, "cgroup.subtree_control", f"+{controller}")
+
+
+def _started_at(pid: int) -> int:
+    return int(psutil.Process(pid).create_time() * 100)
+
+
+def remove_stale(parent: str) -> None:
+    """Remove what workers that were killed left behind."""
+    for entry in os.scandir(parent):
+        match = _BASE_NAME.match(entry.name)
+        if match is None or not entry.is_dir():
+            continue
+        pid, started_at = int(match[1]), int(match[2])
+        try:
+            if abs(_started_at(pid) - started_at) <= 100:
+                continue
+        except psutil.NoSuchProcess:
+            pass
+        for folder in [child.path for child in os.scandir(entry.path) if child.is_dir()] + [entry.path]:
+            try:
+                os.rmdir(folder)
+            except OSError:
+                continue

@@ -1,0 +1,27 @@
+"""Reading and writing the small files by which cgroups are steered."""
+
+from __future__ import annotations
+
+import os
+
+
+def write(folder: str, name: str, text: str) -> None:
+    fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def read(folder: str, name: str) -> str:
+    with open(f"{folder}/{name}", encoding="ascii") as file:
+        return file.read().strip()
+
+
+def read_keyed(folder: str, name: str, key: str) -> int:
+    """The number beside the key in a file of `key number` lines, 0 when it is not there."""
+    for line in read(folder, name).splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] == key:
+            return int(words[1])
+    return 0

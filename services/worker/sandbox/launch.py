@@ -1,0 +1,403 @@
+"""One sandbox as the worker holds it, and the order in which it is made, given to a function, and taken down.
+
+Made ahead by `Launcher.launch`: uid, cgroups, pipes; then in the zygote (zygote/server.py) a fork into new namespaces, in init
+(zygote/init.py) /proc, /tmp, accounts, read-only root, loopback, a fork of the runtime process, and there
+(zygote/runtime_process.py) cgroups joined, limits, uid, capabilities, no_new_privs, seccomp. Given by `start`: memory limit,
+code and layers as read-only mounts, variables and handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from services.worker.runtimes.families import Family
+from services.worker.sandbox import mounts, protocol
+from services.worker.sandbox.cgroups import Cgroup, CgroupTree
+from services.worker.sandbox.control import ControlSocket
+from services.worker.sandbox.frame_stream import FrameStream
+from services.worker.sandbox.output import OutputPipe
+from services.worker.sandbox.spec import (
+    RuntimeExit,
+    RuntimeInvocation,
+    RuntimeReady,
+    RuntimeResponse,
+    SandboxError,
+    SandboxSpec,
+)
+from services.worker.sandbox.uids import UidPool
+from services.worker.sandbox.zygote_process import ZygoteProcess
+
+PREPARE_TIMEOUT_S = 20.0
+INIT_ANSWER_TIMEOUT_S = 10.0
+DESTROY_TIMEOUT_S = 10.0
+_REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
+_TMP_MB_DEFAULT = 512
+_SIGNAL_NAMES = {
+    signal.SIGHUP: "hangup",
+    signal.SIGINT: "interrupt",
+    signal.SIGQUIT: "quit",
+    signal.SIGILL: "illegal instruction",
+    signal.SIGTRAP: "trace/breakpoint trap",
+    signal.SIGABRT: "aborted",
+    signal.SIGBUS: "bus error",
+    signal.SIGFPE: "floating point exception",
+    signal.SIGKILL: "killed",
+    signal.SIGSEGV: "segmentation fault",
+    signal.SIGPIPE: "broken pipe",
+    signal.SIGALRM: "alarm clock",
+    signal.SIGTERM: "terminated",
+}
+"""As the platform's error texts name them."""
+
+_Ended = RuntimeReady | RuntimeResponse | RuntimeExit
+
+
+class Launcher:
+    """Makes sandboxes of one worker; shares out its uids and cgroups."""
+
+    def __init__(self, cgroups: CgroupTree, uids: UidPool) -> None:
+        self._cgroups = cgroups
+        self._uids = uids
+        self._null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._made = 0
+
+    def close(self) -> None:
+        os.close(self._null_fd)
+
+    async def launch(self, zygote: ZygoteProcess, family: Family) -> LaunchedSandbox:
+        """A sandbox whose runtime process has dropped its privileges and waits. Raises SandboxError."""
+        uid = self._uids.take()
+        self._made += 1
+        try:
+            cgroup = self._cgroups.create(f"s{self._made}")
+        except OSError as error:
+            self._uids.give_back(uid)
+            raise SandboxError(f"a cgroup cannot be made: {error}") from error
+        sandbox = LaunchedSandbox(uid, family, cgroup, self._uids)
+        try:
+            async with asyncio.timeout(PREPARE_TIMEOUT_S):
+                await sandbox.prepare(zygote, self._null_fd)
+        except BaseException as error:
+            await sandbox.destroy()
+            if isinstance(error, SandboxError | asyncio.CancelledError):
+                raise
+            raise SandboxError(f"a sandbox could not be prepared: {error or type(error).__name__}") from error
+        return sandbox
+
+
+class LaunchedSandbox:
+    """Implements `spec.Sandbox`."""
+
+    def __init__(self, uid: int, family: Family, cgroup: Cgroup, uids: UidPool) -> None:
+        self.uid = uid
+        self.family = family
+        self._cgroup = cgroup
+        self._uids = uids
+        self._loop = asyncio.get_running_loop()
+        self._output = OutputPipe(uid)
+        self._control = ControlSocket(self._on_control, self._on_init_end)
+        self._stream: FrameStream | None = None
+        self._pidfd = -1
+        self._spec: SandboxSpec | None = None
+        self._waiter: asyncio.Future[_Ended] | None = None
+        self._answers: dict[str, asyncio.Future[list[int]]] = {}
+        self._prepared = self._loop.create_future()
+        self._ready = False
+        self._serving = False
+        self._ended: RuntimeExit | None = None
+        self._failure: str | None = None
+        self._init_error: bytes | None = None
+        self._out_of_memory_kills = 0
+        self._peak_bytes = 0
+        self._destroying: asyncio.Task[None] | None = None
+
+    @property
+    def broken(self) -> bool:
+        return self._failure is not None or self._ended is not None
+
+    # Making
+
+    async def prepare(self, zygote: ZygoteProcess, null_fd: int) -> None:
+        far_stream = self._new_stream()
+        procs_fds: list[int] = []
+        try:
+            procs_fds = self._cgroup.open_procs()
+            ready = self._expect("ready")
+            self._pidfd = await zygote.spawn(
+                {"uid": self.uid, "tmp_mb": _TMP_MB_DEFAULT, "kind": self.family.kind, "argv": list(self.family.argv)},
+                [self._control.far_end.fileno(), self._output.write_fd, null_fd, far_stream.fileno(), *procs_fds],
+            )
+        finally:
+            far_stream.close()
+            self._control.far_end.close()
+            self._output.close_write_end()
+            for fd in procs_fds:
+                os.close(fd)
+        await ready
+        await self._prepared
+
+    def _new_stream(self) -> socket.socket:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = FrameStream(near, self)
+        return far
+
+    # The contract
+
+    async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
+        self._raise_failure()
+        self._spec = spec
+        self._output.deliver_to(on_output)
+        mount_fds: list[int] = []
+        try:
+            self._cgroup.set_memory_mb(spec.memory_mb)
+            self._out_of_memory_kills = self._cgroup.out_of_memory_kills()
+            for folder in (spec.code_dir, spec.layers_dir):
+                if folder is not None:
+                    mount_fds.append(mounts.detached_copy(str(folder)))
+            self._control.send({"op": "attach", "tmp_mb": spec.tmp_mb}, mount_fds)
+        except OSError as error:
+            raise self._fail(f"the sandbox cannot be given its function: {error}") from error
+        finally:
+            for fd in mount_fds:
+                os.close(fd)
+        self._send_start()
+
+    def _send_start(self) -> None:
+        assert self._stream is not None
+        assert self._spec is not None
+        self._stream.start({"handler": self._spec.handler, "environment": self._spec.environment})
+
+    async def initialised(self) -> RuntimeReady | RuntimeExit:
+        if self._ready:
+            return RuntimeReady()
+        end = await self._wait()
+        if isinstance(end, RuntimeReady):
+            self._limit_cpu()
+        assert not isinstance(end, RuntimeResponse)
+        return end
+
+    async def invoke(self, invocation: RuntimeInvocation) -> RuntimeResponse | RuntimeExit:
+        self._raise_failure()
+        if self._ended is not None:
+            return self._ended
+        assert self._stream is not None
+        self._serving = True
+        self._stream.invoke(invocation)
+        try:
+            end = await self._wait()
+        finally:
+            self._serving = False
+        assert not isinstance(end, RuntimeReady)
+        return end
+
+    async def restart(self) -> None:
+        self._raise_failure()
+        with contextlib.suppress(OSError):
+            self._cgroup.set_cpu(None)
+            self._cgroup.reset_peak()
+        self._peak_bytes = 0
+        far_stream = self._new_stream()
+        try:
+            restarted = self._expect("restarted")
+            self._control.send(
+                {"op": "restart", "kind": self.family.kind, "argv": list(self.family.argv)}, [far_stream.fileno()]
+            )
+        finally:
+            far_stream.close()
+        await self._answer(restarted, "start a new runtime")
+        self._ended = None
+        self._ready = False
+        self._init_error = None
+        self._send_start()
+
+    async def kill_runtime(self) -> None:
+        if self._failure is not None or self._destroying is not None:
+            return
+        killed = self._answers.get("killed")
+        if killed is None:
+            killed = self._expect("killed")
+            self._control.send({"op": "kill"})
+        await self._answer(killed, "kill the runtime")
+
+    async def destroy(self) -> None:
+        if self._destroying is None:
+            self._destroying = self._loop.create_task(self._destroy())
+        await asyncio.shield(self._destroying)
+
+    def max_memory_bytes(self) -> int:
+        if self._destroying is None:
+            with contextlib.suppress(OSError):
+                self._peak_bytes = max(self._peak_bytes, self._cgroup.peak_bytes())
+        return self._peak_bytes
+
+    # What the runtime says (frame_stream.RuntimeEvents)
+
+    def on_prepared(self) -> None:
+        if not self._prepared.done():
+            self._prepared.set_result(None)
+
+    def on_ready(self) -> None:
+        if self._ready:
+            self.on_violation("the runtime was ready twice")
+            return
+        self._ready = True
+        self._settle(RuntimeReady())
+
+    def on_response(self, response: RuntimeResponse) -> None:
+        if not self._serving or self._waiter is None:
+            self.on_violation("the runtime answered unasked")
+            return
+        self._output.drain()
+        self._settle(response)
+
+    def on_init_error(self, document: bytes) -> None:
+        self._init_error = document
+
+    def on_broken(self, reason: str) -> None:
+        self._fail(f"the sandbox could not be made as promised: {reason}")
+
+    def on_violation(self, reason: str) -> None:
+        """The function's code meddled with the stream: its process ends, which is reported as any other end."""
+        with contextlib.suppress(SandboxError):
+            self._control.send({"op": "kill"})
+
+    # What init says
+
+    def _on_control(self, message: dict[str, Any], fds: list[int]) -> None:
+        if "exit" in message:
+            self._on_exit(message["exit"])
+        elif "error" in message:
+            self._fail(str(message["error"]))
+        for name in message:
+            answer = self._answers.pop(name, None)
+            if answer is not None and not answer.done():
+                answer.set_result(fds)
+                return
+        for fd in fds:
+            os.close(fd)
+
+    def _on_exit(self, status: int) -> None:
+        if self._stream is not None:
+            self._stream.drain()
+        self._output.drain()
+        by_signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        try:
+            kills = self._cgroup.out_of_memory_kills()
+        except OSError:
+            kills = self._out_of_memory_kills
+        self._ended = RuntimeExit(
+            exit_status=None if by_signal is not None else os.waitstatus_to_exitcode(status),
+            signal=None if by_signal is None else _SIGNAL_NAMES.get(signal.Signals(by_signal), f"signal {by_signal}"),
+            out_of_memory=by_signal == signal.SIGKILL and kills > self._out_of_memory_kills,
+            init_error=self._init_error,
+        )
+        self._out_of_memory_kills = kills
+        if not self._prepared.done():
+            self._fail("the runtime process ended before it was given anything")
+        self._settle(self._ended)
+
+    def _on_init_end(self) -> None:
+        if self._destroying is None:
+            self._fail("the sandbox's init process ended")
+
+    # Plumbing
+
+    async def _wait(self) -> _Ended:
+        self._raise_failure()
+        if self._ended is not None:
+            return self._ended
+        assert self._waiter is None, "one caller at a time"
+        self._waiter = self._loop.create_future()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+
+    def _settle(self, end: _Ended) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(end)
+
+    def _expect(self, name: str) -> asyncio.Future[list[int]]:
+        answer: asyncio.Future[list[int]] = self._loop.create_future()
+        self._answers[name] = answer
+        return answer
+
+    async def _answer(self, answer: asyncio.Future[list[int]], what: str) -> list[int]:
+        try:
+            async with asyncio.timeout(INIT_ANSWER_TIMEOUT_S):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            raise self._fail(f"the sandbox's init did not {what}") from None
+
+    def _limit_cpu(self) -> None:
+        assert self._spec is not None
+        try:
+            self._cgroup.set_cpu(self._spec.memory_mb)
+        except OSError as error:
+            raise self._fail(f"the CPU cannot be limited: {error}") from error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise SandboxError(self._failure)
+
+    def _fail(self, reason: str) -> SandboxError:
+        """Everyone who waits gets the error, and so does every later call."""
+        if self._failure is None:
+            self._failure = reason
+        error = SandboxError(self._failure)
+        waiting: list[asyncio.Future[Any]] = [*self._answers.values(), self._prepared]
+        if self._waiter is not None:
+            waiting.append(self._waiter)
+        for future in waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # Seen here: nobody may be waiting for it.
+        self._answers.clear()
+        return error
+
+    async def _destroy(self) -> None:
+        self.max_memory_bytes()
+        self._fail("the sandbox was destroyed")
+        if self._stream is not None:
+            self._stream.close()
+        try:
+            await self._end_init()
+        finally:
+            self._control.close()
+            self._output.close()
+        for delay in _REMOVE_RETRY_S:
+            await asyncio.sleep(delay)
+            try:
+                if self._cgroup.remove():
+                    self._uids.give_back(self.uid)
+                    return
+            except OSError as error:
+                raise SandboxError(f"a cgroup cannot be removed: {error}") from error
+        # The uid stays out of use: something of this sandbox may still run.
+        raise SandboxError(f"a cgroup of the sandbox of uid {self.uid} still holds processes")
+
+    async def _end_init(self) -> None:
+        """Kill init, and with it the pid namespace; the kernel ends it only after every process in it."""
+        if self._pidfd < 0:
+            return
+        ended: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(self._pidfd, lambda: ended.done() or ended.set_result(None))
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            async with asyncio.timeout(DESTROY_TIMEOUT_S):
+                await ended
+        except TimeoutError:
+            raise SandboxError(f"the processes of the sandbox of uid {self.uid} do not end") from None
+        finally:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1

@@ -1,0 +1,157 @@
+"""System calls that Python 3.8's standard library lacks, by ctypes. Python 3.8, standard library only.
+
+Every function raises OSError with the call's name.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_HELD = ctypes.PyDLL(None)
+"""The same library, called without letting go of the interpreter's lock: what a fork needs."""
+
+_SYSCALLS = {
+    "x86_64": {"clone": 56, "pivot_root": 155, "capset": 126},
+    "aarch64": {"clone": 220, "pivot_root": 41, "capset": 91},
+}
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR, _CLOSE_RANGE = 428, 429, 442, 436
+_AT_FDCWD = -100
+_PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG, _PR_CAP_AMBIENT = 4, 24, 38, 1, 47
+
+
+def _number(name: str) -> int:
+    machine = os.uname().machine
+    try:
+        return _SYSCALLS[machine][name]
+    except KeyError:
+        raise OSError(38, "sandboxes are not supported on this architecture", machine) from None
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, "%s: %s" % (what, os.strerror(number)))
+    return result
+
+
+def _syscall(what: str, number: int, *arguments: object) -> int:
+    return _checked(int(_LIBC.syscall(ctypes.c_long(number), *arguments)), what)
+
+
+def _text(value: str | None) -> bytes | None:
+    return None if value is None else os.fsencode(value)
+
+
+def clone_process(flags: int) -> tuple[int, int]:
+    """fork() with namespace flags: (0, -1) in the child, (pid, pidfd) in the parent. Single-threaded callers only."""
+    pidfd = ctypes.c_int(-1)
+    number = _number("clone")
+    clone_pidfd, sigchld = 0x1000, 17
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid = int(
+        _HELD.syscall(
+            ctypes.c_long(number), ctypes.c_long(flags | clone_pidfd | sigchld), None, ctypes.byref(pidfd), None, None
+        )
+    )
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+        return 0, -1
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(11, "clone into new namespaces failed (memory, or a limit on processes or namespaces)")
+    return pid, pidfd.value
+
+
+def unshare(flags: int) -> None:
+    _checked(_LIBC.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    result = _LIBC.mount(_text(source), _text(target), _text(kind), ctypes.c_ulong(flags), _text(data))
+    _checked(result, "mount " + target)
+
+
+def unmount(target: str, flags: int = 0) -> None:
+    _checked(_LIBC.umount2(_text(target), ctypes.c_int(flags)), "umount " + target)
+
+
+def pivot_root(new_root: str, old_root: str) -> None:
+    _syscall("pivot_root", _number("pivot_root"), _text(new_root), _text(old_root))
+
+
+def open_tree(path: str, flags: int) -> int:
+    return _syscall("open_tree " + path, _OPEN_TREE, ctypes.c_int(_AT_FDCWD), _text(path), ctypes.c_uint(flags))
+
+
+def move_mount(mount_fd: int, target: str) -> None:
+    from_empty_path = 0x04
+    _syscall(
+        "move_mount " + target,
+        _MOVE_MOUNT,
+        ctypes.c_int(mount_fd),
+        b"",
+        ctypes.c_int(_AT_FDCWD),
+        _text(target),
+        ctypes.c_uint(from_empty_path),
+    )
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd")]
+
+
+def mount_setattr(mount_fd: int, attributes: int) -> None:
+    wanted = _MountAttributes(attr_set=attributes)
+    empty_path = 0x1000
+    _syscall(
+        "mount_setattr",
+        _MOUNT_SETATTR,
+        ctypes.c_int(mount_fd),
+        b"",
+        ctypes.c_uint(empty_path),
+        ctypes.byref(wanted),
+        ctypes.c_size_t(ctypes.sizeof(wanted)),
+    )
+
+
+def prctl(option: int, second: int = 0, third: int = 0, fourth: int = 0, fifth: int = 0) -> int:
+    arguments = (ctypes.c_ulong(value) for value in (second, third, fourth, fifth))
+    return _checked(_LIBC.prctl(ctypes.c_int(option), *arguments), "prctl %d" % option)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def set_parent_death_signal(number: int) -> None:
+    prctl(_PR_SET_PDEATHSIG, number)
+
+
+def set_no_new_privileges() -> None:
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def drop_bounding_capability(capability: int) -> None:
+    prctl(_PR_CAPBSET_DROP, capability)
+
+
+def clear_ambient_capabilities() -> None:
+    clear_all = 4
+    prctl(_PR_CAP_AMBIENT, clear_all)
+
+
+def clear_capabilities() -> None:
+    """Empty the effective, permitted and inheritable sets."""
+    version_3 = 0x20080522
+    header = (ctypes.c_uint32 * 2)(version_3, 0)
+    data = (ctypes.c_uint32 * 6)()
+    _syscall("capset", _number("capset"), ctypes.byref(header), ctypes.byref(data))
+
+
+def close_fds_from(first: int) -> None:
+    """Close every descriptor from `first` on."""
+    result = int(_LIBC.syscall(ctypes.c_long(_CLOSE_RANGE), ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(0)))
+    if result != 0:
+        os.closerange(first, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,25 @@
+"""The namespaces of a sandbox. Python 3.8, standard library only."""
+
+from __future__ import annotations
+
+from . import libc
+
+NEW_MOUNT, NEW_CGROUP, NEW_UTS, NEW_IPC, NEW_PID, NEW_NET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
+SANDBOX = NEW_MOUNT | NEW_UTS | NEW_IPC | NEW_PID | NEW_NET
+
+
+def fork_into_sandbox() -> tuple[int, int]:
+    """Fork the sandbox's pid 1 into fresh namespaces: (0, -1) there, (pid, pidfd) here."""
+    return libc.clone_process(SANDBOX)
+
+
+def leave_mount_namespace() -> None:
+    """Give the calling process its own mount table, from which nothing propagates."""
+    recursive, private = 0x4000, 1 << 18
+    libc.unshare(NEW_MOUNT)
+    libc.mount(None, "/", None, recursive | private)
+
+
+def hide_cgroup_path() -> None:
+    """Make the cgroup that the caller is in the root of what it sees. Called after it joined its own."""
+    libc.unshare(NEW_CGROUP)

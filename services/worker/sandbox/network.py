@@ -1,0 +1,35 @@
+"""The network of a sandbox: its own namespace with nothing but a loopback device. Python 3.8, standard library only.
+
+Nothing leads out: no host loopback, no engine, no metadata address can be reached.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+
+ADDRESS = "169.254.100.1"
+"""Where the Runtime API answers inside a sandbox; the same address is in AWS_LAMBDA_RUNTIME_API."""
+API_PORT = 9001
+
+_SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8916, 0x891C, 0x8913, 0x8914, 0x1
+
+
+def bring_up_loopback() -> None:
+    """Give lo its addresses and bring it up. Raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        (flags,) = struct.unpack_from("16xH", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16sH22x", b"lo", 0)))
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
+        for request, address in ((_SIOCSIFADDR, ADDRESS), (_SIOCSIFNETMASK, "255.255.255.255")):
+            packed = struct.pack("16sHH4s16x", b"lo:api", socket.AF_INET, 0, socket.inet_aton(address))
+            fcntl.ioctl(control, request, packed)
+
+
+def listen_for_runtime() -> socket.socket:
+    """The Runtime API's listening socket, made inside the sandbox's network and served by the worker."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((ADDRESS, API_PORT))
+    listener.listen(16)
+    return listener

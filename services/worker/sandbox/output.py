@@ -1,0 +1,59 @@
+"""What a function writes to stdout and stderr: one pipe, so that lines keep their order, read as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+_READ_BYTES = 64 * 1024
+_DRAIN_READS_MAX = 4
+"""A pipe holds 64 KiB; more reads than that would let a function that never stops writing hold the worker."""
+
+
+class OutputPipe:
+    """Bytes before the first `deliver_to` are dropped. write_fd: for the sandbox; close it once it is passed on."""
+
+    def __init__(self, uid: int) -> None:
+        self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._read_fd, False)
+        # Programs that open /dev/stdout by its name open the pipe anew, which takes the right to.
+        os.fchown(self.write_fd, uid, uid)
+        self._deliver: Callable[[bytes], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._read_fd, self._on_readable)
+
+    def deliver_to(self, deliver: Callable[[bytes], None]) -> None:
+        self._deliver = deliver
+
+    def drain(self) -> None:
+        """Deliver what was written before now."""
+        for _ in range(_DRAIN_READS_MAX):
+            if not self._on_readable():
+                return
+
+    def close(self) -> None:
+        if self._read_fd >= 0:
+            self._loop.remove_reader(self._read_fd)
+            os.close(self._read_fd)
+            self._read_fd = -1
+        self.close_write_end()
+
+    def close_write_end(self) -> None:
+        if self.write_fd >= 0:
+            os.close(self.write_fd)
+            self.write_fd = -1
+
+    def _on_readable(self) -> bool:
+        if self._read_fd < 0:
+            return False
+        try:
+            data = os.read(self._read_fd, _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._loop.remove_reader(self._read_fd)
+            return False
+        if self._deliver is not None:
+            self._deliver(data)
+        return True

@@ -1,0 +1,67 @@
+"""What the worker, a zygote, a sandbox's init and its runtime process say to each other. Python 3.8, standard library only.
+
+Worker and zygote, worker and init: SOCK_SEQPACKET, one JSON object a message, descriptors beside it (SCM_RIGHTS).
+Worker and runtime: SOCK_STREAM, frames of a 4-byte length (of what follows the header), a 1-byte kind and the body:
+
+    START     JSON {"handler", "environment"} or {"argv", "environment"}           worker -> runtime, once
+    INVOKE    2-byte lengths of request id, ARN, trace, client context; 8-byte deadline (ms); these texts; the event
+    PREPARED  empty: privileges are dropped, waits for START                       runtime -> worker from here on
+    READY     empty: initialised, waits for INVOKE
+    RESULT    the response
+    ERROR     1-byte length of the error type; the type; the error document
+    TOO_LARGE 8-byte size of a response that was over the limit
+    INIT_ERROR the error document of a failed initialisation; the process ends
+    BROKEN    text: the process could not be made as promised; it ends
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import socket
+import struct
+from typing import Any, Dict, List, Sequence, Tuple
+
+HEADER = struct.Struct("!IB")
+INVOKE_HEADER = struct.Struct("!HHHHQ")
+SIZE = struct.Struct("!Q")
+
+START, INVOKE = 1, 2
+PREPARED, READY, RESULT, ERROR, TOO_LARGE, INIT_ERROR, BROKEN = 16, 17, 18, 19, 20, 21, 22
+
+FRAME_BYTES_MAX = 7 * 1024 * 1024
+RESPONSE_BYTES_MAX = 6_291_556
+"""As shared.domain.limits, which a zygote cannot import."""
+
+KIND_PYTHON, KIND_EXEC, KIND_EXEC_EARLY = "python", "exec", "exec-early"
+"""What a runtime process does: serve by itself, become a program at START, become one at once that then reads START."""
+
+RUNTIME_FD = 3
+"""The descriptor of the stream to the worker in a program that was executed early."""
+
+MESSAGE_BYTES_MAX = 64 * 1024
+_FDS_MAX = 8
+
+
+def frame(kind: int, body: bytes = b"") -> bytes:
+    return HEADER.pack(len(body), kind) + body
+
+
+def send_message(sock: socket.socket, message: Dict[str, Any], fds: Sequence[int] = ()) -> None:
+    """Send one JSON message with descriptors, which stay open here. Raises OSError."""
+    ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([json.dumps(message).encode()], ancillary)
+
+
+def receive_message(sock: socket.socket) -> Tuple[Dict[str, Any], List[int]]:
+    """One JSON message and the descriptors that came with it (close-on-exec). An empty dict at the end of the stream."""
+    data, ancillary, _flags, _address = sock.recvmsg(
+        MESSAGE_BYTES_MAX, socket.CMSG_SPACE(_FDS_MAX * 4), socket.MSG_CMSG_CLOEXEC
+    )
+    fds = array.array("i")
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
+    if not data:
+        return {}, list(fds)
+    return json.loads(data), list(fds)

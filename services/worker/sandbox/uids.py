@@ -1,0 +1,52 @@
+"""Which user ids this worker may use: a slice of the configured range that no other worker of this host has."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from services.worker.sandbox.spec import SandboxError
+from shared.domain.errors import ConfigurationError
+
+_LOCKS = Path("/run/lambdad-uids")
+
+
+class UidPool:
+    """Raises ConfigurationError when every slice of the range is taken by other workers."""
+
+    def __init__(self, first: int, count: int, wanted: int) -> None:
+        size = min(wanted, count)
+        _LOCKS.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for start in range(first, first + count - size + 1, size):
+            lock = os.open(_LOCKS / str(start), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                continue
+            self._lock: int | None = lock
+            self._free = list(range(start + size - 1, start - 1, -1))
+            return
+        raise ConfigurationError(
+            f"all of the user ids {first} to {first + count - 1} are used by other workers of this host: "
+            "widen LAMBDAD_WORKER__UID_COUNT"
+        )
+
+    def take(self) -> int:
+        if not self._free:
+            raise SandboxError("every user id of this worker is in use")
+        return self._free.pop()
+
+    def give_back(self, uid: int) -> None:
+        # To the far end: a uid rests as long as possible before another function has it.
+        self._free.insert(0, uid)
+
+    @property
+    def free(self) -> int:
+        return len(self._free)
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

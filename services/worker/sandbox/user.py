@@ -1,0 +1,50 @@
+"""Becoming an unprivileged user for good. Python 3.8, standard library only."""
+
+from __future__ import annotations
+
+import os
+
+from . import libc
+
+NAME = "sbx_user1051"
+"""What functions on AWS see as their login name."""
+
+_CAPABILITIES_MAX = 63
+
+
+def drop_privileges(uid: int) -> None:
+    """Take uid and a group of the same number, no other group, no capability in any set, and no way to gain any.
+
+    Raises OSError; the caller must then end without running anything else.
+    """
+    _drop_bounding_set()
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    libc.clear_ambient_capabilities()
+    libc.clear_capabilities()
+    libc.set_no_new_privileges()
+    # A change of user makes /proc/self root's; programs open their own /proc/self/fd entries (/dev/stdout).
+    libc.set_dumpable(True)
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or os.getgroups():
+        raise OSError(1, "the user was not changed")
+
+
+def _drop_bounding_set() -> None:
+    for capability in range(_CAPABILITIES_MAX + 1):
+        try:
+            libc.drop_bounding_capability(capability)
+        except OSError:
+            # Past the kernel's last capability. One that could not be dropped is caught by no_new_privs and the empty sets.
+            return
+
+
+def write_accounts(directory: str, uid: int) -> None:
+    """Write the passwd and group files that a sandbox of this uid sees."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    for name, text in (
+        ("passwd", "root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (NAME, uid, uid, NAME)),
+        ("group", "root:x:0:\n%s:x:%d:\n" % (NAME, uid)),
+    ):
+        with open(os.path.join(directory, name), "w", encoding="ascii") as file:
+            file.write(text)

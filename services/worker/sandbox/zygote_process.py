@@ -1,0 +1,126 @@
+"""A zygote as the worker holds it: started once for a family of runtimes, forks a sandbox on request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from services.worker.runtimes.families import Family
+from services.worker.sandbox.control import ControlSocket
+from services.worker.sandbox.spec import SandboxError
+
+log = logging.getLogger("lambdad.worker")
+
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 5.0
+_BOOT = Path(__file__).parent.parent / "zygote" / "boot.py"
+
+
+class ZygoteProcess:
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.pid = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: ControlSocket | None = None
+        self._started: asyncio.Future[None] | None = None
+        self._answers: dict[int, asyncio.Future[int]] = {}
+        self._requests = 0
+
+    @property
+    def alive(self) -> bool:
+        return self._control is not None and self._started is not None and self._started.done()
+
+    async def start(self) -> None:
+        """Raises SandboxError, with what the zygote said."""
+        loop = asyncio.get_running_loop()
+        self._started = loop.create_future()
+        self._control = ControlSocket(self._on_message, self._on_end)
+        fd = self._control.far_end.fileno()
+        # An empty environment: what a process was executed with stays readable in all its forks.
+        self._process = subprocess.Popen(  # noqa: S603, ASYNC220
+            [str(self.family.interpreter), "-S", str(_BOOT), str(fd)],
+            env={},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            pass_fds=[fd],
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self._control.far_end.close()
+        try:
+            self._control.send(
+                {
+                    "prefixes": [str(prefix) for prefix in self.family.prefixes],
+                    "runtime_dir": None if self.family.runtime_dir is None else str(self.family.runtime_dir),
+                    "language_root": None if self.family.language_root is None else str(self.family.language_root),
+                    "preload": self.family.preload,
+                    "execution_environment": f"AWS_Lambda_{self.family.name}",
+                }
+            )
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.shield(self._started)
+        except TimeoutError:
+            await self.stop()
+            raise SandboxError(f"the zygote of {self.family.name} did not start within {START_TIMEOUT_S:.0f} s") from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def spawn(self, request: dict[str, Any], fds: list[int]) -> int:
+        """Fork a sandbox; the pidfd of its init. Raises SandboxError."""
+        if self._control is None:
+            raise SandboxError(f"the zygote of {self.family.name} has ended")
+        self._requests += 1
+        number = self._requests
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        try:
+            self._control.send({"id": number, **request}, fds)
+            return await answer
+        finally:
+            self._answers.pop(number, None)
+
+    async def stop(self) -> None:
+        """End it, and with it every sandbox that it forked."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            process, self._process = self._process, None
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.to_thread(process.wait, STOP_TIMEOUT_S)
+        self._on_end()
+
+    def _on_message(self, message: dict[str, Any], fds: list[int]) -> None:
+        assert self._started is not None
+        if not self._started.done():
+            if "ready" in message:
+                if message.get("warning"):
+                    log.warning("zygote of %s: %s", self.family.name, message["warning"])
+                self._started.set_result(None)
+            else:
+                self._started.set_exception(
+                    SandboxError(f"the zygote of {self.family.name} cannot start: {message.get('error')}")
+                )
+        answer = self._answers.get(message.get("id", 0))
+        if answer is not None and not answer.done():
+            if fds:
+                answer.set_result(fds.pop(0))
+            else:
+                answer.set_exception(SandboxError(f"a sandbox cannot be forked: {message.get('error')}"))
+        for fd in fds:
+            os.close(fd)
+
+    def _on_end(self) -> None:
+        self._control = None
+        error = SandboxError(f"the zygote of {self.family.name} ended")
+        for future in [*self._answers.values(), *([self._started] if self._started is not None else [])]:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()

@@ -1,0 +1,173 @@
+"""A sandbox's pid 1: makes its mounts and network, starts its runtime process, reaps, and ends everything when told.
+
+Trusted, root, never runs anything of the user's; no user's process can see, signal or trace it. Descriptors that it keeps:
+its socket to the worker, the write end of the output pipe, and the cgroups' procs files, for runtimes started later.
+"""
+
+import os
+import select
+import signal
+import socket
+
+from . import runtime_process
+from ..sandbox import libc, mounts, network, protocol
+
+
+def main(request, fds, seccomp_program):
+    """Serve the worker's control socket until it is closed; returns the process's exit status.
+
+    fds: control, output, null, runtime, then cgroup.procs files. The exit ends the pid namespace, and so the sandbox.
+    """
+    libc.set_parent_death_signal(signal.SIGKILL)
+    libc.set_dumpable(False)
+    fds = _keep_only(fds)
+    control = socket.socket(fileno=fds[0])
+    try:
+        sandbox = Init(control, request, fds, seccomp_program)
+        sandbox.prepare()
+    except Exception as error:  # noqa: BLE001
+        protocol.send_message(control, {"error": "%s: %s" % (type(error).__name__, error)})
+        return 1
+    try:
+        sandbox.serve()
+    except ConnectionError:
+        pass
+    return 0
+
+
+def _keep_only(fds):
+    """Move the given descriptors to 3, 4, ... and close every other but 0, 1 and 2."""
+    high = [os.dup2(fd, 100 + position, inheritable=False) for position, fd in enumerate(fds)]
+    kept = [os.dup2(fd, 3 + position, inheritable=False) for position, fd in enumerate(high)]
+    libc.close_fds_from(3 + len(kept))
+    return kept
+
+
+class Init:
+    def __init__(self, control, request, fds, seccomp_program):
+        self.control = control
+        self.uid = request["uid"]
+        self.kind = request["kind"]
+        self.argv = request.get("argv")
+        self.listens = request.get("listens", False)
+        self.tmp_mb = request["tmp_mb"]
+        self.output_fd, self.null_fd, self.runtime_fd = fds[1], fds[2], fds[3]
+        self.cgroup_fds = fds[4:]
+        self.seccomp_program = seccomp_program
+        self.runtime_pid = None
+        self.attached = False
+        self.go_write = -1
+
+    def prepare(self):
+        os.setsid()
+        os.umask(0o022)
+        for fd in (0, 1, 2):
+            os.dup2(self.null_fd, fd)
+        socket.sethostname("sandbox")
+        mounts.attach_proc()
+        mounts.attach_tmp(self.tmp_mb)
+        mounts.attach_accounts(self.uid)
+        mounts.lock_root()
+        network.bring_up_loopback()
+        listener = network.listen_for_runtime() if self.listens else None
+        self.wake_read, wake_write = os.pipe()
+        os.set_blocking(self.wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self.wake_write = wake_write
+        self.start_runtime(self.runtime_fd)
+        protocol.send_message(self.control, {"ready": True}, [] if listener is None else [listener.fileno()])
+        if listener is not None:
+            listener.close()
+
+    def start_runtime(self, runtime_fd):
+        """Fork the runtime process. It may run the user's code only after the byte in its go pipe."""
+        go_read, go_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            runtime_process.main(
+                self.kind, self.argv, self.uid, runtime_fd, go_read, self.output_fd, self.cgroup_fds, self.seccomp_program
+            )
+        self.runtime_pid = pid
+        os.close(go_read)
+        os.close(runtime_fd)
+        if self.go_write >= 0:
+            os.close(self.go_write)
+        self.go_write = go_write
+        if self.attached:
+            os.write(go_write, b"g")
+
+    def serve(self):
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.wake_read, select.POLLIN)
+        control_fd = self.control.fileno()
+        while True:
+            ready = [fd for fd, _event in poll.poll()]
+            if self.wake_read in ready:
+                self.reap()
+            if control_fd in ready:
+                message, fds = protocol.receive_message(self.control)
+                if not message:
+                    return
+                try:
+                    getattr(self, "on_" + message["op"])(message, fds)
+                except OSError as error:
+                    protocol.send_message(self.control, {"error": "%s: %s" % (message["op"], error)})
+
+    def on_attach(self, message, fds):
+        """Mount what the worker sent, code first, then layers, and let the runtime go on."""
+        if message["tmp_mb"] != self.tmp_mb:
+            mounts.resize_tmp(message["tmp_mb"])
+        for fd, target in zip(fds, (mounts.CODE, mounts.LAYERS)):
+            mounts.attach(fd, target)
+            os.close(fd)
+        self.attached = True
+        os.write(self.go_write, b"g")
+
+    def on_restart(self, message, fds):
+        """Start a fresh runtime after the last one ended, with nothing else left running."""
+        self.kill_all()
+        self.kind = message["kind"]
+        self.argv = message.get("argv")
+        self.start_runtime(fds[0])
+        protocol.send_message(self.control, {"restarted": True})
+
+    def on_kill(self, _message, _fds):
+        self.kill_all()
+        protocol.send_message(self.control, {"killed": True})
+
+    def kill_all(self):
+        """Kill and reap every other process of the namespace. Bounded by the kernel: a killed process cannot refuse."""
+        while True:
+            try:
+                os.kill(-1, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            try:
+                pid, status = os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+            self.ended(pid, status)
+
+    def reap(self):
+        try:
+            os.read(self.wake_read, 512)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self.ended(pid, status)
+
+    def ended(self, pid, status):
+        if pid == self.runtime_pid:
+            self.runtime_pid = None
+            protocol.send_message(self.control, {"exit": status})

@@ -1,0 +1,187 @@
+"""The Python runtime: AWS's own handler code (awslambdaric) over our frames instead of its HTTP client."""
+
+import importlib
+import inspect
+import json
+import os
+import sys
+import time
+import traceback
+
+from . import preload
+from ..sandbox import protocol
+
+_READ_BYTES = 65536
+
+
+def run(stream, start):
+    """Become the function: its variables, its path, its handler; serve until the worker hangs up. Returns the exit status."""
+    environment = start["environment"]
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    os.chdir("/var/task")
+    preload.set_path(environment.get("PYTHONPATH", ""))
+    preload.forget_shadowed()
+    sys.argv[:] = ["/var/runtime/bootstrap.py"]
+    bootstrap = sys.modules["awslambdaric.bootstrap"]
+    if "AWS_LAMBDA_LOG_FORMAT" in environment or "AWS_LAMBDA_LOG_LEVEL" in environment:
+        # The client reads both while it is imported, and it was imported long ago.
+        bootstrap = importlib.reload(bootstrap)
+    bootstrap.create_log_sink = _make_sink(environment.get("AWS_LAMBDA_LOG_FORMAT") == "JSON")
+    if sys.version_info < (3, 9):
+        _leave_request_id_out(bootstrap)
+    client = Client(stream, sys.modules["awslambdaric.lambda_runtime_client"])
+    try:
+        if len(inspect.signature(bootstrap.run).parameters) == 3:
+            # The clients of python3.8 and python3.9 make their HTTP client themselves.
+            bootstrap.LambdaRuntimeClient = lambda *_arguments: client
+            bootstrap.run("/var/task", start["handler"], "")
+        else:
+            bootstrap.run(start["handler"], client)
+    except SystemExit as end:
+        return _exit_status(end)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        for output in (sys.stdout, sys.stderr):
+            try:
+                output.flush()
+            except Exception:  # noqa: BLE001
+                pass
+    return 0
+
+
+def _exit_status(end):
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    sys.stderr.write("%s\n" % end.code)
+    return 1
+
+
+def _leave_request_id_out(bootstrap):
+    """AWS's python3.8 answers errors without the request id that later clients add."""
+    make_error = bootstrap.make_error
+
+    def without_request_id(error_message, error_type, stack_trace, invoke_id=None):
+        document = make_error(error_message, error_type, stack_trace, invoke_id)
+        if invoke_id is not None:
+            document.pop("requestId", None)
+        return document
+
+    bootstrap.make_error = without_request_id
+
+
+def _make_sink(one_line):
+    end = "\n" if one_line else ""
+
+    class Sink:
+        """Where the client's log lines go: standard output, so that they keep their place among printed lines."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_error):
+            return None
+
+        def log(self, msg, frame_type=None):
+            sys.stdout.write(msg)
+
+        def log_error(self, message_lines):
+            sys.stdout.write("\n".join(message_lines) + end)
+
+    return Sink
+
+
+class Request:
+    """What awslambdaric's loop reads of an event."""
+
+    __slots__ = (
+        "client_context",
+        "cognito_identity",
+        "content_type",
+        "deadline_time_in_ms",
+        "event_body",
+        "invocation_id",
+        "invoke_id",
+        "invoked_function_arn",
+        "tenant_id",
+        "x_amzn_trace_id",
+    )
+
+
+class Client:
+    """Stands in for awslambdaric's LambdaRuntimeClient."""
+
+    def __init__(self, stream, client_module):
+        self._stream = stream
+        self._ready = False
+        self.marshaller = client_module.LambdaMarshaller()
+
+    def wait_next_invocation(self):
+        if not self._ready:
+            self._ready = True
+            self._stream.sendall(protocol.frame(protocol.READY))
+        data = self._stream.recv(_READ_BYTES)
+        while len(data) < protocol.HEADER.size:
+            data += self._read()
+        length, kind = protocol.HEADER.unpack_from(data)
+        total = protocol.HEADER.size + length
+        if kind != protocol.INVOKE or length > protocol.FRAME_BYTES_MAX:
+            os._exit(70)
+        if len(data) < total:
+            data = self._read_rest(data, total)
+        id_size, arn_size, trace_size, context_size, deadline = protocol.INVOKE_HEADER.unpack_from(data, protocol.HEADER.size)
+        at = protocol.HEADER.size + protocol.INVOKE_HEADER.size
+        request = Request()
+        request.invoke_id = data[at : at + id_size].decode()
+        at += id_size
+        request.invoked_function_arn = data[at : at + arn_size].decode()
+        at += arn_size
+        request.x_amzn_trace_id = data[at : at + trace_size].decode() if trace_size else None
+        at += trace_size
+        request.client_context = data[at : at + context_size].decode() if context_size else None
+        at += context_size
+        request.event_body = bytes(data[at:])
+        request.deadline_time_in_ms = deadline
+        request.content_type = "application/json"
+        request.cognito_identity = request.tenant_id = request.invocation_id = None
+        return request
+
+    def _read(self):
+        chunk = self._stream.recv(_READ_BYTES)
+        if not chunk:
+            os._exit(0)
+        return chunk
+
+    def _read_rest(self, data, total):
+        buffer = bytearray(total)
+        buffer[: len(data)] = data
+        view, at = memoryview(buffer), len(data)
+        while at < total:
+            count = self._stream.recv_into(view[at:])
+            if count == 0:
+                os._exit(0)
+            at += count
+        return buffer
+
+    def post_invocation_result(self, invoke_id, result_data, content_type="application/json", invocation_id=None):
+        body = result_data if isinstance(result_data, bytes) else result_data.encode("utf-8")
+        if len(body) > protocol.RESPONSE_BYTES_MAX:
+            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body))))
+        else:
+            self._stream.sendall(protocol.frame(protocol.RESULT, body))
+
+    def post_invocation_error(self, invoke_id, error_response_data, xray_fault, invocation_id=None):
+        body = error_response_data.encode("utf-8", "surrogatepass")
+        if len(body) > protocol.RESPONSE_BYTES_MAX:
+            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body))))
+            return
+        error_type = str(json.loads(error_response_data).get("errorType", "")).encode()[:255]
+        self._stream.sendall(protocol.frame(protocol.ERROR, bytes([len(error_type)]) + error_type + body))
+
+    def post_init_error(self, error_response_data, error_type_override=None):
+        self._stream.sendall(protocol.frame(protocol.INIT_ERROR, json.dumps(error_response_data).encode()))

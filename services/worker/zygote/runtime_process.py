@@ -1,0 +1,104 @@
+"""The process that will run the user's code: gives up everything that it does not need, then waits to be told what to run.
+
+The order matters: what needs root first, the user last, the filter after it; and only then anything of the user's.
+"""
+
+import json
+import os
+import socket
+
+from . import python_runtime
+from ..sandbox import libc, mounts, namespaces, protocol, rlimits, seccomp, user
+
+_OOM_SCORE = b"500"
+"""Of the whole machine's processes, a function's go first when memory ends."""
+
+
+def main(kind, argv, uid, runtime_fd, go_fd, output_fd, cgroup_fds, seccomp_program):
+    """Never returns. A failure before the user's code is said to the worker, which destroys the sandbox."""
+    status = 70
+    stream = socket.socket(fileno=runtime_fd)
+    try:
+        try:
+            _confine(uid, output_fd, cgroup_fds, seccomp_program)
+            stream, go_fd = _settle_descriptors(stream, go_fd)
+            if kind == protocol.KIND_EXEC_EARLY:
+                # The program answers PREPARED by itself, and reads START when its code is there.
+                _execute_early(argv, stream, go_fd)
+            stream.sendall(protocol.frame(protocol.PREPARED))
+        except Exception as error:  # noqa: BLE001
+            stream.sendall(protocol.frame(protocol.BROKEN, ("%s: %s" % (type(error).__name__, error)).encode()))
+            return
+        start = _await_start(stream)
+        if os.read(go_fd, 1) != b"g":
+            return
+        os.close(go_fd)
+        if kind == protocol.KIND_PYTHON:
+            status = python_runtime.run(stream, start)
+        else:
+            status = _execute(start)
+    finally:
+        os._exit(status)
+
+
+def _confine(uid, output_fd, cgroup_fds, seccomp_program):
+    for fd in cgroup_fds:
+        os.write(fd, b"0")
+    namespaces.hide_cgroup_path()
+    with open("/proc/self/oom_score_adj", "wb", 0) as file:
+        file.write(_OOM_SCORE)
+    os.dup2(output_fd, 1)
+    os.dup2(output_fd, 2)
+    os.setsid()
+    rlimits.apply()
+    user.drop_privileges(uid)
+    seccomp.load(seccomp_program)
+
+
+def _settle_descriptors(stream, go_fd):
+    """Leave open 0, 1, 2, the stream (3) and the go pipe (4)."""
+    high_stream = os.dup2(stream.detach(), 100, inheritable=False)
+    high_go = os.dup2(go_fd, 101, inheritable=False)
+    os.dup2(high_stream, protocol.RUNTIME_FD, inheritable=False)
+    os.dup2(high_go, 4, inheritable=False)
+    libc.close_fds_from(5)
+    return socket.socket(fileno=protocol.RUNTIME_FD), 4
+
+
+def _await_start(stream):
+    """The one START message. Ends the process when the worker hangs up."""
+    data = b""
+    while len(data) < protocol.HEADER.size:
+        data = _more(stream, data)
+    length, kind = protocol.HEADER.unpack_from(data)
+    if kind != protocol.START or length > protocol.FRAME_BYTES_MAX:
+        os._exit(70)
+    while len(data) < protocol.HEADER.size + length:
+        data = _more(stream, data)
+    return json.loads(data[protocol.HEADER.size :])
+
+
+def _more(stream, data):
+    chunk = stream.recv(65536)
+    if not chunk:
+        os._exit(0)
+    return data + chunk
+
+
+def _execute_early(argv, stream, go_fd):
+    os.set_inheritable(stream.fileno(), True)
+    os.set_inheritable(go_fd, True)
+    os.execve(argv[0], argv, {"LANG": "en_US.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"})
+
+
+def _execute(start):
+    """Become the first of the given programs that can be executed, in the function's folder and environment."""
+    os.chdir(mounts.CODE)
+    error = None
+    for argv in start["programs"]:
+        try:
+            os.execve(argv[0], argv, start["environment"])
+        except OSError as failure:
+            error = failure
+    os.write(2, ("%s\n" % error).encode())
+    return 127 if isinstance(error, FileNotFoundError) else 126

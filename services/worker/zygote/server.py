@@ -1,0 +1,93 @@
+"""The zygote: an interpreter that has everything imported and forks sandboxes on request. Single-threaded, trusted, root.
+
+It holds no secret: whatever is in its memory is in every function's.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+
+# Everything that a sandbox needs is imported before the root is left behind.
+from . import init, preload
+from ..sandbox import libc, mounts, namespaces, network, protocol, rlimits, rootfs, seccomp, user  # noqa: F401
+
+
+def serve(command_fd):
+    """Set up by the first message, answer, then fork a sandbox for each message until the worker hangs up."""
+    libc.set_parent_death_signal(signal.SIGKILL)
+    commands = socket.socket(fileno=command_fd)
+    try:
+        config, _fds = protocol.receive_message(commands)
+        namespaces.leave_mount_namespace()
+        rootfs.build(config["prefixes"], config["runtime_dir"], config["language_root"])
+        seccomp_program = seccomp.build(seccomp.machine())
+        warning = preload.prepare(config)
+        gc.collect()
+        gc.freeze()
+    except Exception as error:  # noqa: BLE001
+        protocol.send_message(commands, {"error": "%s: %s" % (type(error).__name__, error)})
+        return
+    libc.set_dumpable(False)
+    protocol.send_message(commands, {"ready": True, "warning": warning})
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(commands, select.POLLIN)
+    poll.register(wake_read, select.POLLIN)
+    while True:
+        ready = [fd for fd, _event in poll.poll()]
+        if wake_read in ready:
+            _reap(wake_read)
+        if commands.fileno() in ready:
+            try:
+                request, fds = protocol.receive_message(commands)
+            except ConnectionError:
+                return
+            if not request:
+                return
+            _spawn(commands, request, fds, seccomp_program)
+
+
+def _reap(wake_read):
+    try:
+        os.read(wake_read, 512)
+    except BlockingIOError:
+        pass
+    while True:
+        try:
+            pid, _status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+
+
+def _spawn(commands, request, fds, seccomp_program):
+    answer = {"id": request["id"]}
+    pidfd = -1
+    try:
+        user.write_accounts("%s/%d" % (mounts.ACCOUNTS, request["uid"]), request["uid"])
+        pid, pidfd = namespaces.fork_into_sandbox()
+        if pid == 0:
+            _become_init(request, fds, seccomp_program)
+        answer["pid"] = pid
+    except Exception as error:  # noqa: BLE001
+        answer["error"] = "%s: %s" % (type(error).__name__, error)
+    protocol.send_message(commands, answer, [pidfd] if pidfd >= 0 else [])
+    for fd in fds + ([pidfd] if pidfd >= 0 else []):
+        os.close(fd)
+
+
+def _become_init(request, fds, seccomp_program):
+    """Never returns."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        status = init.main(request, fds, seccomp_program)
+    finally:
+        os._exit(status)
