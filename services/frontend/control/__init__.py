@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
-from services.frontend.control import function_updates, functions, versions
+from services.frontend.control import (
+    account,
+    aliases,
+    concurrency,
+    event_invoke,
+    function_updates,
+    functions,
+    mappings,
+    tags,
+    versions,
+)
 from services.frontend.control.context import ControlContext, Handler, Reply, Request
 
 __all__ = ["OPERATIONS", "ControlContext", "Handler", "Reply", "Request"]
 
 OPERATIONS: dict[str, Handler] = {
+    "CreateAlias": aliases.create_alias,
+    "CreateEventSourceMapping": mappings.create_event_source_mapping,
     "CreateFunction": functions.create_function,
+    "DeleteAlias": aliases.delete_alias,
+    "DeleteEventSourceMapping": mappings.delete_event_source_mapping,
     "DeleteFunction": functions.delete_function,
+    "DeleteFunctionConcurrency": concurrency.delete_function_concurrency,
+    "DeleteFunctionEventInvokeConfig": event_invoke.delete_function_event_invoke_config,
+    "GetAccountSettings": account.get_account_settings,
+    "GetAlias": aliases.get_alias,
+    "GetEventSourceMapping": mappings.get_event_source_mapping,
     "GetFunction": functions.get_function,
+    "GetFunctionConcurrency": concurrency.get_function_concurrency,
     "GetFunctionConfiguration": functions.get_function_configuration,
+    "GetFunctionEventInvokeConfig": event_invoke.get_function_event_invoke_config,
+    "ListAliases": aliases.list_aliases,
+    "ListEventSourceMappings": mappings.list_event_source_mappings,
+    "ListFunctionEventInvokeConfigs": event_invoke.list_function_event_invoke_configs,
     "ListFunctions": functions.list_functions,
+    "ListTags": tags.list_tags,
     "ListVersionsByFunction": versions.list_versions_by_function,
     "PublishVersion": versions.publish_version,
+    "PutFunctionConcurrency": concurrency.put_function_concurrency,
+    "PutFunctionEventInvokeConfig": event_invoke.put_function_event_invoke_config,
+    "TagResource": tags.tag_resource,
+    "UntagResource": tags.untag_resource,
+    "UpdateAlias": aliases.update_alias,
+    "UpdateEventSourceMapping": mappings.update_event_source_mapping,
     "UpdateFunctionCode": function_updates.update_function_code,
     "UpdateFunctionConfiguration": function_updates.update_function_configuration,
+    "UpdateFunctionEventInvokeConfig": event_invoke.update_function_event_invoke_config,
 }
 """By the service model's operation names."""

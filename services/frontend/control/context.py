@@ -58,9 +58,9 @@ class ControlContext:
 
     async def announce(self, name: str, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
         """After a commit and before the answer: an invocation that follows the answer sees the change."""
-        await self.announcer.function_changed(function_id, revision, reserved_concurrency)
         if self.targets is not None:
             self.targets.forget(name)
+        await self.announcer.function_changed(function_id, revision, reserved_concurrency)
 
     def settle_later(self, *changed: FunctionVersion) -> None:
         """Takes versions out of Pending or InProgress without keeping the client waiting for it."""
