@@ -38,6 +38,9 @@ class WorkerSettings(BaseModel):
     code_cache_bytes_max: int = Field(5 * 1024**3, ge=1024**2)
     uid_first: int = Field(200_000, ge=1_000)
     uid_count: int = Field(10_000, ge=1)
+    allow_missing_limits: list[str] = Field(
+        default_factory=list, description="of memory, cpu, pids: limits that this host cannot give and functions run without"
+    )
     drain_timeout_s: float = Field(10.0, gt=0)
 
 
