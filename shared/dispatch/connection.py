@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from typing import cast
 
 from shared.dispatch.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
@@ -145,9 +146,9 @@ class WorkerConnection(asyncio.Protocol):
         return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         assert self._handshake is not None
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         transport.write(self._handshake.start())
 
     # -- what a caller does ------------------------------------------------------------------------------------------

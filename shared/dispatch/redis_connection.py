@@ -14,7 +14,7 @@ import random
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from hiredis import ProtocolError, PushNotification, Reader, ReplyError
 from redis.asyncio.connection import parse_url
@@ -54,8 +54,8 @@ class _Link(asyncio.Protocol):
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
 
     def send(self, command: bytes, on_reply: OnReply, script: Script | None) -> None:
         if len(self._pending) >= IN_FLIGHT_MAX or self.lost.done():

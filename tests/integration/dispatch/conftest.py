@@ -36,11 +36,9 @@ class RedisProcess:
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
-            + ["--appendonly", "yes", "--appendfsync", "everysec", "--logfile", "redis.log"],
-            stdout=subprocess.DEVNULL,
-        )
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "redis.log"]
+        options += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
+        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL)
         until_s = time.monotonic() + 10
         while time.monotonic() < until_s:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:

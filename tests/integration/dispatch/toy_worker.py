@@ -12,6 +12,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from shared.dispatch.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
@@ -94,9 +95,7 @@ class ToyWorker:
         self.membership = WorkerMembership(self.settings, self.worker_id, f"127.0.0.1:{self.port}", self.slots, self.inventory)
         self.member = asyncio.create_task(self.membership.run(self.stop))
         if wait_registered:
-            async with asyncio.timeout(10):
-                while self.membership.problem is not None:
-                    await asyncio.sleep(0.01)
+            await until(lambda: self.membership.problem is None)
         return self
 
     def inventory(self) -> list[EnvironmentReport]:
@@ -194,8 +193,7 @@ class ToyConnection(asyncio.Protocol):
         self.credited: dict[int, asyncio.Event] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.worker.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
