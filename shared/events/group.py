@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, OffsetAndMetadata, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from shared.events.offsets import OffsetTracker, decode_settled
+from shared.events.offsets import OffsetTracker, OrderedTracker, Tracker, decode_settled
 
 log = logging.getLogger("lambdad.events.group")
 
@@ -36,8 +36,12 @@ POLL_INTERVAL_MS = 3_600_000
 """How long a member may go without fetching: full windows are normal here, and heartbeats show that it lives."""
 
 
+Start = Literal["earliest", "latest"] | int
+
+
 class ReaderOptions(msgspec.Struct, frozen=True):
-    """group_id: the consumer group. start: "earliest" or "latest", where nothing is committed yet.
+    """group_id: the consumer group. start: where a partition is read from that has no committed offset; a number is Unix
+    milliseconds. ordered: records of a partition are settled in their order.
 
     fetch_wait_ms: how long the broker may hold a fetch that finds nothing; what arrives meanwhile is sent at once.
     drain_s: how long a partition that moves away is waited for to settle what is running.
@@ -46,19 +50,24 @@ class ReaderOptions(msgspec.Struct, frozen=True):
     bootstrap_servers: str
     group_id: str
     client_id: str
-    start: str = "earliest"
+    start: Start = "earliest"
+    ordered: bool = False
     fetch_wait_ms: int = 2_500
     drain_s: float = 2.0
-    remember_settled: bool = True
 
 
 class GroupReader:
     """Fetch, settle, commit. Use as an async context manager; `fetch` from one task, `settle` from any on the same loop."""
 
-    def __init__(self, topics: Sequence[str], options: ReaderOptions) -> None:
+    def __init__(
+        self, topics: Sequence[str], options: ReaderOptions, *, drain: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """drain: waits until what runs for the partitions has ended; until every fetched record is settled by default."""
+        self._drain = drain or self._settle_all
         self._topics = list(topics)
         self._options = options
-        self._trackers: dict[TopicPartition, OffsetTracker] = {}
+        self._trackers: dict[TopicPartition, Tracker] = {}
+        self._tracker: type[OrderedTracker] | type[OffsetTracker] = OrderedTracker if options.ordered else OffsetTracker
         self._busy = False
         self._settled = asyncio.Event()
         self._drained = asyncio.Event()
@@ -70,7 +79,7 @@ class GroupReader:
             group_id=options.group_id,
             client_id=options.client_id,
             enable_auto_commit=False,
-            auto_offset_reset=options.start,
+            auto_offset_reset=options.start if isinstance(options.start, str) else "earliest",
             fetch_max_wait_ms=options.fetch_wait_ms,
             fetch_min_bytes=1,
             fetch_max_bytes=FETCH_BYTES_MAX,
@@ -112,6 +121,10 @@ class GroupReader:
         """True while partitions are assigned (perhaps none), false before and during a rebalance."""
         return self._assigned.is_set()
 
+    async def joined(self) -> None:
+        """Wait, without a deadline of its own, until the group has given this member its place."""
+        await self._assigned.wait()
+
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self.consumer.assignment())
 
@@ -137,9 +150,8 @@ class GroupReader:
                 continue
             tracker = self._trackers.get(partition)
             if tracker is None:
-                tracker = self._trackers[partition] = OffsetTracker(records[0].offset)
-            begin = tracker.begin
-            wanted = [record for record in records if begin(record.offset)]
+                tracker = self._trackers[partition] = self._tracker(records[0].offset)
+            wanted = tracker.begin_all(records)
             if wanted:
                 fresh[partition] = wanted
         return fresh
@@ -165,14 +177,6 @@ class GroupReader:
             if not tracker.unsettled:
                 self._drained.set()
 
-    def settle_through(self, partition: TopicPartition, offsets: Iterable[int]) -> None:
-        for offset in offsets:
-            self.settle(partition, offset)
-
-    def unsettled(self) -> int:
-        """How many records were fetched and are not settled, over all partitions."""
-        return sum(tracker.unsettled for tracker in self._trackers.values())
-
     def pause(self, partition: TopicPartition) -> None:
         with contextlib.suppress(IllegalStateError):
             self.consumer.pause(partition)
@@ -189,7 +193,7 @@ class GroupReader:
             for partition, tracker in self._trackers.items():
                 if partition in assigned and (change := tracker.take_commit()) is not None:
                     offset, metadata = change
-                    taken[partition] = OffsetAndMetadata(offset, metadata if self._options.remember_settled else "")
+                    taken[partition] = OffsetAndMetadata(offset, metadata)
             if not taken:
                 return
             try:
@@ -213,36 +217,59 @@ class GroupReader:
                 # A rebalance or a broker that restarts: the next round commits it, or the next owner runs it again.
                 log.info("commit of %s was put off: %r", self._options.group_id, error)
 
-    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+    async def revoked(self) -> None:
         """Called before partitions move: give what runs a short time to settle, then commit."""
         self._assigned.clear()
-        leaving = [self._trackers[partition] for partition in partitions if partition in self._trackers]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.drain_s):
-                while any(tracker.unsettled for tracker in leaving):
-                    self._drained.clear()
-                    await self._drained.wait()
+                await self._drain()
         with contextlib.suppress(KafkaError, TimeoutError):
             await self.commit()
+
+    async def _settle_all(self) -> None:
+        while any(tracker.unsettled for tracker in self._trackers.values()):
+            self._drained.clear()
+            await self._drained.wait()
 
     async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Called when partitions have come: take up what an earlier owner committed; forget what has gone."""
         mine = set(partitions)
         for partition in [p for p in self._trackers if p not in mine]:
             del self._trackers[partition]
-        for partition, committed in (await self._committed(mine)).items():
+        committed_offsets = await self._committed(mine)
+        if self._options.start != "earliest":
+            await self._place({p for p in mine if p not in committed_offsets or committed_offsets[p].offset < 0})
+        for partition, committed in committed_offsets.items():
             if committed.offset < 0:
                 continue
             if partition in self._trackers:
                 self._trackers[partition].skip_to(committed.offset)
             else:
                 settled = decode_settled(committed.offset, committed.metadata or "")
-                self._trackers[partition] = OffsetTracker(committed.offset, settled)
+                self._trackers[partition] = self._tracker(committed.offset, settled)
         self._assigned.set()
+
+    async def _place(self, partitions: Collection[TopicPartition]) -> None:
+        """Commit where partitions without a committed offset start, so that a restart does not start anew elsewhere."""
+        if not partitions:
+            return
+        start = self._options.start
+        try:
+            async with asyncio.timeout(ADMIN_TIMEOUT_S):
+                ends = await self.consumer.end_offsets(list(partitions))
+                offsets = ends
+                if not isinstance(start, str):
+                    found = await self.consumer.offsets_for_times(dict.fromkeys(partitions, start))
+                    offsets = {p: found[p].offset if found.get(p) is not None else ends[p] for p in partitions}
+                await self.consumer.commit({p: OffsetAndMetadata(offset, "") for p, offset in offsets.items()})
+                for partition, offset in offsets.items():
+                    self.consumer.seek(partition, offset)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("the start of %s could not be settled: %r", self._options.group_id, error)
 
     async def _committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Any]:
         """Committed offsets with their metadata; {} when they cannot be had, which at worst runs settled records again."""
-        if not partitions or not self._options.remember_settled:
+        if not partitions:
             return {}
         admin = AIOKafkaAdminClient(bootstrap_servers=self._options.bootstrap_servers, client_id=self._options.client_id)
         try:
@@ -263,7 +290,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._reader = reader
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        await self._reader.revoked(revoked)
+        await self._reader.revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         await self._reader.assigned(assigned)

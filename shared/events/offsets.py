@@ -1,5 +1,8 @@
 """Which records of a partition are settled, and how far its offset may be committed. Pure: no I/O.
 
+Two trackers with one face: `OffsetTracker` for records that complete in any order, `OrderedTracker` for those that are
+settled in their order.
+
 Records complete out of order; only the contiguous settled prefix may be committed. What is settled beyond it is written
 beside the committed offset (the commit's metadata), so that whoever takes the partition over does not run it again.
 """
@@ -7,10 +10,84 @@ beside the committed offset (the commit's metadata), so that whoever takes the p
 from __future__ import annotations
 
 import base64
+import bisect
 from collections import deque
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Protocol, TypeVar
 
 METADATA_BYTES_MAX = 4_000
 """Kafka's default offset.metadata.max.bytes is 4,096."""
+
+
+_offset_of = attrgetter("offset")
+
+
+class HasOffset(Protocol):
+    @property
+    def offset(self) -> int: ...
+
+
+R = TypeVar("R", bound=HasOffset)
+
+
+class Tracker(Protocol):
+    """What a group's member needs to know of one partition. position: may be committed, everything below is settled."""
+
+    position: int
+
+    @property
+    def unsettled(self) -> int:
+        """How many records were begun and are not settled (for ordered ones: zero or not)."""
+
+    def begin_all(self, records: Sequence[R]) -> list[R]: ...
+
+    def settle(self, offset: int) -> None: ...
+
+    def skip_to(self, offset: int) -> None: ...
+
+    def take_commit(self) -> tuple[int, str] | None: ...
+
+    def commit_failed(self) -> None: ...
+
+
+class OrderedTracker:
+    """A partition whose records are settled in order: settling an offset settles all before it."""
+
+    def __init__(self, position: int, settled: tuple[tuple[int, int], ...] = ()) -> None:
+        self.position = position
+        self._next = position
+        self._dirty = False
+
+    @property
+    def unsettled(self) -> int:
+        return self._next - self.position
+
+    def begin_all(self, records: Sequence[R]) -> list[R]:
+        """The records that were not begun before."""
+        fresh = records[bisect.bisect_left(records, self._next, key=_offset_of) :]
+        if fresh:
+            self._next = fresh[-1].offset + 1
+        return list(fresh)
+
+    def settle(self, offset: int) -> None:
+        if self.position <= offset < self._next:
+            self.position = offset + 1
+            self._dirty = True
+
+    def skip_to(self, offset: int) -> None:
+        self.position = max(self.position, offset)
+        self._next = max(self._next, offset)
+
+    def take_commit(self) -> tuple[int, str] | None:
+        """(offset, metadata) to commit, None when nothing changed since the last time."""
+        if not self._dirty:
+            return None
+        self._dirty = False
+        return self.position, ""
+
+    def commit_failed(self) -> None:
+        self._dirty = True
 
 
 class OffsetTracker:
@@ -36,6 +113,11 @@ class OffsetTracker:
     def span(self) -> int:
         """How many records are remembered: the unsettled ones and those settled behind the first of them."""
         return len(self._pending)
+
+    def begin_all(self, records: Sequence[R]) -> list[R]:
+        """The records that are to be run."""
+        begin = self.begin
+        return [record for record in records if begin(record.offset)]
 
     def begin(self, offset: int) -> bool:
         """A record was fetched. False when it is not to be run: settled before, or running already. Offsets may have gaps."""

@@ -56,6 +56,7 @@ class Condition(enum.StrEnum):
     EVENT_AGE_EXCEEDED = "EventAgeExceeded"
     ZERO_RESERVED_CONCURRENCY = "ZeroReservedConcurrency"
     RETRY_ATTEMPTS_EXHAUSTED = "RetryAttemptsExhausted"
+    RECORD_AGE_EXCEEDED = "RecordAgeExceeded"
     PAYLOAD_TOO_LARGE = "MaximumPayloadSizeExceeded"
 
 

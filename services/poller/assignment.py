@@ -1,0 +1,107 @@
+"""Which mappings this poller runs: follows the registry, starts what is to run and stops what is not.
+
+Every poller runs every enabled Kafka mapping; Kafka's consumer groups spread the partitions over them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from prometheus_client import Gauge
+
+from services.poller.mapping.delivery import DeliveryLimits, Invoker
+from services.poller.mapping.machine import IllegalTransitionError, MappingEvent, advance
+from services.poller.mapping.running import REASON, MappingBook, RunningMapping
+from shared.domain.errors import LambdadError
+from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.events.producer import BatchingProducer
+from shared.events.supervision import keep_running, run_until
+from shared.settings import Settings
+
+log = logging.getLogger("lambdad.poller.assignment")
+
+RUNNING = Gauge("lambdad_mappings_running", "Event source mappings that this poller runs")
+
+
+class MappingSource(MappingBook, Protocol):
+    """The registry's mappings."""
+
+    async def list_all(self) -> list[EventSourceMapping]: ...
+
+    def changes(self) -> AsyncIterator[None]: ...
+
+    async def limits(self, uuid: str) -> DeliveryLimits: ...
+
+    async def delete(self, uuid: str) -> bool: ...
+
+
+class MappingManager:
+    """Runs the mappings of the registry until it is stopped."""
+
+    def __init__(self, settings: Settings, source: MappingSource, invoker: Invoker, producer: BatchingProducer) -> None:
+        self._settings = settings
+        self._source = source
+        self._invoker = invoker
+        self._producer = producer
+        self._running: dict[str, RunningMapping] = {}
+        self._followed = False
+
+    def problem(self) -> str | None:
+        """For readiness: None once the registry's mappings are known."""
+        return None if self._followed else "the mappings are not known yet"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        await keep_running("mapping manager", lambda: run_until(stop, self._follow()), stop)
+        await self._stop_all(list(self._running.values()))
+
+    async def _follow(self) -> None:
+        async for _ in self._source.changes():
+            await self._reconcile(await self._source.list_all())
+            self._followed = True
+
+    async def _reconcile(self, mappings: list[EventSourceMapping]) -> None:
+        known = {mapping.uuid: mapping for mapping in mappings}
+        leaving = []
+        for uuid, running in list(self._running.items()):
+            mapping = known.get(uuid)
+            if mapping is None or not _is_wanted(mapping) or mapping.revision != running.mapping.revision:
+                leaving.append(self._running.pop(uuid))
+        await self._stop_all(leaving)
+        for mapping in mappings:
+            if _is_wanted(mapping):
+                if mapping.uuid not in self._running:
+                    await self._start(mapping)
+            else:
+                await self._settle_stopped(mapping)
+        RUNNING.set(len(self._running))
+
+    async def _start(self, mapping: EventSourceMapping) -> None:
+        limits = await self._source.limits(mapping.uuid)
+        running = RunningMapping(mapping, limits, self._settings, self._invoker, self._source, self._producer)
+        self._running[mapping.uuid] = running
+        running.start()
+
+    async def _settle_stopped(self, mapping: EventSourceMapping) -> None:
+        """A mapping that does not run here any more reaches its end state."""
+        try:
+            state = advance(mapping.state, MappingEvent.STOPPED)
+        except IllegalTransitionError as error:
+            log.error("mapping %s is left alone: %s", mapping.uuid, error)
+            return
+        if state is None:
+            await self._source.delete(mapping.uuid)
+        elif state is not mapping.state:
+            await self._source.set_state(mapping.uuid, state, REASON, revision=mapping.revision)
+
+    async def _stop_all(self, leaving: list[RunningMapping]) -> None:
+        results = await asyncio.gather(*(running.stop() for running in leaving), return_exceptions=True)
+        for running, result in zip(leaving, results, strict=True):
+            if isinstance(result, Exception) and not isinstance(result, LambdadError):
+                log.error("mapping %s ended badly: %r", running.mapping.uuid, result)
+
+
+def _is_wanted(mapping: EventSourceMapping) -> bool:
+    return mapping.enabled and mapping.state is not MappingState.DELETING
