@@ -7,6 +7,7 @@ the model has and the table has not is answered with 501 and its name.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from services.frontend.bodies import BodyReader, ClientGoneError, declared_length
+from services.frontend.control import package_links
 from services.frontend.request_ids import RequestIds
 from services.frontend.wire import LARGE_BYTES, log, translate
 from shared.aws.error_rendering import render
@@ -30,10 +32,11 @@ from shared.domain.errors import (
 )
 from shared.domain.limits import CONTROL_BODY_BYTES_MAX
 
+_HOST = re.compile(rb"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 HANDLER_TIMEOUT_S = 30.0
-Handler = Callable[[Any, Params], Awaitable[Any]]
-"""(control context, parameters) -> the reply's members, or an object with `body` and `status`, or None."""
+Handler = Callable[[Any, Params], Awaitable[dict[str, Any] | None]]
+"""(control context, parameters) -> the reply's members; `StatusCode` among them is the answer's status."""
 
 
 class NotImplementedYetException(ServiceException):
@@ -102,13 +105,14 @@ class ControlPlane:
         else:
             params = parse_params(route, query, texts, body)
         validate(route.operation, params)
+        host = headers.get(b"host", b"")
+        package_links.endpoint.set(f"http://{host.decode()}" if _HOST.fullmatch(host) else None)
         return await self._run(handler, route, params, request_id)
 
     async def _run(self, handler: Handler, route: Route, params: Params, request_id: str) -> Response:
         async with asyncio.timeout(HANDLER_TIMEOUT_S):
             reply = await handler(self._context, params)
-        status = getattr(reply, "status", None)
-        answer = serialize_reply(route.operation, getattr(reply, "body", reply), status=status)
+        answer = serialize_reply(route.operation, reply)
         return _response(answer.status, [*answer.headers, (b"x-amzn-requestid", request_id.encode())], answer.body)
 
 

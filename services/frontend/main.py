@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
 import logging
 import socket
@@ -11,10 +12,11 @@ from collections.abc import Awaitable, Callable
 
 import uvicorn
 from prometheus_client import REGISTRY
+from redis.asyncio import Redis
 
 from services.frontend.app import FrontendApp
 from services.frontend.bodies import BodyReader
-from services.frontend.control import OPERATIONS
+from services.frontend.control import OPERATIONS, package_links
 from services.frontend.control.context import ControlContext
 from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
@@ -22,13 +24,13 @@ from services.frontend.invoke import InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
-from shared.aws.routing import Router
+from shared.aws.routing import Router, parse_query
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import FindSecret, Verifier
 from shared.dispatch.announce import Announcer
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.invoker import FunctionInvoker
-from shared.domain.errors import ConfigurationError
+from shared.domain.errors import AuthError, ConfigurationError
 from shared.events.queue import AsyncQueue
 from shared.registry import Registry
 from shared.registry.cache import TargetCache
@@ -43,6 +45,7 @@ START_TIMEOUT_S = 15.0
 DRAIN_S = 6
 CLOSE_TIMEOUT_S = 2.0
 LISTEN_BACKLOG = 1_024
+ANNOUNCE_CONNECTIONS_MAX = 16
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -94,13 +97,13 @@ class Parts:
         self._settings = settings
         self._waiting: dict[str, str] = {"frontend": "starting"}
         self._stack = contextlib.AsyncExitStack()
-        self._queue: AsyncQueue | None = None
+        self._checks: list[Callable[[], str | None]] = []
 
     def problem(self) -> str | None:
         """For readiness: what has not started yet and why, or what has stopped working."""
         if self._waiting:
             return "; ".join(f"{name}: {why}" for name, why in sorted(self._waiting.items()))
-        return self._queue.problem() if self._queue is not None else None
+        return next(filter(None, (check() for check in self._checks)), None)
 
     async def start(self, app: FrontendApp, native: NativeApp, request_ids: RequestIds, find_secret: FindSecret | None) -> None:
         settings = self._settings
@@ -108,13 +111,18 @@ class Parts:
         router = Router(model.operations.values())
         registry = Registry(settings)
         dispatcher = Dispatcher(settings, role="frontend")
-        queue = self._queue = AsyncQueue(settings)
+        queue = AsyncQueue(settings)
+        self._checks = [dispatcher.problem, queue.problem]
         self._waiting = {"registry": "starting", "dispatch": "starting", "events": "starting"}
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._until_started("registry", registry.migrate, registry.close))
-                group.create_task(self._until_started("dispatch", dispatcher.start, dispatcher.close))
-                group.create_task(self._until_started("events", queue.start, queue.close))
+                for name, start, close in (
+                    ("registry", registry.migrate, registry.close),
+                    ("dispatch", dispatcher.start, dispatcher.close),
+                    ("events", queue.start, queue.close),
+                ):
+                    self._stack.push_async_callback(close)
+                    group.create_task(self._until_started(name, start))
         except* ConfigurationError as errors:
             raise errors.exceptions[0] from None
         cache = TargetCache(registry, settings)
@@ -139,9 +147,16 @@ class Parts:
             region=settings.region,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
-        context = ControlContext(
-            registry=registry, packages=registry.packages, announcer=Announcer(dispatcher.redis), settings=settings
+        redis = Redis.from_url(
+            settings.redis_url,
+            socket_timeout=settings.dispatch.redis_timeout_s,
+            socket_connect_timeout=settings.dispatch.connect_timeout_s,
+            max_connections=ANNOUNCE_CONNECTIONS_MAX,
         )
+        self._stack.push_async_callback(redis.aclose)
+        context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), targets=cache)
+        self._stack.push_async_callback(context.close)
+        native.download = functools.partial(download_package, settings, registry)
         plane = ControlPlane(
             operations=OPERATIONS,
             context=context,
@@ -151,13 +166,11 @@ class Parts:
             request_ids=request_ids,
         )
         app.ready(invoke, build_control_app(plane))
+        await self._until_started("functions left pending", context.start)
         log.info("ready")
 
-    async def _until_started(
-        self, name: str, start: Callable[[], Awaitable[None]], close: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
         """Try again until it works: an engine may come up long after this process. A ConfigurationError is final."""
-        self._stack.push_async_callback(close)
         backoff_s = BACKOFF_FIRST_S
         while True:
             try:
@@ -173,7 +186,7 @@ class Parts:
                 self._waiting[name] = why
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
-        del self._waiting[name]
+        self._waiting.pop(name, None)
 
     async def close(self) -> None:
         try:
@@ -181,6 +194,15 @@ class Parts:
                 await self._stack.aclose()
         except Exception as error:
             log.warning("not everything closed in time: %s", str(error) or type(error).__name__)
+
+
+async def download_package(settings: Settings, registry: Registry, sha256: str, query: bytes) -> bytes:
+    """The package of a link that `package_links.sign` made. Raises AuthError for any other link."""
+    values = parse_query(query.decode("latin-1"))
+    expires, signature = values.get("expires", [""])[0], values.get("signature", [""])[0]
+    if not package_links.verify(settings, sha256, expires, signature):
+        raise AuthError("AccessDeniedException", "The link is not valid, or not any more.")
+    return await registry.packages.get(sha256)
 
 
 def check_access(settings: FrontendSettings) -> FindSecret | None:

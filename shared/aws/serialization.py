@@ -24,15 +24,16 @@ class Response(msgspec.Struct, frozen=True):
     body: bytes
 
 
-def serialize_reply(operation: Operation, reply: Mapping[str, Any] | None, *, status: int | None = None) -> Response:
+def serialize_reply(operation: Operation, reply: Mapping[str, Any] | None) -> Response:
     """reply: by the model's member names; None values and members that the model does not know are left out.
 
-    The status is `status`, else the reply's own statusCode member, else the model's.
+    The status is the reply's StatusCode, or the model's.
     """
     shape = operation.output
-    if shape is None:
-        return Response(status or operation.status, [], b"")
     reply = reply or {}
+    status = int(reply.get("StatusCode") or operation.status)
+    if shape is None:
+        return Response(status, [], b"")
     headers: Headers = []
     for member in shape.members.values():
         value = reply.get(member.name)
@@ -41,8 +42,7 @@ def serialize_reply(operation: Operation, reply: Mapping[str, Any] | None, *, st
         if member.location is Location.HEADER:
             headers.append((member.wire_name.lower().encode("latin-1"), _text(member.shape, value).encode("latin-1")))
         elif member.location is Location.STATUS:
-            status = status or int(value)
-    status = status or operation.status
+            status = int(value)
     if status in BODILESS:
         return Response(status, headers, b"")
     if shape.payload is not None:
