@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from shared.domain.errors import ConfigurationError, ServiceException
+from shared.registry import Registry
+from shared.registry.tables import Base
+from tests.integration.registry.support import new_database, settings_of
+
+
+async def test_several_services_may_migrate_an_empty_database_at_once_and_again(postgres_engine: str, tmp_path: Path) -> None:
+    async with new_database(postgres_engine) as url:
+        registries = [Registry(settings_of(url, tmp_path)) for _ in range(4)]
+        await asyncio.gather(*(registry.migrate() for registry in registries))
+        await registries[0].migrate()
+        for registry in registries:
+            await registry.open()
+            await registry.close()
+
+
+async def test_the_migrations_make_exactly_the_tables_of_the_code(registry: Registry) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), Base.metadata))
+
+    async with registry.write() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_a_database_that_cannot_be_reached_is_said_so(tmp_path: Path, unused_tcp_port: int) -> None:
+    registry = Registry(settings_of(f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/nothing", tmp_path))
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        await registry.migrate()
+    with pytest.raises(ServiceException):
+        await registry.open()
+    await registry.close()

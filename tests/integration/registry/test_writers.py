@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from shared.domain.errors import (
+    InvalidParameterValueException,
+    PreconditionFailedException,
+    ResourceConflictException,
+    ServiceException,
+)
+from shared.registry import Registry
+from shared.settings import Settings
+from tests.integration.registry.support import OTHER_ZIP, Control, function_request
+
+
+async def test_of_many_creators_of_one_name_one_wins(control: Control, registry_settings: Settings) -> None:
+    second = Registry(registry_settings)
+    controls = [control, Control(registry_settings, second)] * 6
+    results = await asyncio.gather(
+        *(each("CreateFunction", **function_request("contested")) for each in controls), return_exceptions=True
+    )
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert len(refused) == len(controls) - 1
+    assert all(isinstance(error, ResourceConflictException) for error in refused)
+    assert str(refused[0]) == "Function already exist: contested"
+    await second.close()
+
+
+async def test_concurrent_writers_never_lose_an_update(control: Control, registry_settings: Settings) -> None:
+    """Every tag written by one of two processes is there at the end."""
+    name = await control.create()
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    second = Registry(registry_settings)
+    controls = [control, Control(registry_settings, second)]
+    await asyncio.gather(
+        *(controls[number % 2]("TagResource", Resource=arn, Tags={f"key{number}": "value"}) for number in range(40))
+    )
+    assert len((await control("ListTags", Resource=arn))["Tags"]) == 40
+    await second.close()
+
+
+async def test_of_many_writers_with_one_revision_id_one_wins(control: Control) -> None:
+    name = await control.create()
+    await control("PublishVersion", FunctionName=name)
+    alias = await control("CreateAlias", FunctionName=name, Name="live", FunctionVersion="1")
+    results = await asyncio.gather(
+        *(
+            control("UpdateAlias", FunctionName=name, Name="live", Description=str(n), RevisionId=alias["RevisionId"])
+            for n in range(10)
+        ),
+        return_exceptions=True,
+    )
+    won = [result for result in results if isinstance(result, dict)]
+    assert len(won) == 1
+    assert all(isinstance(result, PreconditionFailedException) for result in results if result is not won[0])
+    assert (await control("GetAlias", FunctionName=name, Name="live"))["Description"] == won[0]["Description"]
+
+
+async def test_concurrent_publishers_make_one_version_of_one_content(control: Control) -> None:
+    name = await control.create()
+    published = await asyncio.gather(*(control("PublishVersion", FunctionName=name) for _ in range(8)))
+    assert {reply["Version"] for reply in published} == {"1"}
+    assert len({reply["RevisionId"] for reply in published}) == 1
+
+
+async def test_versions_never_change_and_their_numbers_are_never_given_again(control: Control) -> None:
+    name = await control.create(Description="first")
+    first = await control("PublishVersion", FunctionName=name)
+    await control("UpdateFunctionConfiguration", FunctionName=name, Description="second", Timeout=30)
+    await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP)
+    assert await control("GetFunctionConfiguration", FunctionName=name, Qualifier="1") == first
+    assert (await control("PublishVersion", FunctionName=name))["Version"] == "2"
+    await control("DeleteFunction", FunctionName=name, Qualifier="2")
+    await control("UpdateFunctionConfiguration", FunctionName=name, Description="third")
+    assert (await control("PublishVersion", FunctionName=name))["Version"] == "3"
+
+
+async def test_reservations_together_leave_a_hundred_executions_to_the_rest(control: Control, registry: Registry) -> None:
+    async with registry.write() as connection:
+        await connection.execute(text("UPDATE functions SET reserved_concurrency = NULL"))
+    names = [await control.create() for _ in range(12)]
+    results = await asyncio.gather(
+        *(control("PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=100) for name in names),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, dict) for result in results) == 9
+    refused = [result for result in results if isinstance(result, InvalidParameterValueException)]
+    assert len(refused) == 3
+    assert refused[0].fault is None
+    assert min(control.announcer.unreserved) == 100
+    account = await control("GetAccountSettings")
+    assert account["AccountLimit"]["UnreservedConcurrentExecutions"] == 100
+    for name in names:
+        await control("DeleteFunction", FunctionName=name)
+    assert (await control("GetAccountSettings"))["AccountLimit"]["UnreservedConcurrentExecutions"] == 1000
+
+
+async def test_connections_that_died_while_idle_are_replaced_without_an_error(control: Control, registry: Registry) -> None:
+    name = await control.create()
+    async with registry.read() as one, registry.read() as two, registry.read() as admin:
+        del one, two
+        await admin.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await control("GetFunction", FunctionName=name)
+                break
+            except ServiceException:
+                continue
+    for _ in range(10):
+        await control("GetFunction", FunctionName=name)
+
+
+async def test_a_query_that_takes_too_long_is_given_up(registry_settings: Settings) -> None:
+    settings = registry_settings.model_copy(deep=True)
+    settings.registry.query_timeout_s = 0.2
+    registry = Registry(settings)
+    with pytest.raises(ServiceException):
+        async with registry.read() as connection:
+            await connection.execute(text("SELECT pg_sleep(30)"))
+    await registry.close()
