@@ -17,6 +17,8 @@ LAYERS = "/opt"
 ACCOUNTS = "/.accounts"
 """Folder of the zygote's root with a passwd and a group file for each uid."""
 EMPTY = "/.empty"
+WARM_UP = "/.warm-up"
+"""Folder of the zygote's root with the function that runtimes run once before they have one."""
 
 _TMP_INODES_PER_MB = 256
 _MASKED_FILES = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from . import libc
-from .mounts import ACCOUNTS, BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY, REMOUNT
+from .mounts import ACCOUNTS, BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY, REMOUNT, WARM_UP
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -37,6 +37,12 @@ _ETC_FILES = {
     "passwd": "",
     "group": "",
 }
+_WARM_UP_CODE = """import logging
+def handler(event, context):
+    print("warm", context.get_remaining_time_in_millis())
+    logging.getLogger().warning("warm")
+    return event
+"""
 _STAGE = "/tmp"
 """Any folder: the new root is mounted over it in the zygote's own mount table only."""
 
@@ -60,6 +66,7 @@ def build(prefixes: list[str], runtime_dir: str | None, language_root: str | Non
         os.symlink(target, _STAGE + "/dev/" + name)
     for path in (CODE, LAYERS, "/proc", "/tmp", "/root", EMPTY):
         os.makedirs(_STAGE + path, mode=0o755, exist_ok=True)
+    _write(WARM_UP + "/lambdad_warm_up.py", _WARM_UP_CODE)
     os.makedirs(_STAGE + ACCOUNTS, mode=0o700)
     os.makedirs(_STAGE + "/var/runtime", exist_ok=True)
     if runtime_dir is not None:

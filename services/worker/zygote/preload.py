@@ -10,13 +10,13 @@ RUNTIME = "/var/runtime"
 CLIENT, SDK = "awslambdaric", ("boto3", "botocore.httpsession", "botocore.endpoint")
 
 _standard_path = []
-_own_modules = frozenset()
-"""Top-level modules that AWS's own runtime has loaded too when it imports a handler: these always win there."""
+_early_modules = frozenset()
+"""Top-level modules that are loaded here, but not yet on AWS, when a handler is imported."""
 
 
 def prepare(config):
     """Set the path up and import the runtime client and the SDK. Returns a warning text or None. Raises ImportError."""
-    global _own_modules
+    global _early_modules
     _add_interactive_names()
     _standard_path[:] = [entry for entry in sys.path if entry]
     if not config["preload"]:
@@ -33,13 +33,15 @@ def prepare(config):
             importlib.import_module(CLIENT + "." + name)
         except ImportError:
             pass
-    _own_modules = frozenset(name.partition(".")[0] for name in sys.modules)
+    own_modules = {name.partition(".")[0] for name in sys.modules}
+    warning = None
     try:
         for name in SDK:
             importlib.import_module(name)
     except ImportError as error:
-        return "the SDK is not preloaded: %s" % error
-    return None
+        warning = "the SDK is not preloaded: %s" % error
+    _early_modules = frozenset(name.partition(".")[0] for name in sys.modules) - own_modules
+    return warning
 
 
 def _add_interactive_names():
@@ -67,13 +69,12 @@ def forget_shadowed():
             theirs.update(name.partition(".")[0] for name in os.listdir(folder))
         except OSError:
             continue
-    loaded = {name.partition(".")[0] for name in sys.modules}
-    shadowed = {name for name in theirs & loaded if name not in _own_modules}
+    shadowed = theirs & _early_modules
     if not shadowed:
         return
     if any(_is_of_runtime(name) for name in shadowed):
         # The SDK's parts know each other's versions: all of it goes when one part does.
-        shadowed.update(name for name in loaded - _own_modules if _is_of_runtime(name))
+        shadowed.update(name for name in _early_modules if _is_of_runtime(name))
     for name in list(sys.modules):
         if name.partition(".")[0] in shadowed:
             del sys.modules[name]

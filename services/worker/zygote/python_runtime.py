@@ -3,26 +3,75 @@
 import importlib
 import inspect
 import json
+import logging
 import os
 import sys
 import time
 import traceback
 
-from . import preload
-from ..sandbox import protocol
+from . import preload, variables
+from ..sandbox import mounts, protocol
 
 _READ_BYTES = 65536
+
+
+class _WarmedUp(BaseException):
+    """Leads out of awslambdaric's endless loop."""
+
+
+def warm_up():
+    """Run one made-up event through everything that a cold start runs through, and undo what that left.
+
+    Most of a cold start is page faults: memory shared with the zygote is copied when it is first written. Done here, before
+    there is a function, they cost nobody's time. Done in the zygote too, what is made lazily is made once.
+    """
+    bootstrap = sys.modules["awslambdaric.bootstrap"]
+    root, streams, before = logging.getLogger(), (sys.stdout, sys.stderr), dict(os.environ)
+    handlers, level, path = list(root.handlers), root.level, list(sys.path)
+    make_sink, make_client = bootstrap.create_log_sink, bootstrap.LambdaRuntimeClient
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout = sys.stderr = nowhere
+        try:
+            start = {"handler": "lambdad_warm_up.handler", "environment": {"AWS_WARM_UP_%d" % n: "x" * 40 for n in range(30)}}
+            _prepare_interpreter(start["environment"])
+            sys.path.insert(0, mounts.WARM_UP)
+            bootstrap.create_log_sink = _make_sink(False)
+            _serve(bootstrap, start["handler"], _OneEvent(sys.modules["awslambdaric.lambda_runtime_client"]))
+        except _WarmedUp:
+            pass
+        finally:
+            sys.stdout, sys.stderr = streams
+            bootstrap.create_log_sink, bootstrap.LambdaRuntimeClient = make_sink, make_client
+            root.handlers[:], sys.path[:] = handlers, path
+            root.setLevel(level)
+            variables.replace(before)
+            sys.modules.pop("lambdad_warm_up", None)
+            sys.path_importer_cache.pop(mounts.WARM_UP, None)
+            sys.path_importer_cache.pop(mounts.CODE, None)
+            bootstrap._GLOBAL_AWS_REQUEST_ID = None
+
+
+def _prepare_interpreter(environment):
+    variables.replace(environment)
+    time.tzset()
+    os.chdir(mounts.CODE)
+    preload.set_path(environment.get("PYTHONPATH", ""))
+    preload.forget_shadowed()
+
+
+def _serve(bootstrap, handler, client):
+    if len(inspect.signature(bootstrap.run).parameters) == 3:
+        # The clients of python3.8 and python3.9 make their HTTP client themselves.
+        bootstrap.LambdaRuntimeClient = lambda *_arguments: client
+        bootstrap.run(mounts.CODE, handler, "")
+    else:
+        bootstrap.run(handler, client)
 
 
 def run(stream, start):
     """Become the function: its variables, its path, its handler; serve until the worker hangs up. Returns the exit status."""
     environment = start["environment"]
-    os.environ.clear()
-    os.environ.update(environment)
-    time.tzset()
-    os.chdir("/var/task")
-    preload.set_path(environment.get("PYTHONPATH", ""))
-    preload.forget_shadowed()
+    _prepare_interpreter(environment)
     sys.argv[:] = ["/var/runtime/bootstrap.py"]
     bootstrap = sys.modules["awslambdaric.bootstrap"]
     if "AWS_LAMBDA_LOG_FORMAT" in environment or "AWS_LAMBDA_LOG_LEVEL" in environment:
@@ -33,12 +82,7 @@ def run(stream, start):
         _leave_request_id_out(bootstrap)
     client = Client(stream, sys.modules["awslambdaric.lambda_runtime_client"])
     try:
-        if len(inspect.signature(bootstrap.run).parameters) == 3:
-            # The clients of python3.8 and python3.9 make their HTTP client themselves.
-            bootstrap.LambdaRuntimeClient = lambda *_arguments: client
-            bootstrap.run("/var/task", start["handler"], "")
-        else:
-            bootstrap.run(start["handler"], client)
+        _serve(bootstrap, start["handler"], client)
     except SystemExit as end:
         return _exit_status(end)
     except BaseException:
@@ -125,7 +169,9 @@ class Client:
         if not self._ready:
             self._ready = True
             self._stream.sendall(protocol.frame(protocol.READY))
-        data = self._stream.recv(_READ_BYTES)
+        return self._parse(self._stream.recv(_READ_BYTES))
+
+    def _parse(self, data):
         while len(data) < protocol.HEADER.size:
             data += self._read()
         length, kind = protocol.HEADER.unpack_from(data)
@@ -185,3 +231,25 @@ class Client:
 
     def post_init_error(self, error_response_data, error_type_override=None):
         self._stream.sendall(protocol.frame(protocol.INIT_ERROR, json.dumps(error_response_data).encode()))
+
+
+class _OneEvent(Client):
+    """A client that knows one event and then ends the loop."""
+
+    EVENT = b'{"key": [1, 2.5, true, null, {"text": "value"}]}'
+    ROUNDS = 2
+
+    def __init__(self, client_module):
+        Client.__init__(self, self, client_module)
+        self._rounds = 0
+
+    def sendall(self, data):
+        pass
+
+    def wait_next_invocation(self):
+        self._rounds += 1
+        if self._rounds > self.ROUNDS:
+            raise _WarmedUp
+        texts = b"8e1b3b2a-0000-4000-8000-000000000000" + b"arn" + b"Root=1"
+        body = protocol.INVOKE_HEADER.pack(36, 3, 6, 0, 4_102_444_800_000) + texts + self.EVENT
+        return self._parse(protocol.frame(protocol.INVOKE, body))

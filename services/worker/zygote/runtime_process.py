@@ -25,6 +25,8 @@ def main(kind, argv, uid, runtime_fd, go_fd, output_fd, cgroup_fds, seccomp_prog
             if kind == protocol.KIND_EXEC_EARLY:
                 # The program answers PREPARED by itself, and reads START when its code is there.
                 _execute_early(argv, stream, go_fd)
+            if kind == protocol.KIND_PYTHON:
+                python_runtime.warm_up()
             stream.sendall(protocol.frame(protocol.PREPARED))
         except Exception as error:  # noqa: BLE001
             stream.sendall(protocol.frame(protocol.BROKEN, ("%s: %s" % (type(error).__name__, error)).encode()))

@@ -10,7 +10,7 @@ import signal
 import socket
 
 # Everything that a sandbox needs is imported before the root is left behind.
-from . import init, preload
+from . import init, preload, python_runtime
 from ..sandbox import libc, mounts, namespaces, network, protocol, rlimits, rootfs, seccomp, user  # noqa: F401
 
 
@@ -24,6 +24,8 @@ def serve(command_fd):
         rootfs.build(config["prefixes"], config["runtime_dir"], config["language_root"])
         seccomp_program = seccomp.build(seccomp.machine())
         warning = preload.prepare(config)
+        if config["preload"]:
+            python_runtime.warm_up()
         gc.collect()
         gc.freeze()
     except Exception as error:  # noqa: BLE001
