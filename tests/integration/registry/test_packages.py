@@ -15,13 +15,17 @@ def store_in(folder: Path) -> PackageStore:
     return PackageStore(Settings(data_dir=folder))
 
 
+def files_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
 async def test_a_package_is_named_by_its_content_and_kept_once(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     names = await asyncio.gather(*(store.put(b"content") for _ in range(10)))
     assert set(names) == {hashlib.sha256(b"content").hexdigest()}
     assert await store.get(names[0]) == b"content"
     assert await store.size(names[0]) == 7
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{names[0]}.zip"]
+    assert files_in(tmp_path) == [f"{names[0]}.zip"]
 
 
 async def test_a_damaged_package_is_not_given_out(tmp_path: Path) -> None:
