@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,9 +20,14 @@ import pytest
 
 from deploy.local.credentials import Credentials
 from deploy.local.engines.starting import make_engine, running
+from deploy.local.layout import CHECKOUT, DataDir
+from deploy.local.ports import choose
+from deploy.local.status import environment
 from shared.settings import Settings
 
 GIVEN = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "redis": "REDIS_URL", "postgres": "DATABASE_URL"}
+CLUSTER_START_TIMEOUT_S = 150.0
+CLUSTER_STOP_TIMEOUT_S = 90.0
 CLUSTER_SECRET = "test-cluster-secret"
 
 StartEngine = Callable[[str], str]
@@ -89,6 +96,52 @@ def engines(kafka_engine: str, redis_engine: str, postgres_engine: str) -> Engin
 def settings(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Settings that point at the session's engines."""
     return settings_for(engines, tmp_path_factory.mktemp("lambdad-data"))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A whole running cluster. environment: what `lambdad env` prints, for clients and subprocesses."""
+
+    data_dir: Path
+    environment: dict[str, str]
+
+    @property
+    def endpoint(self) -> str:
+        return self.environment["AWS_ENDPOINT_URL"]
+
+    @property
+    def access_key_id(self) -> str:
+        return self.environment["AWS_ACCESS_KEY_ID"]
+
+    @property
+    def secret_access_key(self) -> str:
+        return self.environment["AWS_SECRET_ACCESS_KEY"]
+
+    def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """`lambdad ARGUMENTS --data-dir <this cluster's>`."""
+        return lambdad(*arguments, "--data-dir", str(self.data_dir), timeout_s=timeout_s)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster that the end-to-end tests share: `lambdad up --detach`, its own engines unless they are given by URL."""
+    root = Path(tempfile.mkdtemp(prefix="lambdad-test-cluster-"))
+    data_dir = root / "data"
+    try:
+        up = lambdad(
+            "up", "--detach", "--port", str(choose(set())), "--data-dir", str(data_dir), timeout_s=CLUSTER_START_TIMEOUT_S
+        )
+        assert up.returncode == 0, f"the cluster did not start:\n{up.stdout}{up.stderr}"
+        yield Cluster(data_dir, environment(DataDir.at(data_dir)))
+    finally:
+        lambdad("down", "--data-dir", str(data_dir), timeout_s=CLUSTER_STOP_TIMEOUT_S)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def lambdad(*arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """The command line, as a person calls it."""
+    argv = [sys.executable, "-m", "deploy.local.cli", *arguments]
+    return subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def settings_for(engines: Engines, data_dir: Path) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import string
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -42,13 +43,7 @@ def load_or_create(path: Path) -> Credentials:
     if found is not None:
         return found
     made = Credentials.new()
-    partial = path.with_suffix(".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(made)))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    _write_private(path, msgspec.json.format(msgspec.json.encode(made)))
     return made
 
 
@@ -65,3 +60,26 @@ def load(path: Path) -> Credentials | None:
             f"{path} is damaged ({error}). Restore it, or remove the whole data directory to begin anew: "
             "without it neither the engines' data nor signed requests can be used."
         ) from error
+
+
+def save_addresses(path: Path, urls: Mapping[str, str]) -> None:
+    """Keep the engines' URLs (engine name to URL, passwords included) where only we read them."""
+    _write_private(path, msgspec.json.format(msgspec.json.encode(dict(urls))))
+
+
+def load_addresses(path: Path) -> dict[str, str]:
+    """Raises ConfigurationError when there are none: the cluster never got that far."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error}); start the cluster with `lambdad up`.") from error
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

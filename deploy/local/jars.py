@@ -111,8 +111,8 @@ def _is_good(jar: Jar, cache: Path) -> bool:
 def _download(missing: list[Jar], cache: Path) -> None:
     if os.environ.get("LAMBDAD_OFFLINE") == "1":
         raise ConfigurationError(
-            f"{len(missing)} of Kafka's jars are not in {cache} and LAMBDAD_OFFLINE=1 forbids downloading them, "
-            f"e.g. {missing[0].coordinate}. Fill that directory (LAMBDAD_JAR_CACHE names another) from a machine with a network."
+            f"{len(missing)} of Kafka's jars are not in {cache} and LAMBDAD_OFFLINE=1 forbids downloading "
+            f"them, e.g. {missing[0].coordinate}. Fill that directory (or the LAMBDAD_JAR_CACHE) on a machine with a network."
         )
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=cache) as incoming, _progress(missing) as arrived:

@@ -29,8 +29,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Launch:
     """What to start.
 
-    log: file that stdout and stderr are appended to. stdin: file to read, none by default. user: (uid, gid) to become, None to stay. visible: directories that
-    this user must reach even if one of their parents is closed to it. death_signal: sent when the parent dies.
+    log: file that stdout and stderr are appended to. stdin: file to read, none by default. user: (uid, gid) to become, None
+    to stay. visible: directories that this user must reach even if one of their parents is closed to it. death_signal: sent
+    when the parent dies.
     """
 
     argv: Sequence[str]
@@ -78,8 +79,8 @@ def launch(spec: Launch) -> subprocess.Popen[bytes]:
     except subprocess.SubprocessError as error:
         hidden = ", ".join(str(path) for path in curtain.closed) if curtain else "nothing"
         raise ConfigurationError(
-            f"{spec.argv[0]} must run as uid {spec.user and spec.user[0]}, which may not enter {hidden}, and this machine does not "
-            f"let us open a private view of it. Choose a data directory that every user can reach with --data-dir."
+            f"{spec.argv[0]} must run as uid {spec.user and spec.user[0]}, which may not enter {hidden}, and this machine "
+            f"does not let us open a private view of it. Choose a data directory that every user can reach with --data-dir."
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Protocol
 
 from deploy.local.launch import Launch
@@ -12,7 +13,7 @@ class Engine(Protocol):
 
     name: str
     url: str
-    stop_signal: int
+    stop_signal: signal.Signals
 
     def prepare(self) -> None:
         """Make what the engine needs on disk. Idempotent. Raises ConfigurationError."""

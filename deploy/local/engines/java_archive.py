@@ -62,7 +62,7 @@ class Java:
         return Java(Path(JAVA), present_jars() or ensure_jars())
 
     def command(self, main_class: str, *arguments: str, home: Path, log: Path, archive: Path | None = None) -> Launch:
-        flags = (*FLAGS, f"-Dlog4j2.configurationFile={home / 'log4j2.xml'}")
+        flags: tuple[str, ...] = (*FLAGS, f"-Dlog4j2.configurationFile={home / 'log4j2.xml'}")
         if archive is not None:
             flags += (f"-XX:AOTCache={archive}",)
         class_path = ":".join(map(str, self.jars))

@@ -103,7 +103,7 @@ class KafkaEngine:
         return None
 
     def _format(self, data: Path) -> None:
-        """What kafka-storage's `format` does, without a JVM: the checkpoint is the same for every cluster, the identities are not."""
+        """What kafka-storage's `format` does, without a JVM: only the identities differ between clusters."""
         properties = data / "meta.properties"
         if properties.exists():
             return

@@ -24,7 +24,8 @@ POLL_S = 0.03
 def make_engine(
     name: str, root: Path, credentials: Credentials, taken: set[int], wishes: dict[str, int] | None = None
 ) -> Engine:
-    """An engine whose data live in root/<name> and whose log is root/logs/<name>.log, on free ports (the wished ones if free)."""
+    """An engine with its data in root/<name> and its log in root/logs/<name>.log, on free ports (the wished ones if free;
+    the chosen ones are written into `wishes`)."""
     wishes = wishes if wishes is not None else {}
     log = root / "logs" / f"{name}.log"
 

@@ -1,0 +1,159 @@
+"""The command line: `lambdad up | down | status | env | logs | serve`.
+
+Exit status 2 means that the operator must change something; the message says what.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import os
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+if sys.version_info < (3, 11):  # noqa: UP036  # Before our own imports, which are newer than what could run them.
+    sys.exit(f"lambdad needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
+
+from shared.domain.errors import ConfigurationError
+
+SERVICES = ("frontend", "scheduler", "worker", "poller", "router")
+DEFAULT_DATA_DIR = ".lambdad"
+DOWN_TIMEOUT_S = 60.0
+POLL_S = 0.03
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        print(f"lambdad: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of our output has gone (`lambdad logs | head`); nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lambdad", description="AWS Lambda as a cluster you run yourself")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str, *, data_dir: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        if data_dir:
+            default = Path(os.environ.get("LAMBDAD_DATA_DIR") or DEFAULT_DATA_DIR)
+            added.add_argument("--data-dir", type=Path, default=default, metavar="D", help="where the cluster keeps its state")
+        return added
+
+    up = command("up", _up, "start the cluster")
+    up.add_argument("--port", type=int, metavar="P", help="port of the endpoint, on loopback (9000)")
+    up.add_argument("--workers", type=int, metavar="N", help="how many workers (1)")
+    up.add_argument("--no-auth", action="store_true", help="accept unsigned requests; loopback only")
+    up.add_argument("--engines-only", action="store_true", help="without the services, to develop them against real engines")
+    up.add_argument("--detach", action="store_true", help="return when the cluster is ready and leave it running")
+
+    command("down", _down, "stop the cluster; its state is kept")
+    status = command("status", _status, "state of every engine and service; exit status 1 unless all are ready")
+    status.add_argument("--json", action="store_true", help="as one JSON document")
+    command("env", _env, "`export` lines that point AWS SDKs and tools at the cluster")
+    logs = command("logs", _logs, "what engines and services log")
+    logs.add_argument("service", nargs="*", help="only of these (as `lambdad status` names them)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    serve = command("serve", _serve, "run one service in the foreground, told by environment variables", data_dir=False)
+    serve.add_argument("service", choices=SERVICES)
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    from deploy.local.layout import DataDir
+    from deploy.local.up import UpRequest, run_detached, run_foreground
+
+    request = UpRequest(
+        data=DataDir.at(options.data_dir),
+        port=options.port,
+        workers=options.workers,
+        auth=not options.no_auth,
+        engines_only=options.engines_only,
+    )
+    return run_detached(request) if options.detach else run_foreground(request)
+
+
+def _down(options: argparse.Namespace) -> int:
+    from deploy.local.layout import DataDir
+    from deploy.local.state import is_running, read_state
+
+    data = DataDir.at(options.data_dir)
+    state = read_state(data.state)
+    if state is None or not is_running(data.lock):
+        print(f"No cluster runs in {data.root}.")
+        return 0
+    # The lock says that its holder lives; the pid is that holder's, who wrote it.
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state.supervisor_pid, signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_TIMEOUT_S
+    while is_running(data.lock):
+        if time.monotonic() > deadline:
+            # Its children die with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.supervisor_pid, signal.SIGKILL)
+            print(f"The cluster in {data.root} did not stop within {DOWN_TIMEOUT_S:.0f} s and was killed.", file=sys.stderr)
+            return 1
+        time.sleep(POLL_S)
+    print(f"The cluster in {data.root} is stopped; its state is kept.")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from deploy.local import messages
+    from deploy.local.layout import DataDir
+    from deploy.local.status import as_json, observe
+
+    data = DataDir.at(options.data_dir)
+    observed = asyncio.run(observe(data))
+    if options.json:
+        print(as_json(observed))
+    else:
+        print(messages.status(data, observed.state, running=observed.running))
+    return 0 if observed.ready else 1
+
+
+def _env(options: argparse.Namespace) -> int:
+    from deploy.local.layout import DataDir
+    from deploy.local.status import environment
+
+    for name, value in environment(DataDir.at(options.data_dir)).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from deploy.local.layout import DataDir
+    from deploy.local.logs import show
+
+    data = DataDir.at(options.data_dir)
+    unknown = [name for name in options.service if not data.log(name).exists()]
+    if unknown or not data.logs.exists():
+        known = ", ".join(sorted(path.stem for path in data.logs.glob("*.log"))) or "none"
+        raise ConfigurationError(f"No log of {', '.join(unknown) or 'anything'} in {data.logs}; there are: {known}.")
+    show(data.logs, options.service, follow=options.follow)
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from shared.telemetry.service import run
+
+    module = importlib.import_module(f"services.{options.service}.main")
+    return run(options.service, module.serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""What must be true of the machine before a cluster starts: every problem found is named at once, with what to do about it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+
+from deploy.local.ports import LOOPBACK, is_free
+from shared.domain.errors import ConfigurationError
+
+PYTHON_MIN = (3, 11)
+FREE_DISK_BYTES_MIN = 512 * 1024**2
+NAMESPACES = ("pid", "mnt", "net", "ipc", "uts")
+CONTROLLERS = ("memory", "cpu", "pids")
+# Numbers of system calls that glibc may have no name for; the same on every architecture of ours (all came after 5.0).
+CALLS = {428: ("open_tree", "5.2"), 429: ("move_mount", "5.2"), 434: ("pidfd_open", "5.3")}
+PR_GET_SECCOMP = 21
+CLONE_NEWUSER = 0x1000_0000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(data_root: Path, port: int, *, workers: int) -> None:
+    """Raises ConfigurationError that names every problem."""
+    problems = [*_python(), *_disk(data_root), *_port(port)]
+    if workers:
+        problems += [*_privilege(), *_kernel(), *_control_groups()]
+    if problems:
+        raise ConfigurationError("lambdad cannot start here:\n" + "\n".join(f"- {problem}" for problem in problems))
+
+
+def _python() -> list[str]:
+    if sys.version_info >= PYTHON_MIN:
+        return []
+    return [f"Python {'.'.join(map(str, PYTHON_MIN))} or newer is needed; this is {sys.version.split()[0]}."]
+
+
+def _disk(root: Path) -> list[str]:
+    existing = next(path for path in (root, *root.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free >= FREE_DISK_BYTES_MIN:
+        return []
+    return [
+        f"The disk of {root} has {free / 1024**2:.0f} MiB left and {FREE_DISK_BYTES_MIN // 1024**2} MiB are needed. "
+        "Make room, or name another place with --data-dir."
+    ]
+
+
+def _port(port: int) -> list[str]:
+    if is_free(port):
+        return []
+    return [f"Port {port} of {LOOPBACK} is taken{_holder(port)}. Choose another one with --port."]
+
+
+def _holder(port: int) -> str:
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if (
+                connection.status == psutil.CONN_LISTEN
+                and connection.laddr
+                and connection.laddr.port == port
+                and connection.pid
+            ):
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass
+    return ""
+
+
+def _privilege() -> list[str]:
+    if os.geteuid() == 0 or _user_namespaces():
+        return []
+    return [
+        "Functions are isolated with namespaces: that takes root, or a kernel that lets users make user namespaces. "
+        "Run this with sudo, or allow them (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces > 0, "
+        "kernel.apparmor_restrict_unprivileged_userns=0)."
+    ]
+
+
+def _user_namespaces() -> bool:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if _libc.unshare(CLONE_NEWUSER) == 0 else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _kernel() -> list[str]:
+    problems = []
+    missing = [name for name in NAMESPACES if not Path(f"/proc/self/ns/{name}").exists()]
+    if missing:
+        problems.append(f"This kernel has no {', '.join(missing)} namespaces (CONFIG_NAMESPACES and its parts).")
+    if _libc.prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0:
+        problems.append("This kernel has no seccomp (CONFIG_SECCOMP_FILTER).")
+    release = os.uname().release
+    for number, (name, since) in CALLS.items():
+        if not _has_call(number):
+            problems.append(f"The system call {name} is missing: Linux {since} or newer is needed; this is {release}.")
+    return problems
+
+
+def _has_call(number: int) -> bool:
+    """Whether the kernel knows it: called with arguments that cannot work, it fails for another reason than being unknown."""
+    ctypes.set_errno(0)
+    result = _libc.syscall(number, -1, 0, -1, 0, -1)
+    if result >= 0:  # pragma: no cover  # none of them succeeds with these
+        os.close(result)
+    return ctypes.get_errno() != errno.ENOSYS
+
+
+def _control_groups() -> list[str]:
+    available = _controllers()
+    missing = [name for name in CONTROLLERS if name not in available]
+    if not missing:
+        return []
+    return [
+        f"The cgroup controllers {', '.join(missing)} are not available: functions could not be held to their limits. "
+        "In a container, give it its own writable cgroup tree; on a host, enable them at boot (cgroup_enable=memory)."
+    ]
+
+
+def _controllers() -> set[str]:
+    """Names of usable controllers, of either version: each is looked for itself, for hosts mix both."""
+    found: set[str] = set()
+    try:
+        found.update(Path("/sys/fs/cgroup/cgroup.controllers").read_text().split())
+    except OSError:
+        pass
+    try:
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        mounts = []
+    for fields in (line.split() for line in mounts):
+        if len(fields) > 3 and fields[2] == "cgroup":
+            found.update(fields[3].split(","))
+    return found
+
+
+def listening_elsewhere(host: str) -> bool:
+    """Whether a host name or address is anything but this machine's loopback."""
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return True
+    return not all(address.startswith("127.") or address == "::1" for address in addresses)

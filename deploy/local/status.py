@@ -1,0 +1,63 @@
+"""What a cluster is doing now, seen from outside: the supervisor's record, and each service asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import msgspec
+
+from deploy.local.credentials import load, load_addresses
+from deploy.local.layout import DataDir
+from deploy.local.readiness import service_problem
+from deploy.local.services import ENGINE_VARIABLES
+from deploy.local.state import Child, ChildState, ClusterState, Phase, is_running, read_state
+from shared.domain.errors import ConfigurationError
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Observed:
+    """ready: the cluster runs, and every engine and service of it says that it is ready."""
+
+    state: ClusterState | None
+    running: bool
+    ready: bool
+
+
+async def observe(data: DataDir) -> Observed:
+    state = read_state(data.state)
+    if state is None or not is_running(data.lock):
+        return Observed(state, running=False, ready=False)
+    asked = [child for child in state.children if child.ready_url and child.state is ChildState.READY]
+    problems = await asyncio.gather(*(service_problem(child.ready_url or "") for child in asked))
+    for child, problem in zip(asked, problems, strict=True):
+        child.problem = problem
+    ready = state.phase is Phase.READY and all(map(_is_fine, state.children))
+    return Observed(state, running=True, ready=ready)
+
+
+def _is_fine(child: Child) -> bool:
+    return child.problem is None and child.state in (ChildState.READY, ChildState.EXTERNAL)
+
+
+def as_json(observed: Observed) -> str:
+    document = {"running": observed.running, "ready": observed.ready, "cluster": observed.state}
+    return msgspec.json.format(msgspec.json.encode(document)).decode()
+
+
+def environment(data: DataDir) -> dict[str, str]:
+    """Variables that point clients at the cluster. Raises ConfigurationError when there is none."""
+    state, credentials = read_state(data.state), load(data.credentials)
+    if state is None or credentials is None or not state.endpoint:
+        raise ConfigurationError(f"No cluster was ever started in {data.root}; start one with `lambdad up`.")
+    region = Settings.model_fields["region"].default
+    variables = {
+        "AWS_ENDPOINT_URL": state.endpoint,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+    }
+    urls = load_addresses(data.addresses)
+    return variables | {ENGINE_VARIABLES[engine]: urls[engine] for engine in sorted(urls)}
