@@ -1,0 +1,142 @@
+"""The SQS stand-in: one Redis stream a queue. Read it with XREAD, XRANGE or a consumer group.
+
+An entry's fields: message_id, body, attributes (JSON: name to {"DataType", "StringValue"}, as SQS message attributes),
+md5_of_body, sent_at_ms. Streams are never trimmed by the platform: a message leaves when its consumer deletes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+import uuid
+from collections import deque
+from importlib import resources
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from shared.domain.errors import LambdadError
+
+__all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "stream_key"]
+
+SCRIPT = resources.files(__package__).joinpath("send.lua").read_text()
+SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+REMEMBERED_S = 15 * 60
+BATCH_MESSAGES_MAX = 200
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+WAITING_MESSAGES_MAX = 10_000
+SEND_TIMEOUT_S = 10.0
+
+
+class QueueUnavailableError(LambdadError):
+    """Redis did not take the message in time; it may or may not have been written."""
+
+
+class Attribute(msgspec.Struct, frozen=True, rename="pascal"):
+    """A message attribute as SQS shows it. data_type: String or Number."""
+
+    data_type: str
+    string_value: str
+
+
+def stream_key(name: str) -> str:
+    """The Redis key of a queue's stream."""
+    return f"queue:{name}"
+
+
+class _Message(msgspec.Struct, frozen=True):
+    queue: str
+    deduplication_id: str
+    message_id: str
+    body: bytes
+    attributes: bytes
+    sent: asyncio.Future[str]
+
+
+class QueueWriter:
+    """Writes messages in batches over one connection: what waits while one is under way leaves with the next."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: deque[_Message] = deque()
+        self._writing: asyncio.Task[None] | None = None
+
+    async def send(
+        self, queue: str, body: bytes, attributes: dict[str, Attribute] | None = None, *, deduplication_id: str | None = None
+    ) -> str:
+        """The message's id, once Redis has it. A deduplication id sent within the last 15 minutes is not sent again.
+
+        Raises QueueUnavailableError.
+        """
+        if len(self._waiting) >= WAITING_MESSAGES_MAX:
+            raise QueueUnavailableError("too many messages wait for Redis")
+        message_id = str(uuid.uuid4())
+        message = _Message(
+            queue,
+            deduplication_id or message_id,
+            message_id,
+            body,
+            msgspec.json.encode(attributes or {}),
+            asyncio.get_running_loop().create_future(),
+        )
+        self._waiting.append(message)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+        return await message.sent
+
+    async def close(self) -> None:
+        if self._writing is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._writing
+        await self._redis.aclose()
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft()]
+            size = len(batch[0].body)
+            while self._waiting and len(batch) < BATCH_MESSAGES_MAX and size < BATCH_BYTES_MAX:
+                batch.append(self._waiting.popleft())
+                size += len(batch[-1].body)
+            try:
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    replies = await self._run(batch)
+            except (RedisError, OSError, TimeoutError) as error:
+                replies = [error] * len(batch)
+            for message, reply in zip(batch, replies, strict=True):
+                if message.sent.done():
+                    continue
+                if isinstance(reply, BaseException):
+                    message.sent.set_exception(QueueUnavailableError(f"Redis did not take a message: {reply!r}"))
+                else:
+                    message.sent.set_result(reply.decode() if isinstance(reply, bytes) else str(reply))
+
+    async def _run(self, batch: list[_Message]) -> list[object]:
+        replies = await self._pipeline(batch)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            # A Redis that was started anew does not know the script; the deduplication ids make sending all again safe.
+            await self._redis.script_load(SCRIPT)
+            replies = await self._pipeline(batch)
+        return replies
+
+    async def _pipeline(self, batch: list[_Message]) -> list[object]:
+        now_ms = str(time.time_ns() // 1_000_000)
+        pipeline = self._redis.pipeline(transaction=False)
+        for message in batch:
+            pipeline.evalsha(
+                SCRIPT_SHA,
+                2,
+                stream_key(message.queue),
+                f"queue-sent:{message.queue}:{message.deduplication_id}",
+                str(REMEMBERED_S),
+                message.message_id,
+                message.body,
+                message.attributes,
+                hashlib.md5(message.body, usedforsecurity=False).hexdigest(),
+                now_ms,
+            )
+        replies: list[object] = await pipeline.execute(raise_on_error=False)
+        return replies

@@ -1,0 +1,75 @@
+"""Kafka topics as on-failure destination of Kafka mappings: one message for each record that was given up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from services.router import record
+from services.router.destinations import DeliveryError, UndeliverableError
+from shared.events.records import RECORD_BYTES_MAX, Outcome
+
+SCHEME = "kafka://"
+DELIVERY_TIMEOUT_S = 20.0
+CLUSTERS_MAX = 8
+STOP_TIMEOUT_S = 3.0
+
+
+class KafkaDestination:
+    """Writes to the cluster that the records came from. Keeps a producer for each of the clusters used last."""
+
+    def __init__(self) -> None:
+        self._producers: OrderedDict[str, AIOKafkaProducer] = OrderedDict()
+        self._opening = asyncio.Lock()
+
+    async def deliver(self, outcome: Outcome, target: str) -> None:
+        if outcome.batch is None or not outcome.request_payload:
+            raise UndeliverableError("a topic can only take records of a Kafka event source mapping")
+        servers = outcome.batch.bootstrap_servers
+        try:
+            async with asyncio.timeout(DELIVERY_TIMEOUT_S):
+                producer = await self._producer(servers)
+                sent = [
+                    await producer.send(target.removeprefix(SCHEME), value, key=key)
+                    for key, value in record.topic_messages(outcome)
+                ]
+                await asyncio.gather(*sent)
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self._drop(servers)
+            raise DeliveryError(f"{target} at {servers}: {error!r}") from error
+
+    async def close(self) -> None:
+        for servers in list(self._producers):
+            await self._drop(servers)
+
+    async def _producer(self, servers: str) -> AIOKafkaProducer:
+        async with self._opening:
+            if servers in self._producers:
+                self._producers.move_to_end(servers)
+                return self._producers[servers]
+            producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=RECORD_BYTES_MAX)
+            try:
+                await producer.start()
+            except BaseException:
+                await _stop(producer)
+                raise
+            self._producers[servers] = producer
+            while len(self._producers) > CLUSTERS_MAX:
+                _, oldest = self._producers.popitem(last=False)
+                await _stop(oldest)
+            return producer
+
+    async def _drop(self, servers: str) -> None:
+        producer = self._producers.pop(servers, None)
+        if producer is not None:
+            await _stop(producer)
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    with contextlib.suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await producer.stop()

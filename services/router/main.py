@@ -1,0 +1,45 @@
+"""The router: delivers outcomes to destinations and dead-letter queues. Parts are put together here."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from services.router.destinations.function import FunctionDestination
+from services.router.destinations.kafka import KafkaDestination
+from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
+from services.router.outcomes import OutcomeRouter
+from shared.events.producer import BatchingProducer
+from shared.events.queue import AsyncQueue
+from shared.events.supervision import keep_running
+from shared.queues import QueueWriter
+from shared.settings import Settings
+from shared.telemetry.health import HealthServer
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs until `stop` is set; then ends what is under way within a few seconds. What is left is delivered elsewhere."""
+    timeout_s = settings.dispatch.redis_timeout_s
+    redis = Redis.from_url(settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
+    queues = QueueWriter(redis)
+    queue = AsyncQueue(settings)
+    producer = BatchingProducer.of(settings, "router")
+    topics = KafkaDestination()
+    router = OutcomeRouter(
+        settings,
+        producer,
+        destinations={"sqs": SqsDestination(queues), "lambda": FunctionDestination(queue), "kafka": topics},
+        dead_letters={"sqs": SqsDeadLetters(queues)},
+    )
+    checks = {"kafka": producer.problem, "queue": queue.problem, "outcomes": router.problem}
+    async with HealthServer(settings.telemetry, service="router", checks=checks):
+        try:
+            await queue.start()
+            await producer.start()
+            await keep_running("outcomes", lambda: router.run(stop), stop)
+        finally:
+            await topics.close()
+            await queue.close()
+            await producer.close()
+            await queues.close()
