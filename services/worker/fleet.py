@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.worker.environment import Environment, LogSink
 from services.worker.machine import State
+from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from shared.dispatch.membership import EnvironmentReport
 from shared.dispatch.wire import InvokeHeader, Refusal, RefusalReason
@@ -48,8 +49,8 @@ class Code(Protocol):
 
 
 class Pool(Protocol):
-    def supports(self, runtime: str) -> bool: ...
-    async def take(self, runtime: str) -> Sandbox: ...
+    async def take(self, runtime: str) -> Sandbox:
+        """Raises UnsupportedRuntimeError or SandboxError."""
 
 
 class StartSettings(msgspec.Struct, frozen=True):
@@ -133,8 +134,6 @@ class Fleet:
             return Refusal(RefusalReason.STALE_FENCE, gone=True, detail="the lease is of an older epoch")
         if spec.version_key != header.version_key:
             return Refusal(RefusalReason.FAILED, gone=True, detail="the lease is for another version")
-        if not self._pool.supports(spec.runtime):
-            return Refusal(RefusalReason.UNSUPPORTED_RUNTIME, gone=True, detail=f"no {spec.runtime} at this worker")
         self.stop(header.evict)
         if len(self._environments) >= self._environments_max:
             return Refusal(RefusalReason.NO_ROOM, gone=True)
@@ -150,8 +149,8 @@ class Fleet:
             await self._bring_up(environment)
         except (LambdadError, SandboxError, OSError) as error:
             COLD_STARTS.labels("failed").inc()
-            reason = RefusalReason.CANCELLED if environment.cancelled else RefusalReason.FAILED
-            if reason is RefusalReason.FAILED:
+            reason = _reason_of(error, environment)
+            if reason is not RefusalReason.CANCELLED:
                 log.error("environment %s of %s cannot start: %s", environment.id, environment.spec.function_arn, error)
             self._discard(environment, tell=False)
             raise StartRefusedError(Refusal(reason, gone=True, detail=str(error))) from error
@@ -236,3 +235,9 @@ class Fleet:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("an environment was not destroyed cleanly", exc_info=task.exception())
+
+
+def _reason_of(error: Exception, environment: Environment) -> RefusalReason:
+    if environment.cancelled:
+        return RefusalReason.CANCELLED
+    return RefusalReason.UNSUPPORTED_RUNTIME if isinstance(error, UnsupportedRuntimeError) else RefusalReason.FAILED

@@ -1,7 +1,7 @@
 """The dispatch port: connections from callers, their streams, and what each INVOKE ends in. Speaks shared/dispatch/wire.py.
 
-A connection is cut on the first frame that breaks the protocol. A warm invocation costs one task; under uvloop all that is
-written in one turn of the loop leaves in one system call, so answers are handed to the transport as they come.
+A connection is cut on the first frame that breaks the protocol. A warm invocation costs one task, and answers that are ready
+in the same turn of the loop leave in one system call.
 """
 
 from __future__ import annotations
@@ -192,6 +192,7 @@ class CallerConnection(asyncio.Protocol):
         self._runs: dict[int, Run] = {}
         self._newest_stream = 0
         self._holder = ""
+        self._out: list[bytes] = []
         self._writable = asyncio.Event()
         self._writable.set()
         self._loop = asyncio.get_running_loop()
@@ -346,10 +347,15 @@ class CallerConnection(asyncio.Protocol):
         """Run one admitted INVOKE to its answer. Nothing escapes: whatever fails here is this invocation's failure alone."""
         environment = run.environment
         try:
-            refusal = await self._prepare(run)
+            ready = run.incoming is None and not environment.is_new and not run.cancelled
+            refusal = None if ready else await self._prepare(run)
             if refusal is None:
                 result = await self._invoke_in(environment, run)
-                await self._respond(run, result, self._finish(run))
+                header = _result_header(result, self._finish(run))
+                if header.payload_bytes <= INLINE_PAYLOAD_BYTES_MAX:
+                    self._write(encode_result(run.stream, header, result.payload))
+                else:
+                    await self._respond_large(run, header, result.payload)
             else:
                 if not refusal.gone and not self._finish(run):
                     refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
@@ -398,25 +404,10 @@ class CallerConnection(asyncio.Protocol):
         (SUCCEEDED if result.function_error is None else FAILED).inc()
         return result
 
-    async def _respond(self, run: Run, result: InvocationResult, reusable: bool) -> None:
-        payload = result.payload
-        size = len(payload)
-        header = ResultHeader(
-            reusable,
-            size,
-            result.function_error,
-            result.log_tail,
-            result.duration_ms,
-            result.billed_ms,
-            result.init_ms,
-            result.max_memory_mb,
-        )
-        if size > INLINE_PAYLOAD_BYTES_MAX:
-            inline_from = size - INLINE_PAYLOAD_BYTES_MAX
-            if not await self._stream(run, Outgoing(run.stream, payload, 0, inline_from)):
-                return
-            payload = payload[inline_from:]
-        self._write(encode_result(run.stream, header, payload))
+    async def _respond_large(self, run: Run, header: ResultHeader, payload: bytes) -> None:
+        inline_from = header.payload_bytes - INLINE_PAYLOAD_BYTES_MAX
+        if await self._stream(run, Outgoing(run.stream, payload, 0, inline_from)):
+            self._write(encode_result(run.stream, header, payload[inline_from:]))
 
     async def _stream(self, run: Run, outgoing: Outgoing) -> bool:
         """Send the first part of a large response as the caller's credit lets. False when it does not want it any more."""
@@ -448,7 +439,35 @@ class CallerConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        transport.write(data)
+        if self._server.running > 1:
+            if not self._out:
+                self._loop.call_soon(self._flush)
+            self._out.append(data)
+        else:
+            # Nothing else can be ready: waiting a turn of the loop would only cost time.
+            self._out.append(data)
+            self._flush()
+
+    def _flush(self) -> None:
+        """Everything that was ready in one turn of the loop leaves in one system call."""
+        out, self._out = self._out, []
+        transport = self._transport
+        if transport is None or not out:
+            return
+        transport.write(out[0] if len(out) == 1 else b"".join(out))
         if not self._writable.is_set() and transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX:
             log.warning("caller %s reads nothing: cut off", self._holder)
             transport.abort()
+
+
+def _result_header(result: InvocationResult, reusable: bool) -> ResultHeader:
+    return ResultHeader(
+        reusable,
+        len(result.payload),
+        result.function_error,
+        result.log_tail,
+        result.duration_ms,
+        result.billed_ms,
+        result.init_ms,
+        result.max_memory_mb,
+    )

@@ -77,6 +77,7 @@ class TestWorker:
         self.gone: list[str] = []
         self.epoch = 0
         self.cache = CodeCache(self.packages, root / "code", 1024**3)
+        self.pool = pool
         self.fleet = Fleet(
             pool=pool,
             code=self.cache,

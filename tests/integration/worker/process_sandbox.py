@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import (
     RuntimeExit,
     RuntimeInvocation,
@@ -152,10 +153,9 @@ class ProcessPool:
         self.made: list[ProcessSandbox] = []
         self.prepare: Callable[[ProcessSandbox], None] = lambda sandbox: None
 
-    def supports(self, runtime: str) -> bool:
-        return runtime.startswith("python3")
-
     async def take(self, runtime: str) -> ProcessSandbox:
+        if not runtime.startswith("python3"):
+            raise UnsupportedRuntimeError(f"{runtime} is not installed")
         sandbox = ProcessSandbox()
         self.prepare(sandbox)
         self.made.append(sandbox)

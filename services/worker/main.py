@@ -1,0 +1,104 @@
+"""The worker service: the only place where its parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+
+from services.worker.code_cache import CodeCache
+from services.worker.credentials import placeholder_credentials
+from services.worker.environment import LogSink
+from services.worker.fleet import Fleet, StartSettings
+from services.worker.logs import LogShipper
+from services.worker.pool import SandboxPool
+from services.worker.runtimes.catalogue import base_environment
+from services.worker.server import WorkerServer
+from services.worker.workspace import claim, remove_abandoned
+from shared.dispatch.membership import WorkerMembership
+from shared.domain.functions import VersionSpec
+from shared.registry.packages import PackageStore
+from shared.settings import Settings
+from shared.telemetry.health import HealthServer
+
+log = logging.getLogger("lambdad.worker")
+
+DRAIN_S_MAX = 8.0
+"""A worker has to be gone within 15 s of being asked, whatever it runs."""
+DESTROY_TIMEOUT_S = 3.0
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Run functions until `stop` is set; then refuse new invocations, wait for running ones, and destroy everything.
+
+    Raises ConfigurationError when this host cannot give what sandboxes promise, or the port or directory is taken."""
+    workspace = claim(settings.data_dir, settings.instance)
+    try:
+        await asyncio.to_thread(remove_abandoned, settings.data_dir, workspace.path)
+        cache = CodeCache(PackageStore(settings), workspace.path / "code", settings.worker.code_cache_bytes_max)
+        await cache.start()
+        pool = SandboxPool(settings, workspace.path)
+        await pool.start()
+        try:
+            await _serve_on(settings, stop, pool, cache)
+        finally:
+            await cache.close()
+            await pool.close()
+    finally:
+        workspace.release()
+
+
+async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, cache: CodeCache) -> None:
+    worker = settings.worker
+    logs = LogShipper(settings)
+    fleet = Fleet(
+        pool=pool,
+        code=cache,
+        start=StartSettings(open_log=logs.open, variables=_variables),
+        environments_max=worker.environments_max,
+        on_gone=lambda environment_id: membership.environment_gone(environment_id),
+        epoch=lambda: membership.epoch,
+    )
+    server = WorkerServer(settings, fleet)
+    await server.start()
+    address = f"{_advertised_host(settings)}:{server.port}"
+    membership = WorkerMembership(settings, settings.instance, address, worker.environments_max, fleet.inventory)
+    log.info("listens on %s with room for %d environments", address, worker.environments_max)
+    try:
+        async with HealthServer(settings.telemetry, service="worker", checks={"cluster": lambda: membership.problem}):
+            async with asyncio.TaskGroup() as group:
+                shipping = group.create_task(logs.run(), name="logs")
+                # Heartbeats go on while the worker drains: what still runs is not given up for lost.
+                left = asyncio.Event()
+                group.create_task(membership.run(left), name="membership")
+                await stop.wait()
+                await membership.drain()
+                await server.drain(min(worker.drain_timeout_s, DRAIN_S_MAX))
+                await fleet.close(DESTROY_TIMEOUT_S)
+                left.set()
+                shipping.cancel()
+    finally:
+        await fleet.close(DESTROY_TIMEOUT_S)
+        server.close()
+        await membership.leave()
+
+
+def _variables(spec: VersionSpec, sink: LogSink) -> dict[str, str]:
+    credentials = placeholder_credentials()
+    return base_environment(
+        spec,
+        log_stream=sink.name,
+        access_key_id=credentials.access_key_id,
+        secret_access_key=credentials.secret_access_key,
+        session_token=credentials.session_token,
+    )
+
+
+def _advertised_host(settings: Settings) -> str:
+    """What callers dial. A worker that listens everywhere and was not told names the address of its own host name."""
+    worker = settings.worker
+    if worker.advertised_host:
+        return worker.advertised_host
+    if worker.host in ("0.0.0.0", "::", ""):
+        return socket.gethostbyname(socket.gethostname())
+    return worker.host
