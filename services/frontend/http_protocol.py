@@ -97,7 +97,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._deadline = self.loop.time() + self.bounds.header_timeout_s
         if crowded:
-            self._refuse(TOO_MANY_CONNECTIONS)
+            # Closed at once: whoever is over the bound must not cost more than this.
+            self._phase = Phase.DEAD
+            transport.write(TOO_MANY_CONNECTIONS)
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = Phase.DEAD
@@ -219,8 +222,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._phase = Phase.LINGER
         self._deadline = self.loop.time() + LINGER_S
         self.flow.resume_reading()
-        if self.transport.can_write_eof():
+        try:
             self.transport.write_eof()
+        except OSError:  # The client has closed already.
+            self.transport.abort()
 
     def _refuse(self, answer: bytes) -> None:
         """Answer something that is not a request, and look at nothing more of this connection.

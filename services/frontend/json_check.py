@@ -36,6 +36,8 @@ def _explain(payload: bytes, reason: str) -> str:
     if found is None:
         return "Unexpected end-of-input" + _place(payload, len(payload))
     at = int(found[1])
+    while 0 < at <= len(payload) and payload[at - 1 : at].isalpha():
+        at -= 1
     token = _TOKEN.match(payload, at)
     if token is not None and not token[0][:1].isdigit():
         shown = token[0][:SHOWN_CHARACTERS_MAX].decode()

@@ -1,0 +1,207 @@
+"""A frontend on a real socket with its real parts, and small recorders behind it in place of dispatch and registry.
+
+What those do behind the frontend is tested in their own areas and end to end; here it is what a client sees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from services.frontend.app import FrontendApp
+from services.frontend.bodies import BodyReader
+from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.http_protocol import FrontendServer
+from services.frontend.invoke import InvocableResolver, InvokeApp
+from services.frontend.invoke_metrics import InvokeMetrics
+from services.frontend.main import check_access, listen, server_config
+from services.frontend.native import NativeApp
+from services.frontend.request_ids import RequestIds
+from shared.aws.routing import Router
+from shared.aws.service_model import load_service_model
+from shared.aws.sigv4 import Verifier
+from shared.domain.errors import ResourceNotFoundException
+from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.events.records import AsyncEvent
+from shared.settings import FrontendSettings
+from shared.telemetry.health import Health
+
+KEY, SECRET = "AKIDEXAMPLE", "a-secret"
+SESSION = boto3.session.Session()
+ROUTER = Router(load_service_model().operations.values())
+
+
+def target(name: str, state: str = "Active") -> InvokeTarget:
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    spec = VersionSpec(
+        version_key="k",
+        function_id="id",
+        function_name=name,
+        function_arn=arn,
+        version="$LATEST",
+        account_id="000000000000",
+        region="us-east-1",
+        runtime="python3.12",
+        handler="h.h",
+        code_sha256="",
+        code_size_bytes=0,
+        memory_mb=128,
+        timeout_s=3,
+        tmp_mb=512,
+        environment={},
+        role_arn="",
+        log_group="",
+    )
+    return InvokeTarget(spec, 1, arn, None, None, state, EventInvokeConfig())
+
+
+class Backend:
+    """Records what reached it. `behave` answers invocations; functions whose name begins with no- do not exist."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.invocations: list[tuple[str, str | None, Invocation]] = []
+        self.events: list[AsyncEvent] = []
+        self.reached = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.state = "Active"
+        self.behave: Callable[[Invocation], Awaitable[InvocationResult]] = self.echo
+
+    async def echo(self, invocation: Invocation) -> InvocationResult:
+        return InvocationResult(payload=invocation.payload, executed_version="$LATEST", log_tail=b"START\nEND\n")
+
+    async def hang(self, invocation: Invocation) -> InvocationResult:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            self.cancelled.set()
+        raise AssertionError
+
+    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
+        if function_name.startswith("no-"):
+            arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function_name}:{qualifier or '$LATEST'}"
+            raise ResourceNotFoundException(f"Function not found: {arn}")
+        return target(function_name, self.state)
+
+    def forget(self, function_name: str) -> None:
+        pass
+
+    async def invoke(
+        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
+    ) -> InvocationResult:
+        await InvocableResolver(self).resolve(function_name, qualifier)
+        self.invocations.append((function_name, qualifier, invocation))
+        self.reached.set()
+        return await self.behave(invocation)
+
+    async def enqueue(self, event: AsyncEvent) -> None:
+        self.events.append(event)
+
+
+class Frontend:
+    def __init__(self, port: int, backend: Backend, operations: dict[str, Any], app: FrontendApp) -> None:
+        self.port = port
+        self.backend = backend
+        self.operations = operations
+        self.app = app
+        self.url = f"http://127.0.0.1:{port}"
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def client(self, key: str = KEY, secret: str = SECRET) -> Any:
+        """A boto3 client without retries; its calls block, so tests run them in threads."""
+        if (key, secret) not in self._clients:
+            self._clients[key, secret] = SESSION.client(
+                "lambda",
+                endpoint_url=self.url,
+                region_name="us-east-1",
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
+                config=Config(retries={"max_attempts": 0}, parameter_validation=False, read_timeout=20),
+            )
+        return self._clients[key, secret]
+
+    async def send(self, raw: bytes, *, deadline_s: float = 10.0) -> bytes:
+        """Everything that comes back for these bytes until the server closes the connection."""
+        async with asyncio.timeout(deadline_s):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            with contextlib.suppress(ConnectionError):
+                writer.write(raw)
+                await writer.drain()
+            try:
+                return await reader.read()
+            finally:
+                writer.close()
+
+
+@contextlib.asynccontextmanager
+async def running_frontend(**settings: Any) -> AsyncIterator[Frontend]:
+    chosen = FrontendSettings(port=0, root_access_key_id=KEY, root_secret_access_key=SECRET, **settings)
+    listener: socket.socket = listen(chosen)
+    request_ids, backend, bodies = RequestIds(), Backend(), BodyReader()
+    operations: dict[str, Any] = {}
+    find = check_access(chosen)
+    verifier = None if find is None else Verifier(region="us-east-1", service="lambda", find_secret=find)
+    app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
+    server = FrontendServer(server_config(app, chosen))
+    invoke = InvokeApp(
+        router=ROUTER,
+        verifier=verifier,
+        invoker=backend,
+        resolver=InvocableResolver(backend),
+        queue=backend,
+        bodies=bodies,
+        request_ids=request_ids,
+        metrics=InvokeMetrics(),
+        account_id="000000000000",
+        region="us-east-1",
+        queue_wait_s=1.0,
+    )
+    plane = ControlPlane(
+        operations=operations, context=None, router=ROUTER, verifier=verifier, bodies=bodies, request_ids=request_ids
+    )
+    app.ready(invoke, build_control_app(plane))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield Frontend(listener.getsockname()[1], backend, operations, app)
+    finally:
+        server.stop()
+        async with asyncio.timeout(10):
+            await serving
+
+
+@pytest.fixture(scope="session")
+async def signed_frontend() -> AsyncIterator[Frontend]:
+    async with running_frontend() as found:
+        yield found
+
+
+@pytest.fixture
+def frontend(signed_frontend: Frontend) -> Frontend:
+    signed_frontend.backend.reset()
+    signed_frontend.operations.clear()
+    return signed_frontend
+
+
+@pytest.fixture(scope="session")
+async def unsigned_frontend() -> AsyncIterator[Frontend]:
+    async with running_frontend(
+        auth=False, request_header_timeout_s=0.6, request_body_timeout_s=0.8, keep_alive_timeout_s=1.0, header_bytes_max=8_192
+    ) as found:
+        yield found
+
+
+@pytest.fixture
+def open_frontend(unsigned_frontend: Frontend) -> Frontend:
+    """Without signatures and with short deadlines: for tests that speak HTTP by hand."""
+    unsigned_frontend.backend.reset()
+    return unsigned_frontend
