@@ -1,0 +1,138 @@
+"""`python -m tests.bench [NAME ...]`: measure lambdad and its peers side by side on this machine.
+
+Every benchmark is bounded in time and ends its processes by itself. A peer that cannot be installed or started is reported as
+absent. Results: a table on stdout, and bench-results/DATE.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import event_cases, http_cases, leases, report
+from tests.bench.http_cases import COLD_COUNT, COLD_ROUNDS, Running
+from tests.bench.peers import HttpPeer
+from tests.bench.peers.cluster import Cluster, Lambdad
+from tests.bench.peers.ministack import MiniStack
+from tests.bench.peers.serverless_offline import ServerlessOffline
+from tests.bench.peers.taskiq_redis import Taskiq
+from tests.bench.report import Outcome
+
+HTTP = ("warm-latency", "warm-throughput", "cold-start", "cold-start-boto3")
+EVENTS = ("asynchronous", "kafka-trigger")
+NAMES = (*HTTP, "lease-rate", *EVENTS)
+
+
+class Bench:
+    """One run. Peers are started once, before the first benchmark that needs them, and stopped at the end."""
+
+    def __init__(self, workdir: Path, seconds: float, only_ours: bool) -> None:
+        self._workdir = workdir
+        self._seconds = seconds
+        self._only_ours = only_ours
+        self._cluster = Cluster()
+        self._cluster_absent: str | None = None
+        self._http: Running = []
+        self._taskiq: tuple[Taskiq, str | None] | None = None
+
+    def run(self, name: str) -> Outcome:
+        match name:
+            case "warm-latency":
+                return http_cases.warm_latency(self._http_peers(), self._seconds)
+            case "warm-throughput":
+                return http_cases.warm_throughput(self._http_peers(), self._seconds)
+            case "cold-start":
+                return http_cases.cold_start(self._http_peers())
+            case "cold-start-boto3":
+                return http_cases.cold_start_boto3(self._http_peers())
+            case "lease-rate":
+                return leases.lease_rate(self._workdir, self._seconds)
+            case "asynchronous":
+                self._start_cluster()
+                return event_cases.asynchronous(self._cluster, self._cluster_absent, self._seconds, self._start_taskiq())
+            case "kafka-trigger":
+                self._start_cluster()
+                return event_cases.kafka_trigger(self._cluster, self._cluster_absent)
+        raise ValueError(name)
+
+    def _start_cluster(self) -> None:
+        try:
+            self._cluster.start(self._workdir)
+        except Exception as error:
+            self._cluster_absent = f"did not start: {error}"
+
+    def _http_peers(self) -> Running:
+        if not self._http:
+            peers: list[HttpPeer] = [Lambdad(self._cluster, "python"), Lambdad(self._cluster, "node")]
+            if not self._only_ours:
+                peers += [ServerlessOffline(), MiniStack()]
+            cold = {"trivial": COLD_COUNT["trivial"] * COLD_ROUNDS, "boto3": COLD_COUNT["boto3"] * COLD_ROUNDS}
+            cold["node"] = cold.pop("trivial")
+            for peer in peers:
+                self._http.append((peer, _started(peer.name, lambda peer=peer: peer.start(self._workdir, cold=cold))))
+        return self._http
+
+    def _start_taskiq(self) -> tuple[Taskiq, str | None]:
+        if self._taskiq is None:
+            peer = Taskiq()
+            why = "left out" if self._only_ours else _started(peer.name, lambda: peer.start(self._workdir))
+            self._taskiq = peer, why
+        return self._taskiq
+
+    def close(self) -> None:
+        stops = [peer.stop for peer, _ in self._http] + [self._cluster.stop]
+        if self._taskiq:
+            stops.append(self._taskiq[0].stop)
+        for stop in stops:
+            try:
+                stop()
+            except Exception as error:
+                print(f"could not stop a peer: {error}", file=sys.stderr)
+
+
+def _started(name: str, start: object) -> str | None:
+    print(f"starting {name}", flush=True)
+    try:
+        start()  # type: ignore[operator]
+    except Exception as error:
+        print(f"  absent: {error}", flush=True)
+        return f"did not start: {error}"
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Benchmarks against peers, side by side.")
+    parser.add_argument("name", nargs="*", metavar="NAME", help=f"one or several of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of a round of load, three rounds a peer (default 4)")
+    parser.add_argument("--only-ours", action="store_true", help="leave the peers out (while tuning)")
+    parser.add_argument("--keep", action="store_true", help="keep the logs of everything that was started, and say where")
+    options = parser.parse_args()
+    unknown = [name for name in options.name if name not in NAMES]
+    if unknown or not 0.2 <= options.seconds <= 60:
+        parser.error(f"no benchmark is called {unknown[0]}" if unknown else "--seconds must be from 0.2 to 60")
+    workdir = Path(tempfile.mkdtemp(prefix="lambdad-bench-"))
+    machine = report.machine()
+    bench = Bench(workdir, options.seconds, options.only_ours)
+    outcomes = []
+    try:
+        for name in options.name or NAMES:
+            print(f"measuring {name}", flush=True)
+            outcomes.append(bench.run(name))
+    finally:
+        bench.close()
+        if options.keep:
+            print(f"logs: {workdir}")
+        else:
+            shutil.rmtree(workdir, ignore_errors=True)
+    print()
+    print(report.table(outcomes, machine))
+    print(f"kept in {report.keep(outcomes, machine)}")
+    failed = [row.peer for outcome in outcomes for row in outcome.rows if row.ours and (row.absent or row.failed)]
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,98 @@
+"""Benchmarks over Lambda's HTTP API: warm latency, warm throughput, cold start. Peers take turns, round by round."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+
+from tests.bench.functions import PAYLOAD
+from tests.bench.measure import Sample, load
+from tests.bench.peers import HttpPeer
+from tests.bench.report import Outcome, Row
+
+WARM_UP_S = 1.5
+ROUNDS = 3
+COLD_ROUNDS = 2
+COLD_COUNT = {"trivial": 24, "boto3": 8}
+"""Cold starts in one round."""
+
+Running = list[tuple[HttpPeer, str | None]]
+"""Each peer, and why it is absent."""
+
+
+def alternate(peers: Running, rounds: int, measure: Callable[[HttpPeer], Sample]) -> list[tuple[HttpPeer, Sample, str | None]]:
+    """Each peer's samples over all rounds; a peer that fails is out for the rest of this benchmark."""
+    samples = {peer.name: Sample() for peer, _ in peers}
+    absent = {peer.name: why for peer, why in peers}
+    for _ in range(rounds):
+        for peer, _ in peers:
+            if absent[peer.name]:
+                continue
+            try:
+                samples[peer.name].add(measure(peer))
+            except Exception as error:
+                traceback.print_exc()
+                absent[peer.name] = f"failed while it was measured: {error}"
+    return [(peer, samples[peer.name], absent[peer.name]) for peer, _ in peers]
+
+
+def rows(measured: Sequence[tuple[HttpPeer, Sample, str | None]], *, rate: bool) -> list[Row]:
+    found = []
+    for peer, sample, absent in measured:
+        if absent or not sample.total:
+            found.append(Row(peer.name, absent=absent or "nothing was measured"))
+            continue
+        note = f"{sample.failures[0].splitlines()[0]}" if sample.failures else ""
+        found.append(
+            Row(
+                peer.name,
+                p50_ms=sample.quantile_ms(0.5),
+                p99_ms=sample.quantile_ms(0.99),
+                per_s=sample.rate if rate else None,
+                count=sample.total,
+                failed=sample.bad,
+                note=note,
+            )
+        )
+    return found
+
+
+def warm(peers: Running, *, clients: int, seconds: float) -> list[Row]:
+    warmed: set[str] = set()
+
+    def measure(peer: HttpPeer) -> Sample:
+        request = [peer.endpoint().invoke_request(peer.warm_function(), PAYLOAD)]
+        if peer.name not in warmed:
+            load(peer.endpoint(), request, clients=clients, seconds=WARM_UP_S)
+            warmed.add(peer.name)
+        return load(peer.endpoint(), request, clients=clients, seconds=seconds)
+
+    return rows(alternate(peers, ROUNDS, measure), rate=True)
+
+
+def warm_latency(peers: Running, seconds: float) -> Outcome:
+    return Outcome("warm-latency", "warm invoke, 1 client", "p50_ms", 0.5, warm(peers, clients=1, seconds=seconds))
+
+
+def warm_throughput(peers: Running, seconds: float) -> Outcome:
+    return Outcome("warm-throughput", "warm invoke, 16 clients", "per_s", 10_000, warm(peers, clients=16, seconds=seconds))
+
+
+def _cold(peers: Running, kind_of: Callable[[HttpPeer], str], count: int) -> list[Row]:
+    def measure(peer: HttpPeer) -> Sample:
+        names = peer.cold_functions(kind_of(peer), count)
+        requests = [peer.endpoint().invoke_request(name, PAYLOAD) for name in names]
+        return load(peer.endpoint(), requests, clients=1, seconds=None)
+
+    return rows(alternate(peers, COLD_ROUNDS, measure), rate=False)
+
+
+def cold_start(peers: Running) -> Outcome:
+    found = _cold(peers, lambda peer: peer.warm_kind, COLD_COUNT["trivial"])
+    return Outcome("cold-start", "first invoke of a new function", "p50_ms", 15.0, found)
+
+
+def cold_start_boto3(peers: Running) -> Outcome:
+    python = [(peer, why) for peer, why in peers if peer.name != "lambdad (node)"]
+    found = _cold(python, lambda _: "boto3", COLD_COUNT["boto3"])
+    return Outcome("cold-start-boto3", "first invoke of a new Python function that imports boto3", "p50_ms", 15.0, found)

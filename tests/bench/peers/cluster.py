@@ -1,0 +1,105 @@
+"""lambdad itself: a cluster of its own in a temporary data directory, with everything on that is on by default."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.bench.install import ROOT
+from tests.bench.measure import Endpoint
+from tests.bench.peers.sdk import Functions
+from tests.bench.processes import PeerError, free_port
+
+UP_TIMEOUT_S = 180.0
+DOWN_TIMEOUT_S = 60.0
+COMMAND = [str(Path(sys.executable).with_name("lambdad"))]
+
+
+def python_runtime() -> str:
+    """The interpreter whose zygote is started with the worker if it is here, else the newest."""
+    found = sorted((p.name for p in (ROOT / ".runtimes").glob("python3.*")), key=lambda name: int(name.split(".")[1]))
+    return "python3.12" if "python3.12" in found or not found else found[-1]
+
+
+class Cluster:
+    """Started once and shared by every benchmark that asks something of the cluster."""
+
+    def __init__(self) -> None:
+        self.variables: dict[str, str] = {}
+        self._data_dir: Path | None = None
+
+    def start(self, workdir: Path) -> None:
+        if self.variables:
+            return
+        self._data_dir = workdir / "lambdad"
+        up = [*COMMAND, "up", "--detach", "--data-dir", str(self._data_dir), "--port", str(free_port())]
+        self._run(up, UP_TIMEOUT_S)
+        exports = self._run([*COMMAND, "env", "--data-dir", str(self._data_dir)], 30.0)
+        words = [word for line in exports.splitlines() for word in shlex.split(line) if "=" in word]
+        self.variables = dict(word.split("=", 1) for word in words)
+
+    def endpoint(self) -> Endpoint:
+        host, _, port = self.variables["AWS_ENDPOINT_URL"].removeprefix("http://").partition(":")
+        return Endpoint(
+            host,
+            int(port.strip("/")),
+            self.variables["AWS_ACCESS_KEY_ID"],
+            self.variables["AWS_SECRET_ACCESS_KEY"],
+            self.variables["AWS_REGION"],
+        )
+
+    def functions(self) -> Functions:
+        return Functions(self.endpoint(), python=python_runtime(), node="nodejs20.x")
+
+    def stop(self) -> None:
+        if self._data_dir is not None:
+            self._run([*COMMAND, "down", "--data-dir", str(self._data_dir)], DOWN_TIMEOUT_S)
+            self.variables = {}
+
+    @staticmethod
+    def _run(command: list[str], timeout_s: float) -> str:
+        try:
+            # Its standard error goes to a file of ours: a detached child that keeps a pipe open would hold us.
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+                env=dict(os.environ),
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise PeerError(f"{' '.join(command[:2])}: {error}") from error
+        if done.returncode != 0:
+            raise PeerError(f"{' '.join(command[:2])} ended with {done.returncode}: {done.stdout[-1500:]}")
+        return done.stdout
+
+
+class Lambdad:
+    """One language of the cluster as a peer."""
+
+    def __init__(self, cluster: Cluster, warm_kind: str) -> None:
+        self.name = f"lambdad ({warm_kind})"
+        self.warm_kind = warm_kind
+        self._cluster = cluster
+
+    def start(self, workdir: Path, *, cold: dict[str, int]) -> None:
+        self._cluster.start(workdir)
+        self._functions = self._cluster.functions()
+        self._warm = self._functions.create(self.warm_kind)
+
+    def endpoint(self) -> Endpoint:
+        return self._cluster.endpoint()
+
+    def warm_function(self) -> str:
+        return self._warm
+
+    def cold_functions(self, kind: str, count: int) -> list[str]:
+        return [self._functions.create(kind) for _ in range(count)]
+
+    def stop(self) -> None:
+        self._cluster.stop()

@@ -1,0 +1,46 @@
+"""Creating functions through boto3, the same for every peer that speaks Lambda's control plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.bench.functions import MEMORY_MB, package
+from tests.bench.measure import Endpoint
+from tests.support import ROLE, wait_until
+
+
+class Functions:
+    def __init__(self, endpoint: Endpoint, python: str, node: str) -> None:
+        self._runtimes = {"node": node}
+        self._python = python
+        self._made = 0
+        self.client: Any = boto3.client(
+            "lambda",
+            endpoint_url=endpoint.url,
+            region_name=endpoint.region,
+            aws_access_key_id=endpoint.access_key_id,
+            aws_secret_access_key=endpoint.secret_access_key,
+            config=Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60),
+        )
+
+    def create(self, kind: str, **more: Any) -> str:
+        self._made += 1
+        name = f"bench-{kind}-{self._made}"
+        self.client.create_function(
+            FunctionName=name,
+            Runtime=self._runtimes.get(kind, self._python),
+            Role=ROLE,
+            Handler="index.handler",
+            Code={"ZipFile": package(kind)},
+            MemorySize=MEMORY_MB,
+            Timeout=30,
+            **more,
+        )
+        wait_until(lambda: self._is_active(name), what=f"{name} is active")
+        return name
+
+    def _is_active(self, name: str) -> bool:
+        return bool(self.client.get_function_configuration(FunctionName=name).get("State", "Active") == "Active")
