@@ -147,11 +147,13 @@ async def test_the_end_of_the_process_is_reported_as_aws_does(
 
 
 async def test_running_out_of_memory_is_a_kill_to_the_caller_and_named_in_the_log(worker: TestWorker, caller: Caller) -> None:
-    spec = worker.function("def handler(event, context):\n    x = bytearray(event * 1024 * 1024)\n    return len(x)\n")
+    spec = worker.function(
+        "def handler(event, context):\n    x = bytearray(event * 1024 * 1024)\n    return len(x)\n", memory_mb=256, timeout_s=15
+    )
     await caller.answer(spec, "r-1", 1, cold=True)
-    answer = await caller.answer(spec, "r-1", 400, request_id="id-1")
+    answer = await caller.answer(spec, "r-1", 600, request_id="id-1")
     failed(answer, "id-1", "Runtime.ExitError", "Runtime exited with error: signal: killed")
-    assert answer.tail.endswith("Max Memory Used: 128 MB\tStatus: error\tError Type: Runtime.OutOfMemory\n")
+    assert answer.tail.endswith("Max Memory Used: 256 MB\tStatus: error\tError Type: Runtime.OutOfMemory\n")
     assert (await caller.answer(spec, "r-1", 1)).json() == 1024 * 1024
 
 

@@ -130,9 +130,9 @@ async def test_draining_cancels_what_does_not_end(worker: TestWorker, caller: Ca
         await running
 
 
-async def test_events_and_responses_of_six_megabytes_pass(worker: TestWorker, caller: Caller) -> None:
+async def test_events_and_responses_beyond_one_window_pass(worker: TestWorker, caller: Caller) -> None:
     spec = worker.function(ECHO, timeout_s=15)
-    text = "a" * (6 * 1024 * 1024 - 2)
+    text = "a" * (2 * 1024 * 1024 - 2)
     answer = await caller.answer(spec, "e-1", text, cold=True)
     assert answer.json() == text
     quarter = "b" * (256 * 1024 - 2)

@@ -1,0 +1,52 @@
+"""Function logs reach the real Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+
+import msgspec
+from aiokafka import AIOKafkaConsumer
+
+from services.worker.logs import LogBatch, LogShipper
+from shared.settings import EventSettings, Settings
+from tests.integration.worker.cluster import until
+from tests.unit.worker.specs import version
+
+
+async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: str) -> None:
+    prefix = f"t{uuid.uuid4().hex[:8]}"
+    settings = Settings(
+        kafka_bootstrap_servers=kafka_engine,
+        instance="worker-logs",
+        events=EventSettings(topic_prefix=prefix, async_partitions=2),
+    )
+    shipper = LogShipper(settings)
+    shipping = asyncio.create_task(shipper.run())
+    streams = [shipper.open(version(), f"e-{n}") for n in range(3)]
+    for n in range(200):
+        for stream in streams:
+            stream.append(f"line {n}\n".encode())
+        if n % 50 == 0:
+            await asyncio.sleep(0.1)
+    streams[0].append(b"the last words")
+
+    seen: dict[str, list[str]] = {stream.name: [] for stream in streams}
+    async with asyncio.timeout(40):
+        await until(lambda: not shipper._queue and not shipper._dirty, deadline_s=30)
+        shipping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await shipping
+        consumer = AIOKafkaConsumer(f"{prefix}.logs", bootstrap_servers=kafka_engine, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            while sum(map(len, seen.values())) < 601:
+                record = await consumer.getone()
+                batch = msgspec.json.decode(record.value, type=LogBatch)
+                assert record.key == batch.log_stream.encode()
+                seen[batch.log_stream] += [event.message for event in batch.events]
+        finally:
+            await consumer.stop()
+    expected = [f"line {n}\n" for n in range(200)]
+    assert seen == {streams[0].name: [*expected, "the last words"], streams[1].name: expected, streams[2].name: expected}
