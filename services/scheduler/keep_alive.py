@@ -34,8 +34,8 @@ class KeepAlive:
         now = now_ms()
         tokens = await self._redis.call(
             expire.command(
-                (keys.lru, keys.parked, keys.free, keys.leader),
-                *(f"{now:.0f}", f"{now - self._keep_alive_ms:.0f}", EXPIRED_A_STEP_MAX, keys.prefix, leadership),
+                (keys.lru, keys.parked, keys.free, keys.leader, keys.state),
+                *(now, int(now - self._keep_alive_ms), EXPIRED_A_STEP_MAX, keys.prefix, leadership),
             ),
             expire,
         )

@@ -148,8 +148,8 @@ class WorkerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert self._handshake is not None
         # uvloop's transports are no subclasses of asyncio's.
-        self._transport = cast(asyncio.Transport, transport)
-        transport.write(self._handshake.start())
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._handshake.start())
 
     # -- what a caller does ------------------------------------------------------------------------------------------
 

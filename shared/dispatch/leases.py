@@ -29,6 +29,10 @@ IDLE, GONE, UNCERTAIN = b"i", b"g", b"b"
 AUDITS_AFTER_LOSS = 2
 """What was written to a connection that broke may still be executed a moment later, so one look is not enough."""
 
+BATCH_MAX = 100
+"""Leases in one script call, which holds Redis up for well under a millisecond then."""
+
+_DONE = asyncio.Future.done
 _RESERVED, _ACCOUNT = "r", "u"
 _NO_WORKER_AVOIDED = bulk("")
 
@@ -37,7 +41,18 @@ class Version:
     """One version of one function at one registry revision, as its leases see it: its commands, packed once, and the idle
     leases that this holder keeps. closed: leases of it are given back after use instead of kept."""
 
-    __slots__ = ("acquire_prefix", "closed", "function_id", "idle", "release_prefixes", "revision", "version_key")
+    __slots__ = (
+        "acquire_prefix",
+        "closed",
+        "collected",
+        "function_id",
+        "idle",
+        "release_prefixes",
+        "returned",
+        "revision",
+        "version_key",
+        "wanted",
+    )
 
     def __init__(self, target: InvokeTarget, keys: Keys, holder: str, account_concurrency: int) -> None:
         spec = target.spec
@@ -49,21 +64,26 @@ class Version:
         self.revision = target.revision
         self.idle: list[Lease] = []
         self.closed = False
+        # What was asked for and given back since commands were last written; False: nothing.
+        self.collected = False
+        self.wanted: list[asyncio.Future[Answer]] = []
+        self.returned: dict[str, list[Lease]] = {_ACCOUNT: [], _RESERVED: []}
         account, reserved = keys.leases(holder, _ACCOUNT), keys.leases(holder, _RESERVED)
         idle = keys.idle(version)
+        owner = f"{function}\n{version}"
         self.acquire_prefix = script("acquire").prefix(
             (keys.state, idle, account, reserved, keys.free, keys.lru),
-            11,
+            12,
             *(f"rev:{function}", f"res:{function}", f"run:{function}"),
             target.revision,
             "" if target.reserved_concurrency is None else target.reserved_concurrency,
             account_concurrency,
-            f"{function}\n{version}",
+            owner,
             keys.prefix,
         )
         self.release_prefixes = {
-            pool: script("release").prefix(
-                (keys.state, idle, mine, other, keys.lru, keys.free), 7, f"run:{function}", version, keys.prefix, pool
+            pool: script("release").tail(
+                (keys.state, idle, mine, other, keys.free), f"run:{function}", owner, keys.prefix, pool
             )
             for pool, mine, other in ((_ACCOUNT, account, reserved), (_RESERVED, reserved, account))
         }
@@ -89,7 +109,7 @@ class Lease:
         "worker_id",
     )
 
-    def __init__(self, version: Version, name: bytes, pool: str, *, cold: bool, sticky: bool, victim: str) -> None:
+    def __init__(self, version: Version, name: bytes, pool: str, cold: bool, sticky: bool, victim: str) -> None:
         token, _, fences = name.decode().rpartition("#")
         self.environment_id, _, self.worker_id = token.partition("@")
         epoch, _, fence = fences.partition(".")
@@ -127,8 +147,17 @@ class Rebuilding(msgspec.Struct, frozen=True):
 Answer = Lease | Throttled | Stale | NoCapacity | Rebuilding
 
 
-def now_ms() -> float:
-    return time.time() * 1000
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _denial(reply: list[Any]) -> Answer:
+    kind = reply[0]
+    if kind == b"t":
+        return Throttled(reply[1] == b"r", reply[2] == 1)
+    if kind == b"s":
+        return Stale(int(reply[1]))
+    return NoCapacity() if kind == b"n" else Rebuilding()
 
 
 class Leases:
@@ -140,10 +169,12 @@ class Leases:
         self._account_concurrency = account_concurrency
         self._acquire = script("acquire")
         self._release = script("release")
+        self._loop = asyncio.get_running_loop()
+        self._collected: list[Version] = []
+        self._epoch_of_run, self._epoch_packed = "", bulk("epoch:")
         self._unreleased: dict[bytes, tuple[Lease, bytes]] = {}
         self._live: set[bytes] = set()
         self.holder = holder
-        self.acquired = 0
         self.audits_due = 0
 
     def version(self, target: InvokeTarget) -> Version:
@@ -156,69 +187,130 @@ class Leases:
 
     def acquire(self, version: Version, avoid: str = "") -> asyncio.Future[Answer]:
         """Ask for a lease. avoid: "" or ",worker,worker,". The future raises RedisError; a lease that arrives after it was
-        cancelled is given back. Raises RedisError at once when nothing could be sent."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        cancelled is given back. What is asked for in one turn of the loop is asked for in one script call."""
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        if avoid:
+            self._ask(version, [future], avoid)
+        else:
+            version.wanted.append(future)
+            self._collect_soon(version)
+        return future
 
+    def release(self, lease: Lease, outcome: bytes) -> None:
+        """Give a lease back; returns at once, and is repeated until Redis confirms it."""
+        if outcome is IDLE:
+            lease.version.returned[lease.pool].append(lease)
+            self._collect_soon(lease.version)
+        else:
+            self._return([lease], outcome)
+
+    def _collect_soon(self, version: Version) -> None:
+        if version.collected:
+            return
+        version.collected = True
+        if not self._collected:
+            self._redis.defer(self._collect)
+        self._collected.append(version)
+
+    def _collect(self) -> None:
+        """Put together what was asked for and given back in this turn; first what is given back: it may be what is asked for."""
+        collected, self._collected = self._collected, []
+        for version in collected:
+            version.collected = False
+            for pool, leases in version.returned.items():
+                if leases:
+                    version.returned[pool] = []
+                    for start in range(0, len(leases), BATCH_MAX):
+                        self._return(leases[start : start + BATCH_MAX], IDLE)
+            wanted, version.wanted = version.wanted, []
+            if any(map(_DONE, wanted)):
+                wanted = [future for future in wanted if not future.done()]
+            for start in range(0, len(wanted), BATCH_MAX):
+                self._ask(version, wanted[start : start + BATCH_MAX], "")
+
+    def _ask(self, version: Version, wanted: list[asyncio.Future[Answer]], avoid: str) -> None:
         def on_reply(reply: Reply) -> None:
             if isinstance(reply, Exception):
-                # It may have been executed: a lease may exist that nobody knows of.
+                # It may have been executed: leases may exist that nobody knows of.
                 self.audits_due = AUDITS_AFTER_LOSS
-                if not future.done():
-                    future.set_exception(reply)
-                return
-            answer = self._read(version, reply)
-            if not future.done():
-                future.set_result(answer)
-            elif isinstance(answer, Lease):
-                self.release(answer, GONE if answer.cold else IDLE)
+                for future in wanted:
+                    if not future.done():
+                        future.set_exception(reply)
+            elif reply[0] == b"g":
+                self._granted(version, wanted, reply, avoid)
+            else:
+                answer = _denial(reply)
+                for future in wanted:
+                    if not future.done():
+                        future.set_result(answer)
 
-        command = b"%b%b%b$17\r\n%.3f\r\n" % (
+        count = b"%d" % len(wanted)
+        command = b"%b%b%b$13\r\n%d\r\n$%d\r\n%b\r\n" % (
             version.acquire_prefix,
             self._epoch_field(),
             bulk(avoid) if avoid else _NO_WORKER_AVOIDED,
             now_ms(),
+            len(count),
+            count,
         )
-        self._redis.send(command, on_reply, self._acquire)
-        return future
+        try:
+            self._redis.send(command, on_reply, self._acquire)
+        except RedisError as error:
+            for future in wanted:
+                future.set_exception(error)
 
-    def _epoch_field(self) -> bytes:
-        return b"$%d\r\nepoch:%b\r\n" % (len(self._redis.run_id) + 6, self._redis.run_id.encode())
+    def _granted(self, version: Version, wanted: list[asyncio.Future[Answer]], reply: list[Any], avoid: str) -> None:
+        pool, sticky = reply[1].decode(), reply[2] == 1
+        waiting = iter(wanted)
+        for i in range(3, len(reply), 2):
+            name, kind = reply[i], reply[i + 1]
+            lease = Lease(version, name, pool, kind != b"w", sticky, kind[1:].decode())
+            self._live.add(name)
+            for future in waiting:
+                if not future.done():
+                    future.set_result(lease)
+                    break
+            else:
+                self.release(lease, GONE if lease.cold else IDLE)
+        for future in waiting:
+            # There were fewer than wanted: why, is answered to whoever asks again.
+            if not future.done():
+                if avoid:
+                    self._ask(version, [future], avoid)
+                else:
+                    version.wanted.append(future)
+                    self._collect_soon(version)
 
-    def _read(self, version: Version, reply: list[Any]) -> Answer:
-        kind = reply[0]
-        if kind in (b"w", b"c"):
-            cold = kind == b"c"
-            victim = reply[4].decode() if cold else ""
-            lease = Lease(version, reply[1], reply[2].decode(), cold=cold, sticky=reply[3] == 1, victim=victim)
-            self._live.add(lease.name)
-            self.acquired += 1
-            return lease
-        if kind == b"t":
-            return Throttled(reply[1] == b"r", reply[2] == 1)
-        if kind == b"s":
-            return Stale(int(reply[1]))
-        return NoCapacity() if kind == b"n" else Rebuilding()
-
-    def release(self, lease: Lease, outcome: bytes) -> None:
-        """Give a lease back; returns at once, and is repeated until Redis confirms it."""
-
+    def _return(self, leases: list[Lease], outcome: bytes) -> None:
         def on_reply(reply: Reply) -> None:
             if isinstance(reply, Exception):
-                self._unreleased[lease.name] = (lease, outcome)
+                self._keep_unreleased(leases, outcome)
             else:
-                self._live.discard(lease.name)
+                for lease in leases:
+                    self._live.discard(lease.name)
 
-        command = b"%b$1\r\n%b\r\n$%d\r\n%b\r\n$17\r\n%.3f\r\n" % (
-            lease.version.release_prefixes[lease.pool],
+        first = leases[0]
+        command = b"%b%b$1\r\n%b\r\n$13\r\n%d\r\n%b" % (
+            self._release.head(5, 6 + len(leases)),
+            first.version.release_prefixes[first.pool],
             outcome,
-            len(lease.name),
-            lease.name,
             now_ms(),
+            b"".join([b"$%d\r\n%b\r\n" % (len(lease.name), lease.name) for lease in leases]),
         )
         try:
             self._redis.send(command, on_reply, self._release)
         except RedisError:
+            self._keep_unreleased(leases, outcome)
+
+    def _keep_unreleased(self, leases: list[Lease], outcome: bytes) -> None:
+        for lease in leases:
             self._unreleased[lease.name] = (lease, outcome)
+
+    def _epoch_field(self) -> bytes:
+        run_id = self._redis.run_id
+        if run_id != self._epoch_of_run:
+            self._epoch_of_run, self._epoch_packed = run_id, bulk(f"epoch:{run_id}")
+        return self._epoch_packed
 
     def repeat_releases(self) -> None:
         """Send again what could not be delivered."""
@@ -244,8 +336,8 @@ class Leases:
         keys = self._keys
         other = _RESERVED if pool == _ACCOUNT else _ACCOUNT
         command = self._release.command(
-            (keys.state, keys.idle(version), *(keys.leases(self.holder, p) for p in (pool, other)), keys.lru, keys.free),
-            *(f"run:{function}", version, keys.prefix, pool, UNCERTAIN, name, f"{now_ms():.3f}"),
+            (keys.state, keys.idle(version), keys.leases(self.holder, pool), keys.leases(self.holder, other), keys.free),
+            *(f"run:{function}", owner, keys.prefix, pool, UNCERTAIN, now_ms(), name),
         )
         await self._redis.call(command, self._release)
         log.warning("a lease whose grant was never heard of was given back: %s", name.decode())

@@ -112,7 +112,7 @@ class WorkerMembership:
         try:
             await self._redis.call(
                 gone.command(
-                    (keys.state, keys.envs(self.worker_id), keys.lru, keys.free),
+                    (keys.state, keys.envs(self.worker_id), keys.free),
                     *(self.worker_id, environment_id, keys.prefix),
                 ),
                 gone,
@@ -127,7 +127,7 @@ class WorkerMembership:
         keys = self._keys
         drain = script("drain_worker")
         try:
-            command = drain.command((keys.free, keys.envs(self.worker_id), keys.lru), self.worker_id, keys.prefix)
+            command = drain.command((keys.free, keys.envs(self.worker_id)), self.worker_id, keys.prefix)
             await self._redis.call(command, drain)
         except RedisError as error:
             log.info("Redis was not told that this worker drains: %s", error)
@@ -182,7 +182,7 @@ class WorkerMembership:
             reap.command(
                 (
                     *(keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id)),
-                    *(keys.free, keys.lru, keys.alive_holders, keys.leader),
+                    *(keys.free, keys.alive_holders, keys.leader),
                 ),
                 *(self.worker_id, "", keys.prefix),
             ),

@@ -49,13 +49,15 @@ class _Link(asyncio.Protocol):
         self._reader = Reader(notEnoughData=_INCOMPLETE)
         self._pending: deque[_Pending] = deque()
         self._out: list[bytes] = []
+        self._deferred: list[Callable[[], None]] = []
+        self._flushing = False
         self._transport: asyncio.Transport | None = None
         self._checking = False
         self.lost: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses of asyncio's.
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
 
     def send(self, command: bytes, on_reply: OnReply, script: Script | None) -> None:
         if len(self._pending) >= IN_FLIGHT_MAX or self.lost.done():
@@ -68,12 +70,26 @@ class _Link(asyncio.Protocol):
 
     def push(self, command: bytes) -> None:
         """Write a command that has no reply in turn (SUBSCRIBE is confirmed by a push message)."""
-        if not self._out:
-            self._loop.call_soon(self._flush)
         self._out.append(command)
+        self._flush_soon()
+
+    def defer(self, collect: Callable[[], None]) -> None:
+        """Call `collect` just before everything is written: it may put together what was asked for in this turn."""
+        self._deferred.append(collect)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        if self._transport is not None and self._out:
+        if self._deferred:
+            deferred, self._deferred = self._deferred, []
+            for collect in deferred:
+                collect()
+        self._flushing = False
+        if self._transport is not None and self._out and not self.lost.done():
             self._transport.write(b"".join(self._out))
         self._out.clear()
 
@@ -119,6 +135,7 @@ class _Link(asyncio.Protocol):
         self.lost.set_result(None)
         pending, self._pending = self._pending, deque()
         self._out.clear()
+        self._flush_soon()
         for on_reply, *_ in pending:
             on_reply(RedisError(reason))
 
@@ -204,6 +221,13 @@ class RedisConnection:
         if link is None:
             raise RedisError(f"Redis is not connected: {self.problem}")
         link.send(command, on_reply, script)
+
+    def defer(self, collect: Callable[[], None]) -> None:
+        """Call `collect` just before this turn's commands are written; without a connection, soon."""
+        if self._link is None:
+            asyncio.get_running_loop().call_soon(collect)
+        else:
+            self._link.defer(collect)
 
     async def call(self, command: bytes, script: Script | None = None) -> Reply:
         """Write a packed command and wait for its reply; never longer than the timeout. Raises RedisError."""

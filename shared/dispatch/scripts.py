@@ -39,14 +39,19 @@ class Script:
 
     def prefix(self, keys: tuple[str, ...], argument_count: int, *arguments: Argument) -> bytes:
         """A call whose last `argument_count - len(arguments)` arguments are still to be appended, each as `bulk`."""
-        parts = [b"*%d\r\n" % (3 + len(keys) + argument_count), self._called, bulk(len(keys))]
-        parts.extend(bulk(key) for key in keys)
-        parts.extend(bulk(argument) for argument in arguments)
-        return b"".join(parts)
+        return self.head(len(keys), argument_count) + self.tail(keys, *arguments)
 
     def by_body(self, command: bytes) -> bytes:
         """The same call for a Redis that does not know the script (NOSCRIPT)."""
         return command.replace(self._called, self._carried, 1)
+
+    def head(self, key_count: int, argument_count: int) -> bytes:
+        """How a call with so many keys and arguments begins; what `tail` made follows, then the rest of the arguments."""
+        return b"*%d\r\n%b" % (3 + key_count + argument_count, self._called)
+
+    def tail(self, keys: tuple[str, ...], *arguments: Argument) -> bytes:
+        """The keys and first arguments of a call that begins with `head`."""
+        return b"".join(map(bulk, (len(keys), *keys, *arguments)))
 
     def load_command(self) -> bytes:
         return pack("SCRIPT", "LOAD", self.body)

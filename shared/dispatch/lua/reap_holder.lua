@@ -20,7 +20,7 @@ for key = 3, 4 do
     reaped = reaped + 1
     if redis.call('HEXISTS', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
       redis.call('ZADD', ARGV[3] .. 'idle:' .. version, now, environment .. '@' .. worker)
-      redis.call('ZADD', KEYS[5], now, environment .. '@' .. worker .. '\n' .. version)
+      redis.call('ZADD', KEYS[5], 'NX', now, leases[i + 1])
     end
   end
   redis.call('DEL', KEYS[key])

@@ -1,9 +1,9 @@
 -- Forget a worker that died or leaves: its slots, its environments, and the leases on them, whoever holds those.
 --
--- KEYS  1 state   2 alive:workers   3 workers   4 envs:<w>   5 free   6 lru   7 alive:holders   8 leader
+-- KEYS  1 state   2 alive:workers   3 workers   4 envs:<w>   5 free   6 alive:holders   7 leader
 -- ARGV  1 worker   2 leadership ("" when the worker itself leaves)   3 key prefix
 -- Reply {environments forgotten, leases given back}, {-1, 0} when the caller does not lead any more
-if ARGV[2] ~= '' and redis.call('GET', KEYS[8]) ~= ARGV[2] then
+if ARGV[2] ~= '' and redis.call('GET', KEYS[7]) ~= ARGV[2] then
   return {-1, 0}
 end
 local worker, prefix = ARGV[1], ARGV[3]
@@ -14,13 +14,12 @@ local known = redis.call('HGETALL', KEYS[4])
 for i = 1, #known, 2 do
   local token, version = known[i] .. '@' .. worker, string.match(known[i + 1], '\n(.+)$')
   redis.call('ZREM', prefix .. 'idle:' .. version, token)
-  redis.call('ZREM', KEYS[6], token .. '\n' .. version)
-  redis.call('ZREM', prefix .. 'parked', token .. '\n' .. version)
+  redis.call('ZREM', prefix .. 'parked', token .. '\n' .. known[i + 1])
 end
 redis.call('DEL', KEYS[4])
 local reaped = 0
 local mark = '@' .. worker .. '#'
-for _, holder in ipairs(redis.call('ZRANGE', KEYS[7], 0, -1)) do
+for _, holder in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
   for _, pool in ipairs({'u', 'r'}) do
     local key = prefix .. 'leases:' .. holder .. ':' .. pool
     local leases = redis.call('HGETALL', key)

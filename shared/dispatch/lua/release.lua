@@ -1,50 +1,82 @@
--- Give a lease back, once: a second call, or one for a lease that was reaped, changes no count.
+-- Give leases of one version back, once: a second call, or one for a lease that was reaped, changes no count.
 --
--- KEYS  1 state   2 idle:<version>   3 leases:<h>:<pool as acquired>   4 leases:<h>:<the other pool>   5 lru   6 free
--- ARGV  1 run field   2 version   3 key prefix   4 pool as acquired, "u" or "r"
---       5 outcome: "i" the environment is idle, "g" it is gone, "b" it may be busy still (not leased for a second)
---       6 lease   7 now, Unix ms
--- Reply 1 released, 0 there was no such lease (remembered for a minute: a worker that reports the lease as running, having
---       looked before it ended, must not bring it back)
-local lease = ARGV[6]
-local pool = ARGV[4]
-if redis.call('HDEL', KEYS[3], lease) == 0 then
-  if redis.call('HDEL', KEYS[4], lease) == 0 then
-    redis.call('SET', ARGV[3] .. 'released:' .. lease, '1', 'EX', 60)
+-- KEYS  1 state   2 idle:<version>   3 leases:<h>:<pool as acquired>   4 leases:<h>:<the other pool>   5 free
+-- ARGV  1 run field   2 "<function>\n<version>"   3 key prefix   4 pool as acquired, "u" or "r"
+--       5 outcome: "i" the environments are idle, "g" they are gone, "b" they may be busy still (not leased for a second)
+--       6 now, Unix ms   7 and on: leases
+-- Reply leases given back. One that does not exist is remembered for a minute: a worker that reports it as running, having
+--       looked before it ended, must not bring it back.
+local function not_held(lease)
+  if redis.call('HDEL', KEYS[4], lease) == 1 then
+    -- Counted again after a rebuild, in the pool that the function had then.
+    return ARGV[4] == 'u' and 'r' or 'u'
+  end
+  redis.call('SET', ARGV[3] .. 'released:' .. lease, '1', 'EX', 60)
+end
+
+local tokens, account, released = {}, 0, 0
+local function token_of(lease)
+  return string.sub(lease, 1, string.find(lease, '#', 1, true) - 1)
+end
+local function taken(lease, pool)
+  released = released + 1
+  account = account + (pool == 'u' and 1 or 0)
+  tokens[released] = token_of(lease)
+end
+
+if #ARGV == 7 then
+  local pool = redis.call('HDEL', KEYS[3], ARGV[7]) == 1 and ARGV[4] or not_held(ARGV[7])
+  if not pool then
     return 0
   end
-  -- Counted again after a rebuild, in the pool that the function had then.
-  pool = pool == 'u' and 'r' or 'u'
+  taken(ARGV[7], pool)
+else
+  local leases = {unpack(ARGV, 7)}
+  local held = redis.call('HMGET', KEYS[3], unpack(leases))
+  redis.call('HDEL', KEYS[3], unpack(leases))
+  for i, lease in ipairs(leases) do
+    local pool = held[i] and ARGV[4] or not_held(lease)
+    if pool then
+      taken(lease, pool)
+    end
+  end
+  if released == 0 then
+    return 0
+  end
 end
 
 local s = redis.call('HMGET', KEYS[1], 'running', 'waiting', ARGV[1])
-local running = tonumber(s[1] or '0')
-if pool == 'u' and running > 0 then
-  running = running - 1
-end
-local run = tonumber(s[3] or '0')
-if run > 0 then
-  run = run - 1
-end
+local running = math.max(0, tonumber(s[1] or '0') - account)
+local run = math.max(0, tonumber(s[3] or '0') - released)
 if s[2] == '1' then
   redis.call('HSET', KEYS[1], 'running', running, ARGV[1], run, 'waiting', '0')
 else
   redis.call('HSET', KEYS[1], 'running', running, ARGV[1], run)
 end
 
-local token = string.sub(lease, 1, string.find(lease, '#', 1, true) - 1)
 if ARGV[5] == 'i' then
-  redis.call('ZADD', KEYS[2], ARGV[7], token)
-  redis.call('ZADD', KEYS[5], ARGV[7], token .. '\n' .. ARGV[2])
+  if released == 1 then
+    redis.call('ZADD', KEYS[2], ARGV[6], tokens[1])
+  else
+    local members = {}
+    for i = 1, released do
+      members[2 * i - 1], members[2 * i] = ARGV[6], tokens[i]
+    end
+    redis.call('ZADD', KEYS[2], unpack(members))
+  end
 elseif ARGV[5] == 'g' then
-  local environment, worker = string.match(token, '^([^@]+)@(.+)$')
-  if redis.call('HDEL', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
-    redis.call('ZADD', KEYS[6], 'XX', 'INCR', 1, worker)
+  for i = 1, released do
+    local environment, worker = string.match(tokens[i], '^([^@]+)@(.+)$')
+    if redis.call('HDEL', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
+      redis.call('ZADD', KEYS[5], 'XX', 'INCR', 1, worker)
+    end
   end
 else
-  redis.call('ZADD', ARGV[3] .. 'parked', string.format('%.0f', tonumber(ARGV[7]) + 1000), token .. '\n' .. ARGV[2])
+  for i = 1, released do
+    redis.call('ZADD', ARGV[3] .. 'parked', string.format('%.0f', ARGV[6] + 1000), tokens[i] .. '\n' .. ARGV[2])
+  end
 end
 if s[2] == '1' then
   redis.call('PUBLISH', ARGV[3] .. 'events', 'room')
 end
-return 1
+return released

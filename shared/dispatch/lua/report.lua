@@ -35,7 +35,7 @@ for i = 9, #ARGV, 7 do
       leased = leased + 1
     else
       redis.call('ZADD', prefix .. 'idle:' .. version, now, token)
-      redis.call('ZADD', KEYS[6], now, token .. '\n' .. version)
+      redis.call('ZADD', KEYS[6], 'NX', now, owner .. '\n' .. version)
     end
   end
 end
