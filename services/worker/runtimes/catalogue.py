@@ -97,7 +97,7 @@ class Catalogue:
             language_root=prefix,
             preload=False,
             kind=protocol.KIND_EXEC_EARLY,
-            argv=(str(self.node), "/var/runtime/bootstrap.mjs"),
+            argv=(str(self.node), "/var/runtime/bootstrap.mjs", "prepared"),
             http=True,
         )
 

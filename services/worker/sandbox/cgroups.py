@@ -106,8 +106,8 @@ class CgroupTree:
         if problems:
             reasons = "; ".join(f"{controller}: {reason}" for controller, reason in problems.items())
             raise ConfigurationError(
-                f"functions cannot be limited on this host ({reasons}). Give the worker a writable cgroup file system with these "
-                "controllers, or name them in LAMBDAD_WORKER__ALLOW_MISSING_LIMITS to run without those limits."
+                f"functions cannot be limited on this host ({reasons}). Give the worker a writable cgroup file system with "
+                "these controllers, or name them in LAMBDAD_WORKER__ALLOW_MISSING_LIMITS to run without those limits."
             )
         self._bases: dict[str, tuple[str, ModuleType]] = {}
         for controller, (parent, version) in parents.items():
@@ -143,6 +143,7 @@ class CgroupTree:
 def find_parents() -> tuple[dict[str, tuple[str, ModuleType]], dict[str, str]]:
     """(controller: folder of the worker's own cgroup and its version, controller: what is wrong with it)."""
     found: dict[str, tuple[str, ModuleType]] = {}
+    version: ModuleType
     problems: dict[str, str] = {}
     paths = _own_paths()
     mounts = _mounts()

@@ -104,12 +104,11 @@ class FrameStream:
         if not data:
             self.close()
             return False
-        if not partial:
-            if len(data) >= _HEADER_BYTES:
-                length, kind = protocol.HEADER.unpack_from(data)
-                if len(data) == _HEADER_BYTES + length:
-                    self._on_frame(kind, data[_HEADER_BYTES:])
-                    return True
+        if not partial and len(data) >= _HEADER_BYTES:
+            length, kind = protocol.HEADER.unpack_from(data)
+            if len(data) == _HEADER_BYTES + length:
+                self._on_frame(kind, data[_HEADER_BYTES:])
+                return True
         partial += data
         while self._open and len(partial) >= _HEADER_BYTES:
             length, kind = protocol.HEADER.unpack_from(partial)

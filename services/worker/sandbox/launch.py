@@ -16,8 +16,12 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
+from services.worker.runtime_api.api import RuntimeApi
 from services.worker.runtimes.families import Family
-from services.worker.sandbox import mounts, protocol
+from services.worker.runtimes.programs import missing_entrypoint, programs
+from services.worker.sandbox import exits, mounts, protocol
 from services.worker.sandbox.cgroups import Cgroup, CgroupTree
 from services.worker.sandbox.control import ControlSocket
 from services.worker.sandbox.frame_stream import FrameStream
@@ -38,22 +42,6 @@ INIT_ANSWER_TIMEOUT_S = 10.0
 DESTROY_TIMEOUT_S = 10.0
 _REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
 _TMP_MB_DEFAULT = 512
-_SIGNAL_NAMES = {
-    signal.SIGHUP: "hangup",
-    signal.SIGINT: "interrupt",
-    signal.SIGQUIT: "quit",
-    signal.SIGILL: "illegal instruction",
-    signal.SIGTRAP: "trace/breakpoint trap",
-    signal.SIGABRT: "aborted",
-    signal.SIGBUS: "bus error",
-    signal.SIGFPE: "floating point exception",
-    signal.SIGKILL: "killed",
-    signal.SIGSEGV: "segmentation fault",
-    signal.SIGPIPE: "broken pipe",
-    signal.SIGALRM: "alarm clock",
-    signal.SIGTERM: "terminated",
-}
-"""As the platform's error texts name them."""
 
 _Ended = RuntimeReady | RuntimeResponse | RuntimeExit
 
@@ -103,8 +91,11 @@ class LaunchedSandbox:
         self._output = OutputPipe(uid)
         self._control = ControlSocket(self._on_control, self._on_init_end)
         self._stream: FrameStream | None = None
+        self._api: RuntimeApi | None = None
         self._pidfd = -1
         self._spec: SandboxSpec | None = None
+        self._programs: list[list[str]] = []
+        self._missing_entrypoint: tuple[str, str] | None = None
         self._waiter: asyncio.Future[_Ended] | None = None
         self._answers: dict[str, asyncio.Future[list[int]]] = {}
         self._prepared = self._loop.create_future()
@@ -130,7 +121,13 @@ class LaunchedSandbox:
             procs_fds = self._cgroup.open_procs()
             ready = self._expect("ready")
             self._pidfd = await zygote.spawn(
-                {"uid": self.uid, "tmp_mb": _TMP_MB_DEFAULT, "kind": self.family.kind, "argv": list(self.family.argv)},
+                {
+                    "uid": self.uid,
+                    "tmp_mb": _TMP_MB_DEFAULT,
+                    "kind": self.family.kind,
+                    "argv": list(self.family.argv),
+                    "listens": self.family.http,
+                },
                 [self._control.far_end.fileno(), self._output.write_fd, null_fd, far_stream.fileno(), *procs_fds],
             )
         finally:
@@ -139,8 +136,14 @@ class LaunchedSandbox:
             self._output.close_write_end()
             for fd in procs_fds:
                 os.close(fd)
-        await ready
+        listeners = await ready
+        if listeners:
+            await self._serve_api(listeners)
         await self._prepared
+
+    async def _serve_api(self, listeners: list[int]) -> None:
+        self._api = RuntimeApi(socket.socket(fileno=listeners[0]), self)
+        await self._api.start()
 
     def _new_stream(self) -> socket.socket:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -168,12 +171,28 @@ class LaunchedSandbox:
         finally:
             for fd in mount_fds:
                 os.close(fd)
-        self._send_start()
+        self._missing_entrypoint = missing_entrypoint(self.family, spec)
+        self._programs = programs(self.family, spec)
+        if self._programs and self.family.kind != protocol.KIND_EXEC:
+            await self._become_program()
+        else:
+            self._send_start()
+
+    async def _become_program(self) -> None:
+        """The prepared process will not do: what this function runs must read its variables while it starts."""
+        if self._api is None:
+            listening = self._expect("listening")
+            self._control.send({"op": "listen"})
+            await self._serve_api(await self._answer(listening, "listen"))
+        await self._replace_runtime()
 
     def _send_start(self) -> None:
         assert self._stream is not None
         assert self._spec is not None
-        self._stream.start({"handler": self._spec.handler, "environment": self._spec.environment})
+        start: dict[str, object] = {"handler": self._spec.handler, "environment": self._spec.environment}
+        if self._programs:
+            start["programs"] = self._programs
+        self._stream.start(start)
 
     async def initialised(self) -> RuntimeReady | RuntimeExit:
         if self._ready:
@@ -188,9 +207,10 @@ class LaunchedSandbox:
         self._raise_failure()
         if self._ended is not None:
             return self._ended
-        assert self._stream is not None
+        transport = self._api or self._stream
+        assert transport is not None
         self._serving = True
-        self._stream.invoke(invocation)
+        transport.invoke(invocation)
         try:
             end = await self._wait()
         finally:
@@ -204,12 +224,16 @@ class LaunchedSandbox:
             self._cgroup.set_cpu(None)
             self._cgroup.reset_peak()
         self._peak_bytes = 0
+        await self._replace_runtime()
+
+    async def _replace_runtime(self) -> None:
+        kind = protocol.KIND_EXEC if self._programs else self.family.kind
         far_stream = self._new_stream()
+        if self._api is not None:
+            self._api.runtime_started()
         try:
             restarted = self._expect("restarted")
-            self._control.send(
-                {"op": "restart", "kind": self.family.kind, "argv": list(self.family.argv)}, [far_stream.fileno()]
-            )
+            self._control.send({"op": "restart", "kind": kind, "argv": list(self.family.argv)}, [far_stream.fileno()])
         finally:
             far_stream.close()
         await self._answer(restarted, "start a new runtime")
@@ -288,17 +312,13 @@ class LaunchedSandbox:
         if self._stream is not None:
             self._stream.drain()
         self._output.drain()
-        by_signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         try:
             kills = self._cgroup.out_of_memory_kills()
         except OSError:
             kills = self._out_of_memory_kills
-        self._ended = RuntimeExit(
-            exit_status=None if by_signal is not None else os.waitstatus_to_exitcode(status),
-            signal=None if by_signal is None else _SIGNAL_NAMES.get(signal.Signals(by_signal), f"signal {by_signal}"),
-            out_of_memory=by_signal == signal.SIGKILL and kills > self._out_of_memory_kills,
-            init_error=self._init_error,
-        )
+        self._ended = exits.runtime_exit(status, memory_kill=kills > self._out_of_memory_kills, init_error=self._init_error)
+        if self._missing_entrypoint is not None:
+            self._ended = msgspec.structs.replace(self._ended, platform_error=self._missing_entrypoint)
         self._out_of_memory_kills = kills
         if not self._prepared.done():
             self._fail("the runtime process ended before it was given anything")
@@ -368,6 +388,8 @@ class LaunchedSandbox:
         self._fail("the sandbox was destroyed")
         if self._stream is not None:
             self._stream.close()
+        if self._api is not None:
+            self._api.close()
         try:
             await self._end_init()
         finally:
@@ -389,7 +411,7 @@ class LaunchedSandbox:
         if self._pidfd < 0:
             return
         ended: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(self._pidfd, lambda: ended.done() or ended.set_result(None))
+        self._loop.add_reader(self._pidfd, _settled, ended)
         try:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -401,3 +423,8 @@ class LaunchedSandbox:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
+
+
+def _settled(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,6 +1,7 @@
-"""The root that every sandbox of a zygote sees: an empty tmpfs with an allow-list of host paths. Python 3.8, standard library only.
+"""The root that every sandbox of a zygote sees: an empty tmpfs with an allow-list of host paths.
 
-Built once, by the zygote, which then lives in it itself: nothing of the host that is not listed can be named any more.
+Python 3.8, standard library only. Built once, by the zygote, which then lives in it itself: nothing of the host
+that is not listed can be named any more.
 """
 
 from __future__ import annotations

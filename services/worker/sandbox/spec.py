@@ -60,12 +60,14 @@ class RuntimeExit(msgspec.Struct, frozen=True):
     exit_status: of the process, None when a signal ended it. signal: its lower-case description ("killed",
     "segmentation fault"). out_of_memory: the kernel killed it at the memory limit.
     init_error: the document that the runtime posted before it ended, when it failed to initialise.
+    platform_error: (type, text) where the platform knows better than "exited" what went wrong: Runtime.InvalidEntrypoint.
     """
 
     exit_status: int | None
     signal: str | None
     out_of_memory: bool = False
     init_error: bytes | None = None
+    platform_error: tuple[str, str] | None = None
 
 
 class RuntimeReady(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ class Sandbox(Protocol):
         """Wait (no deadline of its own) until the runtime asks for its first event, or ends."""
 
     async def invoke(self, invocation: RuntimeInvocation) -> RuntimeResponse | RuntimeExit:
-        """Hand over one event and wait (no deadline of its own) for the answer. The runtime may be used again after a response."""
+        """Hand over one event and wait (no deadline of its own) for the answer. A runtime that answered may be used again."""
 
     async def restart(self) -> None:
         """Start a fresh runtime process in the same sandbox after it ended; then wait for `initialised` again."""

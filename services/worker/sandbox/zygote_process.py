@@ -42,7 +42,7 @@ class ZygoteProcess:
         self._control = ControlSocket(self._on_message, self._on_end)
         fd = self._control.far_end.fileno()
         # An empty environment: what a process was executed with stays readable in all its forks.
-        self._process = subprocess.Popen(  # noqa: S603, ASYNC220
+        self._process = subprocess.Popen(  # noqa: ASYNC220
             [str(self.family.interpreter), "-S", str(_BOOT), str(fd)],
             env={},
             cwd="/",
@@ -120,7 +120,10 @@ class ZygoteProcess:
     def _on_end(self) -> None:
         self._control = None
         error = SandboxError(f"the zygote of {self.family.name} ended")
-        for future in [*self._answers.values(), *([self._started] if self._started is not None else [])]:
+        waiting: list[asyncio.Future[Any]] = [*self._answers.values()]
+        if self._started is not None:
+            waiting.append(self._started)
+        for future in waiting:
             if not future.done():
                 future.set_exception(error)
                 future.exception()

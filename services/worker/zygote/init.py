@@ -9,8 +9,8 @@ import select
 import signal
 import socket
 
-from . import runtime_process
 from ..sandbox import libc, mounts, network, protocol
+from . import runtime_process
 
 
 def main(request, fds, seccomp_program):
@@ -25,7 +25,7 @@ def main(request, fds, seccomp_program):
     try:
         sandbox = Init(control, request, fds, seccomp_program)
         sandbox.prepare()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         protocol.send_message(control, {"error": "%s: %s" % (type(error).__name__, error)})
         return 1
     try:
@@ -135,6 +135,11 @@ class Init:
         self.argv = message.get("argv")
         self.start_runtime(fds[0])
         protocol.send_message(self.control, {"restarted": True})
+
+    def on_listen(self, _message, _fds):
+        """Make the Runtime API's listening socket after all, for a function that brings a program of its own."""
+        with network.listen_for_runtime() as listener:
+            protocol.send_message(self.control, {"listening": True}, [listener.fileno()])
 
     def on_kill(self, _message, _fds):
         self.kill_all()

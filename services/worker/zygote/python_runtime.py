@@ -9,8 +9,8 @@ import sys
 import time
 import traceback
 
-from . import preload, variables
 from ..sandbox import mounts, protocol
+from . import preload, variables
 
 _READ_BYTES = 65536
 
@@ -92,7 +92,7 @@ def run(stream, start):
         for output in (sys.stdout, sys.stderr):
             try:
                 output.flush()
-            except Exception:  # noqa: BLE001
+            except Exception:
                 pass
     return 0
 

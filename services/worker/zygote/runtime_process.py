@@ -7,8 +7,8 @@ import json
 import os
 import socket
 
-from . import python_runtime
 from ..sandbox import libc, mounts, namespaces, protocol, rlimits, seccomp, user
+from . import python_runtime
 
 _OOM_SCORE = b"500"
 """Of the whole machine's processes, a function's go first when memory ends."""
@@ -28,7 +28,7 @@ def main(kind, argv, uid, runtime_fd, go_fd, output_fd, cgroup_fds, seccomp_prog
             if kind == protocol.KIND_PYTHON:
                 python_runtime.warm_up()
             stream.sendall(protocol.frame(protocol.PREPARED))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             stream.sendall(protocol.frame(protocol.BROKEN, ("%s: %s" % (type(error).__name__, error)).encode()))
             return
         start = _await_start(stream)

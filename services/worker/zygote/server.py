@@ -9,9 +9,10 @@ import select
 import signal
 import socket
 
+from ..sandbox import libc, mounts, namespaces, network, protocol, rlimits, rootfs, seccomp, user  # noqa: F401
+
 # Everything that a sandbox needs is imported before the root is left behind.
 from . import init, preload, python_runtime
-from ..sandbox import libc, mounts, namespaces, network, protocol, rlimits, rootfs, seccomp, user  # noqa: F401
 
 
 def serve(command_fd):
@@ -28,7 +29,7 @@ def serve(command_fd):
             python_runtime.warm_up()
         gc.collect()
         gc.freeze()
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         protocol.send_message(commands, {"error": "%s: %s" % (type(error).__name__, error)})
         return
     libc.set_dumpable(False)
@@ -78,7 +79,7 @@ def _spawn(commands, request, fds, seccomp_program):
         if pid == 0:
             _become_init(request, fds, seccomp_program)
         answer["pid"] = pid
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         answer["error"] = "%s: %s" % (type(error).__name__, error)
     protocol.send_message(commands, answer, [pidfd] if pidfd >= 0 else [])
     for fd in fds + ([pidfd] if pidfd >= 0 else []):
