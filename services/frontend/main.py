@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import ipaddress
 import logging
 import socket
@@ -20,7 +21,7 @@ from services.frontend.control import OPERATIONS, package_links
 from services.frontend.control.context import ControlContext
 from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
-from services.frontend.invoke import InvocableResolver, InvokeApp
+from services.frontend.invoke import EventQueue, InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
@@ -30,8 +31,9 @@ from shared.aws.sigv4 import FindSecret, Verifier
 from shared.dispatch.announce import Announcer
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.invoker import FunctionInvoker
-from shared.domain.errors import AuthError, ConfigurationError
+from shared.domain.errors import AuthError, ConfigurationError, ServiceException
 from shared.events.queue import AsyncQueue
+from shared.events.records import AsyncEvent
 from shared.registry import Registry
 from shared.registry.cache import TargetCache
 from shared.settings import FrontendSettings, Settings
@@ -106,25 +108,42 @@ class Parts:
         return next(filter(None, (check() for check in self._checks)), None)
 
     async def start(self, app: FrontendApp, native: NativeApp, request_ids: RequestIds, find_secret: FindSecret | None) -> None:
-        settings = self._settings
-        model = load_service_model()
-        router = Router(model.operations.values())
-        registry = Registry(settings)
-        dispatcher = Dispatcher(settings, role="frontend")
-        queue = AsyncQueue(settings)
+        """Returns when everything is there. The API opens before that, once the registry answers: what needs Redis or Kafka
+        is refused until they do. Raises ConfigurationError."""
+        queue = AsyncQueue(self._settings)
+        dispatcher = Dispatcher(self._settings, role="frontend")
         self._checks = [dispatcher.problem, queue.problem]
         self._waiting = {"registry": "starting", "dispatch": "starting", "events": "starting"}
         try:
             async with asyncio.TaskGroup() as group:
-                for name, start, close in (
-                    ("registry", registry.migrate, registry.close),
-                    ("dispatch", dispatcher.start, dispatcher.close),
-                    ("events", queue.start, queue.close),
-                ):
-                    self._stack.push_async_callback(close)
-                    group.create_task(self._until_started(name, start))
+                late_queue = LateQueue(queue)
+                self._stack.push_async_callback(queue.close)
+                group.create_task(self._until_started("events", late_queue.start))
+                await self._until_started("dispatch", dispatcher.start)
+                self._stack.push_async_callback(dispatcher.close)
+                await self._open(app, native, request_ids, find_secret, dispatcher, late_queue)
         except* ConfigurationError as errors:
             raise errors.exceptions[0] from None
+        # What was made at start lives as long as the process: the collector need not look at it, in the middle of a request.
+        gc.collect()
+        gc.freeze()
+        log.info("ready")
+
+    async def _open(
+        self,
+        app: FrontendApp,
+        native: NativeApp,
+        request_ids: RequestIds,
+        find_secret: FindSecret | None,
+        dispatcher: Dispatcher,
+        queue: EventQueue,
+    ) -> None:
+        settings = self._settings
+        model = load_service_model()
+        router = Router(model.operations.values())
+        registry = Registry(settings)
+        self._stack.push_async_callback(registry.close)
+        await self._until_started("registry", registry.migrate)
         cache = TargetCache(registry, settings)
         resolver = InvocableResolver(cache)
         verifier = None
@@ -167,7 +186,6 @@ class Parts:
         )
         app.ready(invoke, build_control_app(plane))
         await self._until_started("functions left pending", context.start)
-        log.info("ready")
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
         """Try again until it works: an engine may come up long after this process. A ConfigurationError is final."""
@@ -194,6 +212,23 @@ class Parts:
                 await self._stack.aclose()
         except Exception as error:
             log.warning("not everything closed in time: %s", str(error) or type(error).__name__)
+
+
+class LateQueue:
+    """The event queue, refusing events as long as Kafka has not been reached for the first time."""
+
+    def __init__(self, queue: AsyncQueue) -> None:
+        self._queue = queue
+        self._started = False
+
+    async def start(self) -> None:
+        await self._queue.start()
+        self._started = True
+
+    async def enqueue(self, event: AsyncEvent) -> None:
+        if not self._started:
+            raise ServiceException("The event queue is starting. Please try again.")
+        await self._queue.enqueue(event)
 
 
 async def download_package(settings: Settings, registry: Registry, sha256: str, query: bytes) -> bytes:
