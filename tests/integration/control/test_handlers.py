@@ -1,0 +1,272 @@
+"""What the recorded facts do not say: pages, dry runs, Kafka mappings, announcements."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from services.frontend.control import package_links
+from shared.domain.errors import (
+    ApiError,
+    InvalidParameterValueException,
+    PreconditionFailedException,
+    ResourceConflictException,
+    ResourceInUseException,
+    ResourceNotFoundException,
+)
+from tests.integration.registry.support import OTHER_ZIP, ZIP, Control, function_request
+
+CLUSTER = "arn:aws:kafka:us-east-1:000000000000:cluster/{}/8f2f2b6c-0000-4000-8000-000000000000-1"
+BUILT_IN = CLUSTER.format("lambdad")
+
+
+def kafka(name: str, **more: Any) -> dict[str, Any]:
+    return {"FunctionName": name, "EventSourceArn": BUILT_IN, "Topics": ["orders"], "StartingPosition": "TRIM_HORIZON", **more}
+
+
+async def all_pages(control: Control, operation: str, key: str, **request: Any) -> list[Any]:
+    items, marker = [], None
+    while True:
+        page = await control(operation, **request, **({"Marker": marker} if marker else {}))
+        items += page[key]
+        marker = page.get("NextMarker")
+        if marker is None:
+            return items
+
+
+async def test_pages_hold_every_function_once_in_the_order_of_names(control: Control) -> None:
+    names = [await control.create(f"page-{letter}{number}") for letter in "aBz_" for number in range(15)]
+    listed = [one["FunctionName"] for one in await all_pages(control, "ListFunctions", "Functions", MaxItems=7)]
+    assert len(listed) == len(set(listed))
+    ours = [name for name in listed if name.startswith("page-")]
+    assert ours == sorted(names)
+    first = await control("ListFunctions", MaxItems=10_000)
+    assert len(first["Functions"]) == 50, "AWS never gives more than fifty in a page"
+
+
+async def test_pages_of_versions_aliases_and_all_versions_are_complete(control: Control) -> None:
+    name = await control.create()
+    for number in range(4):
+        await control("UpdateFunctionConfiguration", FunctionName=name, Description=str(number))
+        await control("PublishVersion", FunctionName=name)
+        await control("CreateAlias", FunctionName=name, Name=f"a{number}", FunctionVersion="1")
+    versions = await all_pages(control, "ListVersionsByFunction", "Versions", FunctionName=name, MaxItems=2)
+    assert [one["Version"] for one in versions] == ["$LATEST", "1", "2", "3", "4"]
+    aliases = await all_pages(control, "ListAliases", "Aliases", FunctionName=name, MaxItems=1)
+    assert [one["Name"] for one in aliases] == ["a0", "a1", "a2", "a3"]
+    every = await all_pages(control, "ListFunctions", "Functions", FunctionVersion="ALL", MaxItems=3)
+    assert [one["Version"] for one in every if one["FunctionName"] == name] == ["$LATEST", "1", "2", "3", "4"]
+
+
+async def test_a_dry_run_changes_nothing(control: Control) -> None:
+    name = await control.create()
+    before = await control("GetFunctionConfiguration", FunctionName=name)
+    reply = await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP, DryRun=True)
+    assert reply["CodeSha256"] != before["CodeSha256"]
+    assert await control("GetFunctionConfiguration", FunctionName=name) == before
+    with pytest.raises(PreconditionFailedException):
+        await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP, RevisionId="wrong")
+    with pytest.raises(PreconditionFailedException):
+        await control("UpdateFunctionConfiguration", FunctionName=name, Timeout=5, RevisionId="wrong")
+    assert await control("GetFunctionConfiguration", FunctionName=name) == before
+
+
+async def test_the_code_location_leads_to_the_package(control: Control) -> None:
+    name = await control.create()
+    location = urlparse((await control("GetFunction", FunctionName=name))["Code"]["Location"])
+    sha256 = location.path.removeprefix("/_lambdad/packages/")
+    query = parse_qs(location.query)
+    assert package_links.verify(control.settings, sha256, query["expires"][0], query["signature"][0])
+    assert await control.registry.packages.get(sha256) == ZIP
+
+
+async def test_reserved_concurrency_shows_in_the_function_and_is_announced(control: Control) -> None:
+    name = await control.create()
+    await control("PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=5)
+    assert (await control("GetFunction", FunctionName=name))["Concurrency"] == {"ReservedConcurrentExecutions": 5}
+    assert control.announcer.functions[-1][2] == 5
+    assert control.announcer.unreserved[-1] == 995
+    await control("DeleteFunctionConcurrency", FunctionName=name)
+    assert "Concurrency" not in await control("GetFunction", FunctionName=name)
+    assert control.announcer.functions[-1][2] is None
+    assert control.announcer.unreserved[-1] == 1000
+
+
+async def test_every_write_announces_a_newer_revision(control: Control) -> None:
+    name = await control.create()
+    await control("PublishVersion", FunctionName=name)
+    writes: list[tuple[str, dict[str, Any]]] = [
+        ("UpdateFunctionCode", {"ZipFile": OTHER_ZIP}),
+        ("UpdateFunctionConfiguration", {"Timeout": 4}),
+        ("PublishVersion", {}),
+        ("CreateAlias", {"Name": "live", "FunctionVersion": "1"}),
+        ("UpdateAlias", {"Name": "live", "FunctionVersion": "2"}),
+        ("DeleteAlias", {"Name": "live"}),
+        ("PutFunctionEventInvokeConfig", {"MaximumRetryAttempts": 1}),
+        ("UpdateFunctionEventInvokeConfig", {"MaximumRetryAttempts": 0}),
+        ("DeleteFunctionEventInvokeConfig", {}),
+        ("PutFunctionConcurrency", {"ReservedConcurrentExecutions": 1}),
+        ("DeleteFunctionConcurrency", {}),
+        ("DeleteFunction", {"Qualifier": "1"}),
+        ("DeleteFunction", {}),
+    ]
+    revision = 0
+    for operation, request in writes:
+        count = len(control.announcer.functions)
+        await control(operation, FunctionName=name, **request)
+        assert len(control.announcer.functions) == count + 1, operation
+        assert control.announcer.functions[-1][1] > revision, operation
+        revision = control.announcer.functions[-1][1]
+
+
+async def test_an_alias_refuses_versions_that_cannot_be(control: Control) -> None:
+    name = await control.create()
+    await control("PublishVersion", FunctionName=name)
+    await control("CreateAlias", FunctionName=name, Name="live", FunctionVersion="1")
+    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    cases: list[tuple[type[ApiError], str, str, str, dict[str, float] | None]] = [
+        (ResourceConflictException, f"Alias already exists: {arn}:live", "live", "1", None),
+        (ResourceNotFoundException, f"Function not found: {arn}:9", "new", "9", None),
+        (ResourceNotFoundException, f"Function not found: {arn}:9", "new", "1", {"9": 0.5}),
+        (InvalidParameterValueException, "already included in routing configuration", "new", "1", {"1": 0.5}),
+        (InvalidParameterValueException, "cannot be greater than 1", "new", "1", {"1": 0.5, "2": 0.1}),
+        (InvalidParameterValueException, r"\$LATEST is not supported", "new", "$LATEST", {"1": 0.5}),
+    ]
+    for kind, message, alias, version, weights in cases:
+        routing = {} if weights is None else {"RoutingConfig": {"AdditionalVersionWeights": weights}}
+        with pytest.raises(kind, match=message):
+            await control("CreateAlias", FunctionName=name, Name=alias, FunctionVersion=version, **routing)
+    with pytest.raises(ResourceNotFoundException, match=f"Cannot find alias arn: {arn}:new"):
+        await control("GetAlias", FunctionName=name, Name="new")
+    with pytest.raises(ResourceConflictException, match=r"the following aliases reference it: \[live\]"):
+        await control("DeleteFunction", FunctionName=name, Qualifier="1")
+
+
+async def test_destinations_are_kept_merged_and_taken_away(control: Control) -> None:
+    name = await control.create()
+    queue = "arn:aws:sqs:us-east-1:000000000000:done"
+    both = {"OnSuccess": {"Destination": queue}, "OnFailure": {"Destination": queue}}
+    await control("PutFunctionEventInvokeConfig", FunctionName=name, DestinationConfig=both)
+    await control("UpdateFunctionEventInvokeConfig", FunctionName=name, MaximumRetryAttempts=1)
+    await control("UpdateFunctionEventInvokeConfig", FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": ""}})
+    found = await control("GetFunctionEventInvokeConfig", FunctionName=name)
+    assert found["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {"Destination": queue}}
+    target = await control.targets.resolve(name, None)
+    assert (target.event_invoke.on_success_arn, target.event_invoke.on_failure_arn) == (None, queue)
+    with pytest.raises(InvalidParameterValueException, match="is invalid"):
+        await control(
+            "PutFunctionEventInvokeConfig", FunctionName=name, DestinationConfig={"OnFailure": {"Destination": f"{queue}.fifo"}}
+        )
+    with pytest.raises(InvalidParameterValueException, match="at least one"):
+        await control("PutFunctionEventInvokeConfig", FunctionName=name)
+
+
+async def test_a_kafka_mapping_is_created_read_changed_and_deleted(control: Control) -> None:
+    name = await control.create()
+    created = await control(
+        "CreateEventSourceMapping",
+        **kafka(
+            name,
+            BatchSize=10,
+            MaximumBatchingWindowInSeconds=1,
+            FilterCriteria={"Filters": [{"Pattern": '{"value": {"a": [1]}}'}]},
+            DestinationConfig={"OnFailure": {"Destination": "kafka://failed"}},
+            AmazonManagedKafkaEventSourceConfig={"ConsumerGroupId": f"group-{name}"},
+            Tags={"a": "b"},
+        ),
+    )
+    assert (created["State"], created["BatchSize"], created["Topics"]) == ("Creating", 10, ["orders"])
+    assert created["AmazonManagedKafkaEventSourceConfig"] == {"ConsumerGroupId": f"group-{name}"}
+    assert created["FilterCriteria"] == {"Filters": [{"Pattern": '{"value": {"a": [1]}}'}]}
+    uuid = created["UUID"]
+    assert await control("GetEventSourceMapping", UUID=uuid) == created
+    with pytest.raises(ResourceConflictException, match=f"existing mapping with UUID {uuid}"):
+        await control("CreateEventSourceMapping", **kafka(name))
+    other = await control.create()
+    group = {"ConsumerGroupId": f"group-{name}"}
+    with pytest.raises(ResourceConflictException, match="consumer group"):
+        await control("CreateEventSourceMapping", **kafka(other, AmazonManagedKafkaEventSourceConfig=group))
+    assert (await control("UpdateEventSourceMapping", UUID=uuid, BatchSize=20))["State"] == "Updating"
+    assert (await control("UpdateEventSourceMapping", UUID=uuid, Enabled=False))["State"] == "Disabling"
+    enabled = await control("UpdateEventSourceMapping", UUID=uuid, Enabled=True, FilterCriteria={}, FunctionName=other)
+    assert (enabled["State"], enabled["BatchSize"]) == ("Enabling", 20)
+    assert "FilterCriteria" not in enabled
+    assert enabled["FunctionArn"].endswith(f":{other}")
+    assert (await control("DeleteEventSourceMapping", UUID=uuid))["State"] == "Deleting"
+    for operation in ("UpdateEventSourceMapping", "DeleteEventSourceMapping"):
+        with pytest.raises(ResourceInUseException):
+            await control(operation, UUID=uuid)
+
+
+async def test_a_cluster_of_ones_own_is_reached_by_its_servers(control: Control) -> None:
+    name = await control.create()
+    own = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["one.example:9092", "two.example:9092"]}}
+    request = {key: value for key, value in kafka(name).items() if key != "EventSourceArn"}
+    created = await control("CreateEventSourceMapping", **request, SelfManagedEventSource=own)
+    assert created["SelfManagedEventSource"] == own
+    assert created["SelfManagedKafkaEventSourceConfig"] == {"ConsumerGroupId": created["UUID"]}
+    mapping = next(one for one in await control.registry.mappings.list_all() if one.uuid == created["UUID"])
+    assert mapping.bootstrap_servers == ("one.example:9092", "two.example:9092")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"EventSourceArn": CLUSTER.format("unknown")}, "Kafka cluster unknown is not known here. Known are: lambdad"),
+        ({"EventSourceArn": "arn:aws:kafka:nonsense"}, "Unrecognized event source"),
+        ({"EventSourceArn": "arn:aws:kinesis:us-east-1:000000000000:stream/s"}, "a later release brings them"),
+        ({"SelfManagedEventSource": {"Endpoints": {}}}, "exclude each other"),
+        ({"Topics": []}, "exactly one topic"),
+        ({"StartingPosition": None}, "Value null at 'startingPosition'"),
+        ({"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp is needed"),
+        ({"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 9e9}, "in the future"),
+        ({"ParallelizationFactor": 2}, "Unsupported ParallelizationFactor parameter"),
+        ({"MaximumRecordAgeInSeconds": 59}, "at least 60"),
+        ({"SourceAccessConfigurations": [{"Type": "BASIC_AUTH", "URI": "x"}]}, "not supported yet"),
+        ({"FilterCriteria": {"Filters": [{"Pattern": "{"}]}}, "Invalid filter pattern"),
+        ({"FilterCriteria": {"Filters": [{"Pattern": '{"a": [1]}'}] * 6}}, "at most 5"),
+    ],
+)
+async def test_a_mapping_that_cannot_work_is_refused(control: Control, changed: dict[str, Any], message: str) -> None:
+    name = await control.create()
+    with pytest.raises(InvalidParameterValueException, match=message):
+        await control("CreateEventSourceMapping", **kafka(name) | changed)
+    assert (await control("ListEventSourceMappings", FunctionName=name))["EventSourceMappings"] == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"Runtime": None}, "Runtime and Handler are mandatory"),
+        ({"Timeout": 901}, "less than or equal to 900"),
+        ({"MemorySize": 10_241}, "less than or equal to 10240"),
+        ({"EphemeralStorage": {"Size": 10_241}}, "less than or equal to 10240"),
+        ({"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "DEBUG"}}, "need the LogFormat JSON"),
+        ({"PackageType": "Image"}, "a later release"),
+        ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "a later release"),
+        ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "reserved keys"),
+        ({"DeadLetterConfig": {"TargetArn": "arn:aws:lambda:us-east-1:000000000000:function:f"}}, "not a standard SQS queue"),
+        ({"FunctionName": "named:1"}, "permitted on Lambda functions only"),
+    ],
+)
+async def test_a_function_that_cannot_be_is_refused_and_not_there(
+    control: Control, changed: dict[str, Any], message: str
+) -> None:
+    request = function_request("refused") | changed
+    with pytest.raises(InvalidParameterValueException, match=message):
+        await control("CreateFunction", **request)
+    with pytest.raises(ResourceNotFoundException):
+        await control("GetFunction", FunctionName="refused")
+
+
+async def test_a_change_during_another_is_refused_until_it_settles(control: Control) -> None:
+    control.context.held = True
+    await control("CreateFunction", **function_request("slow"))
+    with pytest.raises(ResourceConflictException, match="currently in the following state: Pending"):
+        await control("UpdateFunctionConfiguration", FunctionName="slow", Timeout=5)
+    control.context.held = False
+    control.context.settle_later(*control.context.left)
+    await control.context.settled(deadline_s=10)
+    assert (await control("UpdateFunctionConfiguration", FunctionName="slow", Timeout=5))["Timeout"] == 5
