@@ -112,6 +112,7 @@ class WorkerConnection(asyncio.Protocol):
         self._on_end = on_end
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
+        self._out: list[bytes] = []
         self._calls: dict[int, Call] = {}
         self._next_stream = 1
         self._sweeping = False
@@ -170,7 +171,10 @@ class WorkerConnection(asyncio.Protocol):
         now = self._loop.time()
         call = Call(lease, stream, self._loop.create_future(), now + timeout_s)
         self._calls[stream] = call
-        self._transport.write(frame)
+        out = self._out
+        if not out:
+            self._loop.call_soon(self._flush)
+        out.append(frame)
         if not small:
             call.outgoing = Outgoing(stream, payload, INLINE_PAYLOAD_BYTES_MAX)
             self._pump(call)
@@ -204,6 +208,7 @@ class WorkerConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after what was written has left."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
         self._end("the connection was closed")
@@ -222,6 +227,7 @@ class WorkerConnection(asyncio.Protocol):
             farewell = error.farewell if isinstance(error, HandshakeError) else b""
             if farewell:
                 self._write(farewell)
+                self._flush()
             if not self.ready.done():
                 self.ready.set_exception(error)
             log.warning("a worker broke the protocol: %s", error)
@@ -286,8 +292,16 @@ class WorkerConnection(asyncio.Protocol):
     # -- sending -----------------------------------------------------------------------------------------------------
 
     def _write(self, data: bytes) -> None:
-        if data and self._transport is not None and not self.closed:
-            self._transport.write(data)
+        if data:
+            if not self._out:
+                self._loop.call_soon(self._flush)
+            self._out.append(data)
+
+    def _flush(self) -> None:
+        # One write for all callers of a turn: system calls cost more than everything else here.
+        out, self._out = self._out, []
+        if out and self._transport is not None and not self.closed:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _pump(self, call: Call) -> None:
         if call.outgoing is None or self._paused:
