@@ -1,0 +1,77 @@
+"""No function fills the window alone, and none that is throttled spends its time being refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from services.poller.admission import Admission
+
+
+def offered(running_max: int, **events: int) -> Admission[str]:
+    admission: Admission[str] = Admission(running_max)
+    for function, count in events.items():
+        for number in range(count):
+            admission.offer(function, f"{function}{number}", 0.0)
+    return admission
+
+
+def start_all(admission: Admission[str]) -> Counter[str]:
+    started: Counter[str] = Counter()
+    while (chosen := admission.next()) is not None:
+        started[chosen[0]] += 1
+    return started
+
+
+def test_one_function_leaves_room_for_the_others() -> None:
+    admission = offered(100, busy=1_000)
+    assert start_all(admission) == {"busy": 75}
+    admission.offer("quiet", "q", 1.0)
+    assert admission.next() == ("quiet", "q")
+
+
+def test_functions_take_turns() -> None:
+    assert start_all(offered(10, a=100, b=100)) == {"a": 5, "b": 5}
+
+
+def test_order_within_a_function_is_kept() -> None:
+    admission = offered(4, a=3)
+    assert [admission.next() for _ in range(3)] == [("a", "a0"), ("a", "a1"), ("a", "a2")]
+
+
+def test_throttles_shrink_a_share_to_what_runs_and_success_grows_it_again() -> None:
+    admission = offered(100, f=1_000)
+    start_all(admission)
+    for _ in range(65):
+        admission.finished("f", throttled=True)
+    assert admission.running == 10
+    assert admission.next() is None
+    for _ in range(200):
+        admission.finished("f", throttled=False)
+        start_all(admission)
+    assert 10 < admission.running <= 75
+
+
+def test_a_share_never_shrinks_to_nothing() -> None:
+    admission = offered(10, f=100)
+    for _ in range(50):
+        assert admission.next() is not None
+        admission.finished("f", throttled=True)
+
+
+def test_only_what_waited_too_long_is_spilled_and_nothing_that_runs() -> None:
+    admission = offered(4, slow=10)
+    assert start_all(admission) == {"slow": 3}
+    admission.offer("fresh", "f0", 5.0)
+    assert admission.next() == ("fresh", "f0")
+    admission.offer("fresh", "f1", 5.0)
+    assert admission.spill(2.0) == [f"slow{n}" for n in range(3, 10)]
+    assert (admission.running, admission.waiting) == (4, 1)
+
+
+def test_many_functions_that_went_quiet_are_forgotten() -> None:
+    admission: Admission[str] = Admission(10)
+    for number in range(5_000):
+        admission.offer(f"f{number}", "x", 0.0)
+        assert admission.next() is not None
+        admission.finished(f"f{number}", throttled=False)
+    assert len(admission._functions) <= 1_001

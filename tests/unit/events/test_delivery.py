@@ -1,0 +1,257 @@
+"""A batch is run until it is done with, under the mapping's limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from services.poller.mapping import delivery as module
+from services.poller.mapping.delivery import BatchDelivery, DeliveryLimits
+from services.poller.mapping.kafka_event import EventBuilder
+from shared.domain.errors import NoCapacityError, TooManyRequestsException
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.events.records import Condition, Outcome
+
+MSK = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/1"
+OK = InvocationResult(b"null", "$LATEST")
+FAILED = InvocationResult(b"{}", "$LATEST", function_error="Unhandled")
+
+Answer = Callable[[list[int]], InvocationResult]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_BACKOFF_S", (0.001,))
+    monkeypatch.setattr(module, "REFUSED_BACKOFF_S", (0.001,))
+
+
+def mapping(*, on_failure: str | None = None, source_arn: str | None = MSK) -> EventSourceMapping:
+    return EventSourceMapping(
+        uuid="u",
+        function_name="f",
+        qualifier=None,
+        function_arn="arn:aws:lambda:us-east-1:000000000000:function:f",
+        source_arn=source_arn,
+        bootstrap_servers=("b-1:9092", "b-2:9092"),
+        topics=("t",),
+        consumer_group_id="g",
+        starting_position="TRIM_HORIZON",
+        starting_timestamp_ms=None,
+        batch_size=100,
+        batching_window_s=0.0,
+        filters=(),
+        on_failure_arn=on_failure,
+        enabled=True,
+        state=MappingState.ENABLED,
+        state_reason="",
+        last_processing_result="",
+        last_modified_ms=0,
+        revision=1,
+    )
+
+
+def record(offset: int, value: bytes | None = b"v", **more: Any) -> Any:
+    fields = {"topic": "t", "partition": 0, "offset": offset, "timestamp": time.time_ns() // 1_000_000, "timestamp_type": 0}
+    return SimpleNamespace(**{**fields, "key": None, "value": value, "headers": (), **more})
+
+
+class Function:
+    """Answers batches; remembers the offsets of each."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.batches: list[list[int]] = []
+        self.ids: list[str] = []
+
+    async def invoke(self, name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float) -> InvocationResult:
+        offsets = [r["offset"] for records in json.loads(invocation.payload)["records"].values() for r in records]
+        self.batches.append(offsets)
+        self.ids.append(invocation.request_id)
+        return self.answer(offsets)
+
+
+async def deliver(
+    answer: Answer, records: list[Any], limits: DeliveryLimits = DeliveryLimits(), **options: Any
+) -> tuple[Function, list[Outcome], list[str]]:
+    function, outcomes, results = Function(answer), [], []
+
+    async def give_up(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+
+    chosen = mapping(**options)
+    delivery = BatchDelivery(
+        chosen, limits, EventBuilder(chosen, "b-1:9092,b-2:9092"), function, on_given_up=give_up, on_result=results.append
+    )
+    async with asyncio.timeout(5):
+        await delivery.deliver("t-0", records)
+    return function, outcomes, results
+
+
+def failing(times: int, error: Exception | None = None) -> Answer:
+    left = iter(range(times))
+
+    def answer(_: list[int]) -> InvocationResult:
+        if next(left, None) is None:
+            return OK
+        if error is not None:
+            raise error
+        return FAILED
+
+    return answer
+
+
+async def test_a_failed_batch_is_tried_until_it_succeeds() -> None:
+    function, outcomes, results = await deliver(failing(20), [record(1), record(2)])
+    assert function.batches == [[1, 2]] * 21
+    assert outcomes == []
+    assert results[0] == "PROBLEM: Function call failed"
+    assert results[-1] == "OK"
+    assert len(set(function.ids)) == 21
+
+
+async def test_retries_end_at_the_mappings_limit_and_the_destination_is_told() -> None:
+    function, [outcome], _ = await deliver(
+        failing(99), [record(5), record(9)], DeliveryLimits(retry_attempts_max=2), on_failure="arn:aws:sqs:us-east-1:0:q"
+    )
+    assert len(function.batches) == 3
+    assert outcome.condition is Condition.RETRY_ATTEMPTS_EXHAUSTED
+    assert outcome.attempts == 3
+    assert outcome.targets == ("arn:aws:sqs:us-east-1:0:q",)
+    assert outcome.batch is not None
+    assert outcome.batch.batch_size == 2
+    assert (outcome.batch.partitions["t-0"].first_offset, outcome.batch.partitions["t-0"].last_offset) == (5, 9)
+
+
+async def test_endless_retries_are_ten_where_a_destination_waits() -> None:
+    function, [outcome], _ = await deliver(failing(99), [record(1)], on_failure="arn:aws:sqs:us-east-1:0:q")
+    assert (len(function.batches), outcome.attempts) == (11, 11)
+
+
+async def test_without_a_destination_given_up_records_are_discarded() -> None:
+    _, outcomes, _ = await deliver(failing(99), [record(1)], DeliveryLimits(retry_attempts_max=0))
+    assert outcomes == []
+
+
+@pytest.mark.parametrize("error", [TooManyRequestsException("X"), NoCapacityError("none"), RuntimeError("a fault")])
+async def test_what_could_not_run_uses_no_attempts(error: Exception) -> None:
+    function, outcomes, _ = await deliver(failing(7, error), [record(1)], DeliveryLimits(retry_attempts_max=0))
+    assert (len(function.batches), outcomes) == (8, [])
+
+
+async def test_records_that_grew_too_old_leave_and_the_rest_is_tried_on() -> None:
+    old = record(1, timestamp=1_000)
+    function, [outcome], _ = await deliver(
+        failing(1), [old, record(2)], DeliveryLimits(record_age_s_max=60), on_failure="arn:aws:sqs:us-east-1:0:q"
+    )
+    assert function.batches == [[1, 2], [2]]
+    assert outcome.condition is Condition.RECORD_AGE_EXCEEDED
+    assert outcome.last is None
+
+
+async def test_a_poison_record_is_found_by_halving() -> None:
+    def poison(offsets: list[int]) -> InvocationResult:
+        return FAILED if 6 in offsets else OK
+
+    limits = DeliveryLimits(retry_attempts_max=1, bisect_on_error=True)
+    function, [outcome], _ = await deliver(
+        poison, [record(n) for n in range(8)], limits, on_failure="arn:aws:sqs:us-east-1:0:q"
+    )
+    assert outcome.batch is not None
+    assert outcome.batch.partitions["t-0"].first_offset == outcome.batch.partitions["t-0"].last_offset == 6
+    succeeded = [offsets for offsets in function.batches if 6 not in offsets]
+    assert sorted(offset for offsets in succeeded for offset in offsets) == [0, 1, 2, 3, 4, 5, 7]
+
+
+async def test_only_reported_records_are_tried_again() -> None:
+    answers = iter([[2, 3], [3], []])
+
+    def partial(_: list[int]) -> InvocationResult:
+        items = [{"itemIdentifier": {"partition": "t-0", "offset": offset}} for offset in next(answers)]
+        return InvocationResult(json.dumps({"batchItemFailures": items}).encode(), "$LATEST")
+
+    limits = DeliveryLimits(report_batch_item_failures=True)
+    function, _, _ = await deliver(partial, [record(n) for n in (1, 2, 3)], limits)
+    assert function.batches == [[1, 2, 3], [2, 3], [3]]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [b'{"batchItemFailures": [{"itemIdentifier": {"partition": "t-0", "offset": 77}}]}',
+     b'{"batchItemFailures": [{"itemIdentifier": {"partition": "u-1", "offset": 1}}]}',
+     b'{"batchItemFailures": [{"itemIdentifier": "1"}]}'],
+)  # fmt: skip
+async def test_a_report_about_unknown_records_retries_the_whole_batch(response: bytes) -> None:
+    answers = iter([InvocationResult(response, "$LATEST"), OK])
+    function, _, _ = await deliver(
+        lambda _: next(answers), [record(1), record(2)], DeliveryLimits(report_batch_item_failures=True)
+    )
+    assert function.batches == [[1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize("response", [b"", b"null", b"{}", b'{"batchItemFailures": []}', b'{"batchItemFailures": null}'])
+async def test_an_empty_report_is_success(response: bytes) -> None:
+    limits = DeliveryLimits(report_batch_item_failures=True)
+    function, _, _ = await deliver(lambda _: InvocationResult(response, "$LATEST"), [record(1)], limits)
+    assert len(function.batches) == 1
+
+
+async def test_a_record_that_cannot_fit_is_given_up_without_a_call() -> None:
+    function, [outcome], _ = await deliver(failing(0), [record(1, b"x" * 5_000_000)], on_failure="arn:aws:sqs:us-east-1:0:q")
+    assert function.batches == []
+    assert outcome.condition is Condition.PAYLOAD_TOO_LARGE
+
+
+def test_the_event_of_a_managed_cluster_is_shaped_as_awss() -> None:
+    headers = (("headerKey", b"headerValue"),)
+    full = record(15, b"Hello, this is a test.", key=b"k", timestamp=1545084650987, headers=headers)
+    event = json.loads(EventBuilder(mapping(), "b-2:9092,b-1:9092").build("t-0", [full, record(16, None)]))
+    assert event["records"]["t-0"].pop(1).keys() == {"topic", "partition", "offset", "timestamp", "timestampType", "headers"}
+    assert event == {
+        "eventSource": "aws:kafka",
+        "eventSourceArn": MSK,
+        "bootstrapServers": "b-2:9092,b-1:9092",
+        "records": {
+            "t-0": [
+                {
+                    "topic": "t",
+                    "partition": 0,
+                    "offset": 15,
+                    "timestamp": 1545084650987,
+                    "timestampType": "CREATE_TIME",
+                    "key": "aw==",
+                    "value": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==",
+                    "headers": [{"headerKey": [104, 101, 97, 100, 101, 114, 86, 97, 108, 117, 101]}],
+                }
+            ]
+        },
+    }
+
+
+def test_the_event_of_a_self_managed_cluster_has_no_arn() -> None:
+    event = json.loads(EventBuilder(mapping(source_arn=None), "x:9092").build("t-0", [record(1)]))
+    assert event["eventSource"] == "SelfManagedKafka"
+    assert "eventSourceArn" not in event
+
+
+def test_the_size_bound_of_a_record_is_never_too_small() -> None:
+    builder = EventBuilder(mapping(), "x:9092")
+    base = len(builder.build("t-0", []))
+    for odd in (
+        record(2**62, b"", key=b"", timestamp=2**62),
+        record(1, bytes(range(256)) * 3, key=b"\xff" * 100, headers=(("näme", b"\xff" * 50), ("e", b""))),
+        record(1, None, topic="t" * 249),
+    ):
+        assert len(builder.build("t-0", [odd])) - base <= module_size(odd)
+
+
+def module_size(one: Any) -> int:
+    from services.poller.mapping.kafka_event import size_bound
+
+    return size_bound(one)
