@@ -1,0 +1,50 @@
+# lambdad. `make` lists what there is to do.
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down test demo bench test-compose lint types contracts format lock clean
+
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## everything that this checkout needs, pinned by hash; repeating it costs nothing
+	@python=$$(deploy/local/find_python.sh) && "$$python" deploy/local/bootstrap.py
+
+up: setup ## start the cluster and leave it running (ARGS="--port 9001 --workers 2")
+	@$(BIN)/lambdad up --detach $(ARGS)
+
+down: ## stop the cluster; its state is kept
+	@if [ -x $(BIN)/lambdad ]; then $(BIN)/lambdad down $(ARGS); else echo "Nothing is set up here."; fi
+
+test: setup ## all tests, on the real engines (ARGS="tests/unit -k arn")
+	@$(BIN)/python -m pytest $(ARGS)
+
+demo: setup ## deploy a function and invoke it in every way; starts the cluster if needed
+	@$(BIN)/python -m deploy.local.demo $(ARGS)
+
+bench: setup ## the benchmarks beside their peers (NAME=warm for one of them)
+	@$(BIN)/python -m tests.bench $(NAME) $(ARGS)
+
+test-compose: setup ## build the images, run docker-compose.yml, drive it, stop it
+	@deploy/docker/test_compose.sh
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy
+
+contracts: setup ## which package may import which
+	@$(BIN)/lint-imports
+
+format: setup ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+lock: setup ## pin everything anew: requirements/*.txt from pyproject.toml and requirements/*.in, kafka.lock
+	@$(BIN)/python deploy/local/lock.py
+
+clean: ## remove what setup and the tools made; a cluster's state in .lambdad stays
+	rm -rf $(VENV) .runtimes .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find services shared deploy tests -name __pycache__ -type d -prune -exec rm -rf {} +

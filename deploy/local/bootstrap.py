@@ -1,0 +1,190 @@
+"""`make setup`: from a bare checkout to a `.venv` and runtime clients that work.
+
+Standard library only: it runs before anything else is there. Every step is stamped with a digest of what it was made from, so that repeating the set-up costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = CHECKOUT / "requirements"
+VENV = CHECKOUT / ".venv"
+RUNTIMES = CHECKOUT / ".runtimes"
+PYTHON = VENV / "bin" / "python"
+UV = VENV / "bin" / "uv"
+STAMP = ".lambdad-stamp"
+FUNCTION_PYTHONS = range(8, 15)
+PROBE_TIMEOUT_S = 10
+INSTALL_TIMEOUT_S = 1_800
+
+
+class SetupError(Exception):
+    """The operator must change something; the text says what."""
+
+
+def main() -> int:
+    began = time.monotonic()
+    try:
+        changed = [make_venv(), install_project(), install_runtime_clients(), install_engines()]
+    except SetupError as error:
+        print(f"\nmake setup: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if any(changed):
+        say(f"Set up in {time.monotonic() - began:.0f} s.")
+    return 0
+
+
+def make_venv() -> bool:
+    usable = PYTHON.exists() and is_new_enough(PYTHON)
+    if usable and UV.exists() and stamped(VENV, "venv") == digest_of([REQUIREMENTS / "uv.txt"], version_of(PYTHON)):
+        return False
+    say(f"1/4 Python environment in .venv ({sys.executable}, {sys.version.split()[0]})")
+    if not usable:
+        made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            shutil.rmtree(VENV, ignore_errors=True)
+            name = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+            raise SetupError(
+                f"{sys.executable} cannot make a virtual environment. On Debian and Ubuntu: apt-get install {name}-venv "
+                f"(or python3-venv). It said:\n{(made.stdout + made.stderr).strip()}"
+            )
+    run(PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:", "-r", REQUIREMENTS / "uv.txt")
+    stamp(VENV, "venv", digest_of([REQUIREMENTS / "uv.txt"], version_of(PYTHON)))
+    return True
+
+
+def install_project() -> bool:
+    digest = digest_of([REQUIREMENTS / "dev.txt", CHECKOUT / "pyproject.toml"], str(CHECKOUT))
+    if stamped(VENV, "project") == digest:
+        return False
+    say("2/4 Libraries, engines and tools (about 200 MB the first time)")
+    install = (UV, "pip", "install", "--python", PYTHON, "--no-deps")
+    run(*install, "--require-hashes", "--only-binary", ":all:", "-r", REQUIREMENTS / "dev.txt")
+    # The build backend is one of the pinned packages, so nothing unpinned is fetched to build with.
+    run(*install, "--no-build-isolation", "--quiet", "--editable", CHECKOUT)
+    stamp(VENV, "project", digest)
+    return True
+
+
+def install_runtime_clients() -> bool:
+    """For every Python that functions can run on here: AWS's runtime client and SDK, in a folder of its own."""
+    changed = False
+    for version, interpreter in function_interpreters().items():
+        lock = REQUIREMENTS / f"functions-{version}.txt"
+        target = RUNTIMES / version
+        digest = digest_of([lock], str(interpreter))
+        if stamped(target, "client") == digest:
+            continue
+        if not changed:
+            say("3/4 Runtime clients")
+        changed = True
+        say(f"    {version} ({interpreter})")
+        partial = RUNTIMES / f".{version}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            run(UV, "pip", "install", "--quiet", "--python", interpreter, "--target", partial, "--no-deps", "--require-hashes",
+                "--only-binary", ":all:", "--compile-bytecode", "-r", lock)  # fmt: skip
+        except SetupError as error:
+            # An interpreter too new or too odd for the client's wheels costs that runtime, not the set-up.
+            say(f"    {version} is left out: {error}")
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            stamp(partial, "client", digest)
+            (partial / "UNSUPPORTED").write_text(f"{error}\n")
+        else:
+            stamp(partial, "client", digest)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    return changed
+
+
+def install_engines() -> bool:
+    digest = digest_of([CHECKOUT / "deploy/local/kafka.lock", CHECKOUT / "deploy/local/engines/java_archive.py"], str(CHECKOUT))
+    command = [str(PYTHON), "-P", "-m", "deploy.local.install"]
+    if stamped(VENV, "engines") == digest and subprocess.run([*command, "--check"], check=False).returncode == 0:
+        return False
+    say("4/4 Apache Kafka")
+    if subprocess.run(command, check=False).returncode != 0:
+        raise SetupError("Apache Kafka could not be installed; see above.")
+    stamp(VENV, "engines", digest)
+    return True
+
+
+def function_interpreters() -> dict[str, Path]:
+    """`python3.8` and so on, newest last, to a real interpreter: on PATH, under pyenv, or in the usual places."""
+    folders = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    folders += [Path("/usr/local/bin"), Path("/usr/bin")]
+    pyenvs = {Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"), *(f.parent for f in folders if f.name == "shims")}
+    folders += sorted((folder for root in pyenvs for folder in root.glob("versions/*/bin")), reverse=True)
+    # Not our own environment's (it is one of the others underneath), nor pyenv's shims (scripts that may refuse).
+    real = [folder for folder in folders if folder != VENV / "bin" and folder.name != "shims"]
+    found = {}
+    for minor in FUNCTION_PYTHONS:
+        name = f"python3.{minor}"
+        candidates = [folder / name for folder in real if (folder / name).is_file()]
+        if candidates and (REQUIREMENTS / f"functions-{name}.txt").exists():
+            found[name] = candidates[0]
+    return found
+
+
+def digest_of(files: list[Path], *more: str) -> str:
+    digest = hashlib.sha256("\0".join(more).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def stamped(folder: Path, step: str) -> str | None:
+    try:
+        return (folder / f"{STAMP}-{step}").read_text().strip()
+    except OSError:
+        return None
+
+
+def stamp(folder: Path, step: str, digest: str) -> None:
+    (folder / f"{STAMP}-{step}").write_text(digest + "\n")
+
+
+def version_of(interpreter: Path) -> str:
+    answer = subprocess.run(
+        [str(interpreter), "-c", "import sys; print(sys.version)"],
+        capture_output=True,
+        text=True,
+        timeout=PROBE_TIMEOUT_S,
+        check=False,
+    )
+    return answer.stdout.strip()
+
+
+def is_new_enough(interpreter: Path) -> bool:
+    version = version_of(interpreter).split(".")
+    return len(version) > 2 and (int(version[0]), int(version[1])) >= (3, 11)
+
+
+def run(*command: str | Path) -> None:
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment.pop("VIRTUAL_ENV", None)
+    words = [str(word) for word in command]
+    try:
+        status = subprocess.run(words, env=environment, timeout=INSTALL_TIMEOUT_S, check=False).returncode
+    except subprocess.TimeoutExpired:
+        raise SetupError(f"`{' '.join(words[:4])} ...` took longer than {INSTALL_TIMEOUT_S // 60} minutes.") from None
+    if status != 0:
+        raise SetupError(f"`{' '.join(words[:4])} ...` failed with status {status}; its message is above.")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

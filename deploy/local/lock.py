@@ -1,0 +1,40 @@
+"""`make lock`: compile every requirements file, by hash and without any address of where packages come from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+REQUIREMENTS = CHECKOUT / "requirements"
+UV = Path(sys.executable).with_name("uv")
+PYTHON_MIN = "3.11"
+# The last client that each interpreter can run. Source: the packages' own `requires-python`.
+RUNTIME_CLIENTS = {"3.8": "2.2.1", "3.9": "4.0.4"} | dict.fromkeys(("3.10", "3.11", "3.12", "3.13", "3.14"), "4.2.2")
+COMMON = ("--generate-hashes", "--no-header", "--quiet", "--upgrade")
+
+
+def main() -> None:
+    project = ("pyproject.toml", "--universal", "--python-version", PYTHON_MIN)
+    compile_to("runtime.txt", *project)
+    compile_to("local.txt", *project, "--extra", "local", "-c", "requirements/runtime.txt")
+    compile_to("dev.txt", *project, "requirements/dev.in", "--extra", "local", "--extra", "dev", "-c", "requirements/local.txt")
+    for source in sorted(REQUIREMENTS.glob("*.in")):
+        if source.stem != "dev":
+            compile_to(f"{source.stem}.txt", f"requirements/{source.name}", "--universal", "--python-version", PYTHON_MIN)
+    for version, client in RUNTIME_CLIENTS.items():
+        wanted = f"awslambdaric=={client}\nboto3\n"
+        options = ("--python-version", version, "--only-binary", ":all:", "--no-annotate")
+        compile_to(f"functions-python{version}.txt", "-", *options, stdin=wanted)
+    subprocess.run([sys.executable, "-m", "deploy.local.jars", "lock"], cwd=CHECKOUT, check=True)
+
+
+def compile_to(name: str, *arguments: str, stdin: str | None = None) -> None:
+    print(f"requirements/{name}", flush=True)
+    command = [str(UV), "pip", "compile", *arguments, *COMMON, "-o", f"requirements/{name}"]
+    subprocess.run(command, cwd=CHECKOUT, input=stdin, text=True, check=True)
+
+
+if __name__ == "__main__":
+    main()
