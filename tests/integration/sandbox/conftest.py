@@ -1,0 +1,3 @@
+from tests.integration.sandbox.harness import harness
+
+__all__ = ["harness"]
