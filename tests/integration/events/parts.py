@@ -1,0 +1,195 @@
+"""What the tests of the event path share: a function that is a Python object, and the parts around it on real engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from shared.domain.errors import ResourceNotFoundException
+from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.events.records import AsyncEvent
+from shared.settings import Settings
+
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
+QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
+MSK = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/5c1a"
+DEADLINE_S = 30.0
+
+Behaviour = Callable[[Invocation], Awaitable[InvocationResult]]
+OK = InvocationResult(b'"done"', "$LATEST")
+FAILED = InvocationResult(b'{"errorMessage":"on purpose","errorType":"Exception"}', "$LATEST", function_error="Unhandled")
+
+
+def settings_of(
+    kafka: str, *, retries_s: tuple[int, ...] = (1, 1), backoffs_s: tuple[int, ...] = (1,), **more: Any
+) -> Settings:
+    """Settings with topics of their own and short delays."""
+    events = {
+        "topic_prefix": f"t{uuid.uuid4().hex[:10]}",
+        "async_partitions": 2,
+        "retry_delays_s": retries_s,
+        "backoff_delays_s": backoffs_s,
+        **more,
+    }
+    return Settings.model_validate({"kafka_bootstrap_servers": kafka, "events": events, "instance": "test"})
+
+
+class Functions:
+    """Resolver and invoker in one: every function is known, runs `behave`, and is remembered."""
+
+    def __init__(self, behave: Behaviour | None = None, *, reserved: int | None = None, **config: Any) -> None:
+        self.behave = behave or self._works
+        self.reserved = reserved
+        self.config = EventInvokeConfig(**config)
+        self.calls: list[Invocation] = []
+        self.names: list[str] = []
+        self.times: list[float] = []
+        self.gone: set[str] = set()
+
+    async def _works(self, _: Invocation) -> InvocationResult:
+        return OK
+
+    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
+        if function_name in self.gone:
+            raise ResourceNotFoundException(f"Function not found: {ARN}{function_name}")
+        arn = ARN + function_name
+        spec = VersionSpec(
+            "k", "i", function_name, arn, "$LATEST", "000000000000", "us-east-1", "python3.12", "h", "0", 1, 128, 3, 512, {}, "r", "l"
+        )  # fmt: skip
+        return InvokeTarget(spec, 1, arn, qualifier, self.reserved, "Active", self.config)
+
+    async def invoke(self, name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float) -> InvocationResult:
+        self.calls.append(invocation)
+        self.names.append(name)
+        self.times.append(time.monotonic())
+        return await self.behave(invocation)
+
+    def ids(self) -> list[str]:
+        return [call.request_id for call in self.calls]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Of Kafka events, in the order they came."""
+        return [r for call in self.calls for records in json.loads(call.payload)["records"].values() for r in records]
+
+
+def event(name: str = "f", payload: bytes = b'{"n": 1}', *, age_s: float = 0.0, **more: Any) -> AsyncEvent:
+    accepted_at_ms = int((time.time() - age_s) * 1_000)
+    return AsyncEvent(str(uuid.uuid4()), name, None, payload, accepted_at_ms=accepted_at_ms, **more)
+
+
+async def until(condition: Callable[[], Any], what: str = "", *, deadline_s: float = DEADLINE_S) -> Any:
+    """The condition's first truthy value. Awaits it when it is awaitable."""
+    end = time.monotonic() + deadline_s
+    while True:
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {deadline_s:.0f} s: {what or condition}"
+        await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def running(run: Callable[[asyncio.Event], Awaitable[None]], *, kill: bool = False) -> AsyncIterator[asyncio.Task[None]]:
+    """A part's `run(stop)` while the context is open. kill: end it in the middle of whatever it does, not gracefully."""
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(run(stop))
+    try:
+        yield task
+    finally:
+        if kill:
+            task.cancel()
+        stop.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def make_topic(kafka: str, partitions: int = 1) -> str:
+    name = f"source-{uuid.uuid4().hex[:10]}"
+    await create_topic(kafka, name, partitions)
+    return name
+
+
+async def create_topic(kafka: str, name: str, partitions: int = 1) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, partitions, 1)])
+        await until(lambda: _has_leaders(admin, name), "leaders of the topic")
+    finally:
+        await admin.close()
+
+
+async def _has_leaders(admin: AIOKafkaAdminClient, name: str) -> bool:
+    [topic] = await admin.describe_topics([name])
+    return topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
+
+
+async def produce(kafka: str, topic: str, values: list[bytes], **options: Any) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+    await producer.start()
+    try:
+        await asyncio.gather(*[await producer.send(topic, value, **options) for value in values])
+    finally:
+        await producer.stop()
+
+
+async def read_topic(kafka: str, topic: str, count: int) -> list[Any]:
+    """The first `count` records of a topic."""
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest", group_id=None)
+    await consumer.start()
+    found: list[Any] = []
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while len(found) < count:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += records
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def committed(kafka: str, group: str) -> dict[Any, Any]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    try:
+        return dict(await admin.list_consumer_group_offsets(group))
+    finally:
+        await admin.close()
+
+
+def mapping_of(topic: str, **more: Any) -> EventSourceMapping:
+    fields: dict[str, Any] = {
+        "uuid": str(uuid.uuid4()),
+        "function_name": "f",
+        "qualifier": None,
+        "function_arn": f"{ARN}f",
+        "source_arn": MSK,
+        "bootstrap_servers": (),
+        "topics": (topic,),
+        "consumer_group_id": str(uuid.uuid4()),
+        "starting_position": "TRIM_HORIZON",
+        "starting_timestamp_ms": None,
+        "batch_size": 10,
+        "batching_window_s": 0.1,
+        "filters": (),
+        "on_failure_arn": None,
+        "enabled": True,
+        "state": MappingState.CREATING,
+        "state_reason": "USER_INITIATED",
+        "last_processing_result": "No records processed",
+        "last_modified_ms": 0,
+        "revision": 1,
+    }
+    return EventSourceMapping(**{**fields, **more})

@@ -1,0 +1,278 @@
+"""Asynchronous events on a real Kafka: what was accepted is run, retried, delayed or told of, and never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.poller.async_queue import AsyncPoller
+from services.poller.delays import DelayConsumer
+from shared.domain.errors import InvocationLostError, NoCapacityError, ServiceException, TooManyRequestsException
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.events.producer import BatchingProducer
+from shared.events.queue import AsyncQueue
+from shared.events.records import Condition, decode_outcome
+from shared.events.topics import TopicNames, ensure_topics
+from shared.settings import Settings
+from tests.integration.events.parts import (
+    FAILED,
+    OK,
+    QUEUE,
+    Functions,
+    committed,
+    event,
+    read_topic,
+    running,
+    settings_of,
+    until,
+)
+
+
+@contextlib.asynccontextmanager
+async def queue_of(settings: Settings) -> AsyncIterator[AsyncQueue]:
+    queue = AsyncQueue(settings)
+    await queue.start()
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@contextlib.asynccontextmanager
+async def producing(settings: Settings) -> AsyncIterator[BatchingProducer]:
+    producer = BatchingProducer.of(settings, "test")
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.close()
+
+
+@contextlib.asynccontextmanager
+async def poller_of(settings: Settings, functions: Functions, *, delays: bool = False) -> AsyncIterator[AsyncQueue]:
+    """A queue, a poller and, where the test waits for them, the delay tiers' consumer."""
+    async with contextlib.AsyncExitStack() as stack:
+        queue = await stack.enter_async_context(queue_of(settings))
+        producer = await stack.enter_async_context(producing(settings))
+        await stack.enter_async_context(running(AsyncPoller(settings, functions, functions, producer).run))
+        if delays:
+            await stack.enter_async_context(running(DelayConsumer(settings, producer).run))
+        yield queue
+
+
+async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: str) -> None:
+    functions = Functions()
+    async with poller_of(settings_of(kafka_engine), functions) as queue:
+        sent = [event(payload=b'{"n": %d}' % n) for n in range(500)]
+        await asyncio.gather(*map(queue.enqueue, sent))
+        await until(lambda: len(functions.calls) >= 500)
+    assert sorted(functions.ids()) == sorted(e.event_id for e in sent)
+    assert {call.payload for call in functions.calls} == {e.payload for e in sent}
+
+
+async def test_an_event_of_one_mebibyte_fits(kafka_engine: str) -> None:
+    functions = Functions()
+    async with poller_of(settings_of(kafka_engine), functions) as queue:
+        large = event(payload=b'"' + b"x" * (1024 * 1024 - 2) + b'"')
+        await queue.enqueue(large)
+        await until(lambda: functions.calls)
+    assert functions.calls[0].payload == large.payload
+
+
+async def test_a_failing_event_is_retried_after_its_delays_and_then_told_of(kafka_engine: str) -> None:
+    async def fails(_: Invocation) -> InvocationResult:
+        return FAILED
+
+    functions = Functions(fails, on_failure_arn=f"{QUEUE}q", dead_letter_arn=f"{QUEUE}d")
+    settings = settings_of(kafka_engine, retries_s=(1, 2))
+    async with poller_of(settings, functions, delays=True) as queue:
+        await queue.enqueue(sent := event())
+        [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+    assert functions.ids() == [sent.event_id] * 3
+    first, second, third = functions.times
+    assert 0.95 <= second - first < 4
+    assert 1.95 <= third - second < 6
+    outcome = decode_outcome(told.value)
+    assert (outcome.condition, outcome.attempts) == (Condition.RETRIES_EXHAUSTED, 3)
+    assert outcome.last is not None
+    assert outcome.last.payload == FAILED.payload
+    assert outcome.request_payload == sent.payload
+
+
+async def test_success_is_told_only_to_who_asked(kafka_engine: str) -> None:
+    functions = Functions(on_success_arn=f"{QUEUE}q")
+    settings = settings_of(kafka_engine)
+    async with poller_of(settings, functions) as queue:
+        await queue.enqueue(sent := event())
+        [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+    outcome = decode_outcome(told.value)
+    assert (outcome.event_id, outcome.condition, outcome.attempts) == (sent.event_id, Condition.SUCCESS, 1)
+    assert outcome.targets == (f"{QUEUE}q",)
+
+
+async def test_events_that_could_not_run_come_back_without_using_an_attempt(kafka_engine: str) -> None:
+    refusals = [
+        TooManyRequestsException("X"),
+        NoCapacityError("x"),
+        InvocationLostError("x"),
+        ServiceException("x"),
+        ValueError("x"),
+    ]
+    refused: set[str] = set()
+
+    async def refused_once(invocation: Invocation) -> InvocationResult:
+        if invocation.request_id not in refused:
+            refused.add(invocation.request_id)
+            raise refusals[int(invocation.payload)]
+        return OK
+
+    functions = Functions(refused_once, retry_attempts_max=0, on_success_arn=f"{QUEUE}q")
+    settings = settings_of(kafka_engine)
+    async with poller_of(settings, functions, delays=True) as queue:
+        await asyncio.gather(*(queue.enqueue(event(payload=b"%d" % n)) for n in range(len(refusals))))
+        told = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, len(refusals))
+    outcomes = [decode_outcome(record.value) for record in told]
+    assert {(o.condition, o.attempts) for o in outcomes} == {(Condition.SUCCESS, 1)}
+    assert len(functions.calls) == 2 * len(refusals)
+
+
+async def test_an_event_that_is_too_old_or_has_no_concurrency_goes_straight_to_its_end(kafka_engine: str) -> None:
+    for functions, age_s, condition in (
+        (Functions(event_age_s_max=60, on_failure_arn=f"{QUEUE}q"), 61.0, Condition.EVENT_AGE_EXCEEDED),
+        (Functions(reserved=0, on_failure_arn=f"{QUEUE}q"), 0.0, Condition.ZERO_RESERVED_CONCURRENCY),
+    ):
+        settings = settings_of(kafka_engine)
+        async with poller_of(settings, functions) as queue:
+            await queue.enqueue(event(age_s=age_s))
+            [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+        outcome = decode_outcome(told.value)
+        assert (outcome.condition, outcome.attempts, outcome.last) == (condition, 0, None)
+        assert functions.calls == []
+
+
+async def test_slow_functions_do_not_hold_up_the_others(kafka_engine: str) -> None:
+    release = asyncio.Event()
+
+    async def slow_waits(invocation: Invocation) -> InvocationResult:
+        if invocation.payload == b'"slow"':
+            await release.wait()
+        return OK
+
+    functions = Functions(slow_waits)
+    settings = settings_of(kafka_engine, in_flight_max=8)
+    async with poller_of(settings, functions, delays=True) as queue:
+        await asyncio.gather(*(queue.enqueue(event("slow", b'"slow"')) for _ in range(60)))
+        await asyncio.gather(*(queue.enqueue(event("fast")) for _ in range(40)))
+        await until(lambda: functions.names.count("fast") == 40, "the fast ones, behind slow ones that all wait")
+        assert functions.names.count("slow") < 60
+        release.set()
+        await until(lambda: len({c.request_id for c in functions.calls}) == 100, "the slow ones too")
+
+
+async def test_a_poller_that_is_killed_in_the_middle_loses_nothing(kafka_engine: str) -> None:
+    settings = settings_of(kafka_engine)
+    done: collections.Counter[str] = collections.Counter()
+    stuck = asyncio.Event()
+
+    async def every_third_hangs(invocation: Invocation) -> InvocationResult:
+        if int(invocation.payload) % 3 == 0:
+            await stuck.wait()
+        done[invocation.request_id] += 1
+        return OK
+
+    async def works(invocation: Invocation) -> InvocationResult:
+        done[invocation.request_id] += 1
+        return OK
+
+    async with queue_of(settings) as queue, producing(settings) as producer:
+        sent = [event(payload=b"%d" % n) for n in range(120)]
+        await asyncio.gather(*map(queue.enqueue, sent))
+        first = AsyncPoller(settings, functions := Functions(every_third_hangs), functions, producer)
+        async with running(first.run, kill=True):
+            await until(lambda: sum(done.values()) == 80, "all that do not hang")
+        async with running(AsyncPoller(settings, functions := Functions(works), functions, producer).run):
+            await until(lambda: set(done) == {e.event_id for e in sent}, "those that hung when the first was killed")
+            await until(lambda: _all_committed(kafka_engine, settings, 120), "the commit")
+    # What the first had settled out of order was written beside its offset: it is not run again.
+    assert set(done.values()) == {1}
+
+
+async def _all_committed(kafka: str, settings: Settings, count: int) -> bool:
+    offsets = await committed(kafka, TopicNames.of(settings.events).asynchronous)
+    return sum(max(0, found.offset) for found in offsets.values()) == count
+
+
+async def test_two_pollers_share_the_partitions_and_take_over_from_each_other(kafka_engine: str) -> None:
+    settings = settings_of(kafka_engine)
+    one, two = Functions(), Functions()
+    async with queue_of(settings) as queue, producing(settings) as producer:
+        async with running(AsyncPoller(settings, one, one, producer).run):
+            async with running(AsyncPoller(settings, two, two, producer).run):
+
+                async def both_work() -> bool:
+                    await asyncio.gather(*(queue.enqueue(event()) for _ in range(20)))
+                    return bool(one.calls and two.calls)
+
+                await until(both_work, "events at both")
+            before = len(one.calls)
+            last = [event() for _ in range(50)]
+            await asyncio.gather(*map(queue.enqueue, last))
+            await until(lambda: {e.event_id for e in last} <= set(one.ids()), "all at the one that is left")
+        assert len(one.calls) >= before + 50
+
+
+async def test_an_event_of_a_deleted_function_is_dropped_and_the_queue_goes_on(kafka_engine: str) -> None:
+    functions = Functions()
+    functions.gone.add("gone")
+    async with poller_of(settings_of(kafka_engine), functions) as queue:
+        await queue.enqueue(event("gone"))
+        await queue.enqueue(event("there"))
+        await until(lambda: "there" in functions.names)
+    assert "gone" not in functions.names
+
+
+async def test_what_cannot_be_read_is_set_aside_and_the_queue_goes_on(kafka_engine: str) -> None:
+    functions = Functions()
+    settings = settings_of(kafka_engine)
+    names = TopicNames.of(settings.events)
+    async with poller_of(settings, functions) as queue, producing(settings) as producer:
+        await producer.send(names.asynchronous, b"not a record")
+        await queue.enqueue(event())
+        await until(lambda: functions.calls)
+        [aside] = await read_topic(kafka_engine, names.undeliverable, 1)
+    assert aside.value == b"not a record"
+
+
+async def test_the_next_poller_finds_events_that_waited_in_a_tier(kafka_engine: str) -> None:
+    async def throttled(_: Invocation) -> InvocationResult:
+        raise TooManyRequestsException("X")
+
+    settings = settings_of(kafka_engine, backoffs_s=(1, 2))
+    first = Functions(throttled)
+    async with poller_of(settings, first) as queue:
+        await asyncio.gather(*(queue.enqueue(event(payload=b"%d" % n)) for n in range(20)))
+        await until(lambda: len(first.calls) >= 20)
+    second = Functions()
+    async with poller_of(settings, second, delays=True):
+        await until(lambda: len(second.calls) >= 20)
+    assert sorted(int(call.payload) for call in second.calls) == list(range(20))
+
+
+async def test_topics_are_made_once_by_any_number_of_processes(kafka_engine: str) -> None:
+    settings = settings_of(kafka_engine)
+    await asyncio.gather(*(ensure_topics(settings) for _ in range(4)))
+    await ensure_topics(settings)
+
+
+async def test_without_kafka_an_event_is_refused_in_time() -> None:
+    settings = settings_of("127.0.0.1:1", produce_timeout_s=0.5)
+    producer = BatchingProducer.of(settings, "test")
+    queue = AsyncQueue(settings)
+    queue._producer = producer
+    with pytest.raises(ServiceException):
+        await queue.enqueue(event())
+    await producer.close()

@@ -1,0 +1,292 @@
+"""Kafka event source mappings on a real Kafka: order, batches, offsets, life and trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.poller.assignment import MappingManager
+from services.poller.mapping import delivery
+from services.poller.mapping.delivery import DeliveryLimits
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.events.producer import BatchingProducer
+from shared.events.records import Condition, decode_outcome
+from shared.events.topics import TopicNames, ensure_topics
+from shared.settings import Settings
+from tests.integration.events.parts import (
+    FAILED,
+    OK,
+    QUEUE,
+    Functions,
+    committed,
+    create_topic,
+    make_topic,
+    mapping_of,
+    produce,
+    read_topic,
+    running,
+    settings_of,
+    until,
+)
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "RETRY_BACKOFF_S", (0.05,))
+    monkeypatch.setattr(delivery, "REFUSED_BACKOFF_S", (0.05,))
+
+
+class Book:
+    """The registry's mappings, kept in memory: what a test's owner does and what the poller writes."""
+
+    def __init__(self, *mappings: EventSourceMapping, limits: DeliveryLimits = DeliveryLimits()) -> None:
+        self.rows = {mapping.uuid: mapping for mapping in mappings}
+        self._limits = limits
+        self._changed = asyncio.Event()
+        self.states: list[MappingState] = []
+
+    def change(self, mapping: EventSourceMapping, **fields: Any) -> None:
+        row = self.rows[mapping.uuid]
+        self.rows[mapping.uuid] = msgspec.structs.replace(row, revision=row.revision + 1, **fields)
+        self._changed.set()
+
+    def state(self, mapping: EventSourceMapping) -> MappingState | None:
+        row = self.rows.get(mapping.uuid)
+        return None if row is None else row.state
+
+    async def list_all(self) -> list[EventSourceMapping]:
+        return list(self.rows.values())
+
+    async def changes(self) -> AsyncIterator[None]:
+        while True:
+            self._changed.clear()
+            yield
+            await self._changed.wait()
+
+    async def limits(self, uuid: str) -> DeliveryLimits:
+        return self._limits
+
+    async def set_state(
+        self,
+        uuid: str,
+        state: MappingState,
+        reason: str,
+        last_processing_result: str | None = None,
+        *,
+        revision: int | None = None,
+    ) -> bool:
+        row = self.rows.get(uuid)
+        if row is None or row.state is MappingState.DELETING or row.revision != revision:
+            return False
+        told = row.last_processing_result if last_processing_result is None else last_processing_result
+        self.rows[uuid] = msgspec.structs.replace(row, state=state, state_reason=reason, last_processing_result=told)
+        self.states.append(state)
+        return True
+
+    async def set_last_result(self, uuid: str, last_processing_result: str) -> None:
+        if uuid in self.rows:
+            self.rows[uuid] = msgspec.structs.replace(self.rows[uuid], last_processing_result=last_processing_result)
+
+    async def delete(self, uuid: str) -> bool:
+        return self.rows.pop(uuid, None) is not None
+
+
+@contextlib.asynccontextmanager
+async def poller_of(settings: Settings, book: Book, functions: Functions, *, kill: bool = False) -> AsyncIterator[None]:
+    producer = BatchingProducer.of(settings, "test")
+    await producer.start()
+    try:
+        async with running(MappingManager(settings, book, functions, producer).run, kill=kill):
+            yield
+    finally:
+        await producer.close()
+
+
+def offsets_of(functions: Functions, partition: int = 0) -> list[int]:
+    return [r["offset"] for r in functions.records() if r["partition"] == partition]
+
+
+async def committed_sum(kafka: str, mapping: EventSourceMapping) -> int:
+    return sum(max(0, found.offset) for found in (await committed(kafka, mapping.consumer_group_id)).values())
+
+
+async def test_records_arrive_in_order_in_batches_and_are_committed_behind(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine, 2)
+    for partition in (0, 1):
+        await produce(
+            kafka_engine, topic, [b"%d" % n for n in range(95)], partition=partition, key=b"k", headers=[("h", b"\x01")]
+        )
+    mapping = mapping_of(topic)
+    book, functions = Book(mapping), Functions()
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(lambda: len(functions.records()) == 190)
+        await until(lambda: book.rows[mapping.uuid].last_processing_result == "OK")
+        await until(lambda: _is(190, committed_sum(kafka_engine, mapping)), "the commit")
+    for partition in (0, 1):
+        assert offsets_of(functions, partition) == list(range(95))
+    events = [json.loads(call.payload) for call in functions.calls]
+    assert all(len(records) <= 10 for event in events for records in event["records"].values())
+    assert {name for event in events for name in event["records"]} == {f"{topic}-0", f"{topic}-1"}
+    assert events[0]["bootstrapServers"] == kafka_engine
+    [first, *_] = functions.records()
+    assert (first["key"], first["headers"], first["timestampType"]) == ("aw==", [{"h": [1]}], "CREATE_TIME")
+
+
+async def _is(expected: int, value: Any) -> bool:
+    return bool(await value == expected)
+
+
+async def test_a_mapping_lives_through_enabling_updating_disabling_and_deleting(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    mapping = mapping_of(topic)
+    book, functions = Book(mapping), Functions()
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(lambda: book.state(mapping) is MappingState.ENABLED)
+        book.change(mapping, state=MappingState.DISABLING, enabled=False)
+        await until(lambda: book.state(mapping) is MappingState.DISABLED)
+        await produce(kafka_engine, topic, [b"while disabled"])
+        book.change(mapping, state=MappingState.ENABLING, enabled=True)
+        await until(lambda: book.state(mapping) is MappingState.ENABLED)
+        await until(lambda: len(functions.records()) == 1, "what was written while it was disabled")
+        book.change(mapping, state=MappingState.UPDATING, function_name="other")
+        await until(lambda: book.state(mapping) is MappingState.ENABLED)
+        await produce(kafka_engine, topic, [b"after the update"])
+        await until(lambda: functions.names[-1] == "other")
+        book.change(mapping, state=MappingState.DELETING)
+        await until(lambda: book.state(mapping) is None)
+    assert offsets_of(functions) == [0, 1]
+
+
+async def test_a_mapping_that_is_created_disabled_polls_nothing(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"x"])
+    mapping = mapping_of(topic, enabled=False)
+    book, functions = Book(mapping), Functions()
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(lambda: book.state(mapping) is MappingState.DISABLED)
+    assert functions.calls == []
+
+
+async def test_trouble_is_shown_as_the_mappings_reason_and_ends_by_itself(kafka_engine: str) -> None:
+    missing = mapping_of(f"late-{uuid.uuid4().hex[:8]}")
+    unknown = mapping_of("x", source_arn="arn:aws:kafka:us-east-1:000000000000:cluster/elsewhere/1")
+    unreachable = mapping_of("x", source_arn=None, bootstrap_servers=("127.0.0.1:1",))
+    book, functions = Book(missing, unknown, unreachable), Functions()
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        for mapping, words in ((missing, "does not exist"), (unknown, "No cluster"), (unreachable, "Connection error")):
+            await until(lambda m=mapping, w=words: w in book.rows[m.uuid].state_reason, words)
+            assert book.rows[mapping.uuid].last_processing_result.startswith("PROBLEM: ")
+            assert book.state(mapping) is MappingState.CREATING
+        await create_topic(kafka_engine, missing.topics[0])
+        await produce(kafka_engine, missing.topics[0], [b"x"])
+        await until(lambda: functions.calls)
+        assert book.rows[missing.uuid].state_reason == "USER_INITIATED"
+
+
+async def test_named_and_self_managed_clusters_are_read(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"x"])
+    named = mapping_of(topic, source_arn="arn:aws:kafka:us-east-1:000000000000:cluster/mine/1", function_name="named")
+    own = mapping_of(topic, source_arn=None, bootstrap_servers=(kafka_engine,), function_name="own")
+    functions = Functions()
+    async with poller_of(settings_of(kafka_engine, kafka_clusters={"mine": kafka_engine}), Book(named, own), functions):
+        await until(lambda: sorted(functions.names) == ["named", "own"])
+    sources = {
+        name: json.loads(call.payload)["eventSource"] for name, call in zip(functions.names, functions.calls, strict=True)
+    }
+    assert sources == {"named": "aws:kafka", "own": "SelfManagedKafka"}
+
+
+async def test_starting_positions_are_kept_over_a_restart(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"old"], timestamp_ms=1_000)
+    middle_ms = int(time.time() * 1_000) - 60_000
+    await produce(kafka_engine, topic, [b"middle"], timestamp_ms=middle_ms)
+    latest = mapping_of(topic, starting_position="LATEST", function_name="latest")
+    since = mapping_of(topic, starting_position="AT_TIMESTAMP", starting_timestamp_ms=middle_ms - 1, function_name="since")
+    settings, book, functions = settings_of(kafka_engine), Book(latest, since), Functions()
+    async with poller_of(settings, book, functions):
+        await until(lambda: all(book.state(m) is MappingState.ENABLED for m in (latest, since)))
+        await until(lambda: functions.names == ["since"])
+    await produce(kafka_engine, topic, [b"while down"])
+    async with poller_of(settings, book, functions):
+        await until(lambda: len(functions.calls) == 3)
+    seen = sorted((name, r["offset"]) for name, r in zip(functions.names, functions.records(), strict=True))
+    assert seen == [("latest", 2), ("since", 1), ("since", 2)]
+
+
+async def test_a_poison_batch_holds_its_partition_only_and_goes_to_the_destination(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine, 2)
+    await produce(kafka_engine, topic, [b"bad", b"bad", b"good"], partition=0)
+    await produce(kafka_engine, topic, [b"good"] * 3, partition=1)
+
+    async def bad_fails(invocation: Invocation) -> InvocationResult:
+        return FAILED if b"YmFk" in invocation.payload else OK
+
+    mapping = mapping_of(topic, batch_size=2, on_failure_arn=f"{QUEUE}q")
+    settings, functions = settings_of(kafka_engine), Functions(bad_fails)
+    await ensure_topics(settings)
+    async with poller_of(settings, Book(mapping, limits=DeliveryLimits(retry_attempts_max=2)), functions):
+        [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+        await until(lambda: offsets_of(functions).count(2) == 1, "the good record behind the poison")
+        await until(lambda: _is(6, committed_sum(kafka_engine, mapping)), "the commit")
+    assert offsets_of(functions) == [0, 1, 0, 1, 0, 1, 2]
+    assert offsets_of(functions, 1) == [0, 1, 2]
+    outcome = decode_outcome(told.value)
+    assert (outcome.condition, outcome.attempts) == (Condition.RETRY_ATTEMPTS_EXHAUSTED, 3)
+    assert outcome.batch is not None
+    assert list(outcome.batch.partitions) == [f"{topic}-0"]
+
+
+async def test_filtered_records_are_not_sent_and_are_committed(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b'{"k": "%s"}' % kind for kind in (b"a", b"b", b"a", b"b")])
+    mapping = mapping_of(topic, filters=('{"value": {"k": ["a"]}}',))
+    functions = Functions()
+    async with poller_of(settings_of(kafka_engine), Book(mapping), functions):
+        await until(lambda: offsets_of(functions) == [0, 2])
+        await until(lambda: _is(4, committed_sum(kafka_engine, mapping)), "the commit")
+
+
+async def test_a_poller_that_is_killed_loses_no_record_and_keeps_the_order(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"%d" % n for n in range(100)])
+    mapping, settings = mapping_of(topic), settings_of(kafka_engine)
+    hang = asyncio.Event()
+
+    async def hangs_at_40(invocation: Invocation) -> InvocationResult:
+        if json.loads(invocation.payload)["records"][f"{topic}-0"][0]["offset"] >= 40:
+            await hang.wait()
+        return OK
+
+    first, second = Functions(hangs_at_40), Functions()
+    async with poller_of(settings, Book(mapping), first, kill=True):
+        await until(lambda: 40 in offsets_of(first))
+    async with poller_of(settings, Book(mapping), second):
+        await until(lambda: 99 in offsets_of(second))
+    again = offsets_of(second)
+    assert again == list(range(again[0], 100))
+    assert again[0] <= 40
+
+
+async def test_two_pollers_share_a_mappings_partitions_without_running_a_record_twice(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine, 4)
+    mapping, settings, functions, others = mapping_of(topic), settings_of(kafka_engine), Functions(), Functions()
+    async with poller_of(settings, Book(mapping), functions), poller_of(settings, Book(mapping), others):
+
+        async def both_work() -> bool:
+            await produce(kafka_engine, topic, [b"x"] * 40)
+            return bool(functions.calls and others.calls)
+
+        await until(both_work, "records at both")
+    seen = [(r["partition"], r["offset"]) for f in (functions, others) for r in f.records()]
+    assert len(seen) == len(set(seen))

@@ -1,0 +1,247 @@
+"""Outcomes reach their destinations on real engines, once as a rule and at least once in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from services.poller.delays import DelayConsumer
+from services.router.destinations import DeliveryError, Destination
+from services.router.destinations.function import FunctionDestination
+from services.router.destinations.kafka import KafkaDestination
+from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
+from services.router.outcomes import OutcomeRouter
+from shared.events.producer import BatchingProducer
+from shared.events.queue import AsyncQueue
+from shared.events.records import (
+    Condition,
+    KafkaBatchInfo,
+    KafkaPartitionInfo,
+    LastAttempt,
+    Outcome,
+    decode_event,
+    decode_outcome,
+    encode,
+)
+from shared.events.topics import TopicNames
+from shared.queues import QueueUnavailableError, QueueWriter, stream_key
+from shared.settings import Settings
+from tests.integration.events.parts import ARN, QUEUE, make_topic, read_topic, running, settings_of, until
+
+ERROR = b'{"errorMessage": "on purpose", "errorType": "Exception"}'
+
+
+def failure(**more: Any) -> Outcome:
+    fields: dict[str, Any] = {
+        "event_id": str(uuid.uuid4()),
+        "function_arn": f"{ARN}f:$LATEST",
+        "condition": Condition.RETRIES_EXHAUSTED,
+        "attempts": 3,
+        "request_payload": b'{"n": 1}',
+        "finished_at_ms": int(time.time() * 1_000),
+        "last": LastAttempt("$LATEST", "Unhandled", ERROR),
+    }
+    return Outcome(**{**fields, **more})
+
+
+def queue_name() -> str:
+    return f"q-{uuid.uuid4().hex[:8]}"
+
+
+class Router:
+    """A router's parts on real engines."""
+
+    def __init__(self, settings: Settings, redis: Redis, producer: BatchingProducer, queue: AsyncQueue) -> None:
+        self.names = TopicNames.of(settings.events)
+        self.settings = settings
+        self.redis = redis
+        self.producer = producer
+        self.queues = QueueWriter(redis)
+        self.topics = KafkaDestination()
+        self.destinations: dict[str, Destination] = {
+            "sqs": SqsDestination(self.queues),
+            "lambda": FunctionDestination(queue),
+            "kafka": self.topics,
+        }
+
+    def running(self) -> Any:
+        router = OutcomeRouter(self.settings, self.producer, self.destinations, {"sqs": SqsDeadLetters(self.queues)})
+        return running(router.run)
+
+    async def tell(self, outcome: Outcome) -> None:
+        await self.producer.send(self.names.outcomes, encode(outcome))
+
+    async def messages(self, queue: str) -> list[dict[bytes, bytes]]:
+        return [fields for _, fields in await self.redis.xrange(stream_key(queue))]
+
+
+@pytest.fixture
+async def router(kafka_engine: str, redis_engine: str) -> AsyncIterator[Router]:
+    settings = settings_of(kafka_engine)
+    queue = AsyncQueue(settings)
+    await queue.start()
+    producer = BatchingProducer.of(settings, "test")
+    await producer.start()
+    parts = Router(settings, Redis.from_url(redis_engine, socket_timeout=5), producer, queue)
+    yield parts
+    await parts.topics.close()
+    await parts.queues.close()
+    await producer.close()
+    await queue.close()
+
+
+async def test_a_queue_gets_the_record_and_a_dead_letter_queue_the_event(router: Router) -> None:
+    told, dead = queue_name(), queue_name()
+    outcome = failure(targets=(QUEUE + told,), dead_letter_arn=QUEUE + dead)
+    async with router.running():
+        await router.tell(outcome)
+        [message] = await until(lambda: router.messages(told))
+        [letter] = await until(lambda: router.messages(dead))
+    record = json.loads(message[b"body"])
+    assert record["requestContext"]["requestId"] == outcome.event_id
+    assert record["responsePayload"] == json.loads(ERROR)
+    assert json.loads(message[b"attributes"]) == {}
+    assert letter[b"body"] == b'{"n": 1}'
+    assert json.loads(letter[b"attributes"]) == {
+        "RequestID": {"DataType": "String", "StringValue": outcome.event_id},
+        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
+        "ErrorMessage": {"DataType": "String", "StringValue": "on purpose"},
+    }
+    assert len(letter[b"md5_of_body"]) == 32
+    assert uuid.UUID(letter[b"message_id"].decode())
+
+
+async def test_a_function_gets_the_record_as_an_asynchronous_event(router: Router) -> None:
+    async with router.running():
+        await router.tell(failure(targets=(f"{ARN}next:live",)))
+        [queued] = await read_topic(router.settings.kafka_bootstrap_servers, router.names.asynchronous, 1)
+    event = decode_event(queued.value)
+    assert (event.function_name, event.qualifier, event.attempts) == ("next", "live", 0)
+    assert json.loads(event.payload)["requestContext"]["condition"] == "RetriesExhausted"
+
+
+async def test_a_topic_gets_the_records_that_were_given_up(router: Router) -> None:
+    kafka = router.settings.kafka_bootstrap_servers
+    topic = await make_topic(kafka, 1)
+    batch = KafkaBatchInfo(2, "arn:k", kafka, 10, {"t-0": KafkaPartitionInfo(1, 2, 3, 4)})
+    payload = b'{"records":{"t-0":[{"offset":1,"timestamp":3,"key":"a2V5"},{"offset":2,"timestamp":4}]}}'
+    async with router.running():
+        await router.tell(failure(targets=(f"kafka://{topic}",), batch=batch, request_payload=payload))
+        first, second = await read_topic(kafka, topic, 2)
+    assert (first.key, second.key) == (b"key", None)
+    assert json.loads(first.value)["KafkaBatchInfo"]["recordInfo"]["offset"] == "1"
+
+
+async def test_an_outcome_that_comes_twice_leaves_one_message(router: Router) -> None:
+    told, after = queue_name(), queue_name()
+    outcome = failure(targets=(QUEUE + told,))
+    async with router.running():
+        for _ in range(3):
+            await router.tell(outcome)
+        await until(lambda: router.messages(told))
+    async with router.running():
+        await router.tell(failure(targets=(QUEUE + after,)))
+        await until(lambda: router.messages(after))
+    assert len(await router.messages(told)) == 1
+
+
+async def test_a_destination_that_fails_is_tried_again_and_the_others_are_not(router: Router) -> None:
+    told = queue_name()
+    failures = iter(range(2))
+
+    class Flaky:
+        async def deliver(self, outcome: Outcome, target: str) -> None:
+            if next(failures, None) is not None:
+                raise DeliveryError("not now")
+            await SqsDestination(router.queues).deliver(outcome, QUEUE + told + "-flaky")
+
+    router.destinations["flaky"] = Flaky()
+    async with router.running(), running(DelayConsumer(router.settings, router.producer).run):
+        await router.tell(failure(targets=(QUEUE + told, "arn:aws:flaky:x")))
+        await until(lambda: router.messages(told + "-flaky"))
+    assert len(await router.messages(told)) == 1
+
+
+async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) -> None:
+    old_ms = int((time.time() - 7 * 3_600) * 1_000)
+    failing_for_long = failure(targets=("arn:aws:broken:x",), finished_at_ms=old_ms)
+    unsupported = failure(targets=("arn:aws:sns:us-east-1:000000000000:topic",), dead_letter_arn="arn:aws:sns:us-east-1:0:dead")
+
+    class Broken:
+        async def deliver(self, outcome: Outcome, target: str) -> None:
+            raise ValueError("a fault")
+
+    router.destinations["broken"] = Broken()
+    async with router.running():
+        await router.tell(unsupported)
+        await router.tell(failing_for_long)
+        await router.producer.send(router.names.outcomes, b"garbage")
+        parked = await read_topic(router.settings.kafka_bootstrap_servers, router.names.undeliverable, 4)
+    kept = [decode_outcome(record.value) for record in parked if record.value != b"garbage"]
+    assert {(o.event_id, o.targets, o.dead_letter_arn) for o in kept} == {
+        (unsupported.event_id, unsupported.targets, None),
+        (unsupported.event_id, (), unsupported.dead_letter_arn),
+        (failing_for_long.event_id, failing_for_long.targets, None),
+    }
+    assert all(dict(record.headers)["reason"] for record in parked)
+
+
+async def test_a_router_that_is_killed_in_the_middle_loses_nothing(router: Router) -> None:
+    told = queue_name()
+    outcomes = [failure(targets=(QUEUE + told, "arn:aws:gate:x")) for _ in range(40)]
+    hang = asyncio.Event()
+    passed: set[str] = set()
+
+    class Gate:
+        async def deliver(self, outcome: Outcome, target: str) -> None:
+            if len(passed) == 20:
+                await hang.wait()
+            passed.add(outcome.event_id)
+
+    class Open:
+        async def deliver(self, outcome: Outcome, target: str) -> None:
+            passed.add(outcome.event_id)
+
+    await asyncio.gather(*map(router.tell, outcomes))
+    first = OutcomeRouter(router.settings, router.producer, {**router.destinations, "gate": Gate()}, {})
+    async with running(first.run, kill=True):
+        await until(lambda: len(passed) == 20)
+    router.destinations["gate"] = Open()
+    async with router.running():
+        await until(lambda: len(passed) == 40)
+    ids = [json.loads(m[b"body"])["requestContext"]["requestId"] for m in await router.messages(told)]
+    assert sorted(ids) == sorted(o.event_id for o in outcomes)
+
+
+async def test_queues_take_many_messages_at_once_and_survive_a_forgotten_script(redis_engine: str) -> None:
+    redis = Redis.from_url(redis_engine)
+    writer, name = QueueWriter(redis), queue_name()
+    await redis.script_flush()
+    ids = await asyncio.gather(*(writer.send(name, b"%d" % n) for n in range(500)))
+    entries = await redis.xrange(stream_key(name))
+    assert [fields[b"body"] for _, fields in entries] == [b"%d" % n for n in range(500)]
+    assert [fields[b"message_id"].decode() for _, fields in entries] == list(ids)
+    assert await writer.send(name, b"x", deduplication_id="d") == await writer.send(name, b"x", deduplication_id="d")
+    await writer.close()
+
+
+async def test_without_redis_a_message_is_refused() -> None:
+    writer = QueueWriter(Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.5))
+    with pytest.raises(QueueUnavailableError):
+        await writer.send("q", b"x")
+    with contextlib.suppress(QueueUnavailableError):
+        await writer.close()
+
+
+def test_an_outcome_keeps_only_the_targets_that_are_left() -> None:
+    left = msgspec.structs.replace(failure(targets=("a", "b")), targets=("b",))
+    assert decode_outcome(encode(left)).targets == ("b",)
