@@ -24,6 +24,7 @@ from typing import Any
 import boto3
 import redis
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from botocore.exceptions import ClientError
 
 from shared.queues import stream_key
@@ -117,6 +118,10 @@ def show_asynchronous(client: Any, name: str, streams: Any) -> None:
 
 
 async def produce(bootstrap_servers: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
+    await admin.close()
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all")
     await producer.start()
     try:
