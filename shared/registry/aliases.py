@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.registry import rows
 from shared.registry.functions import new_revision_id, touch
 from shared.registry.records import Alias
-from shared.registry.tables import AliasTable, EventInvokeTable
+from shared.registry.tables import AliasTable, EventInvokeTable, PolicyTable
 
 _ONE = select(*rows.ALIAS).where(AliasTable.function_id == bindparam("function_id"), AliasTable.name == bindparam("name"))
 _PAGE = (
@@ -66,7 +66,7 @@ async def replace(connection: AsyncConnection, alias: Alias) -> tuple[Alias, int
 
 
 async def remove(connection: AsyncConnection, function_id: str, name: str) -> int | None:
-    """Deletes an alias and its event-invoke configuration; the function's new revision, None when there was no such alias."""
+    """Deletes an alias with its event-invoke configuration and policy; the function's new revision, None without such an alias."""
     statement = (
         delete(AliasTable).where(AliasTable.function_id == function_id, AliasTable.name == name).returning(AliasTable.name)
     )
@@ -75,4 +75,5 @@ async def remove(connection: AsyncConnection, function_id: str, name: str) -> in
     await connection.execute(
         delete(EventInvokeTable).where(EventInvokeTable.function_id == function_id, EventInvokeTable.qualifier == name)
     )
+    await connection.execute(delete(PolicyTable).where(PolicyTable.function_id == function_id, PolicyTable.qualifier == name))
     return await touch(connection, function_id)

@@ -45,6 +45,13 @@ def name_column(**options: Any) -> Mapped[str]:
 
 class FunctionTable(Base):
     __tablename__ = "functions"
+    __table_args__ = (
+        Index(
+            "ix_functions_reserved_concurrency",
+            "reserved_concurrency",
+            postgresql_where=text("reserved_concurrency IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = name_column(unique=True)
@@ -54,6 +61,17 @@ class FunctionTable(Base):
     dead_letter_arn: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[dict[str, str]] = mapped_column(JSON)
     created_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class PolicyTable(Base):
+    """Resource policies. qualifier: `$LATEST` for the function itself."""
+
+    __tablename__ = "policies"
+
+    function_id: Mapped[str] = mapped_column(ForeignKey("functions.id", ondelete="CASCADE"), primary_key=True)
+    qualifier: Mapped[str] = name_column(primary_key=True)
+    statements: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    revision_id: Mapped[str] = mapped_column(String(36))
 
 
 class VersionTable(Base):

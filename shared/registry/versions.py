@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 
 import msgspec
-from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy import bindparam, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.domain.function_state import CREATED, PUBLISHED, Event, State, Status, UpdateStatus, advance
+from shared.domain.function_state import CREATED, PUBLISHED, Event, Status, advance
 from shared.registry import rows
 from shared.registry.functions import insert_version, new_revision_id, now_ms, set_revision_id, touch
 from shared.registry.records import FunctionVersion, Version
-from shared.registry.tables import AliasTable, FunctionTable, VersionTable
+from shared.registry.tables import UNSETTLED, AliasTable, EventInvokeTable, FunctionTable, PolicyTable, VersionTable
 
 _ONE = select(*rows.VERSION).where(
     VersionTable.function_id == bindparam("function_id"), VersionTable.number == bindparam("number")
@@ -34,7 +34,7 @@ _UNSETTLED = (
     select(*rows.FUNCTION, *rows.VERSION)
     .select_from(FunctionTable.__table__.join(VersionTable.__table__, VersionTable.function_id == FunctionTable.id))
     .where(
-        or_(VersionTable.state == State.PENDING.value, VersionTable.update_status == UpdateStatus.IN_PROGRESS.value),
+        text(UNSETTLED),
         VersionTable.modified_ms <= bindparam("before_ms"),
     )
     .limit(bindparam("limit"))
@@ -109,6 +109,8 @@ async def remove(connection: AsyncConnection, function_id: str, number: int) -> 
     result = await connection.execute(
         delete(VersionTable).where(VersionTable.function_id == function_id, VersionTable.number == number)
     )
+    for table in (EventInvokeTable, PolicyTable):
+        await connection.execute(delete(table).where(table.function_id == function_id, table.qualifier == str(number)))
     return bool(result.rowcount)
 
 

@@ -10,6 +10,7 @@ from services.frontend.control import (
     function_updates,
     functions,
     mappings,
+    policies,
     tags,
     versions,
 )
@@ -18,6 +19,7 @@ from services.frontend.control.context import ControlContext, Handler, Reply, Re
 __all__ = ["OPERATIONS", "ControlContext", "Handler", "Reply", "Request"]
 
 OPERATIONS: dict[str, Handler] = {
+    "AddPermission": policies.add_permission,
     "CreateAlias": aliases.create_alias,
     "CreateEventSourceMapping": mappings.create_event_source_mapping,
     "CreateFunction": functions.create_function,
@@ -33,6 +35,7 @@ OPERATIONS: dict[str, Handler] = {
     "GetFunctionConcurrency": concurrency.get_function_concurrency,
     "GetFunctionConfiguration": functions.get_function_configuration,
     "GetFunctionEventInvokeConfig": event_invoke.get_function_event_invoke_config,
+    "GetPolicy": policies.get_policy,
     "ListAliases": aliases.list_aliases,
     "ListEventSourceMappings": mappings.list_event_source_mappings,
     "ListFunctionEventInvokeConfigs": event_invoke.list_function_event_invoke_configs,
@@ -42,6 +45,7 @@ OPERATIONS: dict[str, Handler] = {
     "PublishVersion": versions.publish_version,
     "PutFunctionConcurrency": concurrency.put_function_concurrency,
     "PutFunctionEventInvokeConfig": event_invoke.put_function_event_invoke_config,
+    "RemovePermission": policies.remove_permission,
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,
     "UpdateAlias": aliases.update_alias,

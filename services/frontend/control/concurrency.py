@@ -43,7 +43,7 @@ async def _set(ctx: ControlContext, name: str, executions: int | None, missing: 
             raise _below_minimum()
         revision = await concurrency.put(connection, function.id, executions)
     await ctx.announce(name, function.id, revision, executions)
-    await ctx.announcer.account_changed(left)
+    await ctx.announce_account()
 
 
 def _below_minimum() -> InvalidParameterValueException:

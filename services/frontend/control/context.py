@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from shared.domain.errors import ApiError
-from shared.registry import Registry
+from shared.registry import Registry, concurrency
 from shared.registry.cache import TargetCache
 from shared.registry.packages import PackageError, PackageStore
 from shared.registry.records import FunctionVersion
@@ -16,6 +16,7 @@ from shared.settings import Settings
 
 SETTLING_MAX = 1_000
 """Versions being settled at once; beyond that they are left to whoever reads them next."""
+ACCOUNT_ANNOUNCED_EVERY_S = 10.0
 log = logging.getLogger("lambdad.frontend")
 
 Request = Mapping[str, Any]
@@ -43,17 +44,25 @@ class ControlContext:
         self.announcer = announcer
         self.targets = targets
         self._settling: set[asyncio.Task[None]] = set()
+        self._repeating: asyncio.Task[None] | None = None
 
     @property
     def packages(self) -> PackageStore:
         return self.registry.packages
 
     async def start(self) -> None:
-        """Settles what a killed process left Pending or InProgress. Raises ServiceException."""
+        """Settles what a killed process left Pending or InProgress, and announces the account's limit from now on.
+
+        Raises ServiceException.
+        """
         await self.registry.settler.settle_all()
+        if self._repeating is None:
+            self._repeating = asyncio.create_task(self._repeat_account(), name="account-limit")
 
     async def close(self) -> None:
         """Lets the versions that are being settled finish."""
+        if self._repeating is not None:
+            self._repeating.cancel()
         await self.settled(deadline_s=5.0)
 
     async def announce(self, name: str, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
@@ -61,6 +70,23 @@ class ControlContext:
         if self.targets is not None:
             self.targets.forget(name)
         await self.announcer.function_changed(function_id, revision, reserved_concurrency)
+
+    async def announce_account(self) -> None:
+        """What functions without a reservation share. Read and announced under the lock that writers of reservations hold:
+        an older figure cannot come after a newer one."""
+        async with self.registry.write() as connection:
+            await concurrency.lock_account(connection)
+            reserved = await concurrency.reserved(connection)
+            await self.announcer.account_changed(self.settings.dispatch.account_concurrency - reserved)
+
+    async def _repeat_account(self) -> None:
+        """A Redis that lost its data learns the limit again."""
+        while True:
+            try:
+                await self.announce_account()
+            except ApiError as error:
+                log.warning("the account's limit was not announced: %s", error)
+            await asyncio.sleep(ACCOUNT_ANNOUNCED_EVERY_S)
 
     def settle_later(self, *changed: FunctionVersion) -> None:
         """Takes versions out of Pending or InProgress without keeping the client waiting for it."""

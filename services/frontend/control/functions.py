@@ -9,7 +9,7 @@ from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.arns import LATEST, is_version
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException
 from shared.domain.function_state import CREATED
-from shared.registry import concurrency, functions, versions
+from shared.registry import functions, versions
 from shared.registry.functions import new_revision_id, now_ms
 from shared.registry.records import Function, FunctionVersion, Version
 
@@ -101,10 +101,9 @@ async def delete_function(ctx: ControlContext, request: Request) -> Reply:
         if current is None:
             raise naming.not_found(ctx, name)
         revision = await functions.remove(connection, current.function.id)
-        others = await concurrency.reserved(connection)
     await ctx.announce(name, current.function.id, revision, None)
     if current.function.reserved_concurrency is not None:
-        await ctx.announcer.account_changed(ctx.settings.dispatch.account_concurrency - others)
+        await ctx.announce_account()
     return {"StatusCode": 204}
 
 

@@ -117,6 +117,24 @@ class Script:
         self.need_function()
         self.call("PutFunctionEventInvokeConfig", **request)
 
+    def permit(self, revision: str | None = None, **more: Any) -> None:
+        self.need_function()
+        bucket = "arn:<partition>:s3:::<bucket>"
+        request = {"StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com", "SourceArn": bucket}
+        self.call("AddPermission", **request, **more)
+        if revision:
+            self.call("GetPolicy", {"RevisionId": revision})
+
+    def policy_revision(self, placeholder: str) -> None:
+        if not any(operation == "AddPermission" for operation, _, _ in self.calls):
+            self.permit()
+        self.call("GetPolicy", {"RevisionId": placeholder})
+
+    def permit_version_and_alias(self) -> None:
+        self.alias()
+        self.permit(Qualifier="1")
+        self.permit(Qualifier="<alias>")
+
     def current_revision(self, placeholder: str, qualifier: str | None = None) -> None:
         self.need_function()
         more = {} if qualifier is None else {"Qualifier": qualifier}
@@ -173,6 +191,13 @@ SENTENCES: list[tuple[str, Step]] = [
     (r"security group <sg> exists|subnet <subnet> and security group <sg> in VPC <vpc>|account limit Conc\w+ is <limit>", lambda s, m: s.creates or s.need_function()),
     (r"std function <fn> in <region>; call sent to <region>|untagged function|std function; .*<layer>.*"
      r"|std function; no layer doesnotexist", lambda s, m: s.create("std")),
+    (r"<alias> without a policy", lambda s, m: s.alias()),
+    (r"alias RevisionId (<uuid:\d>)", lambda s, m: s.alias(m[1])),
+    (r"AddPermission s3 on the function; policy RevisionId (<uuid:\d>)", lambda s, m: s.permit(m[1])),
+    (r"AddPermission s3 on the function|one statement left|function with a policy", lambda s, m: s.permit()),
+    (r"every statement removed", lambda s, m: (s.permit(), s.call("RemovePermission", StatementId="s3"))[0]),
+    (r"policy RevisionId (<uuid:\d>)", lambda s, m: s.policy_revision(m[1])),
+    (r"AddPermission on version 1 and on <alias>", lambda s, m: s.permit_version_and_alias()),
     (r"untagged event source mapping", lambda s, m: s.need_resource()),
     (r"std function <fn:2> \(only \$LATEST\)", lambda s, m: s.calls.append(("CreateFunction", {**std(), "FunctionName": "<fn:2>"}, {}))),
     (r"CreateFunction (min|std): RevisionId (<uuid:\d>)", lambda s, m: create_taking(s, m[1], m[2])),
@@ -266,7 +291,9 @@ def _called(script: Script, sentence: dict[str, Any]) -> None:
         script.publish()
     elif operation == "UpdateAlias" and not any(called == "CreateAlias" for called, _, _ in script.calls):
         script.alias()
-    elif operation == "PutFunctionEventInvokeConfig" and request.get("Qualifier") == "1" and not published:
+    elif (operation == "PutFunctionEventInvokeConfig" and request.get("Qualifier") == "1" and not published) or (
+        operation == "AddPermission" and request.get("Qualifier") == "1" and not published
+    ):
         script.publish()
     found = re.match(r'(?:Version "1", )?RevisionId (<uuid:\d>)', returns)
     if "Resource" in operation:
@@ -325,6 +352,8 @@ class Values:
             "layer": "layer",
             "layer-arn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:layer:layer",
             "name": "name",
+            "bucket": "bucket",
+            "user-arn": f"arn:aws:iam::{ACCOUNT}:user/someone",
             "limit": LIMIT,
             "min-unreserved": 100,
         }
