@@ -23,7 +23,7 @@ from shared.telemetry.health import HealthServer
 
 log = logging.getLogger("lambdad.worker")
 
-DRAIN_S_MAX = 8.0
+DRAIN_S_MAX = 6.0
 """A worker has to be gone within 15 s of being asked, whatever it runs."""
 DESTROY_TIMEOUT_S = 3.0
 

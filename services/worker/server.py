@@ -56,7 +56,7 @@ WRITE_BUFFER_BYTES_MAX = 64 * 1024 * 1024
 """A caller that leaves more than this unread is cut off."""
 STALL_TIMEOUT_S = 30.0
 """How long a caller may neither send the rest of an event nor take the rest of a response."""
-CANCEL_TIMEOUT_S = 5.0
+CANCEL_TIMEOUT_S = 3.0
 
 _PING, _PONG, _DATA, _CREDIT = int(FrameType.PING), int(FrameType.PONG), int(FrameType.DATA), int(FrameType.CREDIT)
 _INVOKE, _CANCEL, _STOP = int(FrameType.INVOKE), int(FrameType.CANCEL), int(FrameType.STOP)
