@@ -66,7 +66,7 @@ async def replace(connection: AsyncConnection, alias: Alias) -> tuple[Alias, int
 
 
 async def remove(connection: AsyncConnection, function_id: str, name: str) -> int | None:
-    """Deletes an alias with its event-invoke configuration and policy; the function's new revision, None without such an alias."""
+    """Deletes an alias and what was set on it; the function's new revision, None when there was no such alias."""
     statement = (
         delete(AliasTable).where(AliasTable.function_id == function_id, AliasTable.name == name).returning(AliasTable.name)
     )

@@ -54,7 +54,7 @@ async def test_what_is_cached_is_read_again_after_its_time_to_live(control: Cont
     before = await cache.resolve(name, None)
     await control("UpdateFunctionConfiguration", FunctionName=name, Timeout=9)
     async with asyncio.timeout(5):
-        while (await cache.resolve(name, None)).revision == before.revision:
+        while (await cache.resolve(name, None)).revision == before.revision:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
