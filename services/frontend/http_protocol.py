@@ -29,6 +29,9 @@ LINGER_S = 10.0
 LINGER_BYTES_MAX = 128 * 1024 * 1024
 """After an early answer the rest of the request is read and thrown away up to here, so that the client can see the answer."""
 NEVER = float("inf")
+JOINED_BYTES_MAX = 64 * 1024
+EXCHANGE = "lambdad.exchange"
+"""Scope key: the `Exchange` itself, for the one application that writes its answer directly."""
 CANCEL_ON_DISCONNECT = "lambdad.cancel_on_disconnect"
 """Scope key: true when the application's task is to be cancelled as soon as the client has gone."""
 
@@ -281,6 +284,7 @@ class Exchange(RequestResponseCycle):
         self.protocol = protocol
         self.task: asyncio.Task[None] | None = None
         self._head = b""
+        scope[EXCHANGE] = self
         super().__init__(
             scope=cast("Any", scope),
             transport=protocol.transport,
@@ -294,6 +298,21 @@ class Exchange(RequestResponseCycle):
             keep_alive=keep_alive,
             on_response=protocol.on_response_complete,
         )
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """The whole answer in one write. head: header lines with a line break behind each, content-length among them."""
+        if self.disconnected:
+            return
+        if self.more_body:
+            self.keep_alive = False
+        closing = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        start = b"".join((STATUS_LINE[status], _lines(self.default_headers), head, closing))
+        self.response_started = self.response_complete = True
+        if len(body) < JOINED_BYTES_MAX:
+            self.transport.write(start + body)
+        else:
+            self.transport.writelines((start, body))
+        self._completed()
 
     async def send(self, message: Any) -> None:
         if self.disconnected:
@@ -343,7 +362,7 @@ class Exchange(RequestResponseCycle):
         else:
             self.expected_content_length -= len(body)
         head, self._head = self._head, b""
-        if len(body) < 65_536:
+        if len(body) < JOINED_BYTES_MAX:
             self.transport.write(head + body)
         else:
             self.transport.writelines((head, body))
@@ -352,12 +371,26 @@ class Exchange(RequestResponseCycle):
         if self.expected_content_length != 0:
             raise RuntimeError("the body is not as long as its content-length says")
         self.response_complete = True
+        self._completed()
+
+    def _completed(self) -> None:
         self.message_event.set()
         if self.keep_alive:
             self.protocol.on_response_complete()
         else:
             self.protocol.server_state.total_requests += 1
             self.protocol.finish_connection(body_pending=self.more_body)
+
+
+_lines_of: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+
+def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """The headers that every answer has, as bytes. uvicorn makes a new list twice a second; between, it is the same one."""
+    global _lines_of
+    if _lines_of[0] is not headers:
+        _lines_of = (headers, b"".join(b"%b: %b\r\n" % pair for pair in headers))
+    return _lines_of[1]
 
 
 class FrontendServer(uvicorn.Server):

@@ -15,7 +15,7 @@ import uvicorn
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from services.frontend.app import FrontendApp
+from services.frontend.app import Application, FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.control import OPERATIONS, package_links
 from services.frontend.control.context import ControlContext
@@ -58,7 +58,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     request_ids = RequestIds()
     native = NativeApp(Health("frontend", {"parts": parts.problem}))
     app = FrontendApp(native, request_ids)
-    server = FrontendServer(server_config(app, settings.frontend))
+    guarded = app if find_secret is not None else NoBrowsers(app, request_ids)
+    server = FrontendServer(server_config(guarded, settings.frontend))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="frontend-server")
     starting = asyncio.create_task(parts.start(app, native, request_ids, find_secret), name="frontend-parts")
     stopping = asyncio.create_task(stop.wait(), name="frontend-stop")
@@ -77,7 +78,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await parts.close()
 
 
-def server_config(app: FrontendApp, settings: FrontendSettings) -> uvicorn.Config:
+def server_config(app: Application, settings: FrontendSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=protocol_class(HttpBounds.of(settings)),
@@ -143,6 +144,8 @@ class Parts:
         router = Router(model.operations.values())
         registry = Registry(settings)
         self._stack.push_async_callback(registry.close)
+        # An unreachable database is waited for here; for `migrate` it would be the operator's mistake.
+        await self._until_started("registry", registry.open)
         await self._until_started("registry", registry.migrate)
         cache = TargetCache(registry, settings)
         resolver = InvocableResolver(cache)

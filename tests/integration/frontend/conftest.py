@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from services.frontend.app import FrontendApp
+from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.http_protocol import FrontendServer
@@ -152,7 +152,7 @@ async def running_frontend(**settings: Any) -> AsyncIterator[Frontend]:
     find = check_access(chosen)
     verifier = None if find is None else Verifier(region="us-east-1", service="lambda", find_secret=find)
     app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
-    server = FrontendServer(server_config(app, chosen))
+    server = FrontendServer(server_config(app if find is not None else NoBrowsers(app, request_ids), chosen))
     invoke = InvokeApp(
         router=ROUTER,
         verifier=verifier,

@@ -98,7 +98,7 @@ async def test_a_violation_never_reaches_the_handler(frontend: Frontend) -> None
     [("GET", "/"), ("GET", "/docs"), ("PATCH", "/2015-03-31/functions/f"), ("TRACE", "/x"), ("GET", "/a%2Fb")],
 )
 async def test_a_path_or_method_of_no_operation_is_denied_as_by_aws(open_frontend: Frontend, method: str, path: str) -> None:
-    answer = await open_frontend.send(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await open_frontend.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 403")
     assert b"x-amzn-errortype: AccessDeniedException" in answer
     assert b"Unable to determine service/operation name to be authorized" in answer
@@ -111,7 +111,8 @@ async def test_malformed_bodies_are_answered_and_never_a_500(open_frontend: Fron
 
     open_frontend.operations["CreateFunction"] = never
     raw = (
-        b"POST /2015-03-31/functions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        b"POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body
     )
     assert (await open_frontend.send(raw)).startswith(b"HTTP/1.1 400")
 
@@ -128,14 +129,16 @@ async def test_every_request_is_verified(frontend: Frontend, operation: str) -> 
 
 @pytest.mark.parametrize("path", ["/2015-03-31/functions", "/2015-03-31/functions/f/invocations", "/", "/nothing"])
 async def test_an_unsigned_request_gets_awss_403_whatever_its_path(frontend: Frontend, path: str) -> None:
-    answer = await frontend.send(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+    answer = await frontend.send(
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+    )
     assert answer.startswith(b"HTTP/1.1 403")
     assert b"x-amzn-errortype: MissingAuthenticationTokenException" in answer
     assert answer.endswith(b'{"message":"Missing Authentication Token"}')
 
 
 async def test_an_unsigned_body_is_not_waited_for(frontend: Frontend) -> None:
-    raw = b"POST /2015-03-31/functions HTTP/1.1\r\nHost: x\r\nContent-Length: 60000000\r\n\r\n"
+    raw = b"POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
     writer.write(raw)
     async with asyncio.timeout(3):
@@ -145,7 +148,7 @@ async def test_an_unsigned_body_is_not_waited_for(frontend: Frontend) -> None:
 
 @pytest.mark.parametrize(("path", "status"), [("health", b"200"), ("ready", b"200"), ("metrics", b"200"), ("nothing", b"404")])
 async def test_probes_need_no_signature(frontend: Frontend, path: str, status: bytes) -> None:
-    answer = await frontend.send(f"GET /_lambdad/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await frontend.send(f"GET /_lambdad/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 " + status)
 
 
@@ -166,3 +169,16 @@ def test_a_taken_port_is_said_plainly() -> None:
     with pytest.raises(ConfigurationError, match="cannot listen on"):
         listen(FrontendSettings(port=first.getsockname()[1]))
     first.close()
+
+
+@pytest.mark.parametrize("header", [b"Origin: http://evil.example", b"Sec-Fetch-Site: cross-site"])
+async def test_a_web_page_cannot_use_an_endpoint_without_signatures(open_frontend: Frontend, header: bytes) -> None:
+    raw = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n%b\r\n\r\n{}"
+    assert (await open_frontend.send(raw % header)).startswith(b"HTTP/1.1 403")
+    assert open_frontend.backend.invocations == []
+
+
+@pytest.mark.parametrize(("host", "status"), [(b"evil.example", b"403"), (b"127.0.0.1:9000", b"200"), (b"[::1]:1", b"200")])
+async def test_a_name_that_was_rebound_to_loopback_is_refused(open_frontend: Frontend, host: bytes, status: bytes) -> None:
+    raw = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: %b\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    assert (await open_frontend.send(raw % host)).startswith(b"HTTP/1.1 " + status)

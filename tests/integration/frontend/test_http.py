@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.frontend.conftest import Frontend, running_frontend
 
-HEAD = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: x\r\n"
-HEALTH = b"GET /_lambdad/health HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\n"
+HEALTH = b"GET /_lambdad/health HTTP/1.1\r\nHost: localhost\r\n"
 
 
 def invoke_of(body: bytes, extra: bytes = b"") -> bytes:
@@ -67,7 +67,7 @@ async def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(open_fr
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET / HTTP/9.9\r\n\r\n",
         b"NONSENSE\r\n\r\n",
-        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
         HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
         HEAD + b"Content-Length: -1\r\n\r\n",
         HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -110,7 +110,7 @@ async def test_the_answer_to_an_oversized_body_arrives_before_its_end(open_front
 
 
 async def test_a_control_plane_body_over_the_limit_names_the_operation(open_frontend: Frontend) -> None:
-    raw = b"POST /2015-03-31/functions HTTP/1.1\r\nHost: x\r\nContent-Length: 70167212\r\n\r\n"
+    raw = b"POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70167212\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
     writer.write(raw)
     async with asyncio.timeout(3):

@@ -275,7 +275,7 @@ async def test_failures_of_the_platform_are_answered_in_awss_terms(
 async def test_a_client_that_goes_away_cancels_its_invocation(open_frontend: Frontend) -> None:
     open_frontend.backend.behave = open_frontend.backend.hang
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
-    writer.write(b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    writer.write(b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
     async with asyncio.timeout(5):
         await open_frontend.backend.reached.wait()
         writer.close()
@@ -289,7 +289,7 @@ async def test_a_slow_function_is_not_cut_by_the_deadlines_of_requests(open_fron
         return InvocationResult(payload=b"1", executed_version="$LATEST")
 
     open_frontend.backend.behave = slow
-    raw = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+    raw = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
     assert (await open_frontend.send(raw)).startswith(b"HTTP/1.1 200 OK")
 
 
@@ -304,5 +304,5 @@ async def test_a_slow_function_is_not_cut_by_the_deadlines_of_requests(open_fron
     ],
 )
 async def test_request_headers_are_looked_at(open_frontend: Frontend, header: bytes, status: bytes) -> None:
-    raw = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n%b\r\n\r\n{}"
+    raw = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n%b\r\n\r\n{}"
     assert (await open_frontend.send(raw % header)).startswith(b"HTTP/1.1 " + status)

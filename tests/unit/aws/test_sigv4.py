@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import hmac
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.aws.sigv4 import CACHE_ENTRIES_MAX, Verifier, canonical_paths
+from shared.aws.sigv4 import CACHE_ENTRIES_MAX, SigningKey, Verifier, canonical_paths
 from shared.domain.errors import AuthError
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -282,3 +283,8 @@ def signed_headers(number: int) -> list[tuple[bytes, bytes]]:
     names = sorted([b"host", b"x-%08d" % number, b"x-amz-date"])
     header = header.replace(b";".join([b"host", b"x-%08d" % number, b"x-amz-date"]), b";".join(names))
     return [(b"host", b"h"), (b"x-amz-date", now), (b"authorization", header), (b"x-%08d" % number, b"1")]
+
+
+@given(st.binary(min_size=1, max_size=64), st.binary(max_size=300))
+def test_a_signing_key_computes_hmac_sha256(key: bytes, message: bytes) -> None:
+    assert SigningKey(key).sign(message) == hmac.new(key, message, "sha256").hexdigest().encode()
