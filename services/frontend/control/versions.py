@@ -6,7 +6,8 @@ import base64
 
 from services.frontend.control import naming, pages, rendering
 from services.frontend.control.context import ControlContext, Reply, Request
-from shared.domain.errors import InvalidParameterValueException, ServiceException
+from shared.domain.errors import InvalidParameterValueException, ResourceConflictException, ServiceException
+from shared.domain.function_state import State
 from shared.registry import functions, versions
 from shared.registry.packages import PackageError
 
@@ -23,6 +24,11 @@ async def publish_version(ctx: ControlContext, request: Request) -> Reply:
         current = await functions.lock(connection, name)
         if current is None:
             raise naming.not_found(ctx, name)
+        if current.version.status.state is not State.ACTIVE:
+            raise ResourceConflictException(
+                "The operation cannot be performed at this time. "
+                f"The function is currently in the following state: {current.version.status.state.value}"
+            )
         _check_code(request, current.version.code_sha256)
         naming.check_revision(request, current.version.revision_id)
         before = current.function.revision

@@ -165,6 +165,8 @@ async def test_a_function_whose_package_is_gone_fails_and_says_why(control: Cont
         await control.targets.resolve(name, None)
     configuration = await control("GetFunctionConfiguration", FunctionName=name)
     assert (configuration["State"], configuration["StateReasonCode"]) == ("Failed", "InvalidZipFileException")
+    with pytest.raises(ResourceConflictException, match="Failed"):
+        await control("PublishVersion", FunctionName=name)
     control.context.held = False
     await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP)
     assert (await control.targets.resolve(name, None)).state == "Active"
