@@ -22,7 +22,7 @@ FUNCTION = "chaos"
 def client(cluster: Any) -> Any:
     return boto3.client(
         "lambda",
-        endpoint_url=cluster.endpoint_url,
+        endpoint_url=cluster.endpoint,
         region_name="us-east-1",
         aws_access_key_id=cluster.access_key_id,
         aws_secret_access_key=cluster.secret_access_key,
@@ -34,7 +34,7 @@ def client(cluster: Any) -> Any:
 def streams(cluster: Any) -> Iterator[Any]:
     """Redis, read by a client that outlives its restarts."""
     connection = redis.Redis.from_url(
-        cluster.redis_url,
+        cluster.environment["REDIS_URL"],
         decode_responses=True,
         retry=Retry(ConstantBackoff(0.2), 50),
         retry_on_error=[redis.ConnectionError, redis.TimeoutError],

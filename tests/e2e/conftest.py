@@ -20,7 +20,7 @@ def client(cluster: Any) -> Any:
     """boto3's Lambda client, without retries of its own, so that what the cluster answers is what a test sees."""
     return boto3.client(
         "lambda",
-        endpoint_url=cluster.endpoint_url,
+        endpoint_url=cluster.endpoint,
         region_name="us-east-1",
         aws_access_key_id=cluster.access_key_id,
         aws_secret_access_key=cluster.secret_access_key,

@@ -20,7 +20,7 @@ QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
 
 @pytest.fixture(scope="session")
 def streams(cluster: Any) -> Any:
-    connection = redis.Redis.from_url(cluster.redis_url, decode_responses=True)
+    connection = redis.Redis.from_url(cluster.environment["REDIS_URL"], decode_responses=True)
     yield connection
     connection.close()
 
@@ -99,7 +99,7 @@ def handler(event, context):
 
 async def test_kafka_records_reach_the_function_in_order(cluster: Any, client: Any, make_function: MakeFunction) -> None:
     topic = f"orders-{uuid.uuid4().hex[:8]}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"])
     await admin.start()
     await admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1)])
     await admin.close()
@@ -108,13 +108,13 @@ async def test_kafka_records_reach_the_function_in_order(cluster: Any, client: A
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     mapping = client.create_event_source_mapping(
         FunctionName=name,
-        SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [cluster.kafka_bootstrap_servers]}},
+        SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [cluster.environment["KAFKA_BOOTSTRAP_SERVERS"]]}},
         Topics=[topic],
         StartingPosition="TRIM_HORIZON",
         BatchSize=10,
     )["UUID"]
     try:
-        producer = AIOKafkaProducer(bootstrap_servers=cluster.kafka_bootstrap_servers, acks="all")
+        producer = AIOKafkaProducer(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"], acks="all")
         await producer.start()
         for number in range(60):
             await producer.send_and_wait(topic, str(number).encode(), partition=number % 2)

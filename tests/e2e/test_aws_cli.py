@@ -23,7 +23,7 @@ def aws(cluster: Any, *words: str, ok: bool = True) -> Any:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(cluster.data_dir),
-        "AWS_ENDPOINT_URL": cluster.endpoint_url,
+        "AWS_ENDPOINT_URL": cluster.endpoint,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": cluster.access_key_id,
         "AWS_SECRET_ACCESS_KEY": cluster.secret_access_key,
@@ -65,7 +65,7 @@ def test_a_function_is_created_invoked_changed_and_deleted(cluster: Any, tmp_pat
 
 def test_a_wrong_secret_is_refused_in_awss_words(cluster: Any) -> None:
     class Wrong:
-        data_dir, endpoint_url, access_key_id = cluster.data_dir, cluster.endpoint_url, cluster.access_key_id
+        data_dir, endpoint, access_key_id = cluster.data_dir, cluster.endpoint, cluster.access_key_id
         secret_access_key = "wrong" * 8
 
     said = aws(Wrong, "list-functions", ok=False)
