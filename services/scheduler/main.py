@@ -12,6 +12,7 @@ from services.scheduler.keep_alive import KeepAlive
 from services.scheduler.leader import Leadership
 from services.scheduler.membership import Reaper
 from services.scheduler.rebuild import Rebuilder
+from shared.dispatch.heartbeat import pause, set_after
 from shared.dispatch.keys import Keys, check_instance_name
 from shared.dispatch.redis_connection import RedisConnection, RedisError
 from shared.dispatch.workers import WorkerConnections
@@ -66,7 +67,7 @@ class Scheduler:
     async def run(self, stop: asyncio.Event) -> None:
         """Lead, or stand by, until `stop`; then let another scheduler take over."""
         self._redis.start()
-        stopping = asyncio.create_task(stop.wait(), name="scheduler-stop")
+        stopping = asyncio.create_task(set_after(stop, self._step_now), name="scheduler-stop")
         try:
             while not stop.is_set():
                 pause_s = self._heartbeat_s
@@ -76,10 +77,7 @@ class Scheduler:
                 except RedisError as error:
                     self.problem = f"redis: {error}"
                     self._reaper.pause()
-                self._step_now.clear()
-                step_now = asyncio.create_task(self._step_now.wait(), name="scheduler-step")
-                await asyncio.wait((stopping, step_now), timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-                step_now.cancel()
+                await pause(self._step_now, pause_s)
         finally:
             stopping.cancel()
             await self._leadership.resign()

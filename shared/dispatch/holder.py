@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from shared.dispatch.heartbeat import pause
 from shared.dispatch.keys import Keys
 from shared.dispatch.leases import Leases
 from shared.dispatch.redis_connection import RedisConnection, RedisError
@@ -68,12 +69,7 @@ class Holder:
                 await self._beat()
             except RedisError as error:
                 self.problem = f"redis: {error}"
-            self._beat_now.clear()
-            try:
-                async with asyncio.timeout(self._settings.heartbeat_s):
-                    await self._beat_now.wait()
-            except TimeoutError:
-                pass
+            await pause(self._beat_now, self._settings.heartbeat_s)
 
     async def _beat(self) -> None:
         keys, holder = self._keys, self._leases.holder

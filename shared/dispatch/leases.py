@@ -213,7 +213,7 @@ class Leases:
         self._collected.append(version)
 
     def _collect(self) -> None:
-        """Put together what was asked for and given back in this turn; first what is given back: it may be what is asked for."""
+        """Put together what was given back and what was asked for in this turn; the one may serve the other."""
         collected, self._collected = self._collected, []
         for version in collected:
             version.collected = False

@@ -9,6 +9,7 @@ from itertools import islice
 
 import msgspec
 
+from shared.dispatch.heartbeat import pause, set_after
 from shared.dispatch.keys import Keys, check_instance_name
 from shared.dispatch.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.scripts import Argument, script
@@ -88,19 +89,14 @@ class WorkerMembership:
 
         When it returns, the worker is still registered: drain, then leave."""
         self._redis.start()
-        stopping = asyncio.create_task(stop.wait(), name="membership-stop")
+        stopping = asyncio.create_task(set_after(stop, self._beat_now), name="membership-stop")
         try:
             while not stop.is_set():
                 try:
                     await self._beat()
                 except RedisError as error:
                     self.problem = f"redis: {error}"
-                self._beat_now.clear()
-                beat_now = asyncio.create_task(self._beat_now.wait(), name="membership-beat")
-                await asyncio.wait(
-                    (stopping, beat_now), timeout=self._settings.heartbeat_s, return_when=asyncio.FIRST_COMPLETED
-                )
-                beat_now.cancel()
+                await pause(self._beat_now, self._settings.heartbeat_s)
         finally:
             stopping.cancel()
 

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.scheduler.main import Scheduler
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.keys import Keys
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.settings import DispatchSettings, Settings
-from tests.integration.dispatch.toy_worker import ToyWorker, until
+from tests.integration.dispatch.toy_worker import Tally, ToyWorker, until
 
 
 class RedisProcess:
@@ -78,7 +81,8 @@ def redis_process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
 async def redis(redis_process: RedisProcess) -> AsyncIterator[Redis]:
     if redis_process.process is None:
         redis_process.start()
-    client = Redis.from_url(redis_process.url)
+    retry = Retry(ExponentialBackoff(cap=0.1, base=0.01), 20)
+    client = Redis.from_url(redis_process.url, retry=retry, retry_on_error=[RedisConnectionError])
     await client.flushall()
     yield client
     await client.aclose()
@@ -100,6 +104,7 @@ class Cell:
         self.settings = settings
         self.redis = redis
         self.keys = Keys(settings.dispatch.cell)
+        self.tally = Tally()
         self.workers: list[ToyWorker] = []
         self.dispatchers: list[Dispatcher] = []
         self.schedulers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
@@ -111,7 +116,8 @@ class Cell:
         return task
 
     async def worker(self, worker_id: str = "w1", slots: int = 10, *, run_s: float = 0.0, secret: str = "") -> ToyWorker:
-        worker = await ToyWorker(self.settings, worker_id, slots, run_s=run_s, protocol_secret=secret).start()
+        worker = ToyWorker(self.settings, worker_id, slots, run_s=run_s, protocol_secret=secret, tally=self.tally)
+        await worker.start()
         self.workers.append(worker)
         return worker
 

@@ -61,11 +61,30 @@ class Violations:
     found: list[str] = field(default_factory=list)
 
 
+@dataclass
+class Tally:
+    """What runs at this moment in a whole cell, by function, and the most that ever ran at once."""
+
+    running: dict[str, int] = field(default_factory=dict)
+    most: dict[str, int] = field(default_factory=dict)
+
+    def add(self, function: str, change: int) -> None:
+        self.running[function] = self.running.get(function, 0) + change
+        self.most[function] = max(self.most.get(function, 0), self.running[function])
+
+
 class ToyWorker:
     """started(), then requests come in. run_s: how long an "echo" takes."""
 
     def __init__(
-        self, settings: Settings, worker_id: str, slots: int, *, run_s: float = 0.0, protocol_secret: str = ""
+        self,
+        settings: Settings,
+        worker_id: str,
+        slots: int,
+        *,
+        run_s: float = 0.0,
+        protocol_secret: str = "",
+        tally: Tally | None = None,
     ) -> None:
         self.settings = settings
         self.worker_id = worker_id
@@ -79,9 +98,7 @@ class ToyWorker:
         self.stopped: list[str] = []
         self.cancelled: list[str] = []
         self.running = 0
-        self.running_max = 0
-        self.running_by_function: dict[str, int] = {}
-        self.running_by_function_max: dict[str, int] = {}
+        self.tally = tally or Tally()
         self.let_go = asyncio.Event()
         self.refuse_next: list[Refusal] = []
         self.deaf = False
@@ -157,10 +174,7 @@ class ToyWorker:
         function = environment.function_id
         self.ran.append((header.request_id, header.environment_id, header.version_key))
         self.running += 1
-        self.running_max = max(self.running_max, self.running)
-        now = self.running_by_function.get(function, 0) + 1
-        self.running_by_function[function] = now
-        self.running_by_function_max[function] = max(self.running_by_function_max.get(function, 0), now)
+        self.tally.add(function, 1)
         try:
             event = json.loads(payload)
             what = event.get("do", "echo")
@@ -179,7 +193,7 @@ class ToyWorker:
             return payload
         finally:
             self.running -= 1
-            self.running_by_function[function] -= 1
+            self.tally.add(function, -1)
 
 
 class ToyConnection(asyncio.Protocol):
@@ -193,7 +207,7 @@ class ToyConnection(asyncio.Protocol):
         self.credited: dict[int, asyncio.Event] = {}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
         self.worker.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -235,7 +249,8 @@ class ToyConnection(asyncio.Protocol):
         elif kind == FrameType.CANCEL:
             task = self.running.get(stream)
             if task is not None:
-                task.cancel()
+                # Not before its first step: it would never run then, and never answer.
+                asyncio.get_running_loop().call_soon(task.cancel)
             elif self.incoming.pop(stream, None) is not None:
                 self.refuse(stream, Refusal(RefusalReason.CANCELLED, False))
         elif kind == FrameType.STOP:
