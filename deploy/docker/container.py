@@ -5,6 +5,7 @@
     container.py postgres|redis|kafka    become that engine
     container.py serve SERVICE           become that service
     container.py healthy [ENGINE]        exit 0 when this container's service (or engine) is ready
+    container.py redis-cli ARGUMENT...   redis-cli with the password
     container.py env                     print the `export` lines for a client on the host
 
 A secret is a file in a volume of its own, so that a container holds only those that it needs; none is in an image. Each may be
@@ -167,10 +168,21 @@ def serve(service: str) -> NoReturn:
         for name, variable in ROOT_KEY.items():
             environment[variable] = secret(name, variable)
     if service == "worker":
+        make_cgroups_writable()
         # Its own address and not the service's name, which several workers share.
         environment.setdefault("LAMBDAD_WORKER__ADVERTISED_HOST", socket.gethostbyname(socket.gethostname()))
     environment.setdefault("LAMBDAD_TELEMETRY__PORT", str(HEALTH_PORT))
     become("lambdad", "serve", service)
+
+
+def make_cgroups_writable() -> None:
+    """Container engines mount the container's own cgroups read-only; the worker makes one below them for each sandbox."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        if after.split()[0] in ("cgroup", "cgroup2"):
+            mount_point, options = before.split()[4:6]
+            writable = ",".join(option for option in options.split(",") if option not in ("ro", "rw"))
+            subprocess.run(["mount", "-o", f"remount,bind,rw,{writable}", mount_point], check=True)
 
 
 def wait_for_engine(name: str) -> None:
@@ -232,6 +244,9 @@ def main(arguments: list[str]) -> int:
             return healthy(None)
         case ["healthy", name]:
             return healthy(name)
+        case ["redis-cli", *rest]:
+            os.environ["REDISCLI_AUTH"] = secret(REDIS_PASSWORD, "REDIS_PASSWORD")
+            become("redis-cli", *rest)
         case ["env"]:
             return print_client_environment()
         case _:
