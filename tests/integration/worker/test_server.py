@@ -9,7 +9,7 @@ import time
 import msgspec
 import pytest
 
-from services.worker import server as server_module
+from services.worker import caller_connection
 from shared.dispatch.frames import encode_frame, encode_invoke, encode_stop
 from shared.dispatch.wire import FrameType, RefusalReason, StopEnvironments
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
@@ -132,7 +132,7 @@ async def test_draining_cancels_what_does_not_end(worker: TestWorker, caller: Ca
 
 async def test_events_and_responses_beyond_one_window_pass(worker: TestWorker, caller: Caller) -> None:
     spec = worker.function(ECHO, timeout_s=15)
-    text = "a" * (2 * 1024 * 1024 - 2)
+    text = "a" * 1_400_000
     answer = await caller.answer(spec, "e-1", text, cold=True)
     assert answer.json() == text
     quarter = "b" * (256 * 1024 - 2)
@@ -189,7 +189,7 @@ async def test_a_cold_start_that_is_cancelled_is_gone(worker: TestWorker, caller
 async def test_a_caller_that_never_sends_the_rest_of_its_event_is_refused(
     worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "STALL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(caller_connection, "STALL_TIMEOUT_S", 0.2)
     spec = worker.function(ECHO)
     payload = b"x" * 1_000_000
     _, future = caller.send(header_for(spec, "e-1", payload, cold=True), payload, whole=False)
@@ -233,7 +233,7 @@ async def test_a_wrong_secret_gets_no_further_than_the_handshake(worker: TestWor
 
 
 async def test_an_unauthenticated_peer_is_cut_off_after_a_while(worker: TestWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "HANDSHAKE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(caller_connection, "HANDSHAKE_TIMEOUT_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
     async with asyncio.timeout(3):
         assert await reader.read() == b""
@@ -242,7 +242,7 @@ async def test_an_unauthenticated_peer_is_cut_off_after_a_while(worker: TestWork
 
 
 async def test_only_so_many_may_be_unauthenticated_at_once(worker: TestWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "UNAUTHENTICATED_MAX", 3)
+    monkeypatch.setattr(caller_connection, "UNAUTHENTICATED_MAX", 3)
     patient = [await asyncio.open_connection("127.0.0.1", worker.server.port) for _ in range(3)]
     await until(lambda: worker.server.unauthenticated == 3)
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
@@ -310,7 +310,7 @@ async def test_a_peer_that_breaks_the_protocol_is_cut_off_and_others_are_not(wor
 async def test_a_caller_that_reads_nothing_is_cut_off_before_it_fills_the_memory(
     worker: TestWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "WRITE_BUFFER_BYTES_MAX", 5 * 1024 * 1024)
+    monkeypatch.setattr(caller_connection, "WRITE_BUFFER_BYTES_MAX", 5 * 1024 * 1024)
     deaf = await Caller.connect(worker.server.port)
     deaf._reading.cancel()
     deaf.reader._transport.pause_reading()  # type: ignore[attr-defined]

@@ -1,0 +1,412 @@
+"""One caller's connection: its streams, and what each INVOKE ends in. Speaks shared/dispatch/wire.py.
+
+The connection is cut on the first frame that breaks the protocol. A warm invocation costs one task, and answers that are
+ready in the same turn of the loop leave in one system call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Protocol, cast
+
+from prometheus_client import Counter
+
+from services.worker.environment import Environment
+from services.worker.error_documents import sandbox_failed
+from services.worker.fleet import Fleet, StartRefusedError
+from shared.dispatch.frames import (
+    HANDSHAKE_FRAME_BYTES_MAX,
+    HANDSHAKE_TIMEOUT_S,
+    Frame,
+    FrameDecoder,
+    Handshake,
+    HandshakeError,
+    Incoming,
+    Outgoing,
+    decode_credit,
+    decode_invoke,
+    decode_stop,
+    encode_credit,
+    encode_frame,
+    encode_refused,
+    encode_result,
+)
+from shared.dispatch.wire import (
+    FRAME_BYTES_MAX,
+    INLINE_PAYLOAD_BYTES_MAX,
+    FrameType,
+    InvokeHeader,
+    Refusal,
+    RefusalReason,
+    ResultHeader,
+    WireError,
+)
+from shared.domain.invocations import InvocationResult
+from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
+
+log = logging.getLogger("lambdad.worker")
+
+CONNECTIONS_MAX = 1_024
+UNAUTHENTICATED_MAX = 64
+WRITE_BUFFER_BYTES_MAX = 64 * 1024 * 1024
+"""A caller that leaves more than this unread is cut off."""
+STALL_TIMEOUT_S = 30.0
+"""How long a caller may neither send the rest of an event nor take the rest of a response."""
+
+_PING, _PONG, _DATA, _CREDIT = int(FrameType.PING), int(FrameType.PONG), int(FrameType.DATA), int(FrameType.CREDIT)
+_INVOKE, _CANCEL, _STOP = int(FrameType.INVOKE), int(FrameType.CANCEL), int(FrameType.STOP)
+
+VIOLATIONS = Counter("lambdad_worker_protocol_violations_total", "Connections cut because the peer broke the protocol")
+_invocations = Counter("lambdad_worker_invocations_total", "Invocations by how they ended", ["outcome"])
+SUCCEEDED, FAILED = _invocations.labels("success"), _invocations.labels("function_error")
+REFUSED = Counter("lambdad_worker_refused_total", "Invocations refused", ["reason"])
+
+
+class Owner(Protocol):
+    """The server that a connection belongs to. running: invocations under way on all connections together."""
+
+    fleet: Fleet
+    running: int
+    unauthenticated: int
+    connections: set[CallerConnection]
+
+    def handshake(self) -> Handshake: ...
+    def run_begins(self) -> None: ...
+    def run_ends(self) -> None: ...
+
+
+class Run:
+    """One stream: an event that arrives, its invocation, a response that leaves. holding: the environment is still its own."""
+
+    __slots__ = (
+        "arrived",
+        "cancelled",
+        "environment",
+        "header",
+        "holding",
+        "incoming",
+        "outgoing",
+        "payload",
+        "progress",
+        "stream",
+        "task",
+    )
+
+    def __init__(self, stream: int, header: InvokeHeader, environment: Environment, first: bytes) -> None:
+        self.stream = stream
+        self.header = header
+        self.environment = environment
+        self.payload = first
+        self.cancelled = False
+        self.holding = True
+        self.incoming: Incoming | None = None
+        self.arrived: asyncio.Event | None = None
+        self.outgoing: Outgoing | None = None
+        self.progress: asyncio.Event | None = None
+        self.task: asyncio.Task[None] | None = None
+        if header.payload_bytes > len(first):
+            self.incoming = Incoming(header.payload_bytes, first)
+            self.arrived = asyncio.Event()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        if self.holding:
+            self.environment.cancel()
+        if self.arrived is not None:
+            self.arrived.set()
+        if self.progress is not None:
+            self.progress.set()
+
+
+class CallerConnection(asyncio.Protocol):
+    def __init__(self, server: Owner) -> None:
+        self._server = server
+        self._fleet = server.fleet
+        self._decoder = FrameDecoder(HANDSHAKE_FRAME_BYTES_MAX)
+        self._handshake: Handshake | None = server.handshake()
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._runs: dict[int, Run] = {}
+        self._newest_stream = 0
+        self._holder = ""
+        self._out: list[bytes] = []
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._loop = asyncio.get_running_loop()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        server = self._server
+        if server.unauthenticated >= UNAUTHENTICATED_MAX or len(server.connections) >= CONNECTIONS_MAX:
+            log.warning("a connection was turned away: too many are open")
+            self._transport.abort()
+            return
+        server.connections.add(self)
+        server.unauthenticated += 1
+        self._transport.set_write_buffer_limits(high=4 * 1024 * 1024)
+        self._deadline = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self.close)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                if self._handshake is None:
+                    self._take(frame)
+                else:
+                    self._shake_hands(self._handshake, frame)
+        except HandshakeError as error:
+            log.warning("a peer failed the handshake: %s", error)
+            if self._transport is not None and error.farewell:
+                self._transport.write(error.farewell)
+            self.close()
+        except WireError as error:
+            VIOLATIONS.inc()
+            log.warning("a peer (%s) broke the protocol: %s", self._holder or "unauthenticated", error)
+            self.close()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._writable.set()
+        self._authentication_over()
+        self._server.connections.discard(self)
+        if self._runs:
+            log.info("caller %s is gone: %d invocations are cancelled", self._holder, len(self._runs))
+            self.cancel_all()
+
+    def cancel_all(self) -> None:
+        for run in self._runs.values():
+            run.cancel()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    # Frames
+
+    def _shake_hands(self, handshake: Handshake, frame: Frame) -> None:
+        answer = handshake.receive(frame)
+        if answer:
+            self._write(answer)
+        if handshake.done:
+            assert handshake.peer is not None
+            self._holder = handshake.peer.instance
+            self._decoder.frame_bytes_max = FRAME_BYTES_MAX
+            self._handshake = None
+            self._authentication_over()
+
+    def _authentication_over(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+            self._server.unauthenticated -= 1
+
+    def _take(self, frame: Frame) -> None:
+        kind, stream, body = frame
+        if kind == _INVOKE:
+            self._invoke(stream, body)
+        elif kind == _PING:
+            self._write(encode_frame(FrameType.PONG, stream, body[:64]))
+        elif kind == _DATA:
+            self._data(self._run_of(stream), body)
+        elif kind == _CREDIT:
+            self._credit(self._run_of(stream), decode_credit(body))
+        elif kind == _CANCEL:
+            run = self._run_of(stream)
+            if run is not None:
+                run.cancel()
+        elif kind == _STOP:
+            self._fleet.stop(decode_stop(body).environment_ids)
+        elif kind != _PONG:
+            raise WireError(f"frame type {kind} is not a caller's to send")
+
+    def _run_of(self, stream: int) -> Run | None:
+        """None for a stream that has ended: the caller may not know that yet."""
+        run = self._runs.get(stream)
+        if run is None and (stream > self._newest_stream or stream == 0):
+            raise WireError(f"stream {stream} was never opened")
+        return run
+
+    def _invoke(self, stream: int, body: bytes) -> None:
+        if stream <= self._newest_stream:
+            raise WireError(f"stream {stream} is used twice or out of order")
+        self._newest_stream = stream
+        header, first = decode_invoke(body)
+        if header.payload_bytes > SYNC_PAYLOAD_BYTES_MAX or len(first) > INLINE_PAYLOAD_BYTES_MAX:
+            raise WireError(f"an event of {header.payload_bytes} bytes, {len(first)} of them inline")
+        if header.deadline_ms < time.time() * 1e3:
+            gone = header.spec is not None
+            self._refuse(stream, Refusal(RefusalReason.CANCELLED, gone=gone, detail="the caller's deadline has passed"))
+            return
+        admitted = self._fleet.admit(header, self._holder)
+        if isinstance(admitted, Refusal):
+            self._refuse(stream, admitted)
+            return
+        run = Run(stream, header, admitted, first)
+        self._runs[stream] = run
+        self._server.run_begins()
+        run.task = self._loop.create_task(self._execute(run))
+
+    def _data(self, run: Run | None, chunk: bytes) -> None:
+        if run is None:
+            return
+        incoming = run.incoming
+        if incoming is None or run.arrived is None:
+            raise WireError("more of an event than was announced")
+        granted = incoming.data(chunk)
+        if incoming.size_bytes >= run.header.payload_bytes:
+            run.payload = incoming.finish(b"", run.header.payload_bytes)
+            run.incoming = None
+            run.arrived.set()
+        elif granted:
+            self._write(encode_credit(run.stream, granted))
+
+    def _credit(self, run: Run | None, granted: int) -> None:
+        if run is None:
+            return
+        if run.outgoing is None or run.progress is None:
+            raise WireError("credit for a response that does not need any")
+        run.outgoing.credit(granted)
+        run.progress.set()
+
+    # One invocation
+
+    async def _execute(self, run: Run) -> None:
+        """Run one admitted INVOKE to its answer. Nothing escapes: whatever fails here is this invocation's failure alone."""
+        environment = run.environment
+        try:
+            ready = run.incoming is None and not environment.is_new and not run.cancelled
+            refusal = None if ready else await self._prepare(run)
+            if refusal is None:
+                result = await self._invoke_in(environment, run)
+                header = _result_header(result, self._finish(run))
+                if header.payload_bytes <= INLINE_PAYLOAD_BYTES_MAX:
+                    self._write(encode_result(run.stream, header, result.payload))
+                else:
+                    await self._respond_large(run, header, result.payload)
+            else:
+                if not refusal.gone and not self._finish(run):
+                    refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
+                self._refuse(run.stream, refusal)
+        except Exception:
+            log.exception("invocation %s was not answered", run.header.request_id)
+            self.close()
+        finally:
+            self._runs.pop(run.stream, None)
+            self._server.run_ends()
+
+    def _finish(self, run: Run) -> bool:
+        run.holding = False
+        return self._fleet.finish(run.environment)
+
+    async def _prepare(self, run: Run) -> Refusal | None:
+        """Have the environment and the whole event ready, or say why not."""
+        environment = run.environment
+        if environment.is_new:
+            try:
+                await self._fleet.start(environment)
+            except StartRefusedError as error:
+                return error.refusal
+        if run.incoming is not None and run.arrived is not None and not run.cancelled:
+            try:
+                async with asyncio.timeout(STALL_TIMEOUT_S):
+                    await run.arrived.wait()
+            except TimeoutError:
+                run.cancelled = True
+        if run.cancelled:
+            # A caller that cancels a cold start counts the environment as gone, so it must be.
+            environment.stop_when_done |= run.header.spec is not None
+            return Refusal(RefusalReason.CANCELLED, gone=False)
+        return None
+
+    async def _invoke_in(self, environment: Environment, run: Run) -> InvocationResult:
+        header = run.header
+        try:
+            result = await environment.invoke(header, run.payload)
+        except Exception:
+            log.exception("environment %s failed in a way nobody foresaw", environment.id)
+            environment.usable = False
+            document = sandbox_failed(header.request_id, "The execution environment failed")
+            result = InvocationResult(document, environment.spec.version, "Unhandled")
+        run.payload = b""
+        (SUCCEEDED if result.function_error is None else FAILED).inc()
+        return result
+
+    async def _respond_large(self, run: Run, header: ResultHeader, payload: bytes) -> None:
+        inline_from = header.payload_bytes - INLINE_PAYLOAD_BYTES_MAX
+        if await self._stream(run, Outgoing(run.stream, payload, 0, inline_from)):
+            self._write(encode_result(run.stream, header, payload[inline_from:]))
+
+    async def _stream(self, run: Run, outgoing: Outgoing) -> bool:
+        """Send the first part of a large response as the caller's credit lets. False when it does not want it any more."""
+        run.outgoing = outgoing
+        run.progress = asyncio.Event()
+        try:
+            while True:
+                for frame in outgoing.frames():
+                    self._write(frame)
+                async with asyncio.timeout(STALL_TIMEOUT_S):
+                    await self._writable.wait()
+                    if outgoing.done:
+                        return True
+                    await run.progress.wait()
+                run.progress.clear()
+                if run.cancelled or self._transport is None:
+                    self._refuse(run.stream, Refusal(RefusalReason.CANCELLED, gone=False))
+                    return False
+        except TimeoutError:
+            log.warning("caller %s does not take its response", self._holder)
+            self.close()
+            return False
+
+    def _refuse(self, stream: int, refusal: Refusal) -> None:
+        REFUSED.labels(refusal.reason).inc()
+        self._write(encode_refused(stream, refusal))
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._server.running > 1:
+            if not self._out:
+                self._loop.call_soon(self._flush)
+            self._out.append(data)
+        else:
+            # Nothing else can be ready: waiting a turn of the loop would only cost time.
+            self._out.append(data)
+            self._flush()
+
+    def _flush(self) -> None:
+        """Everything that was ready in one turn of the loop leaves in one system call."""
+        out, self._out = self._out, []
+        transport = self._transport
+        if transport is None or not out:
+            return
+        transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if not self._writable.is_set() and transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX:
+            log.warning("caller %s reads nothing: cut off", self._holder)
+            transport.abort()
+
+
+def _result_header(result: InvocationResult, reusable: bool) -> ResultHeader:
+    return ResultHeader(
+        reusable,
+        len(result.payload),
+        result.function_error,
+        result.log_tail,
+        result.duration_ms,
+        result.billed_ms,
+        result.init_ms,
+        result.max_memory_mb,
+    )
