@@ -6,6 +6,7 @@ Fails closed: a controller that is missing stops the worker, unless the settings
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -25,7 +26,9 @@ CPU_PERIOD_US = 20_000
 """As AWS: a function that used up its share waits at most this long for more."""
 CPU_QUOTA_US_MIN = 1_000
 
-_BASE_NAME = re.compile(r"lambdad-(\d+)-(\d+)$")
+_BASE_NAME = re.compile(r"lambdad-(\d+)-(\d+)-\d+$")
+_numbers = itertools.count(1)
+"""A process may have more than one tree."""
 
 
 class Cgroup:
@@ -99,7 +102,7 @@ class CgroupTree:
     """The worker's base folder in each hierarchy. Raises ConfigurationError when a promised limit cannot be had."""
 
     def __init__(self, allow_missing: Iterable[str] = ()) -> None:
-        name = f"lambdad-{os.getpid()}-{_started_at(os.getpid())}"
+        name = f"lambdad-{os.getpid()}-{_started_at(os.getpid())}-{next(_numbers)}"
         parents, problems = find_parents()
         for controller in allow_missing:
             problems.pop(controller, None)

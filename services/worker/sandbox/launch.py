@@ -279,6 +279,7 @@ class LaunchedSandbox:
         if not self._serving or self._waiter is None:
             self.on_violation("the runtime answered unasked")
             return
+        self._serving = False
         self._output.drain()
         self._settle(response)
 

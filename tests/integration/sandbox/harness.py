@@ -177,7 +177,7 @@ async def until(condition: Any, what: str, deadline_s: float = 10.0) -> None:
     """Wait for a condition; fails the test at the deadline."""
     try:
         async with asyncio.timeout(deadline_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     except TimeoutError:
         pytest.fail(f"not within {deadline_s:.0f} s: {what}")

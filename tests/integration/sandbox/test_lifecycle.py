@@ -1,0 +1,172 @@
+"""Sandboxes come and go without leaving anything, whoever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.worker.sandbox.cgroups import find_parents, remove_stale
+from services.worker.sandbox.launch import LaunchedSandbox
+from services.worker.sandbox.spec import RuntimeExit, SandboxError
+from tests.integration.sandbox.harness import PYTHON, Harness, until
+
+ECHO = "def handler(event, context):\n    return event\n"
+
+
+def _counts(folder: Path) -> dict[str, int]:
+    me = psutil.Process()
+    cgroups = sum(len(list(Path(parent).glob(f"lambdad-{os.getpid()}-*/*/"))) for parent, _ in find_parents()[0].values())
+    return {
+        "descriptors": me.num_fds(),
+        "processes": len(me.children(recursive=True)),
+        "cgroups": cgroups,
+        "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "namespaces": len({os.readlink(path) for path in Path("/proc").glob("[0-9]*/ns/net") if _readable(path)}),
+    }
+
+
+def _readable(path: Path) -> bool:
+    try:
+        os.readlink(path)
+    except OSError:
+        return False
+    return True
+
+
+async def test_fifty_sandboxes_later_everything_is_as_before(harness: Harness) -> None:
+    pool = harness.pool
+
+    def settled() -> bool:
+        return pool.stats().ready.get(PYTHON) == 2
+
+    async with harness.running(ECHO) as function:
+        assert await function.result(1) == 1
+    await until(settled, "the pool is full")
+    before, free = _counts(harness._folder), pool.stats().uids_free
+    for _ in range(10):
+
+        async def one(number: int) -> None:
+            async with harness.running(ECHO) as function:
+                assert await function.result(number) == number
+
+        await asyncio.gather(*(one(number) for number in range(5)))
+    await until(lambda: settled() and pool.stats().uids_free == free, "the pool is full and the uids are back")
+    await until(lambda: _counts(harness._folder) == before, f"back at {before}: {_counts(harness._folder)}")
+
+
+async def test_the_worker_is_told_when_a_sandboxs_init_dies(harness: Harness) -> None:
+    source = "import time\ndef handler(event, context):\n    time.sleep(1000)\n"
+    async with harness.running(source) as function:
+        event = asyncio.create_task(function.invoke())
+        sandbox = function.sandbox
+        signal.pidfd_send_signal(sandbox._pidfd, signal.SIGKILL)
+        with pytest.raises(SandboxError, match="init"):
+            await event
+        with pytest.raises(SandboxError):
+            await sandbox.invoke(None)  # type: ignore[arg-type]
+        await sandbox.kill_runtime()
+
+
+async def test_destroying_twice_and_while_an_event_runs_is_fine(harness: Harness) -> None:
+    source = "import time\ndef handler(event, context):\n    print('busy')\n    time.sleep(1000)\n"
+    async with harness.running(source) as function:
+        event = asyncio.create_task(function.invoke())
+        await until(lambda: b"busy" in function.output, "the handler runs")
+        await asyncio.gather(function.sandbox.destroy(), function.sandbox.destroy())
+        with pytest.raises(SandboxError):
+            await event
+
+
+async def test_a_runtime_that_ended_while_idle_says_so_at_the_next_event(harness: Harness) -> None:
+    source = "import os, threading\ndef handler(event, context):\n    threading.Timer(0.01, lambda: os._exit(7)).start()\n"
+    async with harness.running(source) as function:
+        await function.invoke()
+        await until(lambda: function.sandbox.broken, "the runtime ended")
+        end = await function.invoke()
+        assert isinstance(end, RuntimeExit)
+        assert end.exit_status == 7
+
+
+async def test_a_dead_zygote_is_replaced(harness: Harness) -> None:
+    async with harness.running(ECHO) as function:
+        assert await function.result(1) == 1
+    zygote = harness.pool.stats().zygotes[PYTHON]
+    os.kill(zygote, signal.SIGKILL)
+    await until(lambda: harness.pool.stats().zygotes[PYTHON] not in (0, zygote), "another zygote", 30)
+    async with harness.running(ECHO) as function:
+        assert await function.result(2) == 2
+
+
+async def test_a_burst_larger_than_the_pool_is_served(harness: Harness) -> None:
+    async def one(number: int) -> int:
+        async with harness.running(ECHO) as function:
+            return int(await function.result(number))
+
+    assert await asyncio.gather(*(one(number) for number in range(12))) == list(range(12))
+
+
+ORPHANING_WORKER = """
+import asyncio, sys
+from pathlib import Path
+from services.worker.pool import SandboxPool
+from shared.settings import Settings
+
+async def main():
+    settings = Settings()
+    settings.worker.prestart_runtimes = []
+    settings.worker.pool_size = 2
+    pool = SandboxPool(settings, Path(sys.argv[1]))
+    await pool.start()
+    sandbox = await pool.take("python3.12")
+    print(sandbox.uid, flush=True)
+    await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+def _start_worker(folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", ORPHANING_WORKER, str(folder)], stdout=subprocess.PIPE)
+
+
+def _left_by(pid: int) -> list[Path]:
+    return [path for parent, _ in find_parents()[0].values() for path in Path(parent).glob(f"lambdad-{pid}-*")]
+
+
+async def test_nothing_survives_a_worker_that_is_killed(harness: Harness, tmp_path: Path) -> None:
+    worker = _start_worker(tmp_path)
+    try:
+        assert worker.stdout is not None
+        line = await asyncio.to_thread(worker.stdout.readline)
+        uid = int(line)
+        children = psutil.Process(worker.pid).children(recursive=True)
+        assert any(child.uids().real == uid for child in children)
+    finally:
+        worker.kill()
+        worker.wait(10)
+    await until(lambda: not any(_runs(child) for child in children), "every process of the dead worker's sandboxes is gone")
+    left = _left_by(worker.pid)
+    assert left
+    for parent, _ in find_parents()[0].values():
+        remove_stale(parent)
+    assert not _left_by(worker.pid)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def test_a_sandbox_that_was_never_given_a_function_can_be_destroyed(harness: Harness) -> None:
+    sandbox = await harness.pool.take(PYTHON)
+    assert isinstance(sandbox, LaunchedSandbox)
+    await sandbox.destroy()
