@@ -33,12 +33,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     events = AsyncPoller(settings, resolver, invoker, producer)
     delays = DelayConsumer(settings, producer)
     manager = MappingManager(settings, RegistryMappings(registry), invoker, producer)
+    started = asyncio.Event()
     checks = {
         "kafka": producer.problem,
         "async": events.problem,
         "delays": delays.problem,
         "mappings": manager.problem,
-        "dispatch": dispatcher.problem,
+        "dispatch": lambda: dispatcher.problem() if started.is_set() else "not started",
     }
     async with HealthServer(settings.telemetry, service="poller", checks=checks):
         try:
@@ -47,6 +48,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await ensure_topics(settings)
             await producer.start()
             await dispatcher.start()
+            started.set()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(keep_running("asynchronous queue", lambda: events.run(stop), stop))
                 tasks.create_task(keep_running("delay tiers", lambda: delays.run(stop), stop))

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerClosed
 
 from shared.domain.errors import LambdadError
 from shared.events.records import RECORD_BYTES_MAX
@@ -274,5 +274,6 @@ async def _discard(producer: AIOKafkaProducer) -> None:
     # Its sender waits for acknowledgements that will not come: stop it without them.
     with contextlib.suppress(Exception):
         async with asyncio.timeout(STOP_TIMEOUT_S):
-            await producer.client.close()
+            producer._message_accumulator.fail_all(ProducerClosed())
             producer._sender.sender_task.cancel()
+            await producer.client.close()
