@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -110,7 +111,7 @@ class FamilyPool:
         self._family = family
         self._launcher = launcher
         self._size = size
-        self._zygote = ZygoteProcess(family)
+        self._zygote = ZygoteProcess(family, self._on_zygote_death)
         self._starting: asyncio.Lock = asyncio.Lock()
         self._ready: deque[LaunchedSandbox] = deque()
         self._waiting: deque[asyncio.Future[LaunchedSandbox]] = deque()
@@ -171,6 +172,16 @@ class FamilyPool:
             log.error("a refill of %s failed", self._family.name, exc_info=task.exception())
         self.refill()
 
+    def _on_zygote_death(self) -> None:
+        """Its sandboxes died with it. Those that waited are cleared away, and another zygote makes new ones."""
+        log.error("the zygote of %s died", self._family.name)
+        self._failures = max(1, self._failures)
+        lost = list(self._ready)
+        self._ready.clear()
+        task = asyncio.get_running_loop().create_task(_destroy_all(lost), name=f"clear-{self._family.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._made)
+
     async def _make(self) -> None:
         if not self._waiting:
             await asyncio.sleep(REFILL_DELAY_S)
@@ -180,7 +191,7 @@ class FamilyPool:
             async with self._starting:
                 if not self._zygote.alive:
                     await self._zygote.stop()
-                    self._zygote = ZygoteProcess(self._family)
+                    self._zygote = ZygoteProcess(self._family, self._on_zygote_death)
                     await self._zygote.start()
             sandbox = await self._launcher.launch(self._zygote, self._family)
         except (SandboxError, OSError) as error:
@@ -211,9 +222,14 @@ class FamilyPool:
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(SandboxError("the worker is ending"))
-        while self._ready:
-            try:
-                await self._ready.popleft().destroy()
-            except SandboxError as error:
-                log.error("%s", error)
+        await _destroy_all(self._ready)
+        self._ready.clear()
         await self._zygote.stop()
+
+
+async def _destroy_all(sandboxes: Iterable[LaunchedSandbox]) -> None:
+    for sandbox in sandboxes:
+        try:
+            await sandbox.destroy()
+        except SandboxError as error:
+            log.error("%s", error)

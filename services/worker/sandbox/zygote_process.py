@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ _BOOT = Path(__file__).parent.parent / "zygote" / "boot.py"
 
 
 class ZygoteProcess:
-    def __init__(self, family: Family) -> None:
+    """on_death is called when it ends without having been stopped."""
+
+    def __init__(self, family: Family, on_death: Callable[[], None]) -> None:
         self.family = family
+        self._on_death = on_death
         self.pid = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._control: ControlSocket | None = None
@@ -118,6 +122,7 @@ class ZygoteProcess:
             os.close(fd)
 
     def _on_end(self) -> None:
+        died = self._control is not None and self._started is not None and self._started.done()
         self._control = None
         error = SandboxError(f"the zygote of {self.family.name} ended")
         waiting: list[asyncio.Future[Any]] = [*self._answers.values()]
@@ -127,3 +132,5 @@ class ZygoteProcess:
             if not future.done():
                 future.set_exception(error)
                 future.exception()
+        if died:
+            self._on_death()

@@ -152,11 +152,14 @@ async def test_nothing_survives_a_worker_that_is_killed(harness: Harness, tmp_pa
         worker.kill()
         worker.wait(10)
     await until(lambda: not any(_runs(child) for child in children), "every process of the dead worker's sandboxes is gone")
-    left = _left_by(worker.pid)
-    assert left
-    for parent, _ in find_parents()[0].values():
-        remove_stale(parent)
-    assert not _left_by(worker.pid)
+    assert _left_by(worker.pid)
+
+    def cleared() -> bool:
+        for parent, _ in find_parents()[0].values():
+            remove_stale(parent)
+        return not _left_by(worker.pid)
+
+    await until(cleared, "its cgroups can be removed")
 
 
 def _runs(process: psutil.Process) -> bool:
