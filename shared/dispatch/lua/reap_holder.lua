@@ -30,7 +30,7 @@ for owner, count in pairs(counts) do
     redis.call('HSET', KEYS[1], 'run:' .. owner, 0)
   end
 end
-if redis.call('HINCRBY', KEYS[1], 'running', -account) < 0 then
+if account > 0 and redis.call('HINCRBY', KEYS[1], 'running', -account) < 0 then
   redis.call('HSET', KEYS[1], 'running', 0)
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
