@@ -28,8 +28,11 @@ def out_of_memory_kills(folder: str) -> int:
     return read_keyed(folder, "memory.oom_control", "oom_kill")
 
 
-def set_cpu_quota(folder: str, quota_us: int | None, period_us: int) -> None:
+def set_cpu_period(folder: str, period_us: int) -> None:
     write(folder, "cpu.cfs_period_us", str(period_us))
+
+
+def set_cpu_quota(folder: str, quota_us: int | None) -> None:
     write(folder, "cpu.cfs_quota_us", "-1" if quota_us is None else str(quota_us))
 
 

@@ -34,8 +34,13 @@ def out_of_memory_kills(folder: str) -> int:
     return read_keyed(folder, "memory.events", "oom_kill")
 
 
-def set_cpu_quota(folder: str, quota_us: int | None, period_us: int) -> None:
-    write(folder, "cpu.max", f"{'max' if quota_us is None else quota_us} {period_us}")
+def set_cpu_period(folder: str, period_us: int) -> None:
+    write(folder, "cpu.max", f"max {period_us}")
+
+
+def set_cpu_quota(folder: str, quota_us: int | None) -> None:
+    """The period stays."""
+    write(folder, "cpu.max", "max" if quota_us is None else str(quota_us))
 
 
 def set_cpu_share(folder: str, share: float) -> None:

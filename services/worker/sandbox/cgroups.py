@@ -69,11 +69,16 @@ class Cgroup:
             return
         folder, version = self._folders[CPU]
         if memory_mb is None:
-            version.set_cpu_quota(folder, None, CPU_PERIOD_US)
+            version.set_cpu_quota(folder, None)
         else:
             share = memory_mb / MEMORY_MB_PER_VCPU
-            version.set_cpu_quota(folder, max(CPU_QUOTA_US_MIN, round(CPU_PERIOD_US * share)), CPU_PERIOD_US)
+            version.set_cpu_quota(folder, max(CPU_QUOTA_US_MIN, round(CPU_PERIOD_US * share)))
             version.set_cpu_share(folder, share)
+
+    def set_cpu_period(self) -> None:
+        if CPU in self._folders:
+            folder, version = self._folders[CPU]
+            version.set_cpu_period(folder, CPU_PERIOD_US)
 
     def set_processes(self, processes: int) -> None:
         if PIDS in self._folders:
@@ -122,12 +127,13 @@ class CgroupTree:
             self._bases[controller] = (base, version)
 
     def create(self, name: str) -> Cgroup:
-        """A sandbox's cgroup, with its bound of processes set. Raises OSError."""
+        """A sandbox's cgroup, with its bound of processes and its CPU period set. Raises OSError."""
         folders = {controller: (f"{base}/{name}", version) for controller, (base, version) in self._bases.items()}
         for folder in dict.fromkeys(folder for folder, _version in folders.values()):
             os.mkdir(folder)
         cgroup = Cgroup(folders)
         cgroup.set_processes(PROCESSES_MAX)
+        cgroup.set_cpu_period()
         return cgroup
 
     def children(self) -> list[str]:

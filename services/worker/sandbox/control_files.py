@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+_READ_BYTES = 64 * 1024
+
 
 def write(folder: str, name: str, text: str) -> None:
     fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CLOEXEC)
@@ -14,8 +16,11 @@ def write(folder: str, name: str, text: str) -> None:
 
 
 def read(folder: str, name: str) -> str:
-    with open(f"{folder}/{name}", encoding="ascii") as file:
-        return file.read().strip()
+    fd = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, _READ_BYTES).decode("ascii").strip()
+    finally:
+        os.close(fd)
 
 
 def read_keyed(folder: str, name: str, key: str) -> int:

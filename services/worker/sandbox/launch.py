@@ -161,7 +161,6 @@ class LaunchedSandbox:
         mount_fds: list[int] = []
         try:
             self._cgroup.set_memory_mb(spec.memory_mb)
-            self._out_of_memory_kills = self._cgroup.out_of_memory_kills()
             for folder in (spec.code_dir, spec.layers_dir):
                 if folder is not None:
                     mount_fds.append(mounts.detached_copy(str(folder)))

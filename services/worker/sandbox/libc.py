@@ -45,23 +45,18 @@ def _text(value: str | None) -> bytes | None:
 
 
 def clone_process(flags: int) -> tuple[int, int]:
-    """fork() with namespace flags: (0, -1) in the child, (pid, pidfd) in the parent. Single-threaded callers only."""
+    """fork() with namespace flags: (0, -1) in the child, (pid, pidfd) in the parent. Single-threaded callers only.
+
+    The interpreter's hooks around a fork are left out: they write to half a megabyte that the child then no longer shares,
+    for locks and random numbers that a single thread which only forks once more, with them, does not use.
+    """
     pidfd = ctypes.c_int(-1)
-    number = _number("clone")
     clone_pidfd, sigchld = 0x1000, 17
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid = int(
-        _HELD.syscall(
-            ctypes.c_long(number), ctypes.c_long(flags | clone_pidfd | sigchld), None, ctypes.byref(pidfd), None, None
-        )
-    )
-    if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-        return 0, -1
-    ctypes.pythonapi.PyOS_AfterFork_Parent()
+    number, all_flags = ctypes.c_long(_number("clone")), ctypes.c_long(flags | clone_pidfd | sigchld)
+    pid = int(_HELD.syscall(number, all_flags, None, ctypes.byref(pidfd), None, None))
     if pid < 0:
         raise OSError(11, "clone into new namespaces failed (memory, or a limit on processes or namespaces)")
-    return pid, pidfd.value
+    return (0, -1) if pid == 0 else (pid, pidfd.value)
 
 
 def unshare(flags: int) -> None:
