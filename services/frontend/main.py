@@ -34,8 +34,8 @@ from shared.dispatch.invoker import FunctionInvoker
 from shared.domain.errors import AuthError, ConfigurationError, ServiceException
 from shared.events.queue import AsyncQueue
 from shared.events.records import AsyncEvent
-from shared.registry import Registry
 from shared.registry.cache import TargetCache
+from shared.registry.registry import Registry
 from shared.settings import FrontendSettings, Settings
 from shared.telemetry.health import Health
 

@@ -15,8 +15,9 @@ from shared.domain.mappings import MappingState
 from shared.events.producer import BatchingProducer
 from shared.events.supervision import keep_running
 from shared.events.topics import ensure_topics
-from shared.registry import Registry, mappings
+from shared.registry import mappings
 from shared.registry.cache import TargetCache
+from shared.registry.registry import Registry
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
 

@@ -14,8 +14,9 @@ from shared.domain.arns import LATEST, function_arn
 from shared.domain.errors import ResourceConflictException, ResourceNotFoundException
 from shared.domain.function_state import State
 from shared.domain.functions import InvokeTarget
-from shared.registry import Registry, targets
+from shared.registry import targets
 from shared.registry.packages import PackageError
+from shared.registry.registry import Registry
 from shared.settings import Settings
 
 QUALIFIERS_MAX = 64

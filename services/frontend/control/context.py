@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from shared.domain.errors import ApiError
-from shared.registry import Registry, concurrency
+from shared.registry import concurrency
 from shared.registry.cache import TargetCache
 from shared.registry.packages import PackageError, PackageStore
 from shared.registry.records import FunctionVersion
+from shared.registry.registry import Registry
 from shared.settings import Settings
 
 SETTLING_MAX = 1_000

@@ -18,8 +18,9 @@ import pytest
 from services.poller import main as poller
 from services.router import main as router
 from shared.domain.mappings import EventSourceMapping, MappingState
-from shared.registry import Registry, mappings
+from shared.registry import mappings
 from shared.registry.records import MappingRow, MappingSettings
+from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.conftest import Engines, settings_for
 from tests.integration.events.parts import make_topic, mapping_of, running, until

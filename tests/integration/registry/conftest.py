@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from shared.registry import Registry
+from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.integration.registry.support import Control, new_database, settings_of
 

@@ -12,9 +12,9 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from services.frontend.control import OPERATIONS, ControlContext
-from shared.registry import Registry
 from shared.registry.cache import TargetCache
 from shared.registry.records import FunctionVersion
+from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.support import ROLE, zip_of
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from sqlalchemy import text
 
 from shared.domain.mappings import MappingState
-from shared.registry import Registry
+from shared.registry.registry import Registry
 from tests.integration.registry.support import Control
 
 SOURCE = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/8f2f2b6c-0000-4000-8000-000000000000-1"

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from shared.domain.errors import ConfigurationError, ServiceException
-from shared.registry import Registry
+from shared.registry.migrate import HEAD, SCRIPTS
+from shared.registry.registry import Registry
 from shared.registry.tables import Base
 from tests.integration.registry.support import new_database, settings_of
 
@@ -30,6 +33,12 @@ async def test_the_migrations_make_exactly_the_tables_of_the_code(registry: Regi
 
     async with registry.write() as connection:
         assert await connection.run_sync(differences) == []
+
+
+def test_the_newest_migration_is_the_one_that_the_program_asks_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
 async def test_a_database_that_cannot_be_reached_is_said_so(tmp_path: Path, unused_tcp_port: int) -> None:

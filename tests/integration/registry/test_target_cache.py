@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 
 from shared.domain.errors import ResourceConflictException, ResourceNotFoundException
-from shared.registry import Registry, functions
+from shared.registry import functions
 from shared.registry.cache import LOADS, TargetCache
+from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.integration.registry.support import OTHER_ZIP, Control, function_request
 

@@ -11,7 +11,7 @@ from shared.domain.errors import (
     ResourceConflictException,
     ServiceException,
 )
-from shared.registry import Registry
+from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.integration.registry.support import OTHER_ZIP, Control, function_request
 
