@@ -49,6 +49,7 @@ SILENT_S_MAX = 10.0
 """A worker that says nothing for this long, PONG included, while it runs something for us is taken for lost."""
 RESPONSE_BYTES_BOUND = RESPONSE_BYTES_MAX + 64 * 1024
 """The worker judges a function's response; this only bounds what a worker can make a caller hold."""
+_RESULT = int(FrameType.RESULT)
 STREAM_LAST = 2**32 - 2
 STOP_ENVIRONMENTS_MAX = 1_000
 
@@ -243,6 +244,9 @@ class WorkerConnection(asyncio.Protocol):
 
     def _receive(self, frame: Frame) -> None:
         kind, stream, body = frame
+        if kind == _RESULT and stream in self._calls:
+            self._receive_result(self._calls[stream], body)
+            return
         if kind == FrameType.PONG:
             return
         if kind == FrameType.PING:
@@ -253,9 +257,7 @@ class WorkerConnection(asyncio.Protocol):
         call = self._calls.get(stream)
         if call is None:
             return  # given up already
-        if kind == FrameType.RESULT:
-            self._receive_result(call, body)
-        elif kind == FrameType.DATA:
+        if kind == FrameType.DATA:
             if call.incoming is None:
                 call.incoming = Incoming(RESPONSE_BYTES_BOUND)
             granted = call.incoming.data(body)
