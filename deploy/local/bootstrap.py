@@ -1,6 +1,7 @@
 """`make setup`: from a bare checkout to a `.venv` and runtime clients that work.
 
-Standard library only: it runs before anything else is there. Every step is stamped with a digest of what it was made from, so that repeating the set-up costs next to nothing.
+Standard library only: it runs before anything else is there. Every step is stamped with a digest of what it was made from,
+so that repeating the set-up costs next to nothing.
 """
 
 from __future__ import annotations

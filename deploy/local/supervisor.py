@@ -27,7 +27,7 @@ READY_TIMEOUT_S = 90.0
 ENGINE_ATTEMPTS = 3
 SERVICE_ATTEMPTS = 6
 """Starts of one child that may fail before the first `ready` of the cluster; after it, children are restarted for ever."""
-EXTERNAL_TIMEOUT_S = 10.0
+EXTERNAL_TIMEOUT_S = 5.0
 CHECK_S = 0.05
 ROTATION_PERIOD_S = 10.0
 

@@ -82,7 +82,7 @@ class Java:
 @cache
 def _digest(java: Java) -> str:
     release = java.binary.parents[1] / "release"
-    parts = [release.read_text() if release.exists() else "", " ".join(FLAGS), str(java.binary)]
+    parts = [release.read_text() if release.exists() else "", " ".join(FLAGS)]
     # The JVM compares the jars' times and sizes with those that it saw.
     parts += [f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in java.jars]
     return f"{KAFKA_VERSION}-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"

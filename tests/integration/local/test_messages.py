@@ -1,0 +1,172 @@
+"""What goes wrong before a cluster runs is said in words that name the thing to change, never by a traceback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from deploy.local import preflight
+from deploy.local.launch import Launch, launch
+from deploy.local.layout import CHECKOUT
+from shared.domain.errors import ConfigurationError
+from tests.integration.local.conftest import clean_environment, run_lambdad
+from tests.support import wait_until
+
+EXTERNAL = {
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "DATABASE_URL": "postgresql://127.0.0.1:1/x",
+}
+Usage = namedtuple("Usage", "total used free")
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    """The message of a command that the operator must help; whatever it is, it is no traceback."""
+    said = result.stdout + result.stderr
+    assert result.returncode == 2, said
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("how", ["foreground", "detached"])
+def test_a_taken_port_is_named_with_its_holder(how: str, scratch: Path, taken_port: int) -> None:
+    detach = ["--detach"] if how == "detached" else []
+    up = run_lambdad(
+        "up", "--engines-only", *detach, "--port", str(taken_port), "--data-dir", str(scratch / "data"), **EXTERNAL
+    )
+    said = refused(up)
+    assert f"Port {taken_port} of 127.0.0.1 is taken by " in said
+    assert f"(pid {os.getpid()})" in said
+    assert "--port" in said
+
+
+def test_an_engine_that_cannot_start_is_shown_with_the_end_of_its_log(scratch: Path) -> None:
+    data = scratch / "data"
+    (data / "postgres" / "data").mkdir(parents=True)
+    (data / "postgres" / "data" / "PG_VERSION").write_text("9.1\n")
+    others = {name: value for name, value in EXTERNAL.items() if name != "DATABASE_URL"}
+    said = refused(run_lambdad("up", "--engines-only", "--detach", "--port", "29999", "--data-dir", str(data), **others))
+    assert "postgres does not start" in said
+    assert "postgresql.conf" in said
+
+
+def test_engines_named_by_url_that_do_not_answer_are_named(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refused(run_lambdad("up", "--engines-only", "--port", "29999", "--data-dir", str(scratch / "data"), **EXTERNAL))
+    assert "REDIS_URL names 127.0.0.1:1" in said
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(scratch: Path) -> None:
+    (scratch / "file").write_text("in the way")
+    said = refused(run_lambdad("up", "--data-dir", str(scratch / "file" / "data"), **EXTERNAL))
+    assert str(scratch / "file" / "data") in said
+
+
+def test_damaged_credentials_are_named_and_not_replaced(scratch: Path) -> None:
+    data = scratch / "data"
+    data.mkdir()
+    (data / "credentials.json").write_text("{")
+    said = refused(run_lambdad("up", "--engines-only", "--port", "29999", "--data-dir", str(data), **EXTERNAL))
+    assert "credentials.json is damaged" in said
+    assert (data / "credentials.json").read_text() == "{"
+
+
+@pytest.mark.parametrize("arguments", [("--workers", "99"), ("--port", "70000"), ("--workers", "-1")])
+def test_options_out_of_bounds_are_named(arguments: tuple[str, str], scratch: Path) -> None:
+    assert arguments[0] in refused(run_lambdad("up", *arguments, "--data-dir", str(scratch / "data"), **EXTERNAL))
+
+
+def test_no_auth_is_for_loopback_alone(scratch: Path) -> None:
+    up = run_lambdad(
+        "up", "--no-auth", "--port", "29999", "--data-dir", str(scratch / "data"), **EXTERNAL, LAMBDAD_FRONTEND__HOST="0.0.0.0"
+    )
+    assert "--no-auth is for the loopback interface alone" in refused(up)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**12, 10**12, 10**6))
+    with pytest.raises(ConfigurationError, match="has 1 MiB left and 512 MiB are needed"):
+        preflight.check(tmp_path / "not" / "there" / "yet", 29_999, workers=0)
+
+
+def test_no_root_and_no_user_namespaces_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(preflight, "_user_namespaces", lambda: False)
+    with pytest.raises(ConfigurationError, match="takes root, or a kernel that lets users make user namespaces"):
+        preflight.check(tmp_path, 29_999, workers=1)
+
+
+def test_missing_kernel_features_are_all_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_has_call", lambda number: False)
+    monkeypatch.setattr(preflight, "_controllers", lambda: {"cpu"})
+    with pytest.raises(ConfigurationError) as caught:
+        preflight.check(tmp_path, 29_999, workers=1)
+    for name in ("open_tree", "move_mount", "pidfd_open", "memory, pids"):
+        assert name in str(caught.value)
+
+
+def test_a_python_that_is_too_old_is_named(tmp_path: Path) -> None:
+    old = next((found for name in ("python3.8", "python3.9", "python3.10") if (found := working(name))), None)
+    if old is None:
+        pytest.skip("no Python older than 3.11 here")
+    result = subprocess.run(
+        [old, "deploy/local/cli.py", "status"],
+        cwd=CHECKOUT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("lambdad needs Python 3.11 or newer; this is 3.")
+
+
+def working(name: str) -> str | None:
+    found = shutil.which(name)
+    if found is None:
+        return None
+    status = subprocess.run([found, "-c", "pass"], capture_output=True, timeout=30, check=False).returncode
+    return found if status == 0 else None
+
+
+def test_this_machine_passes_its_own_checks(tmp_path: Path) -> None:
+    preflight.check(tmp_path, 29_998, workers=1)
+
+
+@pytest.mark.skipif("os.geteuid() != 0")
+def test_a_child_of_another_user_sees_its_directory_below_a_closed_one(scratch: Path) -> None:
+    closed = scratch / "closed"
+    wanted = closed / "deep" / "wanted"
+    wanted.mkdir(parents=True)
+    (wanted / "file").write_text("seen")
+    (closed / "secret").write_text("hidden")
+    wanted.chmod(0o755)
+    closed.chmod(0o700)
+    script = f"cat {wanted}/file && ls {closed} && id -u"
+    child = launch(
+        Launch(("/bin/sh", "-c", script), scratch / "log", {"PATH": "/usr/bin:/bin"}, user=(65534, 65534), visible=(wanted,))
+    )
+    assert child.wait(10) == 0
+    assert (scratch / "log").read_text() == "seendeep\n65534\n"
+    assert (closed / "secret").read_text() == "hidden"
+
+
+def test_a_child_dies_with_its_parent(scratch: Path) -> None:
+    script = (
+        "import pathlib, signal, os; from deploy.local.launch import Launch, launch;"
+        f"child = launch(Launch(('/bin/sleep', '60'), pathlib.Path({str(scratch / 'log')!r})));"
+        "print(child.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    parent = subprocess.run(
+        [sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=False
+    )
+    pid = int(parent.stdout)
+    wait_until(
+        lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text(), deadline_s=5
+    )
