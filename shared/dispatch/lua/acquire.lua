@@ -68,71 +68,6 @@ local function avoided(worker)
   return avoid ~= '' and string.find(avoid, ',' .. worker .. ',', 1, true)
 end
 
--- The newest idle environment of this version at no worker to avoid.
-local function newest_not_avoided()
-  local skipped, found = {}, nil
-  for _ = 1, 64 do
-    local popped = redis.call('ZPOPMAX', KEYS[2])
-    if not popped[1] then break end
-    if not avoided(string.match(popped[1], '@(.+)$')) then
-      found = popped[1]
-      break
-    end
-    skipped[#skipped + 1] = popped
-  end
-  for _, entry in ipairs(skipped) do
-    redis.call('ZADD', KEYS[2], entry[2], entry[1])
-  end
-  return found
-end
-
-local function most_free()
-  local workers = redis.call('ZREVRANGE', KEYS[5], 0, avoid == '' and 0 or 15, 'WITHSCORES')
-  for i = 1, #workers, 2 do
-    if tonumber(workers[i + 1]) > 0 and not avoided(workers[i]) then
-      return workers[i]
-    end
-  end
-end
-
--- The least recently used idle environment of any version; its slot stays taken, by the new one. `lru` holds a lower bound for
--- each version, corrected when it is looked at. A draining worker has no place in `free` and gets nothing new.
-local function evict()
-  local aside, environment, worker = {}, nil, nil
-  for _ = 1, 256 do
-    local head = redis.call('ZRANGE', KEYS[6], 0, 1, 'WITHSCORES')
-    if not head[1] then break end
-    local owner, version = string.match(head[1], '^(.-)\n(.+)$')
-    local key = ARGV[8] .. 'idle:' .. version
-    local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-    if not oldest[1] then
-      redis.call('ZREM', KEYS[6], head[1])
-      if (redis.call('HGET', KEYS[1], 'run:' .. owner) or '0') ~= '0' then
-        aside[#aside + 1] = {ARGV[11], head[1]}
-      end
-    elseif head[4] and tonumber(oldest[2]) > tonumber(head[4]) then
-      redis.call('ZADD', KEYS[6], oldest[2], head[1])
-    else
-      environment, worker = string.match(oldest[1], '^([^@]+)@(.+)$')
-      if avoided(worker) then
-        redis.call('ZREM', KEYS[6], head[1])
-        aside[#aside + 1] = {head[2], head[1]}
-        worker = nil
-      else
-        redis.call('ZREM', key, oldest[1])
-        if redis.call('ZSCORE', KEYS[5], worker) and redis.call('HDEL', ARGV[8] .. 'envs:' .. worker, environment) == 1 then
-          break
-        end
-        worker = nil
-      end
-    end
-  end
-  for _, entry in ipairs(aside) do
-    redis.call('ZADD', KEYS[6], entry[1], entry[2])
-  end
-  return environment, worker
-end
-
 local reply = {'g', pool, 0}
 local fields = {}
 local granted = 0
@@ -153,6 +88,24 @@ if avoid == '' then
     grant(popped[i], 'w')
   end
 else
+  -- The newest idle environment of this version at no worker to avoid.
+  local function newest_not_avoided()
+    local skipped, found = {}, nil
+    for _ = 1, 64 do
+      local popped = redis.call('ZPOPMAX', KEYS[2])
+      if not popped[1] then break end
+      if not avoided(string.match(popped[1], '@(.+)$')) then
+        found = popped[1]
+        break
+      end
+      skipped[#skipped + 1] = popped
+    end
+    for _, entry in ipairs(skipped) do
+      redis.call('ZADD', KEYS[2], entry[2], entry[1])
+    end
+    return found
+  end
+
   while granted < wanted do
     local token = newest_not_avoided()
     if not token then break end
@@ -160,26 +113,75 @@ else
   end
 end
 local contended = s[9] == '1'
-while granted < wanted do
-  local victim, worker = '', most_free()
-  if worker then
-    redis.call('ZINCRBY', KEYS[5], -1, worker)
-  else
-    victim, worker = evict()
-    contended = true
-    if not worker then
-      redis.call('HSET', KEYS[1], 'waiting', '1')
-      recall()
-      if granted == 0 then
-        return {'n'}
+if granted < wanted then
+  local function most_free()
+    local workers = redis.call('ZREVRANGE', KEYS[5], 0, avoid == '' and 0 or 15, 'WITHSCORES')
+    for i = 1, #workers, 2 do
+      if tonumber(workers[i + 1]) > 0 and not avoided(workers[i]) then
+        return workers[i]
       end
-      break
     end
   end
-  local environment = epoch .. '-' .. (fence + 1)
-  redis.call('HSET', ARGV[8] .. 'envs:' .. worker, environment, ARGV[7])
-  redis.call('ZADD', KEYS[6], 'NX', ARGV[11], ARGV[7])
-  grant(environment .. '@' .. worker, 'c' .. victim)
+
+  -- The least recently used idle environment of any version; its slot stays taken, by the new one. `lru` holds a lower bound for
+  -- each version, corrected when it is looked at. A draining worker has no place in `free` and gets nothing new.
+  local function evict()
+    local aside, environment, worker = {}, nil, nil
+    for _ = 1, 256 do
+      local head = redis.call('ZRANGE', KEYS[6], 0, 1, 'WITHSCORES')
+      if not head[1] then break end
+      local owner, version = string.match(head[1], '^(.-)\n(.+)$')
+      local key = ARGV[8] .. 'idle:' .. version
+      local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+      if not oldest[1] then
+        redis.call('ZREM', KEYS[6], head[1])
+        if (redis.call('HGET', KEYS[1], 'run:' .. owner) or '0') ~= '0' then
+          aside[#aside + 1] = {ARGV[11], head[1]}
+        end
+      elseif head[4] and tonumber(oldest[2]) > tonumber(head[4]) then
+        redis.call('ZADD', KEYS[6], oldest[2], head[1])
+      else
+        environment, worker = string.match(oldest[1], '^([^@]+)@(.+)$')
+        if avoided(worker) then
+          redis.call('ZREM', KEYS[6], head[1])
+          aside[#aside + 1] = {head[2], head[1]}
+          worker = nil
+        else
+          redis.call('ZREM', key, oldest[1])
+          if redis.call('ZSCORE', KEYS[5], worker) and redis.call('HDEL', ARGV[8] .. 'envs:' .. worker, environment) == 1 then
+            break
+          end
+          worker = nil
+        end
+      end
+    end
+    for _, entry in ipairs(aside) do
+      redis.call('ZADD', KEYS[6], entry[1], entry[2])
+    end
+    return environment, worker
+  end
+
+  while granted < wanted do
+    local victim, worker = '', most_free()
+    if worker then
+      redis.call('ZINCRBY', KEYS[5], -1, worker)
+    else
+      victim, worker = evict()
+      contended = true
+      if not worker then
+        redis.call('HSET', KEYS[1], 'waiting', '1')
+        recall()
+        if granted == 0 then
+          return {'n'}
+        end
+        break
+      end
+    end
+    local environment = epoch .. '-' .. (fence + 1)
+    redis.call('HSET', ARGV[8] .. 'envs:' .. worker, environment, ARGV[7])
+    redis.call('ZADD', KEYS[6], 'NX', ARGV[11], ARGV[7])
+    grant(environment .. '@' .. worker, 'c' .. victim)
+  end
 end
 
 redis.call('HSET', pool == 'u' and KEYS[3] or KEYS[4], unpack(fields))
