@@ -1,7 +1,8 @@
-"""Which of the fetched events may run now: a window over all functions and a share of it for each. Pure: no I/O.
+"""Which of the fetched events may run now: a window over all functions and a share of it for each. Pure: no I/O, no clock.
 
-A function that is throttled gets a smaller share at once and earns it back with every event that runs, so that its
-backlog does not spend its life being refused. Functions take turns.
+A function's share is found by trying: it grows while more at once means more done a second, and stays where it does not, so
+that a backlog starts as many environments as help and no more. A function that is throttled loses what it was refused at once
+and earns it back. Functions take turns.
 """
 
 from __future__ import annotations
@@ -13,21 +14,51 @@ T = TypeVar("T")
 
 SHARE = 0.75
 """The part of the window that one function may fill: the rest is there for whoever comes next."""
+START = 32.0
+"""What a function begins with."""
+GAIN = 1.1
+"""How much faster twice the share must be to be kept."""
+WINDOW_S_MIN = 0.1
+HOLD_S = 5.0
+"""How long a share stays where growing did not help."""
 QUIET_FUNCTIONS_MAX = 1_000
 """How many functions without events keep the share that they had."""
 
 
 class _Function(Generic[T]):
-    __slots__ = ("limit", "listed", "running", "waiting")
+    __slots__ = (
+        "hold_until_s",
+        "limit",
+        "listed",
+        "proven",
+        "rate",
+        "running",
+        "settling",
+        "waiting",
+        "window_done",
+        "window_s",
+    )
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, now_s: float) -> None:
         self.limit = limit
+        self.proven = limit
+        """The greatest share that was worth having."""
+        self.rate = 0.0
+        """Events a second with the proven share."""
         self.running = 0
         self.waiting: deque[tuple[float, T]] = deque()
         self.listed = False
+        self.hold_until_s = 0.0
+        self.open_window(now_s, settling=True)
 
     def may_run(self) -> bool:
         return bool(self.waiting) and self.running < self.limit
+
+    def open_window(self, now_s: float, *, settling: bool) -> None:
+        """settling: what a change sets off (cold starts) is not measured."""
+        self.window_s = now_s
+        self.window_done = 0
+        self.settling = settling
 
 
 class Admission(Generic[T]):
@@ -50,7 +81,7 @@ class Admission(Generic[T]):
         state = self._functions.get(function)
         if state is None:
             self._forget_quiet()
-            state = self._functions[function] = _Function(self._share_max)
+            state = self._functions[function] = _Function(min(START, self._share_max), now_s)
         state.waiting.append((now_s, item))
         self.waiting += 1
         self._list(function, state)
@@ -73,14 +104,17 @@ class Admission(Generic[T]):
             return function, item
         return None
 
-    def finished(self, function: str, *, throttled: bool) -> None:
+    def finished(self, function: str, now_s: float, *, throttled: bool) -> None:
         """An event that `next` gave has run, or was refused (throttled)."""
         state = self._functions[function]
         if throttled:
             # What ran besides the refused event is what the function can have now.
-            state.limit = min(state.limit, max(1.0, state.running - 1.0))
+            state.limit = state.proven = min(state.limit, max(1.0, state.running - 1.0))
+            state.rate = 0.0
+            state.hold_until_s = now_s + HOLD_S
+            state.open_window(now_s, settling=True)
         else:
-            state.limit = min(self._share_max, state.limit + max(0.1, 1.0 / state.limit))
+            self._measure(state, now_s)
         state.running -= 1
         self.running -= 1
         self._list(function, state)
@@ -94,6 +128,31 @@ class Admission(Generic[T]):
                 state.waiting.clear()
         self.waiting -= len(spilled)
         return spilled
+
+    def _measure(self, state: _Function[T], now_s: float) -> None:
+        """Count one that ran; when a window is full, decide whether the share grows, stays or goes back."""
+        if not state.waiting:
+            # Its share is not what bounds it now: nothing can be learnt.
+            state.open_window(now_s, settling=False)
+            return
+        state.window_done += 1
+        elapsed_s = now_s - state.window_s
+        if state.window_done < state.limit or elapsed_s < WINDOW_S_MIN:
+            return
+        rate = state.window_done / elapsed_s
+        if state.settling:
+            state.open_window(now_s, settling=False)
+        elif state.limit > state.proven and rate < state.rate * GAIN:
+            state.limit = state.proven
+            state.hold_until_s = now_s + HOLD_S
+            state.open_window(now_s, settling=True)
+        elif now_s >= state.hold_until_s and state.limit < self._share_max:
+            state.proven, state.rate = state.limit, rate
+            state.limit = min(self._share_max, state.limit * 2)
+            state.open_window(now_s, settling=True)
+        else:
+            state.proven, state.rate = state.limit, rate
+            state.open_window(now_s, settling=False)
 
     def _list(self, function: str, state: _Function[T]) -> None:
         if not state.listed and state.may_run():

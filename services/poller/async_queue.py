@@ -41,7 +41,9 @@ UNREADABLE = Counter("lambdad_async_unreadable_total", "Records of the asynchron
 
 CAPACITY_WAIT_S = 5.0
 FETCH_WAIT_S = 5.0
-SPILL_AFTER_S = 2.0
+SPILL_AFTER_S = 3.0
+SPILL_BACKOFFS_MAX = 4
+"""Events that only waited for their turn come back soon: the function works, it has much to do."""
 HELD_BYTES_MAX = 64 * 1024 * 1024
 FULL_CHECK_S = 0.25
 DRAIN_S = 4.0
@@ -156,13 +158,14 @@ class AsyncPoller:
         finally:
             IN_FLIGHT.dec()
             self._held_bytes -= job.size_bytes
-            self._admission.finished(function, throttled=throttled)
+            self._admission.finished(function, time.monotonic(), throttled=throttled)
             self._room.set()
             self._start_jobs()
 
     async def _put_back_waiting(self, job: _Job) -> None:
         PUT_BACK.labels("busy").inc()
-        await self._put_back(policy.PutBack(job.event, policy.age_left_s(job.event, EventInvokeConfig(), _now_ms())))
+        event = msgspec.structs.replace(job.event, backoffs=min(job.event.backoffs + 1, SPILL_BACKOFFS_MAX))
+        await self._put_back(policy.PutBack(event, policy.age_left_s(event, EventInvokeConfig(), _now_ms())))
         job.reader.settle(job.partition, job.offset)
         self._held_bytes -= job.size_bytes
         self._room.set()

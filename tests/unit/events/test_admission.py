@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from services.poller.admission import Admission
 
@@ -22,11 +23,34 @@ def start_all(admission: Admission[str]) -> Counter[str]:
     return started
 
 
-def test_one_function_leaves_room_for_the_others() -> None:
-    admission = offered(100, busy=1_000)
-    assert start_all(admission) == {"busy": 75}
-    admission.offer("quiet", "q", 1.0)
+def work(admission: Admission[str], function: str, seconds: float, rate_of: Callable[[int], float]) -> int:
+    """Run a function that has more events than it can take; rate_of: events a second by how many run. Its share at last."""
+    now, peak = 0.0, 0
+    while now < seconds:
+        admission.offer(function, "x", now)
+        admission.offer(function, "x", now)
+        start_all(admission)
+        peak = max(peak, admission.running)
+        now += 1 / rate_of(admission.running)
+        admission.finished(function, now, throttled=False)
+    return peak
+
+
+def test_a_function_that_gains_by_running_more_at_once_gets_its_whole_share_and_no_more() -> None:
+    admission: Admission[str] = Admission(400)
+    assert work(admission, "waits", 20.0, lambda running: running * 10.0) == 300
+    start_all(admission)
+    admission.offer("quiet", "q", 21.0)
     assert admission.next() == ("quiet", "q")
+
+
+def test_a_function_that_does_not_gain_by_running_more_at_once_stays_small() -> None:
+    admission: Admission[str] = Admission(400)
+    assert work(admission, "computes", 20.0, lambda running: 500.0) <= 64
+
+
+def test_a_function_starts_small() -> None:
+    assert start_all(offered(400, busy=1_000)) == {"busy": 32}
 
 
 def test_functions_take_turns() -> None:
@@ -38,24 +62,21 @@ def test_order_within_a_function_is_kept() -> None:
     assert [admission.next() for _ in range(3)] == [("a", "a0"), ("a", "a1"), ("a", "a2")]
 
 
-def test_throttles_shrink_a_share_to_what_runs_and_success_grows_it_again() -> None:
-    admission = offered(100, f=1_000)
-    start_all(admission)
-    for _ in range(65):
-        admission.finished("f", throttled=True)
+def test_throttles_shrink_a_share_to_what_runs_and_it_is_earned_back() -> None:
+    admission: Admission[str] = Admission(400)
+    work(admission, "f", 20.0, lambda running: running * 10.0)
+    for _ in range(289):
+        admission.finished("f", 20.0, throttled=True)
     assert admission.running == 10
     assert admission.next() is None
-    for _ in range(200):
-        admission.finished("f", throttled=False)
-        start_all(admission)
-    assert 10 < admission.running <= 75
+    assert work(admission, "f", 40.0, lambda running: running * 10.0) == 300
 
 
 def test_a_share_never_shrinks_to_nothing() -> None:
     admission = offered(10, f=100)
     for _ in range(50):
         assert admission.next() is not None
-        admission.finished("f", throttled=True)
+        admission.finished("f", 0.0, throttled=True)
 
 
 def test_only_what_waited_too_long_is_spilled_and_nothing_that_runs() -> None:
@@ -73,5 +94,5 @@ def test_many_functions_that_went_quiet_are_forgotten() -> None:
     for number in range(5_000):
         admission.offer(f"f{number}", "x", 0.0)
         assert admission.next() is not None
-        admission.finished(f"f{number}", throttled=False)
+        admission.finished(f"f{number}", 0.0, throttled=False)
     assert len(admission._functions) <= 1_001
