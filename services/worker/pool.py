@@ -15,7 +15,8 @@ from prometheus_client import Counter, Gauge
 from services.worker.runtimes.catalogue import Catalogue, UnsupportedRuntimeError
 from services.worker.runtimes.families import Family
 from services.worker.sandbox.cgroups import CgroupTree
-from services.worker.sandbox.launch import LaunchedSandbox, Launcher
+from services.worker.sandbox.launch import Launcher
+from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import Sandbox, SandboxError
 from services.worker.sandbox.uids import UidPool
 from services.worker.sandbox.zygote_process import ZygoteProcess

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.sandbox.launch import LaunchedSandbox
+from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import RuntimeExit
 from services.worker.sandbox.uids import UidPool
 from tests.integration.sandbox.harness import Harness

@@ -34,7 +34,7 @@ class RuntimeApi:
         self._events = events
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self.state = State.STARTED
         self._invocation: RuntimeInvocation | None = None
         self._waiting: Connection | None = None
@@ -69,13 +69,13 @@ class RuntimeApi:
         if len(self._connections) >= CONNECTIONS_MAX:
             oldest = next(iter(self._connections))
             oldest.close()
-            self._connections.discard(oldest)
+            self._connections.pop(oldest, None)
         connection = Connection(self)
-        self._connections.add(connection)
+        self._connections[connection] = None
         return connection
 
     def on_closed(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if self._waiting is connection:
             self._waiting = None
 

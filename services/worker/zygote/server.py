@@ -12,7 +12,7 @@ import socket
 from ..sandbox import libc, mounts, namespaces, network, protocol, rlimits, rootfs, seccomp, user  # noqa: F401
 
 # Everything that a sandbox needs is imported before the root is left behind.
-from . import init, preload, python_runtime
+from . import immortal, init, preload, python_runtime
 
 
 def serve(command_fd):
@@ -28,6 +28,7 @@ def serve(command_fd):
         if config["preload"]:
             python_runtime.warm_up()
         gc.collect()
+        immortal.make_everything_immortal()
         gc.freeze()
     except Exception as error:
         protocol.send_message(commands, {"error": "%s: %s" % (type(error).__name__, error)})

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import base_environment
-from services.worker.sandbox.launch import LaunchedSandbox
+from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import RuntimeExit, RuntimeInvocation, RuntimeReady, RuntimeResponse, SandboxSpec
 from shared.domain.functions import VersionSpec
 from shared.settings import Settings

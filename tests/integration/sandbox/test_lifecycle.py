@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from services.worker.sandbox.cgroups import find_parents, remove_stale
-from services.worker.sandbox.launch import LaunchedSandbox
+from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import RuntimeExit, SandboxError
 from tests.integration.sandbox.harness import PYTHON, Harness, until
 

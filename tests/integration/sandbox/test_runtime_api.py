@@ -1,0 +1,211 @@
+"""The Runtime API against a runtime that behaves badly, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.worker.runtime_api.api import RuntimeApi
+from services.worker.runtime_api.machine import TABLE, Call, IllegalTransitionError, State, advance
+from services.worker.sandbox import cgroup_v2
+from services.worker.sandbox.spec import RuntimeInvocation, RuntimeResponse
+
+ID = "8e1b3b2a-0000-4000-8000-000000000000"
+NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a\r\n\r\n"
+FORBIDDEN = {
+    "errorMessage": "State transition from Started to InvocationResponse failed for runtime. Error: State transition is not allowed",
+    "errorType": "InvalidStateTransition",
+}
+
+
+class Events:
+    """What the API told its sandbox."""
+
+    def __init__(self) -> None:
+        self.ready = 0
+        self.responses: list[RuntimeResponse] = []
+        self.init_errors: list[bytes] = []
+
+    def on_prepared(self) -> None: ...
+    def on_broken(self, reason: str) -> None: ...
+    def on_violation(self, reason: str) -> None: ...
+
+    def on_ready(self) -> None:
+        self.ready += 1
+
+    def on_response(self, response: RuntimeResponse) -> None:
+        self.responses.append(response)
+
+    def on_init_error(self, document: bytes) -> None:
+        self.init_errors.append(document)
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def reply(self) -> tuple[int, dict[str, str], bytes]:
+        async with asyncio.timeout(10):
+            status = int((await self.reader.readline()).split()[1])
+            headers = {}
+            while (line := (await self.reader.readline()).strip()) != b"":
+                name, _, value = line.decode().partition(": ")
+                headers[name.lower()] = value
+            return status, headers, await self.reader.readexactly(int(headers["content-length"]))
+
+    async def post(self, path: str, body: bytes, *headers: str) -> tuple[int, object]:
+        lines = [f"POST /2018-06-01/runtime/{path} HTTP/1.1", "Host: a", f"Content-Length: {len(body)}", *headers]
+        self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        status, _, answer = await self.reply()
+        return status, json.loads(answer)
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[RuntimeApi, Events, Client]]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    events = Events()
+    api = RuntimeApi(listener, events)
+    await api.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=8 * 1024 * 1024)
+    try:
+        yield api, events, Client(reader, writer)
+    finally:
+        writer.close()
+        api.close()
+
+
+def invocation(payload: bytes = b"{}") -> RuntimeInvocation:
+    return RuntimeInvocation(
+        ID, payload, 1_700_000_000_000, "arn:aws:lambda:us-east-1:000000000000:function:fn", "Root=1", '{"a":\n1}'
+    )
+
+
+@pytest.mark.parametrize(("state", "call"), list(itertools.product(State, Call)))
+def test_a_transition_is_in_the_table_or_refused(state: State, call: Call) -> None:
+    if (state, call) in TABLE:
+        assert advance(state, call) is TABLE[state, call]
+    else:
+        with pytest.raises(IllegalTransitionError, match=rf"State transition from {state} to \w+ failed for runtime"):
+            advance(state, call)
+
+
+async def test_an_event_goes_out_with_its_headers_and_its_answer_comes_back() -> None:
+    async with serving() as (api, events, client):
+        client.writer.write(NEXT)
+        api.invoke(invocation(b'{"key": 1}'))
+        status, headers, body = await client.reply()
+        assert (status, body) == (200, b'{"key": 1}')
+        assert headers["lambda-runtime-aws-request-id"] == ID
+        assert headers["lambda-runtime-deadline-ms"] == "1700000000000"
+        assert headers["lambda-runtime-invoked-function-arn"].endswith(":function:fn")
+        assert headers["lambda-runtime-trace-id"] == "Root=1"
+        assert json.loads(headers["lambda-runtime-client-context"]) == {"a": 1}
+        assert events.ready == 1
+        client.writer.write(NEXT)  # again, unanswered: the same event
+        assert (await client.reply())[2] == b'{"key": 1}'
+        assert await client.post(f"invocation/{ID}/response", b"raw \xff") == (202, {"status": "OK"})
+        assert events.responses == [RuntimeResponse(b"raw \xff")]
+
+
+async def test_wrong_calls_get_the_documents_of_aws() -> None:
+    async with serving() as (api, events, client):
+        assert await client.post(f"invocation/{ID}/response", b"1") == (403, FORBIDDEN)
+        client.writer.write(NEXT)
+        api.invoke(invocation())
+        await client.reply()
+        assert await client.post("invocation/other/response", b"1") == (
+            400,
+            {"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"},
+        )
+        assert await client.post(f"invocation/{ID}/response", b"1", "Lambda-Runtime-Function-Response-Mode: odd") == (
+            400,
+            {"errorMessage": "Invalid function response mode", "errorType": "InvalidFunctionResponseMode"},
+        )
+        assert (await client.post("init/error", b"{}"))[0] == 403
+        assert (await client.post("nothing", b"{}"))[0] == 404
+        assert (await client.post("invocation/next", b"{}"))[0] == 405
+        assert events.responses == []
+        status, _ = await client.post(f"invocation/{ID}/error", b'{"errorType": "Mine"}')
+        assert status == 202
+        assert events.responses == [RuntimeResponse(b'{"errorType": "Mine"}', error_type="Mine")]
+        assert (await client.post(f"invocation/{ID}/response", b"1"))[0] == 403
+
+
+async def test_an_answer_over_the_limit_is_refused_and_reported_with_its_size() -> None:
+    async with serving() as (api, events, client):
+        client.writer.write(NEXT)
+        api.invoke(invocation())
+        await client.reply()
+        assert await client.post(f"invocation/{ID}/response", b"a" * 6_291_557) == (
+            413,
+            {"errorMessage": "Exceeded maximum allowed payload size (6291556 bytes).", "errorType": "RequestEntityTooLarge"},
+        )
+        assert events.responses == [RuntimeResponse(b"", too_large_bytes=6_291_557)]
+
+
+async def test_an_answer_that_ends_early_is_truncated() -> None:
+    async with serving() as (api, events, client):
+        client.writer.write(NEXT)
+        api.invoke(invocation())
+        await client.reply()
+        client.writer.write(
+            f"POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf".encode()
+        )
+        client.writer.write_eof()
+        status, _, body = await client.reply()
+        assert (status, json.loads(body)["errorType"]) == (400, "TruncatedHTTPRequest")
+        assert events.responses == []
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"GET /ping HTTP/1.1\r\n" + b"A: " + b"b" * 1_300_000 + b"\r\n\r\n", 431),
+    ],
+)
+async def test_what_is_not_http_is_refused_and_hung_up_on(data: bytes, status: int) -> None:
+    async with serving() as (_api, _events, client):
+        client.writer.write(data)
+        answered, _, _ = await client.reply()
+        assert answered == status
+        async with asyncio.timeout(10):
+            assert await client.reader.read() == b""
+
+
+async def test_connections_are_bounded() -> None:
+    async with serving() as (_api, _events, client):
+        port = client.writer.get_extra_info("peername")[1]
+        more = [await asyncio.open_connection("127.0.0.1", port) for _ in range(70)]
+        async with asyncio.timeout(10):
+            assert await client.reader.read() == b""  # the oldest had to go
+        for _reader, writer in more:
+            writer.close()
+
+
+def test_the_v2_control_files_are_written_as_the_kernel_wants_them(tmp_path: Path) -> None:
+    for name in ("memory.max", "cpu.max", "cpu.weight", "pids.max"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "memory.current").write_text("4096\n")
+    (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
+    folder = str(tmp_path)
+    cgroup_v2.set_memory_limit(folder, 128 * 1024**2)
+    cgroup_v2.set_cpu_period(folder, 20_000)
+    assert (tmp_path / "cpu.max").read_text() == "max 20000"
+    cgroup_v2.set_cpu_share(folder, 0.5)
+    cgroup_v2.set_processes_limit(folder, 1_024)
+    cgroup_v2.reset_peak(folder)
+    assert (tmp_path / "memory.max").read_text() == str(128 * 1024**2)
+    assert (tmp_path / "cpu.weight").read_text() == "50"
+    assert (tmp_path / "pids.max").read_text() == "1024"
+    assert cgroup_v2.peak_bytes(folder) == 4_096
+    assert cgroup_v2.out_of_memory_kills(folder) == 2
