@@ -45,7 +45,7 @@ class WorkerSettings(BaseModel):
 
 
 class DispatchSettings(BaseModel):
-    cell: str = Field("0", pattern=r"^[a-z0-9-]{1,32}$", description="which cell this process belongs to: one Redis, its workers")
+    cell: str = Field("0", pattern=r"^[a-z0-9-]{1,32}$", description="the cell (one Redis, its workers)")
     heartbeat_s: float = Field(1.0, gt=0)
     dead_after_s: float = Field(4.0, gt=0)
     connect_timeout_s: float = Field(2.0, gt=0)
