@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import importlib
 import os
+import select
 import shlex
 import signal
 import sys
-import time
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036  # Before our own imports, which are newer than what could run them.
@@ -24,7 +23,6 @@ from shared.domain.errors import ConfigurationError
 SERVICES = ("frontend", "scheduler", "worker", "poller", "router")
 DEFAULT_DATA_DIR = ".lambdad"
 DOWN_TIMEOUT_S = 60.0
-POLL_S = 0.03
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,17 +95,20 @@ def _down(options: argparse.Namespace) -> int:
         print(f"No cluster runs in {data.root}.")
         return 0
     # The lock says that its holder lives; the pid is that holder's, who wrote it.
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(state.supervisor_pid, signal.SIGTERM)
-    deadline = time.monotonic() + DOWN_TIMEOUT_S
-    while is_running(data.lock):
-        if time.monotonic() > deadline:
-            # Its children die with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(state.supervisor_pid, signal.SIGKILL)
+    try:
+        supervisor = os.pidfd_open(state.supervisor_pid)
+    except ProcessLookupError:
+        return 0
+    try:
+        signal.pidfd_send_signal(supervisor, signal.SIGTERM)
+        if not select.select([supervisor], [], [], DOWN_TIMEOUT_S)[0]:
+            signal.pidfd_send_signal(supervisor, signal.SIGKILL)  # Its children die with it.
             print(f"The cluster in {data.root} did not stop within {DOWN_TIMEOUT_S:.0f} s and was killed.", file=sys.stderr)
             return 1
-        time.sleep(POLL_S)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(supervisor)
     print(f"The cluster in {data.root} is stopped; its state is kept.")
     return 0
 

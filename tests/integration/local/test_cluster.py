@@ -92,7 +92,8 @@ def test_a_second_cluster_lives_beside_the_first_and_may_use_its_engines(running
 
 def test_logs_shows_the_children_and_refuses_a_name_that_is_none(running_cluster: LocalCluster) -> None:
     shown = running_cluster.run("logs", "kafka")
-    assert "Kafka Server started" in shown.stdout
+    assert shown.stdout.startswith("kafka ")
+    assert "INFO" in shown.stdout
     wrong = running_cluster.run("logs", "nonsense")
     assert wrong.returncode == 2
     assert "kafka" in wrong.stderr
