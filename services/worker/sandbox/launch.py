@@ -1,9 +1,9 @@
 """The order in which a sandbox is made, ahead of need, and given to a function.
 
 Here: uid, cgroups, pipes; then in the zygote (zygote/server.py) a fork into new namespaces, in init (zygote/init.py) /proc,
-/tmp, accounts, read-only root, loopback, a fork of the runtime process, and there (zygote/runtime_process.py) cgroups joined, limits,
-uid, capabilities, no_new_privs, seccomp. Given by `start` (launched.py): memory limit, code and layers as read-only mounts,
-variables and handler.
+/tmp, accounts, read-only root, loopback, a fork of the runtime process, and there (zygote/runtime_process.py) cgroups joined,
+limits, uid, capabilities, no_new_privs, seccomp. Given by `start` (launched.py): memory limit, code and layers as read-only
+mounts, variables and handler.
 """
 
 from __future__ import annotations

@@ -43,6 +43,13 @@ def _keep_only(fds):
     return kept
 
 
+def _let_go(go_write):
+    try:
+        os.write(go_write, b"g")
+    except BrokenPipeError:
+        pass  # The runtime process has ended, which is reported when it is reaped.
+
+
 class Init:
     def __init__(self, control, request, fds, seccomp_program):
         self.control = control
@@ -98,7 +105,7 @@ class Init:
             os.close(self.go_write)
         self.go_write = go_write
         if self.attached:
-            os.write(go_write, b"g")
+            _let_go(go_write)
 
     def serve(self):
         poll = select.poll()
@@ -126,7 +133,7 @@ class Init:
             mounts.attach(fd, target)
             os.close(fd)
         self.attached = True
-        os.write(self.go_write, b"g")
+        _let_go(self.go_write)
 
     def on_restart(self, message, fds):
         """Start a fresh runtime after the last one ended, with nothing else left running."""
