@@ -209,9 +209,11 @@ def healthy(name: str | None) -> int:
 
 
 def _service_problem() -> str | None:
-    port = os.environ.get("LAMBDAD_TELEMETRY__PORT", str(HEALTH_PORT))
+    # A frontend shows its health on the endpoint itself.
+    endpoint = os.environ.get("LAMBDAD_FRONTEND__PORT")
+    where = f"{endpoint}/_lambdad" if endpoint else os.environ.get("LAMBDAD_TELEMETRY__PORT", str(HEALTH_PORT))
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=PROBE_TIMEOUT_S):
+        with urllib.request.urlopen(f"http://127.0.0.1:{where}/ready", timeout=PROBE_TIMEOUT_S):
             return None
     except urllib.error.HTTPError as error:
         return error.read(4096).decode(errors="replace")
