@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -113,6 +114,8 @@ def main() -> int:
     unknown = [name for name in options.name if name not in NAMES]
     if unknown or not 0.2 <= options.seconds <= 60:
         parser.error(f"no benchmark is called {unknown[0]}" if unknown else "--seconds must be from 0.2 to 60")
+    # A stop by signal goes through the same clean-up as any other end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     workdir = Path(tempfile.mkdtemp(prefix="lambdad-bench-"))
     machine = report.machine()
     bench = Bench(workdir, options.seconds, options.only_ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import boto3
@@ -16,7 +17,6 @@ class Functions:
     def __init__(self, endpoint: Endpoint, python: str, node: str) -> None:
         self._runtimes = {"node": node}
         self._python = python
-        self._made = 0
         self.client: Any = boto3.client(
             "lambda",
             endpoint_url=endpoint.url,
@@ -27,8 +27,7 @@ class Functions:
         )
 
     def create(self, kind: str, **more: Any) -> str:
-        self._made += 1
-        name = f"bench-{kind}-{self._made}"
+        name = f"bench-{kind}-{uuid.uuid4().hex[:8]}"
         self.client.create_function(
             FunctionName=name,
             Runtime=self._runtimes.get(kind, self._python),
