@@ -39,6 +39,9 @@ def timed_out(request_id: str, timeout_s: float) -> bytes:
 
 def exited(request_id: str, end: RuntimeExit) -> bytes:
     """The runtime's process ended without an answer. A memory kill reads like any other kill; only the log names it."""
+    if end.platform_error is not None:
+        error_type, text = end.platform_error
+        return platform_error(error_type, request_id, text)
     return platform_error(EXIT_ERROR, request_id, exit_text(end))
 
 
@@ -56,6 +59,8 @@ def exit_error_type(end: RuntimeExit) -> str:
     """The type that the log names."""
     if end.out_of_memory:
         return OUT_OF_MEMORY
+    if end.platform_error is not None:
+        return end.platform_error[0]
     if end.init_error is not None:
         return reportable_type(posted_error_type(end.init_error))
     return EXIT_ERROR

@@ -136,6 +136,44 @@ def test_node_functions_run_too(client: Any, make_function: MakeFunction) -> Non
     assert call(client, name, {"n": 2})[0]["count"] == 2
 
 
+BOOTSTRAP = r"""#!/bin/bash
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while true; do
+  exec 3<>"/dev/tcp/${AWS_LAMBDA_RUNTIME_API%:*}/${AWS_LAMBDA_RUNTIME_API#*:}"
+  printf 'GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: runtime\r\nConnection: close\r\n\r\n' >&3
+  id="" length=0
+  while IFS= read -r line <&3; line="${line%$'\r'}"; [ -n "$line" ]; do
+    case "${line,,}" in
+      lambda-runtime-aws-request-id:*) id="${line#*: }" ;;
+      content-length:*) length="${line#*: }" ;;
+    esac
+  done
+  IFS= read -r -N "$length" event <&3
+  exec 3>&-
+  answer="{\"from\": \"$_HANDLER\", \"event\": $event}"
+  exec 3<>"/dev/tcp/${AWS_LAMBDA_RUNTIME_API%:*}/${AWS_LAMBDA_RUNTIME_API#*:}"
+  printf 'POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\nHost: runtime\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s' "$id" "${#answer}" "$answer" >&3
+  read -r _ <&3
+  exec 3>&-
+done
+"""
+
+
+def test_a_custom_runtime_speaks_the_runtime_api(client: Any, make_function: MakeFunction) -> None:
+    name = make_function(BOOTSTRAP, runtime="provided.al2023", file="bootstrap", Handler="anything", Timeout=10)
+    for number in range(3):
+        result, _ = call(client, name, {"n": number})
+        assert result == {"from": "anything", "event": {"n": number}}
+
+
+def test_a_custom_runtime_without_a_bootstrap_is_told_so(client: Any, make_function: MakeFunction) -> None:
+    name = make_function("not a bootstrap", runtime="provided.al2023", file="readme.txt", Handler="anything")
+    result, reply = call(client, name)
+    assert reply["FunctionError"] == "Unhandled"
+    assert result["errorType"] == "Runtime.InvalidEntrypoint"
+    assert "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]" in result["errorMessage"]
+
+
 def test_versions_and_aliases_pick_the_code(client: Any, make_function: MakeFunction) -> None:
     from tests.support import zip_of
 
