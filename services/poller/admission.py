@@ -21,6 +21,9 @@ GAIN = 1.1
 WINDOW_S_MIN = 0.1
 HOLD_S = 5.0
 """How long a share stays where growing did not help."""
+SLOW_WINDOW_S = 0.5
+SLOW_SHARE_DONE = 0.25
+"""A function is slow when less than this part of its share ended within the window."""
 QUIET_FUNCTIONS_MAX = 1_000
 """How many functions without events keep the share that they had."""
 
@@ -118,6 +121,16 @@ class Admission(Generic[T]):
         state.running -= 1
         self.running -= 1
         self._list(function, state)
+
+    def grow_slow(self, now_s: float) -> None:
+        """Give more to functions whose events take long: waiting for them to end would tell nothing in time."""
+        for function, state in self._functions.items():
+            slow = state.window_done < state.limit * SLOW_SHARE_DONE and now_s - state.window_s >= SLOW_WINDOW_S
+            if state.waiting and slow and state.running >= state.limit and now_s >= state.hold_until_s:
+                state.limit = state.proven = min(self._share_max, state.limit * 1.25)
+                state.rate = 0.0
+                state.open_window(now_s, settling=True)
+                self._list(function, state)
 
     def spill(self, waiting_since_s: float) -> list[T]:
         """Take out everything that waits for functions whose oldest event waits since before `waiting_since_s`."""

@@ -54,8 +54,12 @@ class MappingManager:
         return None if self._followed else "the mappings are not known yet"
 
     async def run(self, stop: asyncio.Event) -> None:
-        await keep_running("mapping manager", lambda: run_until(stop, self._follow()), stop)
-        await self._stop_all(list(self._running.values()))
+        try:
+            await keep_running("mapping manager", lambda: run_until(stop, self._follow()), stop)
+            await self._stop_all(list(self._running.values()))
+        finally:
+            # Cancelled: nothing that was started here may go on alone.
+            await asyncio.gather(*(running.abandon() for running in self._running.values()), return_exceptions=True)
 
     async def _follow(self) -> None:
         async for _ in self._source.changes():

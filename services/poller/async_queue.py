@@ -41,6 +41,7 @@ UNREADABLE = Counter("lambdad_async_unreadable_total", "Records of the asynchron
 
 CAPACITY_WAIT_S = 5.0
 FETCH_WAIT_S = 5.0
+WAITING_FETCH_WAIT_S = 0.5
 SPILL_AFTER_S = 3.0
 SPILL_BACKOFFS_MAX = 4
 """Events that only waited for their turn come back soon: the function works, it has much to do."""
@@ -110,9 +111,11 @@ class AsyncPoller:
         while True:
             while self._admission.held >= self._held_max or self._held_bytes >= HELD_BYTES_MAX:
                 await self._wait_for_room()
-            for partition, records in (await reader.fetch(wait_s=FETCH_WAIT_S)).items():
+            wait_s = WAITING_FETCH_WAIT_S if self._admission.waiting else FETCH_WAIT_S
+            for partition, records in (await reader.fetch(wait_s=wait_s)).items():
                 for record in records:
                     await self._admit(reader, partition, record.offset, record.value or b"")
+            self._admission.grow_slow(time.monotonic())
             self._start_jobs()
 
     async def _admit(self, reader: GroupReader, partition: TopicPartition, offset: int, value: bytes) -> None:
@@ -134,6 +137,8 @@ class AsyncPoller:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FULL_CHECK_S):
                 await self._room.wait()
+        self._admission.grow_slow(time.monotonic())
+        self._start_jobs()
         for job in self._admission.spill(time.monotonic() - SPILL_AFTER_S):
             self._spawn(self._put_back_waiting(job))
 

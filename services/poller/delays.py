@@ -27,7 +27,8 @@ RETURNED = Counter("lambdad_delay_returned_total", "Records that left a delay ti
 
 WAIT_S_MAX = 5.0
 RETURNS_AT_ONCE_MAX = 500
-FETCH_WAIT_MS = 500
+HOLDING_FETCH_WAIT_MS = 250
+IDLE_FETCH_WAIT_MS = 2_500
 
 
 class DelayConsumer:
@@ -41,7 +42,7 @@ class DelayConsumer:
             bootstrap_servers=settings.kafka_bootstrap_servers,
             group_id=f"{settings.events.topic_prefix}.delays",
             client_id=f"{settings.instance or 'poller'}-delays",
-            fetch_wait_ms=FETCH_WAIT_MS,
+            fetch_wait_ms=IDLE_FETCH_WAIT_MS,
         )
         self._held: dict[TopicPartition, deque[ConsumerRecord]] = {}
         self._reader: GroupReader | None = None
@@ -63,6 +64,8 @@ class DelayConsumer:
     async def _serve(self, reader: GroupReader) -> None:
         while True:
             self._forget_given_away(reader)
+            # A tier whose head is held is paused; when it is let go, its next fetch waits for the one that is in flight.
+            reader.wait_when_idle(HOLDING_FETCH_WAIT_MS if self._held else IDLE_FETCH_WAIT_MS)
             for partition, records in (await reader.fetch(wait_s=self._wait_s())).items():
                 # What is held is enough to know the next due time: the rest stays in Kafka until it is gone.
                 waiting = self._held.setdefault(partition, deque())

@@ -69,6 +69,7 @@ class GroupReader:
         self._trackers: dict[TopicPartition, Tracker] = {}
         self._tracker: type[OrderedTracker] | type[OffsetTracker] = OrderedTracker if options.ordered else OffsetTracker
         self._busy = False
+        self._idle_wait_ms = options.fetch_wait_ms
         self._settled = asyncio.Event()
         self._drained = asyncio.Event()
         self._commit_lock = asyncio.Lock()
@@ -156,6 +157,12 @@ class GroupReader:
                 fresh[partition] = wanted
         return fresh
 
+    def wait_when_idle(self, wait_ms: int) -> None:
+        """How long the broker may hold a fetch while there is no data: shorter where paused partitions come back soon."""
+        if wait_ms != self._idle_wait_ms:
+            self._idle_wait_ms = wait_ms
+            self._wait_for_data(busy=self._busy)
+
     async def _getmany(self, wait_s: float) -> Mapping[TopicPartition, list[ConsumerRecord]]:
         fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(timeout_ms=int(wait_s * 1_000))
         return fetched
@@ -166,7 +173,7 @@ class GroupReader:
         self._busy = busy
         fetcher = self.consumer._fetcher
         if fetcher is not None:
-            fetcher._fetch_max_wait_ms = BUSY_FETCH_WAIT_MS if busy else self._options.fetch_wait_ms
+            fetcher._fetch_max_wait_ms = BUSY_FETCH_WAIT_MS if busy else self._idle_wait_ms
 
     def settle(self, partition: TopicPartition, offset: int) -> None:
         """The record is done with: its offset may be committed once all before it are. Ignored for partitions given away."""

@@ -90,6 +90,13 @@ class RunningMapping:
         if self._task is not None:
             await self._task
 
+    async def abandon(self) -> None:
+        """End it without telling anyone; returns when nothing of it runs any more."""
+        self._stop.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             telling = group.create_task(keep_running("mapping results", self._tell_results, self._stop))

@@ -189,7 +189,7 @@ async def test_a_poller_that_is_killed_in_the_middle_loses_nothing(kafka_engine:
         return OK
 
     async with queue_of(settings) as queue, producing(settings) as producer:
-        sent = [event(payload=b"%d" % n) for n in range(120)]
+        sent = [event("works" if n % 3 else "hangs", b"%d" % n) for n in range(120)]
         await asyncio.gather(*map(queue.enqueue, sent))
         first = AsyncPoller(settings, functions := Functions(every_third_hangs), functions, producer)
         async with running(first.run, kill=True):

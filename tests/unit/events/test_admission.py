@@ -49,6 +49,15 @@ def test_a_function_that_does_not_gain_by_running_more_at_once_stays_small() -> 
     assert work(admission, "computes", 20.0, lambda running: 500.0) <= 64
 
 
+def test_a_slow_function_gets_its_share_before_the_first_event_ends() -> None:
+    admission = offered(400, slow=1_000)
+    start_all(admission)
+    for half_seconds in range(1, 15):
+        admission.grow_slow(half_seconds * 0.5)
+        start_all(admission)
+    assert admission.running == 300
+
+
 def test_a_function_starts_small() -> None:
     assert start_all(offered(400, busy=1_000)) == {"busy": 32}
 
