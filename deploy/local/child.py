@@ -110,7 +110,9 @@ class SupervisedChild:
             await _exit_of(process.pid)
         finally:
             watcher.cancel()
-            status = process.wait()  # It has ended: this collects it.
+            if process.poll() is None:  # We are being cancelled: nothing may outlive this task.
+                os.killpg(process.pid, signal.SIGKILL)
+            status = process.wait()
             self._exited.set()
         return status
 

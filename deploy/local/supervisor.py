@@ -73,45 +73,48 @@ class Supervisor:
         failure: str | None = None
         try:
             async with asyncio.TaskGroup() as group:
-                stopper = group.create_task(self._run_until_stopped(group, on_ready))
-                await stopper
-        except* ConfigurationError as errors:
-            failure = "\n".join(str(error) for error in _leaves(errors))
-            await self._stop_all()
+                failure = await self._run_until_stopped(group, on_ready)
+        except* ConfigurationError as errors:  # of a child that could be started once, and cannot again
+            failure = _text(errors)
         self._state.failure = failure
         self._set_phase(Phase.FAILED if failure else Phase.STOPPED)
         if failure:
             raise ConfigurationError(failure)
 
-    async def _run_until_stopped(self, group: asyncio.TaskGroup, on_ready: Callable[[], None]) -> None:
+    async def _run_until_stopped(self, group: asyncio.TaskGroup, on_ready: Callable[[], None]) -> str | None:
+        """What kept the cluster from starting, or None when it was asked to stop. Nothing runs any more on return."""
         stop = group.create_task(self._stop.wait())
         start = group.create_task(self._start(group))
         await asyncio.wait((stop, start), return_when=asyncio.FIRST_COMPLETED)
-        if start.done() and not self._stop.is_set():
-            start.result()
+        failure = start.result() if start.done() else None
+        if start.done() and failure is None:
             self._set_phase(Phase.READY)
             self._report(f"ready in {self._elapsed():.1f} s")
             on_ready()
             rotation = group.create_task(self._rotate_logs())
             await stop
             rotation.cancel()
-        start.cancel()
+        for task in (start, stop):
+            task.cancel()
+        await asyncio.wait((start, stop))
         self._set_phase(Phase.STOPPING)
         await self._stop_all()
+        return failure
 
-    async def _start(self, group: asyncio.TaskGroup) -> None:
-        async with asyncio.timeout(READY_TIMEOUT_S) as limit:
-            try:
-                async with asyncio.TaskGroup() as starting:
-                    for engine in self._engines:
-                        starting.create_task(self._start_engine(engine, group))
-                    for service in services.plan(self._options, self._state.ports):
-                        starting.create_task(self._start_service(service, group))
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-        if limit.expired():
-            raise ConfigurationError(self._late())
+    async def _start(self, group: asyncio.TaskGroup) -> str | None:
+        """Returns when all is ready, or with what keeps it from being so; children that were started go on in `group`."""
+        failure: str | None = None
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S), asyncio.TaskGroup() as starting_group:
+                for engine in self._engines:
+                    starting_group.create_task(self._start_engine(engine, group))
+                for service in services.plan(self._options, self._state.ports):
+                    starting_group.create_task(self._start_service(service, group))
+        except* TimeoutError:
+            failure = self._late()
+        except* ConfigurationError as errors:
+            failure = _text(errors)
+        return failure
 
     async def _start_engine(self, engine: Engine | ExternalEngine, group: asyncio.TaskGroup) -> None:
         record = Child(name=engine.name, kind="engine", port=self._state.ports.get(engine.name))
@@ -213,6 +216,10 @@ class Supervisor:
         # A full disk must not stop the supervisor from supervising; `status` shows older facts then.
         with contextlib.suppress(OSError):
             write_state(self._data.state, self._state)
+
+
+def _text(group: BaseExceptionGroup[BaseException]) -> str:
+    return "\n".join(str(error) for error in _leaves(group))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -9,6 +9,7 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.local import preflight
@@ -47,14 +48,24 @@ def test_a_taken_port_is_named_with_its_holder(how: str, scratch: Path, taken_po
     assert "--port" in said
 
 
-def test_an_engine_that_cannot_start_is_shown_with_the_end_of_its_log(scratch: Path) -> None:
+def test_an_engine_that_cannot_start_is_shown_with_the_end_of_its_log_and_the_others_end(
+    scratch: Path, taken_port: int
+) -> None:
     data = scratch / "data"
     (data / "postgres" / "data").mkdir(parents=True)
     (data / "postgres" / "data" / "PG_VERSION").write_text("9.1\n")
-    others = {name: value for name, value in EXTERNAL.items() if name != "DATABASE_URL"}
+    others = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{taken_port}"}
     said = refused(run_lambdad("up", "--engines-only", "--detach", "--port", "29999", "--data-dir", str(data), **others))
     assert "postgres does not start" in said
     assert "postgresql.conf" in said
+    assert not [process for process in psutil.process_iter() if str(data) in " ".join(command_of(process))]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 def test_engines_named_by_url_that_do_not_answer_are_named(scratch: Path) -> None:
