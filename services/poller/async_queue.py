@@ -202,7 +202,15 @@ class AsyncPoller:
             _explain(event, error)
             return await self._follow(event, target, policy.after_refusal(event, target.event_invoke, _now_ms()), "platform")
         EXECUTED.labels("error" if result.function_error else "success").inc()
+        target = await self._as_it_ran(event, target)
         return await self._follow(event, target, policy.after_result(event, result, target.event_invoke), "")
+
+    async def _as_it_ran(self, event: AsyncEvent, target: InvokeTarget) -> InvokeTarget:
+        """The run has made the resolver see any newer revision: what follows it obeys that one's retries and destinations."""
+        try:
+            return await self._resolver.resolve(event.function_name, event.qualifier)
+        except ApiError:
+            return target
 
     async def _follow(self, event: AsyncEvent, target: InvokeTarget | None, decision: policy.Decision, reason: str) -> bool:
         """Write what the decision asks for; returns when Kafka has it. True when the event was put back."""

@@ -50,6 +50,20 @@ def test_an_event_is_accepted_runs_and_its_success_reaches_the_destination(
     assert record["responsePayload"] == {"doubled": 42}
 
 
+def test_an_event_follows_the_configuration_that_stood_when_it_was_accepted(
+    client: Any, make_function: MakeFunction, streams: Any
+) -> None:
+    name = make_function("def handler(event, context):\n    return event\n")
+    for turn in range(5):
+        queue = f"turn-{uuid.uuid4().hex[:8]}"
+        client.put_function_event_invoke_config(
+            FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": QUEUE + queue}}
+        )
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps(turn))
+        [message] = wait_until(lambda queue=queue: messages(streams, queue), what=f"the message of turn {turn}")
+        assert json.loads(message["body"])["responsePayload"] == turn
+
+
 def test_an_event_that_fails_for_good_reaches_the_dead_letter_queue_and_the_destination(
     client: Any, make_function: MakeFunction, streams: Any
 ) -> None:
