@@ -45,6 +45,7 @@ Try it:
   {program("python")} -m zipfile -c hello.zip hello.py
   {program("aws")} lambda create-function --function-name hello --runtime {example_runtime()} --handler hello.handler \\
       --role arn:aws:iam::000000000000:role/lambda --zip-file fileb://hello.zip
+  {program("aws")} lambda wait function-active-v2 --function-name hello
   echo '{{"name": "world"}}' > event.json
   {program("aws")} lambda invoke --function-name hello --payload fileb://event.json /dev/stdout
 

@@ -3,7 +3,8 @@
 `state` is a hash with these fields: epoch:<run id of the Redis process> (open epoch; a Redis that restarted or was replaced
 has another run id, so nothing of an older life is ever taken for valid), fence (counter within the epoch), running (leases
 in the account's pool), limit (of that pool), waiting ("1": the next release publishes "room"), sticky (see acquire.lua),
-next and next_run (an epoch being rebuilt), about, and for each function rev:<id>, res:<id> ("" or reserved concurrency), run:<id>.
+next and next_run (an epoch being rebuilt), about, and for each function rev:<id>, res:<id> ("" or reserved
+concurrency), run:<id>.
 """
 
 from __future__ import annotations

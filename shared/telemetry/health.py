@@ -34,7 +34,11 @@ class Health:
     def problems(self) -> dict[str, str]:
         found = {}
         for name, check in self._checks.items():
-            problem = check()
+            try:
+                problem = check()
+            except Exception as error:
+                log.exception("the check %s of %s failed", name, self.service)
+                problem = f"the check failed: {error}"
             if problem is not None:
                 found[name] = problem
         return found
