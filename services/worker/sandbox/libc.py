@@ -9,7 +9,7 @@ import ctypes
 import os
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_HELD = ctypes.PyDLL(None)
+_HELD = ctypes.PyDLL(None, use_errno=True)
 """The same library, called without letting go of the interpreter's lock: what a fork needs."""
 
 _SYSCALLS = {
@@ -53,9 +53,7 @@ def clone_process(flags: int) -> tuple[int, int]:
     pidfd = ctypes.c_int(-1)
     clone_pidfd, sigchld = 0x1000, 17
     number, all_flags = ctypes.c_long(_number("clone")), ctypes.c_long(flags | clone_pidfd | sigchld)
-    pid = int(_HELD.syscall(number, all_flags, None, ctypes.byref(pidfd), None, None))
-    if pid < 0:
-        raise OSError(11, "clone into new namespaces failed (memory, or a limit on processes or namespaces)")
+    pid = _checked(int(_HELD.syscall(number, all_flags, None, ctypes.byref(pidfd), None, None)), "clone into new namespaces")
     return (0, -1) if pid == 0 else (pid, pidfd.value)
 
 

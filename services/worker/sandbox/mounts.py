@@ -15,7 +15,7 @@ _PRIVATE = 1 << 18
 CODE = "/var/task"
 LAYERS = "/opt"
 ACCOUNTS = "/.accounts"
-"""Folder of the zygote's root with a passwd and a group file for each uid."""
+"""Folder of the zygote's root where sandboxes that are being made write their passwd and group files."""
 EMPTY = "/.empty"
 WARM_UP = "/.warm-up"
 """Folder of the zygote's root with the function that runtimes run once before they have one."""
@@ -67,9 +67,17 @@ def _tmp_options(size_mb: int) -> str:
     return "size=%dm,mode=1777,nr_inodes=%d" % (size_mb, size_mb * _TMP_INODES_PER_MB)
 
 
-def attach_accounts(uid: int) -> None:
-    for name in ("passwd", "group"):
-        libc.mount("%s/%d/%s" % (ACCOUNTS, uid, name), "/etc/" + name, None, BIND)
+def attach_accounts(uid: int, texts: dict[str, str]) -> None:
+    """Show the texts as files in /etc. The files have no name but the mount, so that the sandbox's end frees them: the
+    root's memory is shared by all sandboxes of a zygote, and one that filled up could fork no more."""
+    for name, text in texts.items():
+        path = "%s/%d.%s" % (ACCOUNTS, uid, name)
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            libc.mount(path, "/etc/" + name, None, BIND)
+        finally:
+            os.unlink(path)
 
 
 def lock_root() -> None:

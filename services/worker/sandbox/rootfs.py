@@ -44,6 +44,8 @@ def handler(event, context):
     logging.getLogger().warning("warm")
     return event
 """
+_ROOT_OPTIONS = "mode=755,size=128m,nr_inodes=32768"
+"""A ceiling, not what is used: each sandbox that lives holds two small files (8 KiB) there, and 10,000 may."""
 _STAGE = "/tmp"
 """Any folder: the new root is mounted over it in the zygote's own mount table only."""
 
@@ -51,7 +53,7 @@ _STAGE = "/tmp"
 def build(prefixes: list[str], runtime_dir: str | None, language_root: str | None) -> None:
     """Make the root and move into it. prefixes: further host folders, seen at their own path. runtime_dir: becomes
     /var/runtime. language_root: what /var/lang leads to. Raises OSError."""
-    libc.mount("tmpfs", _STAGE, "tmpfs", NO_SUID, "mode=755,size=4m,nr_inodes=32768")
+    libc.mount("tmpfs", _STAGE, "tmpfs", NO_SUID, _ROOT_OPTIONS)
     for path in _SYSTEM:
         _mirror(path)
     for prefix in prefixes:

@@ -39,12 +39,9 @@ def _drop_bounding_set() -> None:
             return
 
 
-def write_accounts(directory: str, uid: int) -> None:
-    """Write the passwd and group files that a sandbox of this uid sees."""
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    for name, text in (
-        ("passwd", "root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (NAME, uid, uid, NAME)),
-        ("group", "root:x:0:\n%s:x:%d:\n" % (NAME, uid)),
-    ):
-        with open(os.path.join(directory, name), "w", encoding="ascii") as file:
-            file.write(text)
+def accounts(uid: int) -> dict[str, str]:
+    """The texts of the passwd and group files that a sandbox of this uid sees."""
+    return {
+        "passwd": "root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (NAME, uid, uid, NAME),
+        "group": "root:x:0:\n%s:x:%d:\n" % (NAME, uid),
+    }

@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 
-from ..sandbox import libc, mounts, network, protocol
+from ..sandbox import libc, mounts, network, protocol, user
 from . import runtime_process
 
 
@@ -73,7 +73,7 @@ class Init:
         socket.sethostname("sandbox")
         mounts.attach_proc()
         mounts.attach_tmp(self.tmp_mb)
-        mounts.attach_accounts(self.uid)
+        mounts.attach_accounts(self.uid, user.accounts(self.uid))
         mounts.lock_root()
         network.bring_up_loopback()
         listener = network.listen_for_runtime() if self.listens else None

@@ -75,7 +75,6 @@ def _spawn(commands, request, fds, seccomp_program):
     answer = {"id": request["id"]}
     pidfd = -1
     try:
-        user.write_accounts("%s/%d" % (mounts.ACCOUNTS, request["uid"]), request["uid"])
         pid, pidfd = namespaces.fork_into_sandbox()
         if pid == 0:
             _become_init(request, fds, seccomp_program)
