@@ -99,7 +99,7 @@ class Load:
             found.add(json.loads(fields["body"])["requestContext"]["requestId"])
         return found
 
-    def assert_nothing_accepted_is_lost(self, deadline_s: float = 60.0) -> None:
+    def assert_nothing_accepted_is_lost(self, deadline_s: float = 120.0) -> None:
         end = time.monotonic() + deadline_s
         missing = self.accepted - self.delivered()
         while missing and time.monotonic() < end:
