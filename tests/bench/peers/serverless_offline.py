@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from tests.bench.functions import MEMORY_MB, SOURCES
@@ -75,5 +76,6 @@ class ServerlessOffline:
 
 
 def _function(language: str) -> dict[str, str]:
-    runtime = "nodejs20.x" if language == "node" else "python3.12"
+    # Python functions are run by the command of this name, which is found in the environment that has boto3.
+    runtime = "nodejs20.x" if language == "node" else f"python3.{sys.version_info.minor}"
     return {"handler": f"{language}_index.handler", "runtime": runtime}

@@ -29,13 +29,13 @@ class Taskiq:
         self._children.append(server)
         server.wait_until(lambda: listens(port), deadline_s=10, what="Redis for taskiq")
         self._environment = {"BENCH_REDIS_URL": f"redis://127.0.0.1:{port}/0", "PYTHONPATH": str(ROOT)}
-        command = [str(self._python), "-m", "taskiq", "worker", "tests.bench.peers.taskiq_tasks:broker", "--workers", "1"]
+        command = [str(self._python), "-m", "taskiq", "worker", "tests.bench.taskiq_tasks:broker", "--workers", "1"]
         worker = Child(command, log=workdir / "taskiq.log", environment=self._environment, cwd=ROOT)
         self._children.append(worker)
 
     def measure(self, events: int, clients: int) -> dict[str, float]:
         """Rates a second: accepted, executed (until the last has run)."""
-        command = [str(self._python), "-m", "tests.bench.peers.taskiq_tasks", str(events), str(clients)]
+        command = [str(self._python), "-m", "tests.bench.taskiq_tasks", str(events), str(clients)]
         done = subprocess.run(
             command, env=self._environment, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
