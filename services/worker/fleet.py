@@ -18,6 +18,7 @@ from services.worker.environment import Environment, LogSink
 from services.worker.machine import State
 from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
+from services.worker.start_queue import StartQueue
 from shared.dispatch.membership import EnvironmentReport
 from shared.dispatch.wire import InvokeHeader, Refusal, RefusalReason
 from shared.domain.errors import LambdadError
@@ -32,6 +33,12 @@ START_SECONDS = Histogram(
     "From the admission of a cold start until the runtime has initialised",
     buckets=(0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.125, 0.25, 0.5, 1, 2, 4, 10),
 )
+
+START_WAIT_S = 3.0
+"""The longest wait for other cold starts and for a sandbox. A caller allows 5 s more than the initialisation and the function
+may take; what is left of them is to fetch the code, to kill a runtime and to answer."""
+START_WAIT_S_MIN = 1.0
+"""Of that, what is left to a start whose code took long to fetch."""
 
 
 class CodeLease(Protocol):
@@ -68,6 +75,10 @@ class StartRefusedError(LambdadError):
         self.refusal = refusal
 
 
+class TooManyStartsError(LambdadError):
+    """So many other environments start here that this one did not get its turn in time."""
+
+
 Gone = Callable[[str], Awaitable[None]]
 
 
@@ -94,6 +105,7 @@ class Fleet:
         self._epoch = epoch
         self._environments: dict[str, Environment] = {}
         self._leases: dict[str, CodeLease] = {}
+        self._starts = StartQueue()
         self._tasks: set[asyncio.Task[None]] = set()
         ENVIRONMENTS.set_function(lambda: len(self._environments))
 
@@ -148,9 +160,9 @@ class Fleet:
         try:
             await self._bring_up(environment)
         except (LambdadError, SandboxError, OSError) as error:
-            COLD_STARTS.labels("failed").inc()
             reason = _reason_of(error, environment)
-            if reason is not RefusalReason.CANCELLED:
+            COLD_STARTS.labels("refused" if reason is RefusalReason.NO_ROOM else "failed").inc()
+            if reason is not RefusalReason.CANCELLED and reason is not RefusalReason.NO_ROOM:
                 log.error("environment %s of %s cannot start: %s", environment.id, environment.spec.function_arn, error)
             self._discard(environment, tell=False)
             raise StartRefusedError(Refusal(reason, gone=True, detail=str(error))) from error
@@ -162,22 +174,43 @@ class Fleet:
 
     async def _bring_up(self, environment: Environment) -> None:
         spec = environment.spec
+        now = asyncio.get_running_loop().time
+        until = now() + START_WAIT_S
         lease = await self._code.acquire(spec)
         self._leases[environment.id] = lease
-        sandbox = await self._pool.take(spec.runtime)
-        await environment.start(
-            sandbox,
-            SandboxSpec(
-                environment_id=environment.id,
-                runtime=spec.runtime,
-                handler=spec.handler,
-                environment=self._start.variables(spec, environment.sink),
-                code_dir=lease.code_dir,
-                layers_dir=lease.layers_dir,
-                memory_mb=spec.memory_mb,
-                tmp_mb=spec.tmp_mb,
-            ),
-        )
+        until = max(until, now() + START_WAIT_S_MIN)
+        try:
+            async with asyncio.timeout_at(until):
+                await self._starts.enter()
+        except TimeoutError:
+            raise TooManyStartsError("too many environments start on this worker") from None
+        try:
+            # The limit of the initialisation counts from here on: it is the environment's, and not of those before it.
+            sandbox = await self._take(environment, until)
+            await environment.start(
+                sandbox,
+                SandboxSpec(
+                    environment_id=environment.id,
+                    runtime=spec.runtime,
+                    handler=spec.handler,
+                    environment=self._start.variables(spec, environment.sink),
+                    code_dir=lease.code_dir,
+                    layers_dir=lease.layers_dir,
+                    memory_mb=spec.memory_mb,
+                    tmp_mb=spec.tmp_mb,
+                ),
+            )
+        finally:
+            self._starts.leave()
+
+    async def _take(self, environment: Environment, until: float) -> Sandbox:
+        if environment.cancelled:
+            raise SandboxError("the caller cancelled before there was a sandbox")
+        try:
+            async with asyncio.timeout_at(max(until, asyncio.get_running_loop().time() + START_WAIT_S_MIN)):
+                return await self._pool.take(environment.spec.runtime)
+        except TimeoutError:
+            raise TooManyStartsError("no sandbox was ready in time") from None
 
     def finish(self, environment: Environment) -> bool:
         """An invocation is over. True when the environment may be leased again, False when it is going away; its caller
@@ -240,4 +273,6 @@ class Fleet:
 def _reason_of(error: Exception, environment: Environment) -> RefusalReason:
     if environment.cancelled:
         return RefusalReason.CANCELLED
+    if isinstance(error, TooManyStartsError):
+        return RefusalReason.NO_ROOM
     return RefusalReason.UNSUPPORTED_RUNTIME if isinstance(error, UnsupportedRuntimeError) else RefusalReason.FAILED

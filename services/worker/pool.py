@@ -29,7 +29,7 @@ TAKEN = Counter("lambdad_worker_sandboxes_taken_total", "Sandboxes given to envi
 READY = Gauge("lambdad_worker_sandboxes_ready", "Sandboxes that wait for a function", ["family"])
 
 TAKE_TIMEOUT_S = 60.0
-REFILL_TASKS_MAX = 2
+REFILL_TASKS_MAX = max(2, os.cpu_count() or 2)
 REFILL_DELAY_S = 0.01
 """How long a refill waits while nobody needs it: the function that emptied the place is just starting."""
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
