@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test demo bench test-compose lint types contracts format lock clean
+.PHONY: help setup up down test demo bench test-compose lint types contracts format docs lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ contracts: setup ## which package may import which
 
 format: setup ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+docs: setup ## draw docs/state-machines.md from the tables in the code
+	@$(BIN)/python -m docs.state_machines
 
 lock: setup ## pin everything anew: requirements/*.txt from pyproject.toml and requirements/*.in, kafka.lock
 	@$(BIN)/python deploy/local/lock.py
