@@ -69,7 +69,7 @@ class Bench:
         if not self._http:
             peers: list[HttpPeer] = [Lambdad(self._cluster, "python"), Lambdad(self._cluster, "node")]
             if not self._only_ours:
-                peers += [ServerlessOffline(), MiniStack()]
+                peers += [ServerlessOffline(in_process=True), ServerlessOffline(in_process=False), MiniStack()]
             cold = {"trivial": COLD_COUNT["trivial"] * COLD_ROUNDS, "boto3": COLD_COUNT["boto3"] * COLD_ROUNDS}
             cold["node"] = cold.pop("trivial")
             for peer in peers:

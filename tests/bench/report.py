@@ -81,18 +81,18 @@ def _cpuinfo() -> list[str]:
 def table(outcomes: Iterable[Outcome], machine_line: str) -> str:
     """ratio: how many times better lambdad is."""
     lines = [f"machine: {machine_line}; the load generator and every peer share it", ""]
-    header = f"{'':26}{'p50 ms':>9}{'p99 ms':>9}{'per s':>11}{'executed/s':>12}{'count':>9}{'failed':>8}{'ratio':>8}"
+    header = f"{'':30}{'p50 ms':>9}{'p99 ms':>9}{'per s':>11}{'executed/s':>12}{'count':>9}{'failed':>8}{'ratio':>8}"
     for outcome in outcomes:
         lines += [f"{outcome.name}: {outcome.title}  {outcome.verdict()}".rstrip(), header]
         for row in outcome.rows:
             if row.absent:
-                lines.append(f"  {row.peer:24} absent: {row.absent.splitlines()[0][:120]}")
+                lines.append(f"  {row.peer:28} absent: {row.absent.splitlines()[0][:120]}")
                 continue
             ratio = outcome.ratio(row)
             cells = (
                 f"{_cell(row.p50_ms, 3):>9}{_cell(row.p99_ms, 3):>9}{_cell(row.per_s, 0):>11}{_cell(row.executed_per_s, 0):>12}"
             )
-            lines.append(f"  {row.peer:24}{cells}{row.count:>9}{row.failed:>8}{_cell(ratio, 2):>8}  {row.note}".rstrip())
+            lines.append(f"  {row.peer:28}{cells}{row.count:>9}{row.failed:>8}{_cell(ratio, 2):>8}  {row.note}".rstrip())
         lines.append("")
     return "\n".join(lines)
 

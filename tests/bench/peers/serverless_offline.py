@@ -18,10 +18,12 @@ START_TIMEOUT_S = 60.0
 
 
 class ServerlessOffline:
-    name = "serverless-offline"
     warm_kind = "node"
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_process: bool) -> None:
+        # In process: no worker thread around a function, and so no timeout either. Its fastest.
+        self.name = "serverless-offline" + (" in proc." if in_process else "")
+        self._options = ["--useInProcess"] if in_process else []
         self._child: Child | None = None
         self._cold: dict[str, list[str]] = {}
 
@@ -57,7 +59,8 @@ class ServerlessOffline:
             "PATH": f"{python}:{os.environ['PATH']}",
         }
         command += ["--httpPort", str(free_port()), "--websocketPort", str(free_port()), "--albPort", str(free_port())]
-        self._child = Child(command, log=workdir / "serverless-offline.log", environment=environment, cwd=home)
+        command += self._options
+        self._child = Child(command, log=workdir / f"{self.name.replace(' ', '-')}.log", environment=environment, cwd=home)
         self._child.wait_until(lambda: listens(self._port), deadline_s=START_TIMEOUT_S, what="serverless-offline")
 
     def endpoint(self) -> Endpoint:
