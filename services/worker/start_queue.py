@@ -13,11 +13,12 @@ from prometheus_client import Gauge
 
 WAITING = Gauge("lambdad_worker_starts_waiting", "Cold starts that wait for others to finish")
 
-PLACES_PER_CORE = 4
+PLACES_PER_CORE = 8
+"""So many that each may compute for 1.25 s within the limit of 10 s when all of them do."""
 PLACES_MIN = 8
 LOOK_INTERVAL_S = 0.2
 """How often the processors are looked at while starts wait."""
-IDLE_SHARE = 0.25
+IDLE_SHARE = 0.15
 """Of all processors' time; with more than this idle, starts are let in beyond the places."""
 EXTRA_PER_CORE = 2
 """Starts let in beyond the places by one look."""

@@ -320,7 +320,11 @@ class _Search:
 
     def refused(self, error: InvocationRefusedError, worker_id: str) -> None:
         refusal = error.refusal
-        self.failed(f"a worker refused it: {refusal.reason}{f' ({refusal.detail})' if refusal.detail else ''}")
+        reason = f"a worker refused it: {refusal.reason}{f' ({refusal.detail})' if refusal.detail else ''}"
+        if refusal.reason is RefusalReason.NO_ROOM:
+            self.last_failure = NoCapacityError(reason)
+        else:
+            self.failed(reason)
         if refusal.reason in (RefusalReason.NO_ROOM, RefusalReason.DRAINING, RefusalReason.UNSUPPORTED_RUNTIME):
             self.avoid_worker(worker_id)
 
