@@ -13,8 +13,8 @@ from prometheus_client import Gauge
 
 WAITING = Gauge("lambdad_worker_starts_waiting", "Cold starts that wait for others to finish")
 
-PLACES_PER_CORE = 8
-"""So many that each may compute for 1.25 s within the limit of 10 s when all of them do."""
+PLACES_PER_CORE = 4
+"""So few that each may compute for 2.5 s within the limit of 10 s when all of them do."""
 PLACES_MIN = 8
 LOOK_INTERVAL_S = 0.2
 """How often the processors are looked at while starts wait."""
