@@ -186,6 +186,8 @@ def deadline(seconds: int) -> Iterator[None]:
         yield
     finally:
         signal.alarm(0)
+        # What follows is the clean-up, which has deadlines of its own and must not be cut short.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
