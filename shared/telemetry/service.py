@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -18,6 +19,10 @@ from shared.telemetry.logging import configure_logging
 
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 STOP_TIMEOUT_S = 15.0
+SETTLED_AFTER_S = 5.0
+"""By then a service has built what it keeps for its life."""
+GC_THRESHOLDS = (10_000, 20, 50)
+"""Fewer collections than Python's own 700: each walks what an invocation needs out of the processor's caches."""
 
 log = logging.getLogger("lambdad.service")
 
@@ -51,9 +56,17 @@ async def _run_until_stopped(name: str, serve: Serve, settings: Settings) -> Non
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
+    gc.set_threshold(*GC_THRESHOLDS)
+    loop.call_later(SETTLED_AFTER_S, _leave_to_rest)
     log.info("%s starts as %s, pid %d", name, settings.instance, os.getpid())
     await serve(settings, stop)
     log.info("%s stopped", name)
+
+
+def _leave_to_rest() -> None:
+    """Take what was built at the start out of every later collection: it is never garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def _give_up(name: str) -> None:
