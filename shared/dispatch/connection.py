@@ -172,10 +172,12 @@ class WorkerConnection(asyncio.Protocol):
         now = self._loop.time()
         call = Call(lease, stream, self._loop.create_future(), now + timeout_s)
         self._calls[stream] = call
-        out = self._out
-        if not out:
-            self._loop.call_soon(self._flush)
-        out.append(frame)
+        if len(self._calls) == 1:
+            # Nobody else can be ready to share a write with: waiting a turn of the loop would only cost time.
+            self._out.append(frame)
+            self._flush()
+        else:
+            self._write(frame)
         if not small:
             call.outgoing = Outgoing(stream, payload, INLINE_PAYLOAD_BYTES_MAX)
             self._pump(call)
