@@ -25,7 +25,7 @@ from shared.settings import Settings
 
 log = logging.getLogger("lambdad.worker")
 
-FLUSH_INTERVAL_S = 0.25
+FLUSH_INTERVAL_S = 1.0
 STREAM_BYTES_MAX = 4 * 1024 * 1024
 """What one environment may write between two flushes."""
 PENDING_BYTES_MAX = 64 * 1024 * 1024
