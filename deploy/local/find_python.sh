@@ -1,7 +1,8 @@
 #!/bin/sh
 # Prints the path of a Python that can run lambdad (3.11 or newer). The distribution's own comes first where it can make a
 # virtual environment: it is built with profile-guided optimisation, which pyenv's are not, and serves a fifth more requests.
-for name in "${PYTHON:-}" /usr/bin/python3.14 /usr/bin/python3.13 /usr/bin/python3.12 /usr/bin/python3.11 python3.12 python3.13 python3.11 python3.14 python3 python \
+for name in "${PYTHON:-}" /usr/bin/python3.12 /usr/bin/python3.13 /usr/bin/python3.11 /usr/bin/python3.14 \
+    python3.12 python3.13 python3.11 python3.14 python3 python \
     "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[1-9]*/bin/python3; do
     [ -n "$name" ] || continue
     found=$(command -v "$name" 2>/dev/null) || continue
