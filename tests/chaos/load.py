@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-import time
 import uuid
 from types import TracebackType
 from typing import Any
@@ -100,10 +100,11 @@ class Load:
         return found
 
     def assert_nothing_accepted_is_lost(self, deadline_s: float = 120.0) -> None:
-        end = time.monotonic() + deadline_s
-        missing = self.accepted - self.delivered()
-        while missing and time.monotonic() < end:
-            time.sleep(0.3)
-            missing = self.accepted - self.delivered()
-        assert not missing, f"{len(missing)} of {len(self.accepted)} accepted events are lost, e.g. {sorted(missing)[:3]}"
+        def missing() -> set[str]:
+            return self.accepted - self.delivered()
+
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not missing(), deadline_s=deadline_s, poll_s=0.3)
+        lost = missing()
+        assert not lost, f"{len(lost)} of {len(self.accepted)} accepted events are lost, e.g. {sorted(lost)[:3]}"
         assert not self.wrong, self.wrong

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.support import ROLE, wait_until, zip_of
+from tests.support import ROLE, zip_of
 
 MakeFunction = Callable[..., str]
 
@@ -55,8 +55,3 @@ def make_function(client: Any) -> Iterator[MakeFunction]:
             client.delete_function(FunctionName=name)
         except client.exceptions.ResourceNotFoundException:
             pass
-
-
-@pytest.fixture(scope="session")
-def wait() -> Callable[..., Any]:
-    return wait_until

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.e2e.conftest import MakeFunction
+from tests.support import zip_of
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -175,8 +176,6 @@ def test_a_custom_runtime_without_a_bootstrap_is_told_so(client: Any, make_funct
 
 
 def test_versions_and_aliases_pick_the_code(client: Any, make_function: MakeFunction) -> None:
-    from tests.support import zip_of
-
     name = make_function("def handler(e, c):\n    return 'one'\n")
     first = client.publish_version(FunctionName=name)["Version"]
     client.update_function_code(FunctionName=name, ZipFile=zip_of({"app.py": "def handler(e, c):\n    return 'two'\n"}))
@@ -192,8 +191,6 @@ def test_versions_and_aliases_pick_the_code(client: Any, make_function: MakeFunc
 
 
 def test_an_update_is_what_the_next_invoke_runs(client: Any, make_function: MakeFunction) -> None:
-    from tests.support import zip_of
-
     name = make_function("def handler(e, c):\n    return 0\n")
     for generation in range(1, 6):
         call(client, name)
