@@ -126,6 +126,7 @@ async def create(connection: AsyncConnection, function: Function) -> Function | 
             dead_letter_arn=function.dead_letter_arn,
             tags=function.tags,
             created_ms=now_ms(),
+            code_signing_id=function.code_signing_id,
         )
         .on_conflict_do_nothing(index_elements=[FunctionTable.name])
         .returning(FunctionTable.revision)

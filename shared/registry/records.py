@@ -55,6 +55,7 @@ class Function(msgspec.Struct, frozen=True):
 
     revision: of the last write to the function, its aliases, concurrency or event-invoke configuration; from one sequence.
     last_version: number of the version published last, never given again. dead_letter_arn: of `$LATEST`, used by all versions.
+    code_signing_id: of the code signing configuration that checks its code. recursive_loop: `Terminate` or `Allow`.
     """
 
     id: str
@@ -64,6 +65,8 @@ class Function(msgspec.Struct, frozen=True):
     reserved_concurrency: int | None
     dead_letter_arn: str | None
     tags: dict[str, str]
+    code_signing_id: str | None = None
+    recursive_loop: str = "Terminate"
 
 
 class Version(msgspec.Struct, frozen=True):

@@ -20,6 +20,8 @@ FUNCTION: tuple[ColumnElement[Any], ...] = (
     FunctionTable.reserved_concurrency.expression,
     FunctionTable.dead_letter_arn.expression,
     FunctionTable.tags.expression,
+    FunctionTable.code_signing_id.expression,
+    FunctionTable.recursive_loop.expression,
 )
 VERSION: tuple[ColumnElement[Any], ...] = (
     VersionTable.function_id.expression,

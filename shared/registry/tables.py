@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -43,6 +44,19 @@ def name_column(**options: Any) -> Mapped[str]:
     return mapped_column(String(140, collation="C"), **options)
 
 
+class CodeSigningTable(Base):
+    """Code signing configurations. policy: what happens to untrusted code, `Warn` or `Enforce`."""
+
+    __tablename__ = "code_signing_configs"
+
+    id: Mapped[str] = mapped_column(String(32, collation="C"), primary_key=True)
+    description: Mapped[str] = mapped_column(Text)
+    publishers: Mapped[list[str]] = mapped_column(JSON)
+    policy: Mapped[str] = mapped_column(String(16))
+    tags: Mapped[dict[str, str]] = mapped_column(JSON)
+    modified_ms: Mapped[int] = mapped_column(BigInteger)
+
+
 class FunctionTable(Base):
     __tablename__ = "functions"
     __table_args__ = (
@@ -61,6 +75,8 @@ class FunctionTable(Base):
     dead_letter_arn: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[dict[str, str]] = mapped_column(JSON)
     created_ms: Mapped[int] = mapped_column(BigInteger)
+    code_signing_id: Mapped[str | None] = mapped_column(ForeignKey("code_signing_configs.id"), index=True)
+    recursive_loop: Mapped[str] = mapped_column(String(16), server_default="Terminate")
 
 
 class PolicyTable(Base):
@@ -90,6 +106,20 @@ class VersionTable(Base):
     failure: Mapped[str] = mapped_column(Text, server_default="")
     modified_ms: Mapped[int] = mapped_column(BigInteger)
     source_digest: Mapped[str] = mapped_column(String(64), server_default="")
+
+
+class RuntimeManagementTable(Base):
+    """How a version follows new versions of its runtime; versions without a row follow them automatically."""
+
+    __tablename__ = "runtime_management_configs"
+    __table_args__ = (
+        ForeignKeyConstraint(["function_id", "number"], ["versions.function_id", "versions.number"], ondelete="CASCADE"),
+    )
+
+    function_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    update_on: Mapped[str] = mapped_column(String(16))
+    runtime_version_arn: Mapped[str | None] = mapped_column(Text)
 
 
 class AliasTable(Base):
