@@ -20,6 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -29,6 +30,7 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 UNSETTLED = "state = 'Pending' OR update_status = 'InProgress'"
+LAYERED = "(configuration -> 'layers') IS NOT NULL"
 
 
 class Base(DeclarativeBase):
@@ -88,15 +90,36 @@ class PolicyTable(Base):
     qualifier: Mapped[str] = name_column(primary_key=True)
     statements: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     revision_id: Mapped[str] = mapped_column(String(36))
+    document_version: Mapped[str | None] = mapped_column(String(16), server_default="2012-10-17")
+    document_id: Mapped[str | None] = mapped_column(Text, server_default="default")
+
+
+class FunctionUrlTable(Base):
+    """qualifier: `$LATEST` for the function itself. cors: None when it was never set or was taken away."""
+
+    __tablename__ = "function_urls"
+    __table_args__ = (UniqueConstraint("url_id"),)
+
+    function_id: Mapped[str] = mapped_column(ForeignKey("functions.id", ondelete="CASCADE"), primary_key=True)
+    qualifier: Mapped[str] = name_column(primary_key=True)
+    url_id: Mapped[str] = mapped_column(String(32))
+    auth_type: Mapped[str] = mapped_column(String(16))
+    invoke_mode: Mapped[str] = mapped_column(String(16))
+    cors: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    created_us: Mapped[int] = mapped_column(BigInteger)
+    modified_us: Mapped[int] = mapped_column(BigInteger)
 
 
 class VersionTable(Base):
     __tablename__ = "versions"
-    __table_args__ = (Index("ix_versions_unsettled", "function_id", postgresql_where=text(UNSETTLED)),)
+    __table_args__ = (
+        Index("ix_versions_unsettled", "function_id", postgresql_where=text(UNSETTLED)),
+        Index("ix_versions_layered", "function_id", postgresql_where=text(LAYERED)),
+    )
 
     function_id: Mapped[str] = mapped_column(ForeignKey("functions.id", ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    code_sha256: Mapped[str] = mapped_column(String(64))
+    code_sha256: Mapped[str] = mapped_column(String(64), index=True)
     code_bytes: Mapped[int] = mapped_column(BigInteger)
     configuration: Mapped[dict[str, Any]] = mapped_column(JSON)
     config_revision: Mapped[int] = mapped_column(BigInteger)
@@ -174,3 +197,45 @@ class MappingTable(Base):
     revision: Mapped[int] = mapped_column(BigInteger)
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     tags: Mapped[dict[str, str]] = mapped_column(JSON)
+
+
+class PackageTable(Base):
+    """What is in the package store. unused_since_ms: when clean-up first saw that nothing refers to the package."""
+
+    __tablename__ = "packages"
+    __table_args__ = (
+        Index("ix_packages_unused_since_ms", "unused_since_ms", postgresql_where=text("unused_since_ms IS NOT NULL")),
+    )
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    unzipped_bytes: Mapped[int] = mapped_column(BigInteger)
+    unused_since_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class LayerTable(Base):
+    """A layer outlives its versions, so that a number is never given twice."""
+
+    __tablename__ = "layers"
+
+    name: Mapped[str] = name_column(primary_key=True)
+    last_version: Mapped[int] = mapped_column(BigInteger)
+
+
+class LayerVersionTable(Base):
+    """policy_statements, policy_revision_id: both or neither."""
+
+    __tablename__ = "layer_versions"
+
+    layer_name: Mapped[str] = mapped_column(String(140, collation="C"), ForeignKey("layers.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    code_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    code_bytes: Mapped[int] = mapped_column(BigInteger)
+    unzipped_bytes: Mapped[int] = mapped_column(BigInteger)
+    description: Mapped[str] = mapped_column(Text)
+    license_info: Mapped[str | None] = mapped_column(Text)
+    compatible_runtimes: Mapped[list[str] | None] = mapped_column(ARRAY(String(64)))
+    compatible_architectures: Mapped[list[str] | None] = mapped_column(ARRAY(String(16)))
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    policy_statements: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    policy_revision_id: Mapped[str | None] = mapped_column(String(36))
