@@ -100,6 +100,34 @@ def mapping_arn(region: str, account_id: str, uuid: str) -> str:
     return f"arn:{PARTITION}:lambda:{region}:{account_id}:event-source-mapping:{uuid}"
 
 
+def code_signing_arn(region: str, account_id: str, config_id: str) -> str:
+    return f"arn:{PARTITION}:lambda:{region}:{account_id}:code-signing-config:{config_id}"
+
+
+def layer_arn(region: str, account_id: str, name: str, number: int | None = None) -> str:
+    """ARN of a layer, or of one of its versions when a number is given."""
+    arn = f"arn:{PARTITION}:lambda:{region}:{account_id}:layer:{name}"
+    return arn if number is None else f"{arn}:{number}"
+
+
+class LayerReference(msgspec.Struct, frozen=True):
+    """A layer as a client named it. number, account, region: None where the client left them out."""
+
+    name: str
+    number: int | None = None
+    account: str | None = None
+    region: str | None = None
+
+
+def parse_layer_reference(text: str) -> LayerReference:
+    """A layer's name, its ARN, or a layer version's ARN, each as the service model's pattern lets it through."""
+    parts = text.split(":")
+    if len(parts) < 7:
+        return LayerReference(text)
+    number = int(parts[7]) if len(parts) > 7 else None
+    return LayerReference(parts[6], number, account=parts[4], region=parts[3])
+
+
 def is_version(qualifier: str) -> bool:
     """Whether a qualifier can only be a published version's number; anything else but $LATEST is an alias."""
     return qualifier.isascii() and qualifier.isdigit()

@@ -81,6 +81,21 @@ class PreconditionFailedException(UserError):
     status = 412
 
 
+class CodeSigningConfigNotFoundException(UserError):
+    code = "CodeSigningConfigNotFoundException"
+    status = 404
+
+
+class CodeVerificationFailedException(UserError):
+    """Code that no allowed publisher signed, where that is enforced."""
+
+    code = "CodeVerificationFailedException"
+
+
+class RecursiveInvocationException(UserError):
+    code = "RecursiveInvocationException"
+
+
 class CodeStorageExceededException(UserError):
     code = "CodeStorageExceededException"
 

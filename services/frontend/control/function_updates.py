@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.frontend.control import code, naming, rendering, settings_rules
+from services.frontend.control import code, deployment_trust, naming, rendering, settings_rules
 from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException
 from shared.domain.function_state import State
@@ -47,6 +47,7 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     published = None
     async with ctx.registry.write() as connection:
         current = await _locked(ctx, connection, name, request)
+        await deployment_trust.check_deployment(connection, name, current.function.code_signing_id)
         configuration = msgspec.structs.replace(current.version.configuration, architecture=configuration.architecture)
         latest = await functions.update_latest(connection, current, configuration=configuration, code=stored)
         if request.get("Publish"):
@@ -73,6 +74,8 @@ async def update_function_configuration(ctx: ControlContext, request: Request) -
     async with ctx.registry.write() as connection:
         current = await _locked(ctx, connection, name, request)
         configuration = settings_rules.updated(ctx, current.version.configuration, request)
+        if request.get("Layers"):
+            await deployment_trust.check_deployment(connection, name, current.function.code_signing_id)
         latest = await functions.update_latest(connection, current, configuration=configuration)
     await ctx.announce(name, latest.function.id, latest.function.revision, latest.function.reserved_concurrency)
     ctx.settle_later(latest)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import uuid
 
-from services.frontend.control import code, naming, package_links, pages, rendering, settings_rules, tag_rules
+import msgspec
+
+from services.frontend.control import (
+    code,
+    code_signing,
+    deployment_trust,
+    naming,
+    package_links,
+    pages,
+    rendering,
+    settings_rules,
+    tag_rules,
+)
 from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.arns import LATEST, is_version
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException
@@ -19,9 +31,16 @@ async def create_function(ctx: ControlContext, request: Request) -> Reply:
     configuration = settings_rules.created(ctx, name, request)
     tags = tag_rules.merged({}, request.get("Tags") or {})
     package = await code.checked_zip(request["Code"])
+    signing_arn = request.get("CodeSigningConfigArn")
+    if signing_arn is not None:
+        async with ctx.registry.write() as connection:
+            deployment_trust.check(name, await code_signing.attachable(ctx, connection, signing_arn))
     sha256, size = await code.store(ctx, package)
     wanted = Function(uuid.uuid4().hex, name, 0, 0, None, configuration.dead_letter_arn, tags)
     async with ctx.registry.write() as connection:
+        if signing_arn is not None:
+            signing = await code_signing.attachable(ctx, connection, signing_arn)
+            wanted = msgspec.structs.replace(wanted, code_signing_id=signing.id)
         function = await functions.create(connection, wanted)
         if function is None:
             raise ResourceConflictException(f"Function already exist: {name}")

@@ -1,14 +1,17 @@
-"""Tags of functions and event source mappings."""
+"""Tags of functions, event source mappings and code signing configurations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
+from services.frontend.control import code_signing as signing
 from services.frontend.control import naming, tag_rules
 from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.arns import mapping_arn, parse_function_reference, require_reachable
 from shared.domain.errors import InvalidParameterValueException, ResourceNotFoundException
-from shared.registry import functions, mappings
+from shared.registry import code_signing, functions, mappings
 
 Change = Callable[[dict[str, str]], dict[str, str]]
 
@@ -19,6 +22,9 @@ async def list_tags(ctx: ControlContext, request: Request) -> Reply:
         if kind == "function":
             found = await functions.find(connection, name)
             tags = None if found is None else found.function.tags
+        elif kind == "code-signing-config":
+            config = await code_signing.find(connection, signing.identity(ctx, name))
+            tags = None if config is None else config.tags
         else:
             mapping = await mappings.find(connection, name)
             tags = None if mapping is None else mapping.tags
@@ -48,6 +54,11 @@ async def _change(ctx: ControlContext, resource: str, change: Change) -> Reply:
                 raise _not_found(ctx, kind, name)
             await functions.set_tags(connection, found.function.id, change(found.function.tags))
             await functions.set_revision_id(connection, found.function.id, 0)
+        elif kind == "code-signing-config":
+            config = await code_signing.lock(connection, signing.identity(ctx, name))
+            if config is None:
+                raise _not_found(ctx, kind, name)
+            await code_signing.replace(connection, msgspec.structs.replace(config, tags=change(config.tags)))
         else:
             mapping = await mappings.lock(connection, name)
             if mapping is None:
@@ -57,7 +68,7 @@ async def _change(ctx: ControlContext, resource: str, change: Change) -> Reply:
 
 
 def _resource(ctx: ControlContext, arn: str) -> tuple[str, str]:
-    """(kind, name or uuid) of what is tagged. Raises for versions and aliases, and for what does not exist here yet."""
+    """(kind, name, uuid or ARN) of what is tagged. Raises for versions and aliases, and for what does not exist here yet."""
     kind = arn.split(":")[5]
     if kind == "function":
         reference = parse_function_reference(arn)
@@ -69,12 +80,18 @@ def _resource(ctx: ControlContext, arn: str) -> tuple[str, str]:
         return kind, reference.name
     if kind == "event-source-mapping":
         return kind, arn.rpartition(":")[2].lower()
-    raise ResourceNotFoundException(f"{kind.replace('-', ' ').capitalize()} not found: {arn}")
+    if kind == "code-signing-config":
+        return kind, arn
+    raise _nothing_there(kind, arn)
+
+
+def _nothing_there(kind: str, arn: str) -> ResourceNotFoundException:
+    return ResourceNotFoundException(f"{kind.replace('-', ' ').capitalize()} not found: {arn}")
 
 
 def _not_found(ctx: ControlContext, kind: str, name: str) -> ResourceNotFoundException:
     if kind == "function":
         return naming.not_found(ctx, name)
-    return ResourceNotFoundException(
-        f"Event source mapping not found: {mapping_arn(ctx.settings.region, ctx.settings.account_id, name)}"
-    )
+    if kind == "event-source-mapping":
+        name = mapping_arn(ctx.settings.region, ctx.settings.account_id, name)
+    return _nothing_there(kind, name)
