@@ -18,6 +18,8 @@ from services.frontend.bodies import BodyReader, ClientGoneError, declared_lengt
 from services.frontend.control import package_links
 from services.frontend.request_ids import RequestIds
 from services.frontend.wire import LARGE_BYTES, log, translate
+from shared.aws.canonical import normal_path
+from shared.aws.chunked_payload import wire_bytes_max
 from shared.aws.error_rendering import render
 from shared.aws.parsing import Params, parse_params
 from shared.aws.routing import Route, Router, parse_query
@@ -80,19 +82,25 @@ class ControlPlane:
         scope = request.scope
         raw_path, query_string = scope["raw_path"], scope["query_string"]
         query = parse_query(query_string.decode("latin-1"))
-        route = self._router.route(request.method, raw_path.decode("latin-1"), query)
-        claim = None if self._verifier is None else self._verifier.claim(scope["headers"])
+        route = self._router.route(request.method, normal_path(raw_path).decode("latin-1"), query)
+        claim = None if self._verifier is None else self._verifier.claim(scope["headers"], query_string)
         headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
+        chunked = claim is not None and claim.chunked is not None
+        too_large = _too_large(route)
         body = await self._bodies.read(
             request.receive,  # type: ignore[arg-type]
             declared_length(headers.get(b"content-length")),
-            CONTROL_BODY_BYTES_MAX,
-            _too_large(route),
+            wire_bytes_max(CONTROL_BODY_BYTES_MAX) if chunked else CONTROL_BODY_BYTES_MAX,
+            too_large,
         )
         large = len(body) > LARGE_BYTES
         if claim is not None and self._verifier is not None:
             hashed = await asyncio.to_thread(payload_hash, claim, body) if large else payload_hash(claim, body)
             self._verifier.prove(claim, request.method.encode(), raw_path, query_string, hashed)
+            if chunked:
+                body = await asyncio.to_thread(self._verifier.payload, claim, body)
+                if len(body) > CONTROL_BODY_BYTES_MAX:
+                    raise too_large(len(body))
         if route is None:
             # AWS's answer to a path or method that none of its operations has.
             raise AccessDeniedException("Unable to determine service/operation name to be authorized")

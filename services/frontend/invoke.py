@@ -21,6 +21,7 @@ from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.json_check import require_json
 from services.frontend.request_ids import RequestIds
 from services.frontend.wire import LARGE_BYTES, Scope, Send, log, send_answer, send_error, translate
+from shared.aws.chunked_payload import wire_bytes_max
 from shared.aws.parsing import parse_params
 from shared.aws.routing import Router, parse_query
 from shared.aws.service_model import Operation
@@ -152,15 +153,14 @@ class InvokeApp:
         verifier = self._verifier
         raw_path: bytes = scope["raw_path"]
         query: bytes = scope["query_string"]
-        claim = None if verifier is None else verifier.claim(scope["headers"])
+        claim = None if verifier is None else verifier.claim(scope["headers"], query)
         headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
         kind = _KINDS.get(headers.get(b"x-amz-invocation-type"), "") if not raw_path.startswith(b"/2014") else "Event"
-        body = await self._bodies.read(
-            receive,
-            declared_length(headers.get(b"content-length")),
-            SYNC_PAYLOAD_BYTES_MAX if kind != "Event" else ASYNC_PAYLOAD_BYTES_MAX,
-            _too_large_for_event if kind == "Event" else _too_large,
-        )
+        limit = SYNC_PAYLOAD_BYTES_MAX if kind != "Event" else ASYNC_PAYLOAD_BYTES_MAX
+        too_large = _too_large_for_event if kind == "Event" else _too_large
+        chunked = claim is not None and claim.chunked is not None
+        declared = declared_length(headers.get(b"content-length"))
+        body = await self._bodies.read(receive, declared, wire_bytes_max(limit) if chunked else limit, too_large)
         started = time.perf_counter()
         if claim is not None and verifier is not None:
             if len(body) > LARGE_BYTES:
@@ -168,6 +168,10 @@ class InvokeApp:
             else:
                 hashed = payload_hash(claim, body)
             verifier.prove(claim, b"POST", raw_path, query, hashed)
+            if chunked:
+                body = await asyncio.to_thread(verifier.payload, claim, body)
+                if len(body) > limit:
+                    raise too_large(len(body))
         address = self._addresses.get((raw_path, query))
         if address is None:
             address = self._parse_address(raw_path, query)

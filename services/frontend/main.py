@@ -9,6 +9,7 @@ import gc
 import ipaddress
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import uvicorn
@@ -25,6 +26,7 @@ from services.frontend.invoke import EventQueue, InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
+from shared.aws import session_tokens
 from shared.aws.routing import Router, parse_query
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import FindSecret, Verifier
@@ -52,7 +54,7 @@ ANNOUNCE_CONNECTIONS_MAX = 16
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Answer the API until `stop` is set; then finish what runs, at most DRAIN_S. Raises ConfigurationError."""
-    find_secret = check_access(settings.frontend)
+    find_secret = check_access(settings.frontend, settings.cluster_secret.get_secret_value().encode())
     listener = listen(settings.frontend)
     parts = Parts(settings)
     request_ids = RequestIds()
@@ -243,8 +245,11 @@ async def download_package(settings: Settings, registry: Registry, sha256: str, 
     return await registry.packages.get(sha256)
 
 
-def check_access(settings: FrontendSettings) -> FindSecret | None:
-    """How secrets are found; None when signatures are not checked, which is for loopback only. Raises ConfigurationError."""
+def check_access(settings: FrontendSettings, cluster_secret: bytes = b"") -> FindSecret | None:
+    """How secrets are found; None when signatures are not checked, which is for loopback only. Raises ConfigurationError.
+
+    cluster_secret: what temporary credentials are issued with; empty for none.
+    """
     if not settings.auth:
         if not _is_loopback(settings.host):
             raise ConfigurationError(
@@ -261,8 +266,10 @@ def check_access(settings: FrontendSettings) -> FindSecret | None:
         )
 
     def find_secret(access_key_id: str, session_token: str | None) -> bytes | None:
-        """The root key is a long-term one: it never comes with a session token."""
-        return secret if access_key_id == key_id and session_token is None else None
+        """The root key is a long-term one: it never comes with a session token. Temporary ones always do."""
+        if session_token is not None:
+            return session_tokens.find_secret(cluster_secret, access_key_id, session_token, time.time())
+        return secret if access_key_id == key_id else None
 
     return find_secret
 

@@ -1,27 +1,27 @@
-"""Credentials for functions. Placeholders: random and of the right form, they open nothing until roles are enforced.
+"""Credentials of functions: temporary ones of this cluster, different in each environment, as on AWS.
 
-Each environment has its own, as on AWS, so that code which compares or logs them behaves as there.
+They sign requests to the cluster's own endpoint. What they may do is what the account may, until roles are enforced.
 """
 
 from __future__ import annotations
 
-import secrets
+import time
 
-import msgspec
+from shared.aws.session_tokens import TemporaryCredentials, issue
+from shared.domain.arns import PARTITION
+from shared.domain.functions import VersionSpec
 
-_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-
-
-class Credentials(msgspec.Struct, frozen=True):
-    access_key_id: str
-    secret_access_key: str
-    session_token: str
+VALID_S = 12 * 3600
+"""From the environment's start."""
 
 
-def placeholder_credentials() -> Credentials:
-    """A key id like those that AWS gives to temporary credentials (ASIA and 16 characters), a secret and a token."""
-    return Credentials(
-        access_key_id="ASIA" + "".join(secrets.choice(_BASE32) for _ in range(16)),
-        secret_access_key=secrets.token_urlsafe(30),
-        session_token=secrets.token_urlsafe(96),
-    )
+def function_credentials(cluster_secret: bytes, spec: VersionSpec) -> TemporaryCredentials:
+    """Raises ValueError without a cluster secret, which no worker starts without."""
+    return issue(cluster_secret, principal(spec), int(time.time()) + VALID_S)
+
+
+def principal(spec: VersionSpec) -> str:
+    """Who the function is. A session name has at least two characters, so a shorter function name gets AWS's suffix."""
+    role = spec.role_arn.rpartition("/")[2]
+    session = spec.function_name if len(spec.function_name) > 1 else f"{spec.function_name}@lambda_function"
+    return f"arn:{PARTITION}:sts::{spec.account_id}:assumed-role/{role}/{session}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 
 from services.worker.code_cache import CodeCache
-from services.worker.credentials import placeholder_credentials
+from services.worker.credentials import function_credentials
 from services.worker.environment import LogSink
 from services.worker.fleet import Fleet, StartSettings
 from services.worker.logs import LogShipper
@@ -50,11 +51,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, cache: CodeCache) -> None:
     worker = settings.worker
+    secret = settings.cluster_secret.get_secret_value().encode()
     logs = LogShipper(settings)
     fleet = Fleet(
         pool=pool,
         code=cache,
-        start=StartSettings(open_log=logs.open, variables=_variables),
+        start=StartSettings(open_log=logs.open, variables=functools.partial(_variables, secret)),
         environments_max=worker.environments_max,
         on_gone=lambda environment_id: membership.environment_gone(environment_id),
         epoch=lambda: membership.epoch,
@@ -83,8 +85,8 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         await membership.leave()
 
 
-def _variables(spec: VersionSpec, sink: LogSink) -> dict[str, str]:
-    credentials = placeholder_credentials()
+def _variables(secret: bytes, spec: VersionSpec, sink: LogSink) -> dict[str, str]:
+    credentials = function_credentials(secret, spec)
     return base_environment(
         spec,
         log_stream=sink.name,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.worker import environment as environment_module
-from services.worker.credentials import placeholder_credentials
+from services.worker.credentials import function_credentials
 from services.worker.environment import LogSink
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import base_environment, find_pythons
@@ -42,7 +42,7 @@ class RealWorker(TestWorker):
     __test__ = False
 
     def variables(self, spec: VersionSpec, sink: LogSink) -> dict[str, str]:
-        credentials = placeholder_credentials()
+        credentials = function_credentials(b"secret", spec)
         return base_environment(
             spec,
             log_stream=sink.name,

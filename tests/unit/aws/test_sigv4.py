@@ -18,7 +18,9 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.aws.sigv4 import CACHE_ENTRIES_MAX, SigningKey, Verifier, canonical_paths
+from shared.aws.canonical import canonical_paths
+from shared.aws.signing import SigningKey
+from shared.aws.sigv4 import CACHE_ENTRIES_MAX, Verifier
 from shared.domain.errors import AuthError
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
