@@ -50,9 +50,9 @@ def canonical_queries(query: bytes) -> tuple[bytes, ...]:
         return (query,)
     pairs, raw = [], []
     for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        raw.append((name, value))
         if pair:
-            name, _, value = pair.partition(b"=")
-            raw.append((name, value))
             pairs.append((quote(unquote_to_bytes(name), safe="~"), quote(unquote_to_bytes(value), safe="~")))
     usual = "&".join(f"{name}={value}" for name, value in sorted(pairs)).encode()
     plain = b"&".join(b"%b=%b" % pair for pair in sorted(raw))

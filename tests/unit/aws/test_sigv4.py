@@ -6,70 +6,19 @@ import datetime
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
-from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
 import pytest
 from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.aws.canonical import canonical_paths
 from shared.aws.signing import SigningKey
-from shared.aws.sigv4 import CACHE_ENTRIES_MAX, Verifier
+from shared.aws.sigv4 import CACHE_ENTRIES_MAX, CACHED_KEY_BYTES_MAX
 from shared.domain.errors import AuthError
-
-KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-HOST = "127.0.0.1:9000"
-PATH = "/2015-03-31/functions/hello/invocations"
-Request = tuple[bytes, bytes, bytes, list[tuple[bytes, bytes]], bytes]
-
-
-def verifier(now: Callable[[], float] = time.time, find: Any = None) -> Verifier:
-    def find_secret(key: str, token: str | None) -> bytes | None:
-        return SECRET.encode() if key == KEY and token is None else None
-
-    return Verifier(region="us-east-1", service="lambda", find_secret=find or find_secret, now=now)
-
-
-def signed(
-    method: str = "POST",
-    path: str = PATH,
-    query: str = "",
-    headers: dict[str, str] | None = None,
-    body: bytes = b"{}",
-    *,
-    key: str = KEY,
-    secret: str = SECRET,
-    token: str | None = None,
-    region: str = "us-east-1",
-    service: str = "lambda",
-) -> Request:
-    url = f"http://{HOST}{path}" + (f"?{query}" if query else "")
-    request = AWSRequest(method, url, data=body, headers=headers or {})
-    SigV4Auth(Credentials(key, secret, token), service, region).add_auth(request)
-    prepared = request.prepare()
-    found = [(b"host", HOST.encode())]
-    for name, value in prepared.headers.items():
-        found.append((name.lower().encode(), value if isinstance(value, bytes) else value.encode()))
-    return method.encode(), path.encode(), query.encode(), found, body
-
-
-def with_header(request: Request, name: bytes, change: Callable[[bytes], bytes]) -> Request:
-    method, path, query, headers, body = request
-    return method, path, query, [(n, change(v) if n == name else v) for n, v in headers], body
-
-
-def refused(request: Request, by: Verifier | None = None) -> AuthError:
-    with pytest.raises(AuthError) as raised:
-        (by or verifier()).verify(*request)
-    assert raised.value.status == 403
-    return raised.value
-
+from tests.unit.aws.signers import HOST, KEY, SECRET, Request, refused, signed, verifier, with_header
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
 tokens = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=12).map(lambda text: f"x-amz-{text}z")
@@ -227,6 +176,12 @@ def test_a_date_that_is_none_is_refused(date: bytes) -> None:
     refused(with_header(signed(), b"x-amz-date", lambda _: date))
 
 
+def test_a_header_and_a_query_cannot_both_sign() -> None:
+    method, path, _, headers, body = signed(query="X-Amz-Signature=0")
+    error = refused((method, path, b"X-Amz-Signature=0", headers, body))
+    assert error.message.startswith("Only one auth mechanism allowed; ")
+
+
 def test_two_authorization_headers_are_refused() -> None:
     method, path, query, headers, body = signed()
     extra = next(pair for pair in headers if pair[0] == b"authorization")
@@ -269,6 +224,91 @@ def test_repeated_and_spaced_header_values_are_folded_as_botocore_folds_them() -
     assert verifier().verify(*signed(headers={"X-Amz-Meta": "a   b \t c"})) == KEY
 
 
+class DateAuth(SigV4Auth):  # type: ignore[misc]
+    """With a Date header in place of X-Amz-Date, as some older clients sign."""
+
+    def _modify_request_before_signing(self, request: object) -> None:
+        request.headers["Date"] = "to be set"  # type: ignore[attr-defined]
+        super()._modify_request_before_signing(request)
+
+
+def test_a_date_header_in_http_form_is_as_good() -> None:
+    request = signed(signer=DateAuth)
+    assert b"x-amz-date" not in dict(request[3])
+    assert verifier().verify(*request) == KEY
+    assert refused(request, verifier(now=lambda: time.time() + 1000)).message.startswith("Signature expired: ")
+    assert refused(with_header(request, b"date", lambda _: b"yesterday")).message.startswith("Date must be in ISO-8601")
+    assert refused(with_header(request, b"date", lambda _: b"")).code == "IncompleteSignatureException"
+    unsigned = with_header(request, b"authorization", lambda value: value.replace(b"SignedHeaders=date;", b"SignedHeaders="))
+    assert refused(unsigned).message == "'Date' must be a 'SignedHeader' in the AWS Authorization."
+
+
+@pytest.mark.parametrize("algorithm", [b"AWS4-ECDSA-P256-SHA256", b"AWS4-HMAC-SHA1"])
+def test_another_algorithm_is_refused_by_name(algorithm: bytes) -> None:
+    request = with_header(signed(), b"authorization", lambda value: value.replace(b"AWS4-HMAC-SHA256", algorithm, 1))
+    assert refused(request).message == f"Unsupported AWS 'algorithm': '{algorithm.decode()}' (only AWS4-HMAC-SHA256 for now)."
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["b=2&a=1", "a=2&a=1", "a=", "a", "a=b+c", "a=b%20c", "a=b%2Bc", "%C3%A9=%E2%82%AC", "a=%7e", "a=1&&b=2", "=1", "a=b=c"],
+)
+def test_queries_are_signed_in_canonical_order_and_spelling(query: str) -> None:
+    assert verifier().verify(*signed(query=query)) == KEY
+
+
+def test_a_space_and_a_plus_sign_are_not_the_same() -> None:
+    method, path, _, headers, body = signed(query="Marker=a%20b")
+    for other in (b"Marker=a+b", b"Marker=a%2Bb", b"Marker=a%2520b"):
+        assert refused((method, path, other, headers, body)).code == "InvalidSignatureException"
+    assert verifier().verify(method, path, b"Marker=a%20b", headers, body) == KEY
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/./b", "/a//b", "/a/../b/", "/", "//", "/%C3%A9/%E2%82%AC", "/a%2Fb", "/a%20b", "/a+b", "/..", "/~x"]
+)
+def test_paths_are_accepted_as_botocore_normalises_them(path: str) -> None:
+    assert verifier().verify(*signed(path=path)) == KEY
+
+
+def test_an_encoded_slash_is_not_a_slash() -> None:
+    method, _, query, headers, body = signed(path="/a%2Fb")
+    assert refused((method, b"/a/b", query, headers, body)).code == "InvalidSignatureException"
+    assert refused((method, b"/a%252Fb", query, headers, body)).code == "InvalidSignatureException"
+
+
+def test_repeated_headers_are_joined_in_their_order() -> None:
+    method, path, query, headers, body = signed(headers={"X-Amz-Meta": "a,b"})
+    rest = [pair for pair in headers if pair[0] != b"x-amz-meta"]
+    joined = [*rest, (b"x-amz-meta", b"a"), (b"x-amz-meta", b"b")]
+    assert verifier().verify(method, path, query, joined, body) == KEY
+    swapped = [*rest, (b"x-amz-meta", b"b"), (b"x-amz-meta", b"a")]
+    assert refused((method, path, query, swapped, body)).code == "InvalidSignatureException"
+
+
+@pytest.mark.parametrize("name", [b"host", b"x-amz-security-token", b"x-amz-content-sha256"])
+def test_a_second_header_that_the_signature_rests_on_is_refused(name: bytes) -> None:
+    method, path, query, headers, body = signed(headers={"X-Amz-Content-SHA256": hashlib.sha256(b"{}").hexdigest()})
+    value = dict(headers).get(name, b"token")
+    extra = [(name, value)] if name in dict(headers) else [(name, value)] * 2
+    refused((method, path, query, [*headers, *extra], body))
+
+
+def test_a_signature_is_worth_nothing_for_another_request_and_may_be_sent_again_only_in_its_window() -> None:
+    at = time.time()
+    request = signed()
+    by = verifier(now=lambda: at)
+    assert by.verify(*request) == by.verify(*request) == KEY
+    later = verifier(now=lambda: at + 15 * 60 + 2)
+    assert refused(request, later).message.startswith("Signature expired: ")
+
+
+def test_signatures_are_compared_in_constant_time() -> None:
+    with mock.patch("shared.aws.sigv4.hmac.compare_digest", side_effect=hmac.compare_digest) as compared:
+        refused(with_header(signed(), b"authorization", lambda value: value[:-1]))
+    assert compared.called
+
+
 def test_the_caches_of_a_verifier_stay_bounded() -> None:
     by = verifier()
     for number in range(CACHE_ENTRIES_MAX + 10):
@@ -277,6 +317,24 @@ def test_the_caches_of_a_verifier_stay_bounded() -> None:
     assert len(by._scopes) <= CACHE_ENTRIES_MAX
     assert len(by._times) <= CACHE_ENTRIES_MAX
     assert len(by._paths) <= CACHE_ENTRIES_MAX
+
+
+def test_what_strangers_can_make_long_is_not_remembered() -> None:
+    by = verifier()
+    long = b"x" * CACHED_KEY_BYTES_MAX
+    header = AUTHORIZATION.replace(KEY.encode(), KEY.encode() + long)
+    for _ in range(2):
+        with pytest.raises(AuthError):
+            by.verify(
+                b"GET",
+                b"/" + long,
+                b"",
+                [(b"host", b"h"), (b"x-amz-date", b"20260101T000000Z"), (b"authorization", header)],
+                b"",
+            )
+        by.verify(*signed(path="/a:b/" + "y" * CACHED_KEY_BYTES_MAX))
+    assert by._scopes.keys().isdisjoint({header.rpartition(b"Signature=")[0] + b"Signature="})
+    assert by._paths == {}
 
 
 def signed_headers(number: int) -> list[tuple[bytes, bytes]]:
