@@ -45,13 +45,17 @@ class VersionSpec(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EventInvokeConfig(msgspec.Struct, frozen=True):
-    """How asynchronous invocations of a function or qualifier are retried and where their outcomes go."""
+    """How asynchronous invocations of a function or qualifier are retried and where their outcomes go.
+
+    recursion_allowed: whether a chain of invocations may lead to the function again and again.
+    """
 
     retry_attempts_max: int = 2
     event_age_s_max: int = 21_600
     on_success_arn: str | None = None
     on_failure_arn: str | None = None
     dead_letter_arn: str | None = None
+    recursion_allowed: bool = False
 
 
 class InvokeTarget(msgspec.Struct, frozen=True):

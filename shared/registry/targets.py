@@ -79,6 +79,7 @@ def _resolved(row: rows.Row, share: float) -> ResolvedVersion:
         on_success_arn=on_success,
         on_failure_arn=on_failure,
         dead_letter_arn=found.function.dead_letter_arn,
+        recursion_allowed=found.function.recursive_loop == "Allow",
     )
     return ResolvedVersion(found, event_invoke, share)
 

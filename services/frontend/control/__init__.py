@@ -12,14 +12,18 @@ from services.frontend.control import (
     functions,
     mappings,
     policies,
+    recursion,
+    runtime_management,
     tags,
     versions,
 )
+from services.frontend.control.absent import ABSENT
 from services.frontend.control.context import ControlContext, Handler, Reply, Request
 
 __all__ = ["OPERATIONS", "ControlContext", "Handler", "Reply", "Request"]
 
 OPERATIONS: dict[str, Handler] = {
+    **ABSENT,
     "AddPermission": policies.add_permission,
     "CreateAlias": aliases.create_alias,
     "CreateCodeSigningConfig": code_signing.create_code_signing_config,
@@ -41,7 +45,9 @@ OPERATIONS: dict[str, Handler] = {
     "GetFunctionConcurrency": concurrency.get_function_concurrency,
     "GetFunctionConfiguration": functions.get_function_configuration,
     "GetFunctionEventInvokeConfig": event_invoke.get_function_event_invoke_config,
+    "GetFunctionRecursionConfig": recursion.get_function_recursion_config,
     "GetPolicy": policies.get_policy,
+    "GetRuntimeManagementConfig": runtime_management.get_runtime_management_config,
     "ListAliases": aliases.list_aliases,
     "ListCodeSigningConfigs": code_signing.list_code_signing_configs,
     "ListEventSourceMappings": mappings.list_event_source_mappings,
@@ -54,6 +60,8 @@ OPERATIONS: dict[str, Handler] = {
     "PutFunctionCodeSigningConfig": code_signing.put_function_code_signing_config,
     "PutFunctionConcurrency": concurrency.put_function_concurrency,
     "PutFunctionEventInvokeConfig": event_invoke.put_function_event_invoke_config,
+    "PutFunctionRecursionConfig": recursion.put_function_recursion_config,
+    "PutRuntimeManagementConfig": runtime_management.put_runtime_management_config,
     "RemovePermission": policies.remove_permission,
     "TagResource": tags.tag_resource,
     "UntagResource": tags.untag_resource,

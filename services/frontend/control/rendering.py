@@ -19,7 +19,7 @@ def configuration(ctx: ControlContext, found: FunctionVersion, qualifier: str | 
     """The whole configuration; qualifier: as it stands in the ARN, None for none."""
     reply = listed(ctx, found, qualifier)
     reply |= _state(found.version)
-    reply["RuntimeVersionConfig"] = {"RuntimeVersionArn": _runtime_version_arn(ctx, found.version.configuration.runtime)}
+    reply["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(ctx, found.version.configuration.runtime)}
     return reply
 
 
@@ -103,6 +103,6 @@ def _state(version: Version) -> Reply:
     return reply
 
 
-def _runtime_version_arn(ctx: ControlContext, runtime: str) -> str:
+def runtime_version_arn(ctx: ControlContext, runtime: str) -> str:
     digest = hashlib.sha256(runtime.encode()).hexdigest()
     return f"arn:{PARTITION}:lambda:{ctx.settings.region}::runtime:{digest}"
