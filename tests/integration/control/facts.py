@@ -117,6 +117,12 @@ class Script:
         self.need_function()
         self.call("PutFunctionEventInvokeConfig", **request)
 
+    def provisioned(self, qualifier: str) -> None:
+        self.publish()
+        if qualifier == "<alias>":
+            self.call("CreateAlias", Name="<alias>", FunctionVersion="1")
+        self.call("PutProvisionedConcurrencyConfig", Qualifier=qualifier, ProvisionedConcurrentExecutions=1)
+
     def permit(self, revision: str | None = None, **more: Any) -> None:
         self.need_function()
         bucket = "arn:<partition>:s3:::<bucket>"
@@ -188,7 +194,7 @@ SENTENCES: list[tuple[str, Step]] = [
      r"|no such capacity provider|no function doesnotexist, no such queue|no such queue|six distinct layers exist"
      r"|layer version <arn> published in another region", lambda s, m: None),
     (r"123456789012 is not the own account|State became Active|update finished|version Active|published version Active", lambda s, m: None),
-    (r"security group <sg> exists|subnet <subnet> and security group <sg> in VPC <vpc>|account limit Conc\w+ is <limit>", lambda s, m: s.creates or s.need_function()),
+    (r"security group <sg> exists|subnet <subnet> and security group <sg> in VPC <vpc>|account limit Conc\w+ is <limit>(?:, nothing reserved)?", lambda s, m: s.creates or s.need_function()),
     (r"std function <fn> in <region>; call sent to <region>|untagged function|std function; .*<layer>.*"
      r"|std function; no layer doesnotexist", lambda s, m: s.create("std")),
     (r"<alias> without a policy", lambda s, m: s.alias()),
@@ -226,6 +232,11 @@ SENTENCES: list[tuple[str, Step]] = [
     (r"MaximumEventAgeInSeconds is 60", lambda s, m: s.config(MaximumEventAgeInSeconds=60)),
     (r"MaximumEventAgeInSeconds 60 and MaximumRetryAttempts 1 set .*|config (?:set )?on \$LATEST(?: only)?", lambda s, m: s.config(**BOTH)),
     (r"configs on \$LATEST and on version 1", lambda s, m: (s.publish(), s.config(**BOTH), s.config(Qualifier="1", MaximumEventAgeInSeconds=120))[0]),
+    (r"<alias> points to version 1, no config on either", lambda s, m: s.call("CreateAlias", Name="<alias>", FunctionVersion="1")),
+    (r"config on version 1(?:, Ready)?", lambda s, m: s.provisioned("1")),
+    (r"config on version 1 was Ready, then deleted", lambda s, m: (s.provisioned("1"), s.call("DeleteProvisionedConcurrencyConfig", Qualifier="1"))[0]),
+    (r"config on version 1; <alias> points to version 1", lambda s, m: (s.provisioned("1"), s.call("CreateAlias", Name="<alias>", FunctionVersion="1"))[0]),
+    (r"config on <alias>(?:, which points to version 1)?", lambda s, m: s.provisioned("<alias>")),
     (r"reserved concurrency 1", lambda s, m: (s.need_function(), s.call("PutFunctionConcurrency", ReservedConcurrentExecutions=1))[0]),
 ]  # fmt: skip
 BOTH = {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 1}

@@ -41,6 +41,7 @@ def test_enough_facts_are_understood() -> None:
 async def test_the_answer_is_awss(control: Control, fact: Fact) -> None:
     async with control.registry.write() as connection:
         await connection.execute(text("UPDATE functions SET reserved_concurrency = NULL"))
+        await connection.execute(text("DELETE FROM provisioned_concurrency"))
     values = Values(fact)
     script = script_of(fact)
     if not fact.get("error") and fact["call"] != "CreateFunction" and "FunctionName" in fact["request"]:

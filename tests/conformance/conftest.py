@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.control_plane import ControlPlane
+from tests.conformance.runner import Runner
+from tests.conftest import Engines
+
+
+@pytest.fixture(scope="session")
+def control_plane(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(engines, tmp_path_factory.mktemp("conformance")).running() as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def runner(control_plane: ControlPlane) -> Runner:
+    return Runner(control_plane)

@@ -1,0 +1,138 @@
+"""A frontend as it runs in a cluster, on a port of its own, with the poller that settles mappings beside it.
+
+Only one thing is not as in a cluster: a test may hold what has been changed in Pending or InProgress, to look at it there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import boto3
+import pytest
+from botocore.config import Config
+
+import services.frontend.main as frontend
+import services.poller.main as poller
+from deploy.local.ports import choose
+from services.frontend.control import ControlContext
+from shared.registry.records import FunctionVersion
+from shared.registry.tables import Base
+from shared.settings import Settings
+from tests.conftest import Engines, settings_for
+from tests.integration.registry.support import new_database
+from tests.support import wait_until
+
+KEY, SECRET, REGION = "AKIDCONFORMANCE", "a-secret-of-the-conformance-tests", "us-east-1"
+START_S, STOP_S, CALL_S = 60.0, 30.0, 60.0
+
+
+class HeldContext(ControlContext):
+    """Leaves what handlers change as it is while `held`; afterwards it is settled as ever."""
+
+    held = False
+
+    def settle_later(self, *changed: FunctionVersion) -> None:
+        if not HeldContext.held:
+            super().settle_later(*changed)
+
+
+class ControlPlane:
+    """endpoint: where it listens. The loop in which it runs is a thread's own: tests may block."""
+
+    def __init__(self, engines: Engines, data_dir: Path, **sections: Any) -> None:
+        self._engines = engines
+        self._data_dir = data_dir
+        self._sections = sections
+        self._loop = asyncio.new_event_loop()
+        self._port = choose(set())
+        self._stop: asyncio.Event | None = None
+        self.database_url = ""
+        self.endpoint = f"http://127.0.0.1:{self._port}"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[ControlPlane]:
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                self._loop.run_until_complete(self._serve())
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        thread = threading.Thread(target=run, name="control-plane", daemon=True)
+        thread.start()
+        try:
+            wait_until(lambda: failures or self._answers(), deadline_s=START_S, what="the control plane answers")
+            assert not failures, failures
+            yield self
+        finally:
+            if self._stop is not None and not failures:
+                self._loop.call_soon_threadsafe(self._stop.set)
+            thread.join(STOP_S)
+            assert not thread.is_alive(), "the control plane did not stop"
+
+    def client(self) -> Any:
+        """boto3's client as anyone has it, but that it sends what the model forbids too, and everything once."""
+        return boto3.session.Session().client(
+            "lambda",
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            config=Config(
+                retries={"total_max_attempts": 1}, parameter_validation=False, read_timeout=CALL_S, connect_timeout=5
+            ),
+        )
+
+    def empty_account(self) -> None:
+        """No function, layer or anything else is left in the registry."""
+
+        async def truncate() -> None:
+            connection = await asyncpg.connect(self.database_url, timeout=CALL_S)
+            try:
+                tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
+                await connection.execute(f"TRUNCATE {tables} CASCADE", timeout=CALL_S)
+            finally:
+                await connection.close(timeout=CALL_S)
+
+        self._await(truncate())
+
+    @property
+    def held(self) -> bool:
+        return HeldContext.held
+
+    def hold(self, held: bool) -> None:
+        HeldContext.held = held
+
+    def _await(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_S)
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(frontend, "ControlContext", HeldContext)
+            async with new_database(self._engines.database_url) as url:
+                self.database_url = url
+                settings = self._settings(url)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(frontend.serve(settings, self._stop))
+                    group.create_task(poller.serve(settings, self._stop))
+
+    def _settings(self, database_url: str) -> Settings:
+        settings = settings_for(self._engines, self._data_dir)
+        access = {"port": self._port, "root_access_key_id": KEY, "root_secret_access_key": SECRET}
+        sections = {"frontend": settings.frontend.model_dump() | access, "dispatch": {"cell": f"conformance-{self._port}"}}
+        return Settings.model_validate({**settings.model_dump(), "database_url": database_url, **sections, **self._sections})
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.client().list_functions())
+        except Exception:
+            return False
