@@ -85,6 +85,7 @@ def command(
     environment = dict(os.environ)
     environment.setdefault("LAMBDAD_WORKER__RUNTIME_DIR", str(RUNTIMES))
     environment.setdefault("LAMBDAD_WORKER__PRESTART_RUNTIMES", msgspec.json.encode([example_runtime()]).decode())
+    environment.setdefault("LAMBDAD_WORKER__HOST", "local")
     # Functions and services of one cluster talk to its own endpoint, never to what a shell was pointed at.
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA"):
         environment.pop(name, None)

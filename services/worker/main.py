@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import socket
 
 from services.worker.code_cache import CodeCache
 from services.worker.credentials import function_credentials
@@ -63,9 +62,8 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     )
     server = WorkerServer(settings, fleet)
     await server.start()
-    address = f"{_advertised_host(settings)}:{server.port}"
-    membership = WorkerMembership(settings, settings.instance, address, worker.environments_max, fleet.inventory)
-    log.info("listens on %s with room for %d environments", address, worker.environments_max)
+    membership = WorkerMembership(settings, settings.instance, server.address, worker.environments_max, fleet.inventory)
+    log.info("listens on %s with room for %d environments", server.address, worker.environments_max)
     try:
         async with HealthServer(settings.telemetry, service="worker", checks={"cluster": lambda: membership.problem}):
             async with asyncio.TaskGroup() as group:
@@ -94,13 +92,3 @@ def _variables(secret: bytes, spec: VersionSpec, sink: LogSink) -> dict[str, str
         secret_access_key=credentials.secret_access_key,
         session_token=credentials.session_token,
     )
-
-
-def _advertised_host(settings: Settings) -> str:
-    """What callers dial. A worker that listens everywhere and was not told names the address of its own host name."""
-    worker = settings.worker
-    if worker.advertised_host:
-        return worker.advertised_host
-    if worker.host in ("0.0.0.0", "::", ""):
-        return socket.gethostbyname(socket.gethostname())
-    return worker.host

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import secrets
+import socket
 from typing import cast
 
 from prometheus_client import Gauge
 
 from services.worker.caller_connection import CallerConnection
 from services.worker.fleet import Fleet
+from shared.dispatch.addresses import on_host, unix_path
 from shared.dispatch.frames import Handshake
 from shared.domain.errors import ConfigurationError
-from shared.settings import Settings
+from shared.settings import Settings, WorkerSettings
 
 log = logging.getLogger("lambdad.worker")
 
 CANCEL_TIMEOUT_S = 3.0
+BACKLOG = 512
+LOCAL = "local"
 
 CONNECTIONS = Gauge("lambdad_worker_connections", "Callers' connections")
 
 
 class WorkerServer:
-    """Listens on settings.worker.host:port. `running` counts the invocations under way."""
+    """Listens on settings.worker.host:port, or on a Unix socket where the host is `local`. `running` counts the invocations
+    under way. address: what callers dial, once started."""
 
     def __init__(self, settings: Settings, fleet: Fleet) -> None:
         if not settings.cluster_secret.get_secret_value():
             raise ConfigurationError("LAMBDAD_CLUSTER_SECRET is empty: the dispatch port would run anyone's code")
         self.fleet = fleet
         self.running = 0
+        self.address = ""
         self.unauthenticated = 0
         self.connections: set[CallerConnection] = set()
         self._settings = settings
@@ -42,7 +50,15 @@ class WorkerServer:
         worker = self._settings.worker
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: CallerConnection(self), worker.host, worker.port, backlog=512)
+            if worker.host == LOCAL:
+                self.address = on_host(f"lambdad-{os.getpid()}-{secrets.token_hex(8)}")
+                path = unix_path(self.address)
+                self._server = await loop.create_unix_server(lambda: CallerConnection(self), path, backlog=BACKLOG)
+            else:
+                self._server = await loop.create_server(
+                    lambda: CallerConnection(self), worker.host, worker.port, backlog=BACKLOG
+                )
+                self.address = f"{_dialled_host(worker)}:{self.port}"
         except OSError as error:
             raise ConfigurationError(f"the worker cannot listen on {worker.host}:{worker.port}: {error}") from error
 
@@ -89,3 +105,12 @@ class WorkerServer:
             self._server.close()
         for connection in list(self.connections):
             connection.close()
+
+
+def _dialled_host(worker: WorkerSettings) -> str:
+    """A worker that listens everywhere and was not told what callers dial names the address of its own host name."""
+    if worker.advertised_host:
+        return worker.advertised_host
+    if worker.host in ("0.0.0.0", "::", ""):
+        return socket.gethostbyname(socket.gethostname())
+    return worker.host

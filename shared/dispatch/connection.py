@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
+from shared.dispatch.addresses import dial
 from shared.dispatch.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     Frame,
@@ -134,12 +135,10 @@ class WorkerConnection(asyncio.Protocol):
         on_end: OnEnd,
         on_lost: Callable[[WorkerConnection], None],
     ) -> WorkerConnection:
-        """Dial "host:port" and prove the secret both ways. Raises OSError, TimeoutError or HandshakeError."""
-        host, _, port = address.rpartition(":")
+        """Dial a worker's address and prove the secret both ways. Raises OSError, ValueError, TimeoutError, HandshakeError."""
         handshake = Handshake(secret, caller=True, role=role, instance=instance)
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout_s):
-            _, connection = await loop.create_connection(lambda: cls(handshake, on_end, on_lost), host.strip("[]"), int(port))
+            connection = await dial(address, lambda: cls(handshake, on_end, on_lost))
             try:
                 await connection.ready
             except BaseException:

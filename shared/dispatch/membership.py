@@ -42,7 +42,7 @@ class EnvironmentReport(msgspec.Struct, frozen=True):
 class WorkerMembership:
     """Announces a worker, its free slots and its environments; started once, by the worker's main.
 
-    address: "host:port" of the dispatch port. slots: environments that the worker can hold at once. inventory: called on
+    address: what callers dial (addresses.py). slots: environments that the worker can hold at once. inventory: called on
     the event loop whenever everything has to be reported; it must not block and lists every environment that exists now.
     """
 

@@ -28,7 +28,10 @@ class FrontendSettings(BaseModel):
 
 
 class WorkerSettings(BaseModel):
-    host: str = Field("127.0.0.1", description="address that the dispatch port listens on")
+    host: str = Field(
+        "127.0.0.1",
+        description="address that the dispatch port listens on; `local`: a Unix socket, for callers on this host only",
+    )
     advertised_host: str | None = Field(None, description="address that callers dial; the listening one by default")
     port: int = Field(0, ge=0, le=65_535)
     environments_max: int = Field(500, ge=1, le=10_000)
@@ -70,10 +73,27 @@ class EventSettings(BaseModel):
 
 class RegistrySettings(BaseModel):
     package_store_url: str = Field("", description="file:///path or s3://bucket/prefix; <data_dir>/packages by default")
+    package_grace_s: float = Field(3_600.0, gt=0, description="how long a package that nothing refers to is kept")
+    package_cleanup_interval_s: float = Field(600.0, gt=0, description="between two looks for packages that nothing refers to")
     pool_size: int = Field(8, ge=1, le=100)
     query_timeout_s: float = Field(10.0, gt=0)
     cache_entries_max: int = Field(10_000, ge=1)
     cache_ttl_s: float = Field(5.0, gt=0)
+
+
+class S3Settings(BaseModel):
+    """Where code is taken from that a request names by bucket and key, and the service behind an s3:// package store."""
+
+    endpoint_url: str = Field(
+        "", description="https://host, http://host:port, or file:///folder whose folders are buckets; <data_dir>/s3 by default"
+    )
+    region: str = Field("", description="the cluster's own by default")
+    access_key_id: str = Field("", description="the usual AWS_* variables by default")
+    secret_access_key: SecretStr = SecretStr("")
+    session_token: SecretStr = SecretStr("")
+    anonymous: bool = Field(False, description="send no signature")
+    path_style: bool = Field(True, description="the bucket's name in the path, not in the host name")
+    timeout_s: float = Field(20.0, gt=0, le=25, description="to read one package; under what a request may take")
 
 
 class TelemetrySettings(BaseModel):
@@ -100,4 +120,5 @@ class Settings(BaseSettings):
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
     events: EventSettings = Field(default_factory=EventSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    s3: S3Settings = Field(default_factory=S3Settings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
