@@ -67,6 +67,11 @@ class ResourceNotFoundException(UserError):
     status = 404
 
 
+class ProvisionedConcurrencyConfigNotFoundException(UserError):
+    code = "ProvisionedConcurrencyConfigNotFoundException"
+    status = 404
+
+
 class ResourceConflictException(UserError):
     code = "ResourceConflictException"
     status = 409

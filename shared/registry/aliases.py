@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.registry import rows
 from shared.registry.functions import new_revision_id, touch
 from shared.registry.records import Alias
-from shared.registry.tables import AliasTable, EventInvokeTable, FunctionUrlTable, PolicyTable
+from shared.registry.tables import AliasTable, EventInvokeTable, FunctionUrlTable, PolicyTable, ProvisionedTable
 
 _ONE = select(*rows.ALIAS).where(AliasTable.function_id == bindparam("function_id"), AliasTable.name == bindparam("name"))
 _PAGE = (
@@ -78,5 +78,8 @@ async def remove(connection: AsyncConnection, function_id: str, name: str) -> in
     await connection.execute(delete(PolicyTable).where(PolicyTable.function_id == function_id, PolicyTable.qualifier == name))
     await connection.execute(
         delete(FunctionUrlTable).where(FunctionUrlTable.function_id == function_id, FunctionUrlTable.qualifier == name)
+    )
+    await connection.execute(
+        delete(ProvisionedTable).where(ProvisionedTable.function_id == function_id, ProvisionedTable.qualifier == name)
     )
     return await touch(connection, function_id)

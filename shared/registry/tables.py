@@ -169,6 +169,23 @@ class EventInvokeTable(Base):
     modified_ms: Mapped[int] = mapped_column(BigInteger)
 
 
+class ProvisionedTable(Base):
+    """Provisioned concurrency of versions and aliases. held_version: where it was last all there, to keep while an alias moves.
+    generation: changes with every request and every move, so that a status is never written for another request."""
+
+    __tablename__ = "provisioned_concurrency"
+
+    function_id: Mapped[str] = mapped_column(ForeignKey("functions.id", ondelete="CASCADE"), primary_key=True)
+    qualifier: Mapped[str] = name_column(primary_key=True)
+    requested: Mapped[int] = mapped_column(Integer)
+    allocated: Mapped[int] = mapped_column(Integer)
+    status: Mapped[str] = mapped_column(String(16))
+    status_reason: Mapped[str] = mapped_column(Text)
+    held_version: Mapped[int | None] = mapped_column(Integer)
+    generation: Mapped[int] = mapped_column(BigInteger)
+    modified_ms: Mapped[int] = mapped_column(BigInteger)
+
+
 class MappingTable(Base):
     """A mapping outlives its function, as on AWS: so no foreign key."""
 

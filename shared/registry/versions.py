@@ -12,7 +12,15 @@ from shared.domain.function_state import CREATED, PUBLISHED, Event, Status, adva
 from shared.registry import rows
 from shared.registry.functions import insert_version, new_revision_id, now_ms, set_revision_id, touch
 from shared.registry.records import FunctionVersion, Version
-from shared.registry.tables import UNSETTLED, AliasTable, EventInvokeTable, FunctionTable, PolicyTable, VersionTable
+from shared.registry.tables import (
+    UNSETTLED,
+    AliasTable,
+    EventInvokeTable,
+    FunctionTable,
+    PolicyTable,
+    ProvisionedTable,
+    VersionTable,
+)
 
 _ONE = select(*rows.VERSION).where(
     VersionTable.function_id == bindparam("function_id"), VersionTable.number == bindparam("number")
@@ -109,7 +117,7 @@ async def remove(connection: AsyncConnection, function_id: str, number: int) -> 
     result = await connection.execute(
         delete(VersionTable).where(VersionTable.function_id == function_id, VersionTable.number == number)
     )
-    for table in (EventInvokeTable, PolicyTable):
+    for table in (EventInvokeTable, PolicyTable, ProvisionedTable):
         await connection.execute(delete(table).where(table.function_id == function_id, table.qualifier == str(number)))
     return bool(result.rowcount)
 

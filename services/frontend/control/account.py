@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.limits import UNZIPPED_BYTES_MAX, ZIP_UPLOAD_BYTES_MAX
-from shared.registry import concurrency, functions
+from shared.registry import concurrency, functions, layers, provisioned
 
 CODE_BYTES_MAX = 80_530_636_800
 """AWS's default for an account, 75 GiB; shown, not enforced."""
@@ -13,7 +13,8 @@ CODE_BYTES_MAX = 80_530_636_800
 async def get_account_settings(ctx: ControlContext, _request: Request) -> Reply:
     async with ctx.registry.read() as connection:
         count, code_bytes = await functions.usage(connection)
-        reserved = await concurrency.reserved(connection)
+        code_bytes += await layers.usage(connection)
+        taken = await concurrency.reserved(connection) + await provisioned.unreserved(connection)
     limit = ctx.settings.dispatch.account_concurrency
     return {
         "AccountLimit": {
@@ -21,7 +22,7 @@ async def get_account_settings(ctx: ControlContext, _request: Request) -> Reply:
             "CodeSizeUnzipped": UNZIPPED_BYTES_MAX,
             "CodeSizeZipped": ZIP_UPLOAD_BYTES_MAX,
             "ConcurrentExecutions": limit,
-            "UnreservedConcurrentExecutions": limit - reserved,
+            "UnreservedConcurrentExecutions": limit - taken,
         },
         "AccountUsage": {"TotalCodeSize": code_bytes, "FunctionCount": count},
     }

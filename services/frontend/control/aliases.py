@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.frontend.control import naming, pages
+from services.frontend.control import naming, pages, provisioned
 from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.arns import LATEST
 from shared.domain.errors import (
@@ -75,6 +75,7 @@ async def update_alias(ctx: ControlContext, request: Request) -> Reply:
         alias = await aliases.find(connection, function.id, request["Name"])
         if alias is None:
             raise ResourceNotFoundException(f"Alias not found: {naming.arn(ctx, name, request['Name'])}")
+        before = alias
         if request.get("RevisionId") not in (None, alias.revision_id):
             raise PreconditionFailedException(naming.REVISION_MISMATCH)
         if request.get("FunctionVersion") is not None:
@@ -84,6 +85,8 @@ async def update_alias(ctx: ControlContext, request: Request) -> Reply:
         alias = _routed(alias, request)
         await _check_versions(ctx, connection, function, alias)
         alias, revision = await aliases.replace(connection, alias)
+        if _places(alias) != _places(before):
+            await provisioned.follow(connection, alias, revision)
     await ctx.announce(name, function.id, revision, function.reserved_concurrency)
     return _reply(ctx, name, alias)
 
@@ -97,6 +100,10 @@ async def delete_alias(ctx: ControlContext, request: Request) -> Reply:
     if revision is not None:
         await ctx.announce(name, function.id, revision, function.reserved_concurrency)
     return {}
+
+
+def _places(alias: Alias) -> tuple[int, int | None, float | None]:
+    return alias.version, alias.additional_version, alias.additional_weight
 
 
 async def _locked(ctx: ControlContext, connection: AsyncConnection, name: str) -> Function:

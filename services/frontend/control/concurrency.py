@@ -7,7 +7,7 @@ from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.arns import LATEST
 from shared.domain.errors import InvalidParameterValueException, ResourceNotFoundException
 from shared.domain.limits import ACCOUNT_UNRESERVED_MIN
-from shared.registry import concurrency, functions
+from shared.registry import concurrency, functions, provisioned
 
 
 async def put_function_concurrency(ctx: ControlContext, request: Request) -> Reply:
@@ -37,20 +37,37 @@ async def _set(ctx: ControlContext, name: str, executions: int | None, missing: 
         if current is None:
             raise missing
         function = current.function
+        own = await provisioned.total(connection, function.id)
+        if executions is not None and executions < own:
+            raise _below_provisioned(executions, own)
         others = await concurrency.reserved(connection, without=function.id)
-        left = limit - others - (executions or 0)
-        if (executions or 0) > (function.reserved_concurrency or 0) and left < ACCOUNT_UNRESERVED_MIN:
+        others += await provisioned.unreserved(connection, without=function.id)
+        before = own if function.reserved_concurrency is None else function.reserved_concurrency
+        taken = own if executions is None else executions
+        if taken > before and limit - others - taken < ACCOUNT_UNRESERVED_MIN:
             raise _below_minimum()
         revision = await concurrency.put(connection, function.id, executions)
     await ctx.announce(name, function.id, revision, executions)
     await ctx.announce_account()
 
 
+def _below_provisioned(executions: int, provisioned_total: int) -> InvalidParameterValueException:
+    """The spaces are AWS's."""
+    return _untyped(
+        f" ReservedConcurrentExecutions  {executions} should not be lower than "
+        f"function's total provisioned concurrency [{provisioned_total}]."
+    )
+
+
 def _below_minimum() -> InvalidParameterValueException:
-    """AWS leaves the Type out of this body."""
-    error = InvalidParameterValueException(
+    return _untyped(
         "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
         f"below its minimum value of [{ACCOUNT_UNRESERVED_MIN}]."
     )
+
+
+def _untyped(message: str) -> InvalidParameterValueException:
+    """AWS leaves the Type out of these bodies."""
+    error = InvalidParameterValueException(message)
     error.fault = None
     return error
