@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -106,7 +107,7 @@ async def page(
     """Of each layer whose name follows `after` the newest version that is compatible; layers without one are left out."""
     statement: Select[Any] = (
         select(*_COLUMNS)
-        .distinct(LayerVersionTable.layer_name)
+        .ext(distinct_on(LayerVersionTable.layer_name))
         .where(LayerVersionTable.layer_name > after, *_compatible(runtime, architecture))
         .order_by(LayerVersionTable.layer_name, LayerVersionTable.number.desc())
         .limit(limit)

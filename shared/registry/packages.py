@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, from_url
 
 from shared.domain.errors import ConfigurationError, LambdadError
+from shared.registry.object_stores import FILE_SCHEME, open_bucket, open_folder
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,15 +31,18 @@ class PackageError(LambdadError):
 class PackageStore:
     """Packages are named by their content, so that a name never means other bytes and equal packages are kept once.
 
-    S3 takes its credentials and endpoint from the usual AWS_* variables.
+    S3 takes its credentials and endpoint from settings.s3, and from the usual AWS_* variables where those are empty.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._store = _open(settings)
 
-    async def put(self, package: bytes) -> str:
-        """Stores a package unless it is there already; its SHA-256 in hex. Raises PackageError."""
-        sha256 = await sha256_of(package)
+    async def put(self, package: bytes, sha256: str | None = None) -> str:
+        """Stores a package unless it is there already; its SHA-256 in hex. Raises PackageError.
+
+        sha256: the package's, from a caller who knows it.
+        """
+        sha256 = sha256 or await sha256_of(package)
         if await self.size(sha256) == len(package):
             return sha256
         try:
@@ -76,6 +79,16 @@ class PackageStore:
         except (BaseError, OSError, TimeoutError) as error:
             raise PackageError(f"the package store cannot be asked for {sha256}: {error}") from error
 
+    async def remove(self, sha256: str, *, deadline_s: float = DEADLINE_S) -> None:
+        """Takes a package away; one that is not there is no error. Raises PackageError."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await obstore.delete_async(self._store, _path(sha256))
+        except FileNotFoundError:
+            pass
+        except (BaseError, OSError, TimeoutError) as error:
+            raise PackageError(f"package {sha256} could not be removed: {error}") from error
+
 
 async def sha256_of(package: bytes) -> str:
     if len(package) <= HASH_INLINE_BYTES_MAX:
@@ -94,15 +107,14 @@ def _path(sha256: str) -> str:
 def _open(settings: Settings) -> ObjectStore:
     url = settings.registry.package_store_url
     try:
-        if not url:
-            return _local(settings.data_dir / "packages")
-        if url.startswith("file://"):
-            return _local(Path(url.removeprefix("file://")))
-        return from_url(url)
+        if not url or url.startswith(FILE_SCHEME):
+            folder = Path(url.removeprefix(FILE_SCHEME)) if url else settings.data_dir / "packages"
+            folder.mkdir(parents=True, exist_ok=True)
+            return open_folder(folder)
+        scheme, _, rest = url.partition("://")
+        bucket, _, prefix = rest.partition("/")
+        if scheme != "s3" or not bucket:
+            raise ValueError("it is neither file:///path nor s3://bucket/prefix")
+        return open_bucket(settings.s3, bucket, region=settings.region, prefix=prefix.strip("/") or None)
     except (BaseError, OSError, ValueError) as error:
         raise ConfigurationError(f"the package store {url or settings.data_dir} cannot be opened: {error}") from error
-
-
-def _local(folder: Path) -> ObjectStore:
-    folder.mkdir(parents=True, exist_ok=True)
-    return LocalStore(folder.resolve(), automatic_cleanup=False)

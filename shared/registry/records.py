@@ -18,6 +18,15 @@ class LoggingConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     system_level: str | None = None
 
 
+class AttachedLayer(msgspec.Struct, frozen=True):
+    """A layer version as it was when a function took it: it stays usable there when the layer is deleted. Sizes in bytes."""
+
+    arn: str
+    sha256: str
+    size_bytes: int
+    unzipped_bytes: int
+
+
 class VpcConfiguration(msgspec.Struct, frozen=True):
     subnet_ids: tuple[str, ...]
     security_group_ids: tuple[str, ...]
@@ -45,7 +54,7 @@ class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     tracing_mode: str = "PassThrough"
     snap_start: str = "None"
     kms_key_arn: str | None = None
-    layers: tuple[str, ...] = ()
+    layers: tuple[AttachedLayer, ...] = ()
     file_systems: tuple[tuple[str, str], ...] = ()
     vpc: VpcConfiguration | None = None
 

@@ -37,16 +37,22 @@ class Settler:
         version = found.version
         if version.status.settled:
             return False
-        size = await self._packages.size(version.code_sha256)
-        failure = ""
-        if size is None:
-            failure = "The code package is missing from the package store."
-        elif size != version.code_bytes:
-            failure = f"The code package has {size} bytes in the package store instead of {version.code_bytes}."
+        failure = await self._problem("code package", version.code_sha256, version.code_bytes)
+        for layer in version.configuration.layers:
+            failure = failure or await self._problem(f"package of layer {layer.arn}", layer.sha256, layer.size_bytes)
         if failure:
             log.error("%s:%s cannot become active: %s", found.function.name, version.label, failure)
         async with self._database.write() as connection:
             return await versions.settle(connection, version, failure) is not None
+
+    async def _problem(self, what: str, sha256: str, expected_bytes: int) -> str:
+        """What is wrong with a package in the store, "" for nothing. Raises PackageError."""
+        size = await self._packages.size(sha256)
+        if size is None:
+            return f"The {what} is missing from the package store."
+        if size != expected_bytes:
+            return f"The {what} has {size} bytes in the package store instead of {expected_bytes}."
+        return ""
 
     async def settle_stale(self, found: FunctionVersion) -> bool:
         """Settles a version whose maker seems to be gone; True when the caller should read it again."""

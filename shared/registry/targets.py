@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.arns import LATEST, function_arn
-from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
+from shared.domain.functions import EventInvokeConfig, InvokeTarget, Layer, VersionSpec
 from shared.registry import rows
 from shared.registry.functions import parse_number
 from shared.registry.records import FunctionVersion
@@ -111,6 +111,7 @@ def target_of(resolved: ResolvedVersion, qualifier: str | None, *, account_id: s
         application_log_level=configuration.logging.application_level,
         system_log_level=configuration.logging.system_level,
         architecture=configuration.architecture,
+        layers=tuple(Layer(one.arn, one.sha256, one.size_bytes) for one in configuration.layers),
     )
     return InvokeTarget(
         spec=spec,

@@ -5,12 +5,11 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.frontend.control import code, deployment_trust, naming, rendering, settings_rules
+from services.frontend.control import code, deployment_trust, layer_attachment, naming, rendering, settings_rules
 from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException
 from shared.domain.function_state import State
-from shared.registry import functions, versions
-from shared.registry.packages import sha256_of
+from shared.registry import functions, stored_packages, versions
 from shared.registry.records import FunctionVersion
 
 
@@ -35,20 +34,24 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     found = await naming.find(ctx, name)
     if request.get("ImageUri") is not None:
         raise InvalidParameterValueException("Please don't provide ImageUri when updating a function with packageType Zip.")
-    package = await code.checked_zip(request)
+    package = await code.package_of(ctx, request)
     configuration = found.version.configuration
     if architectures := request.get("Architectures"):
         configuration = msgspec.structs.replace(configuration, architecture=architectures[0])
     if request.get("DryRun"):
         naming.check_revision(request, found.version.revision_id)
-        return await _dry_run(ctx, found, package)
+        layer_attachment.check_size(configuration, package.unzipped_bytes)
+        return _dry_run(ctx, found, package)
     check_settled(ctx, found)
-    stored = await code.store(ctx, package)
+    layer_attachment.check_size(configuration, package.unzipped_bytes)
+    await code.store(ctx, package)
     published = None
     async with ctx.registry.write() as connection:
         current = await _locked(ctx, connection, name, request)
         await deployment_trust.check_deployment(connection, name, current.function.code_signing_id)
         configuration = msgspec.structs.replace(current.version.configuration, architecture=configuration.architecture)
+        layer_attachment.check_size(configuration, package.unzipped_bytes)
+        stored = (package.sha256, package.size_bytes)
         latest = await functions.update_latest(connection, current, configuration=configuration, code=stored)
         if request.get("Publish"):
             published = await versions.publish(connection, latest, pending=True)
@@ -60,9 +63,9 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     return rendering.configuration(ctx, latest, None)
 
 
-async def _dry_run(ctx: ControlContext, found: FunctionVersion, package: bytes) -> Reply:
+def _dry_run(ctx: ControlContext, found: FunctionVersion, package: code.Package) -> Reply:
     """What the function would be like; nothing is stored."""
-    version = msgspec.structs.replace(found.version, code_sha256=await sha256_of(package), code_bytes=len(package))
+    version = msgspec.structs.replace(found.version, code_sha256=package.sha256, code_bytes=package.size_bytes)
     return rendering.configuration(ctx, msgspec.structs.replace(found, version=version), None)
 
 
@@ -76,6 +79,10 @@ async def update_function_configuration(ctx: ControlContext, request: Request) -
         configuration = settings_rules.updated(ctx, current.version.configuration, request)
         if request.get("Layers"):
             await deployment_trust.check_deployment(connection, name, current.function.code_signing_id)
+        configuration = await layer_attachment.attach(ctx, connection, configuration, request)
+        if configuration.layers:
+            unzipped_bytes = await stored_packages.unzipped_bytes(connection, current.version.code_sha256)
+            layer_attachment.check_size(configuration, unzipped_bytes)
         latest = await functions.update_latest(connection, current, configuration=configuration)
     await ctx.announce(name, latest.function.id, latest.function.revision, latest.function.reserved_concurrency)
     ctx.settle_later(latest)

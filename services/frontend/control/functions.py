@@ -10,6 +10,7 @@ from services.frontend.control import (
     code,
     code_signing,
     deployment_trust,
+    layer_attachment,
     naming,
     package_links,
     pages,
@@ -30,25 +31,27 @@ async def create_function(ctx: ControlContext, request: Request) -> Reply:
     name = naming.named_unqualified(ctx, request)
     configuration = settings_rules.created(ctx, name, request)
     tags = tag_rules.merged({}, request.get("Tags") or {})
-    package = await code.checked_zip(request["Code"])
+    package = await code.package_of(ctx, request["Code"])
     signing_arn = request.get("CodeSigningConfigArn")
     if signing_arn is not None:
         async with ctx.registry.write() as connection:
             deployment_trust.check(name, await code_signing.attachable(ctx, connection, signing_arn))
-    sha256, size = await code.store(ctx, package)
+    await code.store(ctx, package)
     wanted = Function(uuid.uuid4().hex, name, 0, 0, None, configuration.dead_letter_arn, tags)
     async with ctx.registry.write() as connection:
         if signing_arn is not None:
             signing = await code_signing.attachable(ctx, connection, signing_arn)
             wanted = msgspec.structs.replace(wanted, code_signing_id=signing.id)
+        configuration = await layer_attachment.attach(ctx, connection, configuration, request)
+        layer_attachment.check_size(configuration, package.unzipped_bytes)
         function = await functions.create(connection, wanted)
         if function is None:
             raise ResourceConflictException(f"Function already exist: {name}")
         latest = Version(
             function_id=function.id,
             number=0,
-            code_sha256=sha256,
-            code_bytes=size,
+            code_sha256=package.sha256,
+            code_bytes=package.size_bytes,
             configuration=configuration,
             config_revision=function.revision,
             revision_id=new_revision_id(),

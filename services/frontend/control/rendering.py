@@ -65,6 +65,8 @@ def _optional(ctx: ControlContext, set_: FunctionConfiguration) -> Reply:
         reply["DeadLetterConfig"] = {"TargetArn": set_.dead_letter_arn}
     if set_.kms_key_arn:
         reply["KMSKeyArn"] = set_.kms_key_arn
+    if set_.layers:
+        reply["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.size_bytes} for layer in set_.layers]
     if set_.file_systems:
         reply["FileSystemConfigs"] = [{"Arn": access, "LocalMountPath": path} for access, path in set_.file_systems]
     if set_.vpc is not None:

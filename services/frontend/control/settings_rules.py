@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.control import environment
+from services.frontend.control import environment, layer_attachment
 from services.frontend.control.context import ControlContext, Request
 from shared.aws.recorded_texts import RUNTIMES_CURRENT
 from shared.domain.errors import InvalidParameterValueException
@@ -39,7 +39,6 @@ RUNTIMES_DEPRECATED = frozenset(
 )
 RUNTIMES_NEWER = frozenset({"nodejs26.x", "python3.15", "ruby4.0", "java8.al2023", "java11.al2023", "java17.al2023"})
 """In the service model, but not yet in the recorded text."""
-LAYERS_MAX = 5
 DEAD_LETTER_SERVICES = ("sqs", "sns")
 
 
@@ -124,7 +123,8 @@ def _nested(ctx: ControlContext, current: FunctionConfiguration, request: Reques
             bool(vpc.get("Ipv6AllowedForDualStack")),
         )
     if (layers := request.get("Layers")) is not None:
-        changes["layers"] = _layers(ctx, layers)
+        # What they are is looked up in the transaction that takes them.
+        layer_attachment.check(ctx, layers)
     if (dead_letter := request.get("DeadLetterConfig")) is not None:
         changes["dead_letter_arn"] = _dead_letter_arn(dead_letter.get("TargetArn"))
     if (logging := request.get("LoggingConfig")) is not None:
@@ -164,31 +164,3 @@ def _dead_letter_arn(target: str | None) -> str | None:
     if target.split(":")[2:3] not in [[service] for service in DEAD_LETTER_SERVICES] or target.endswith(".fifo"):
         raise InvalidParameterValueException(f"The provided target ARN {target} is not a standard SQS queue or SNS topic.")
     return target
-
-
-def _layers(ctx: ControlContext, layers: list[str]) -> tuple[str, ...]:
-    """Layer versions that exist. There are none yet: publishing them comes with a later release."""
-    if len(layers) > LAYERS_MAX:
-        raise InvalidParameterValueException(f"Cannot reference more than {LAYERS_MAX} layers.")
-    region = ctx.settings.region
-    seen: dict[str, str] = {}
-    for layer in layers:
-        if parse_layer_region(layer) != region:
-            raise InvalidParameterValueException(
-                f"Layers are not in the same region as the function. Layers are expected to be in region {region}."
-            )
-        base = layer.rpartition(":")[0]
-        if base in seen:
-            raise InvalidParameterValueException(
-                "Two different versions of the same layer are not allowed to be referenced in the same function. "
-                f"{seen[base]} and {layer} are versions of the same layer."
-            )
-        seen[base] = layer
-    for layer in layers:
-        raise InvalidParameterValueException(f"Layer version {layer} does not exist.")
-    return ()
-
-
-def parse_layer_region(layer_arn: str) -> str:
-    """`arn:aws:lambda:REGION:...`; AWS's own layers have none."""
-    return (layer_arn.split(":") + [""] * 4)[3]
