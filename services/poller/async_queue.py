@@ -193,7 +193,7 @@ class AsyncPoller:
             result = await self._invoker.invoke(
                 event.function_name,
                 event.qualifier,
-                Invocation(event.event_id, event.payload, trace=event.trace),
+                Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target)),
                 wait_s=CAPACITY_WAIT_S,
             )
         except TooManyRequestsException:

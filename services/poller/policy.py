@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.domain import lineage
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import InvocationResult
 from shared.events.records import AsyncEvent, Condition, LastAttempt, Outcome
@@ -43,6 +44,8 @@ def before_run(event: AsyncEvent, target: InvokeTarget, now_ms: int) -> Ended | 
     """Why the event is not to be run at all, None when it is."""
     if target.reserved_concurrency == 0:
         return Ended(Condition.ZERO_RESERVED_CONCURRENCY, event.attempts, event.last)
+    if not target.event_invoke.recursion_allowed and lineage.runs(event.trace, target.spec.function_arn) >= lineage.RUNS_MAX:
+        return Ended(Condition.RECURSIVE_INVOCATION, event.attempts, event.last)
     if age_left_s(event, target.event_invoke, now_ms) <= 0:
         return Ended(Condition.EVENT_AGE_EXCEEDED, event.attempts, event.last)
     return None
@@ -71,6 +74,11 @@ def age_left_s(event: AsyncEvent, config: EventInvokeConfig, now_ms: int) -> flo
     return config.event_age_s_max - (now_ms - event.accepted_at_ms) / 1_000
 
 
+def trace_of(event: AsyncEvent, target: InvokeTarget) -> str:
+    """The trace header that the function and whoever is told of its outcome get."""
+    return lineage.carried_on(event.trace, target.spec.function_arn, request_id=event.event_id, at_ms=event.accepted_at_ms)
+
+
 def outcome_of(event: AsyncEvent, ended: Ended, target: InvokeTarget, now_ms: int) -> Outcome | None:
     """What the router is to deliver, None when nobody asked for it."""
     config = target.event_invoke
@@ -81,6 +89,9 @@ def outcome_of(event: AsyncEvent, ended: Ended, target: InvokeTarget, now_ms: in
         targets = (config.on_failure_arn,)
         dead_letter_arn = config.dead_letter_arn
     named = tuple(arn for arn in targets if arn)
+    if ended.condition is Condition.RECURSIVE_INVOCATION:
+        # Telling a function of the chain about its end would only go round once more, without ever running anything.
+        named = tuple(arn for arn in named if not _in_loop(event, arn))
     if not named and not dead_letter_arn:
         return None
     return Outcome(
@@ -94,5 +105,10 @@ def outcome_of(event: AsyncEvent, ended: Ended, target: InvokeTarget, now_ms: in
         last=ended.last,
         targets=named,
         dead_letter_arn=dead_letter_arn or None,
-        trace=event.trace,
+        trace=trace_of(event, target),
     )
+
+
+def _in_loop(event: AsyncEvent, destination_arn: str) -> bool:
+    function_arn = ":".join(destination_arn.split(":")[:7])
+    return lineage.runs(event.trace, function_arn) >= lineage.RUNS_MAX

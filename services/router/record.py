@@ -19,6 +19,7 @@ VERSION = "1.0"
 FUNCTION_STATUS = 200
 """A function's own error does not make the invocation one."""
 THROTTLED_STATUS = 429
+REFUSED_STATUS = 400
 ERROR_MESSAGE_BYTES_MAX = 1_024
 NOTHING = msgspec.Raw(b"null")
 
@@ -171,6 +172,8 @@ def dead_letter_attributes(outcome: Outcome) -> dict[str, Attribute]:
         message = error_message(outcome.last.payload)
     elif outcome.condition is Condition.ZERO_RESERVED_CONCURRENCY:
         status, message = THROTTLED_STATUS, "Rate Exceeded."
+    elif outcome.condition is Condition.RECURSIVE_INVOCATION:
+        status, message = REFUSED_STATUS, "Lambda has detected the function in a recursive loop and stopped its invocation."
     attributes = {
         "RequestID": Attribute("String", outcome.event_id),
         "ErrorCode": Attribute("Number", str(status)),

@@ -49,7 +49,7 @@ class AsyncEvent(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Condition(enum.StrEnum):
-    """AWS's words for why an invocation ended (requestContext.condition of its record)."""
+    """AWS's words for why an invocation ended (requestContext.condition of its record); of a loop it gives no word."""
 
     SUCCESS = "Success"
     RETRIES_EXHAUSTED = "RetriesExhausted"
@@ -57,6 +57,7 @@ class Condition(enum.StrEnum):
     ZERO_RESERVED_CONCURRENCY = "ZeroReservedConcurrency"
     RETRY_ATTEMPTS_EXHAUSTED = "RetryAttemptsExhausted"
     RECORD_AGE_EXCEEDED = "RecordAgeExceeded"
+    RECURSIVE_INVOCATION = "RecursiveInvocation"
     PAYLOAD_TOO_LARGE = "MaximumPayloadSizeExceeded"
 
 
