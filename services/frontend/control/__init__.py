@@ -14,9 +14,9 @@ from services.frontend.control import (
     layers,
     mappings,
     policies,
+    provisioned,
     recursion,
     runtime_management,
-    provisioned,
     tags,
     versions,
 )

@@ -14,7 +14,6 @@ async def get_account_settings(ctx: ControlContext, _request: Request) -> Reply:
     async with ctx.registry.read() as connection:
         count, code_bytes = await functions.usage(connection)
         code_bytes += await layers.usage(connection)
-        code_bytes += await layers.usage(connection)
         taken = await concurrency.reserved(connection) + await provisioned.unreserved(connection)
     limit = ctx.settings.dispatch.account_concurrency
     return {
