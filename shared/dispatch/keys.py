@@ -2,16 +2,18 @@
 
 `state` is a hash with these fields: epoch:<run id of the Redis process> (open epoch; a Redis that restarted or was replaced
 has another run id, so nothing of an older life is ever taken for valid), fence (counter within the epoch), running (leases
-in the account's pool), limit (of that pool), waiting ("1": the next release publishes "room"), sticky (see acquire.lua),
-next and next_run (an epoch being rebuilt), about, and for each function rev:<id>, res:<id> ("" or reserved
-concurrency), run:<id>.
+in the account's pool, and provisioned environments of functions without reserved concurrency), limit (of that pool), waiting
+("1": the next release publishes "room"), sticky (see acquire.lua), next and next_run (an epoch being rebuilt), about, for each
+function rev:<id>, res:<id> ("" or reserved concurrency), run:<id> (leases and provisioned environments), held:<id> (of these,
+provisioned environments), and for each version prov:<version key> (its provisioned environments). The last two are missing
+where there are none.
 """
 
 from __future__ import annotations
 
 import re
 
-CHANNEL_EVENTS = ("room", "recall", "changed", "wiped", "rebuilding", "epoch", "joined", "lost")
+CHANNEL_EVENTS = ("room", "recall", "changed", "wiped", "rebuilding", "epoch", "joined", "lost", "provisioned")
 """First words of what is published on `events`."""
 
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,200}")
@@ -30,6 +32,7 @@ class Keys:
         "lru",
         "parked",
         "prefix",
+        "provisioned",
         "state",
         "workers",
     )
@@ -40,6 +43,7 @@ class Keys:
         self.free = self.prefix + "free"
         self.lru = self.prefix + "lru"
         self.parked = self.prefix + "parked"
+        self.provisioned = self.prefix + "provisioned"
         self.workers = self.prefix + "workers"
         self.alive_workers = self.prefix + "alive:workers"
         self.alive_holders = self.prefix + "alive:holders"
@@ -50,11 +54,19 @@ class Keys:
     def idle(self, version_key: str) -> str:
         return f"{self.prefix}idle:{version_key}"
 
+    def ready(self, version_key: str) -> str:
+        """Idle provisioned environments of a version."""
+        return f"{self.prefix}ready:{version_key}"
+
+    def provisioned_of(self, version_key: str) -> str:
+        """Every provisioned environment of a version, and how far it is."""
+        return f"{self.prefix}provisioned:{version_key}"
+
     def envs(self, worker_id: str) -> str:
         return f"{self.prefix}envs:{worker_id}"
 
     def leases(self, holder: str, pool: str) -> str:
-        """pool: "u" (the account's unreserved pool) or "r" (a function's reserved concurrency)."""
+        """pool: "u" (the account's unreserved pool), "r" (a function's reserved concurrency) or "p" (provisioned)."""
         return f"{self.prefix}leases:{holder}:{pool}"
 
 

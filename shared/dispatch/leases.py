@@ -33,7 +33,7 @@ BATCH_MAX = 100
 """Leases in one script call, which holds Redis up for well under a millisecond then."""
 
 _DONE = asyncio.Future.done
-_RESERVED, _ACCOUNT = "r", "u"
+_RESERVED, _ACCOUNT, _PROVISIONED = "r", "u", "p"
 _NO_WORKER_AVOIDED = bulk("")
 
 
@@ -67,25 +67,31 @@ class Version:
         # What was asked for and given back since commands were last written; False: nothing.
         self.collected = False
         self.wanted: list[asyncio.Future[Answer]] = []
-        self.returned: dict[str, list[Lease]] = {_ACCOUNT: [], _RESERVED: []}
+        self.returned: dict[str, list[Lease]] = {_ACCOUNT: [], _RESERVED: [], _PROVISIONED: []}
         account, reserved = keys.leases(holder, _ACCOUNT), keys.leases(holder, _RESERVED)
-        idle = keys.idle(version)
+        provisioned = keys.leases(holder, _PROVISIONED)
+        idle, ready = keys.idle(version), keys.ready(version)
         owner = f"{function}\n{version}"
         self.acquire_prefix = script("acquire").prefix(
             (keys.state, idle, account, reserved, keys.free, keys.lru),
-            12,
+            13,
             *(f"rev:{function}", f"res:{function}", f"run:{function}"),
             target.revision,
             "" if target.reserved_concurrency is None else target.reserved_concurrency,
             account_concurrency,
             owner,
             keys.prefix,
+            f"prov:{version}",
         )
         self.release_prefixes = {
             pool: script("release").tail(
-                (keys.state, idle, mine, other, keys.free), f"run:{function}", owner, keys.prefix, pool
+                (keys.state, where, mine, other, keys.free), f"run:{function}", owner, keys.prefix, pool
             )
-            for pool, mine, other in ((_ACCOUNT, account, reserved), (_RESERVED, reserved, account))
+            for pool, where, mine, other in (
+                (_ACCOUNT, idle, account, reserved),
+                (_RESERVED, idle, reserved, account),
+                (_PROVISIONED, ready, provisioned, provisioned),
+            )
         }
 
 
@@ -264,7 +270,11 @@ class Leases:
         waiting = iter(wanted)
         for i in range(3, len(reply), 2):
             name, kind = reply[i], reply[i + 1]
-            lease = Lease(version, name, pool, kind != b"w", sticky, kind[1:].decode())
+            if kind == b"p":
+                # Never kept: while one holder keeps it unused, another's invocation would start an environment on demand.
+                lease = Lease(version, name, _PROVISIONED, False, False, "")
+            else:
+                lease = Lease(version, name, pool, kind != b"w", sticky, kind[1:].decode())
             self._live.add(name)
             for future in waiting:
                 if not future.done():
@@ -323,7 +333,7 @@ class Leases:
         come in order, so what is listed and unknown is not on its way. Returns how many. Raises RedisError."""
         self.audits_due = max(0, self.audits_due - 1)
         returned = 0
-        for pool in (_ACCOUNT, _RESERVED):
+        for pool in (_ACCOUNT, _RESERVED, _PROVISIONED):
             found = await self._redis.command("HGETALL", self._keys.leases(self.holder, pool))
             for name, owner in found.items():
                 if name not in self._live:
@@ -334,9 +344,10 @@ class Leases:
     async def _return_unknown(self, name: bytes, owner: str, pool: str) -> None:
         function, _, version = owner.partition("\n")
         keys = self._keys
-        other = _RESERVED if pool == _ACCOUNT else _ACCOUNT
+        other = {_ACCOUNT: _RESERVED, _RESERVED: _ACCOUNT}.get(pool, pool)
+        where = keys.ready(version) if pool == _PROVISIONED else keys.idle(version)
         command = self._release.command(
-            (keys.state, keys.idle(version), keys.leases(self.holder, pool), keys.leases(self.holder, other), keys.free),
+            (keys.state, where, keys.leases(self.holder, pool), keys.leases(self.holder, other), keys.free),
             *(f"run:{function}", owner, keys.prefix, pool, UNCERTAIN, now_ms(), name),
         )
         await self._redis.call(command, self._release)

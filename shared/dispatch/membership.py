@@ -29,6 +29,7 @@ class EnvironmentReport(msgspec.Struct, frozen=True):
 
     busy: it runs an invocation now; then fence is the running lease's (epoch, counter) and holder the instance name of the
     caller (`Hello.instance` of the connection that the INVOKE came on). For an idle one: the last lease's.
+    provisioned: "" for one that an invocation started, else "s" while it starts and "r" once it has initialised.
     """
 
     environment_id: str
@@ -37,6 +38,7 @@ class EnvironmentReport(msgspec.Struct, frozen=True):
     busy: bool
     fence: tuple[int, int]
     holder: str
+    provisioned: str = ""
 
 
 class WorkerMembership:
@@ -203,6 +205,7 @@ class WorkerMembership:
             arguments += [keys.prefix, int(number == len(parts)), int(len(parts) == 1)]
             for each in part:
                 arguments += [each.environment_id, each.version_key, each.function_id, int(each.busy), *each.fence, each.holder]
+                arguments.append(each.provisioned)
             reply: Reply = await self._redis.call(
                 report.command(
                     (keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id), keys.free, keys.lru), *arguments

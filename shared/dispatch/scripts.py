@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "lua"
+_INCLUDE = re.compile(rb"^ *-- include ([a-z_]+)$", re.MULTILINE)
 Argument = str | bytes | int | float
 
 
@@ -59,8 +61,9 @@ class Script:
 
 @cache
 def script(name: str) -> Script:
-    """lua/<name>.lua."""
-    return Script(name, (_FOLDER / f"{name}.lua").read_bytes())
+    """lua/<name>.lua, with lua/parts/<part>.lua wherever it says `-- include <part>`."""
+    body = (_FOLDER / f"{name}.lua").read_bytes()
+    return Script(name, _INCLUDE.sub(lambda found: (_FOLDER / "parts" / f"{found[1].decode()}.lua").read_bytes(), body))
 
 
 def all_scripts() -> list[Script]:

@@ -51,6 +51,7 @@ class InvokeHeader(msgspec.Struct, frozen=True, array_like=True):
 
     environment_id: the leased environment; for a cold start the identifier that the new one gets. spec: cold starts only.
     deadline_ms: Unix time by which the caller no longer wants an answer. evict: environments to stop first to make room.
+    prepare: with spec; start an environment for provisioned concurrency, and answer when it has initialised. There is no event.
     """
 
     epoch: int
@@ -66,6 +67,7 @@ class InvokeHeader(msgspec.Struct, frozen=True, array_like=True):
     trace: str | None = None
     spec: VersionSpec | None = None
     evict: tuple[str, ...] = ()
+    prepare: bool = False
 
 
 class ResultHeader(msgspec.Struct, frozen=True, array_like=True):

@@ -9,16 +9,18 @@
 --       6 lru             zset    "<function>\n<version>" -> no idle environment of it was last used before, Unix ms
 -- ARGV  1 rev field   2 res field   3 run field (each <kind>:<function>)
 --       4 revision of the caller's target   5 reserved concurrency, "" for none   6 account limit if none is stored
---       7 "<function>\n<version>"   8 key prefix
---       9 epoch field (epoch:<run id of this Redis>)   10 workers to avoid: "" or ",a,b,"   11 now, Unix ms   12 leases wanted
+--       7 "<function>\n<version>"   8 key prefix   9 prov field (prov:<version>)
+--       10 epoch field (epoch:<run id of this Redis>)   11 workers to avoid: "" or ",a,b,"   12 now, Unix ms   13 leases wanted
 -- Reply {"g", pool, sticky, lease, kind, lease, kind, ...}   one lease or more, perhaps fewer than wanted;
---         lease = "<environment>@<worker>#<epoch>.<fence>", pool "u" or "r", kind "w" warm or "c<victim>" cold, victim: the
---         environment to stop first at that worker, or ""
+--         lease = "<environment>@<worker>#<epoch>.<fence>", pool "u" or "r"; kind "w" warm, "c<victim>" cold, victim: the
+--         environment to stop first at that worker, or "", or "p" provisioned: in the pool "p", counted with its environment
 --       {"t", pool, retry}   a limit is reached; retry 1: holders were asked to give back what they do not use
 --       {"s", revision}      the caller's target is older than `revision`
 --       {"n"}                no worker has room; the next release publishes "room"
 --       {"b", epoch}         being rebuilt (epoch "" when nobody began yet)
-local s = redis.call('HMGET', KEYS[1], ARGV[9], 'fence', 'running', 'limit', ARGV[1], ARGV[2], ARGV[3], 'sticky', 'waiting')
+local s = redis.call(
+  'HMGET', KEYS[1], ARGV[10], 'fence', 'running', 'limit', ARGV[1], ARGV[2], ARGV[3], 'sticky', 'waiting', ARGV[9]
+)
 local epoch = s[1]
 if not epoch then
   local coming = redis.call('HGET', KEYS[1], 'next')
@@ -29,17 +31,19 @@ if not epoch then
 end
 
 local reserved = s[6] or ''
+local running = tonumber(s[3] or '0')
 if s[5] ~= ARGV[4] then
   if s[5] and tonumber(s[5]) > tonumber(ARGV[4]) then
     return {'s', s[5]}
   end
+  -- include reserve
+  running = running + move_provisioned(ARGV[8], string.sub(ARGV[1], 5), reserved, ARGV[5])
   reserved = ARGV[5]
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[4], ARGV[2], reserved)
 end
 
-local now = tonumber(ARGV[11])
+local now = ARGV[12]
 local run = tonumber(s[7] or '0')
-local running = tonumber(s[3] or '0')
 local pool, used, limit = 'u', running, tonumber(s[4] or ARGV[6])
 if reserved ~= '' then
   pool, used, limit = 'r', run, tonumber(reserved)
@@ -48,21 +52,17 @@ end
 -- `sticky` holds when a holder was last allowed to keep a lease it does not use; negative: recalled at that time.
 local function recall()
   local granted = tonumber(s[8] or '0')
-  if granted > now - 5000 then
-    redis.call('HSET', KEYS[1], 'sticky', '-' .. ARGV[11])
+  if granted > tonumber(now) - 5000 then
+    redis.call('HSET', KEYS[1], 'sticky', '-' .. now)
     redis.call('PUBLISH', ARGV[8] .. 'events', 'recall')
     return 1
   end
-  return (granted < 0 and -granted > now - 20) and 1 or 0
-end
-
-if used >= limit then
-  return {'t', pool, limit > 0 and recall() or 0}
+  return (granted < 0 and -granted > tonumber(now) - 20) and 1 or 0
 end
 
 local fence = tonumber(s[2] or '0')
-local avoid = ARGV[10]
-local wanted = math.min(tonumber(ARGV[12]), limit - used)
+local avoid = ARGV[11]
+local wanted = tonumber(ARGV[13])
 
 local function avoided(worker)
   return avoid ~= '' and string.find(avoid, ',' .. worker .. ',', 1, true)
@@ -82,85 +82,77 @@ local function grant(token, kind)
   reply[#reply + 1] = kind
 end
 
-if avoid == '' then
-  local popped = redis.call('ZPOPMAX', KEYS[2], wanted)
-  for i = 1, #popped, 2 do
-    grant(popped[i], 'w')
+-- The newest environments in `key` at no worker to avoid.
+local function grant_warm(key, most, kind)
+  if avoid == '' then
+    local popped = redis.call('ZPOPMAX', key, most)
+    for i = 1, #popped, 2 do
+      grant(popped[i], kind)
+    end
+    return
   end
-else
-  -- The newest idle environment of this version at no worker to avoid.
-  local function newest_not_avoided()
-    local skipped, found = {}, nil
-    for _ = 1, 64 do
-      local popped = redis.call('ZPOPMAX', KEYS[2])
-      if not popped[1] then break end
-      if not avoided(string.match(popped[1], '@(.+)$')) then
-        found = popped[1]
-        break
-      end
+  local skipped, left = {}, most
+  for _ = 1, 64 do
+    if left == 0 then break end
+    local popped = redis.call('ZPOPMAX', key)
+    if not popped[1] then break end
+    if avoided(string.match(popped[1], '@(.+)$')) then
       skipped[#skipped + 1] = popped
+    else
+      grant(popped[1], kind)
+      left = left - 1
     end
-    for _, entry in ipairs(skipped) do
-      redis.call('ZADD', KEYS[2], entry[2], entry[1])
-    end
-    return found
   end
-
-  while granted < wanted do
-    local token = newest_not_avoided()
-    if not token then break end
-    grant(token, 'w')
+  for _, entry in ipairs(skipped) do
+    redis.call('ZADD', key, entry[2], entry[1])
   end
 end
+
+-- Provisioned environments come first. They are counted already; only while more is counted than may be (they became ready, or
+-- the limit was lowered, while others ran) what really runs has to be found out.
+local provisioned = 0
+if s[10] then
+  local most = wanted
+  if used > limit then
+    local runs = used
+    for _, owner in ipairs(redis.call('SMEMBERS', ARGV[8] .. 'provisioned')) do
+      local fn, version = string.match(owner, '^(.-)\n(.+)$')
+      local same
+      if pool == 'r' then
+        same = 'run:' .. fn == ARGV[3]
+      else
+        same = (redis.call('HGET', KEYS[1], 'res:' .. fn) or '') == ''
+      end
+      if same then
+        runs = runs - redis.call('ZCARD', ARGV[8] .. 'ready:' .. version)
+      end
+    end
+    most = math.min(wanted, limit - runs)
+  end
+  if most > 0 then
+    grant_warm(ARGV[8] .. 'ready:' .. string.sub(ARGV[9], 6), most, 'p')
+    provisioned = granted
+    if provisioned > 0 then
+      redis.call('HSET', string.sub(KEYS[3], 1, -2) .. 'p', unpack(fields))
+      fields = {}
+    end
+  end
+end
+
+if granted == wanted or (granted > 0 and used >= limit) then
+  redis.call('HSET', KEYS[1], 'fence', fence)
+  return reply
+end
+if used >= limit then
+  return {'t', pool, limit > 0 and recall() or 0}
+end
+
+wanted = granted + math.min(wanted - granted, limit - used)
+grant_warm(KEYS[2], wanted - granted, 'w')
 local contended = s[9] == '1'
 if granted < wanted then
-  local function most_free()
-    local workers = redis.call('ZREVRANGE', KEYS[5], 0, avoid == '' and 0 or 15, 'WITHSCORES')
-    for i = 1, #workers, 2 do
-      if tonumber(workers[i + 1]) > 0 and not avoided(workers[i]) then
-        return workers[i]
-      end
-    end
-  end
-
-  -- The least recently used idle environment of any version; its slot stays taken, by the new one. `lru` holds a lower bound for
-  -- each version, corrected when it is looked at. A draining worker has no place in `free` and gets nothing new.
-  local function evict()
-    local aside, environment, worker = {}, nil, nil
-    for _ = 1, 256 do
-      local head = redis.call('ZRANGE', KEYS[6], 0, 1, 'WITHSCORES')
-      if not head[1] then break end
-      local owner, version = string.match(head[1], '^(.-)\n(.+)$')
-      local key = ARGV[8] .. 'idle:' .. version
-      local oldest = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-      if not oldest[1] then
-        redis.call('ZREM', KEYS[6], head[1])
-        if (redis.call('HGET', KEYS[1], 'run:' .. owner) or '0') ~= '0' then
-          aside[#aside + 1] = {ARGV[11], head[1]}
-        end
-      elseif head[4] and tonumber(oldest[2]) > tonumber(head[4]) then
-        redis.call('ZADD', KEYS[6], oldest[2], head[1])
-      else
-        environment, worker = string.match(oldest[1], '^([^@]+)@(.+)$')
-        if avoided(worker) then
-          redis.call('ZREM', KEYS[6], head[1])
-          aside[#aside + 1] = {head[2], head[1]}
-          worker = nil
-        else
-          redis.call('ZREM', key, oldest[1])
-          if redis.call('ZSCORE', KEYS[5], worker) and redis.call('HDEL', ARGV[8] .. 'envs:' .. worker, environment) == 1 then
-            break
-          end
-          worker = nil
-        end
-      end
-    end
-    for _, entry in ipairs(aside) do
-      redis.call('ZADD', KEYS[6], entry[1], entry[2])
-    end
-    return environment, worker
-  end
-
+  local free, lru, prefix = KEYS[5], KEYS[6], ARGV[8]
+  -- include place
   while granted < wanted do
     local victim, worker = '', most_free()
     if worker then
@@ -179,19 +171,22 @@ if granted < wanted then
     end
     local environment = epoch .. '-' .. (fence + 1)
     redis.call('HSET', ARGV[8] .. 'envs:' .. worker, environment, ARGV[7])
-    redis.call('ZADD', KEYS[6], 'NX', ARGV[11], ARGV[7])
+    redis.call('ZADD', KEYS[6], 'NX', now, ARGV[7])
     grant(environment .. '@' .. worker, 'c' .. victim)
   end
 end
 
-redis.call('HSET', pool == 'u' and KEYS[3] or KEYS[4], unpack(fields))
-if pool == 'u' then
-  running = running + granted
+if fields[1] then
+  redis.call('HSET', pool == 'u' and KEYS[3] or KEYS[4], unpack(fields))
 end
-if not contended and (limit - used - granted) * 4 >= limit then
+local counted = granted - provisioned
+if pool == 'u' then
+  running = running + counted
+end
+if not contended and (limit - used - counted) * 4 >= limit then
   reply[3] = 1
-  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + granted, 'running', running, 'sticky', ARGV[11])
+  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + counted, 'running', running, 'sticky', now)
 else
-  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + granted, 'running', running)
+  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + counted, 'running', running)
 end
 return reply

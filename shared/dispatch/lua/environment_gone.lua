@@ -7,8 +7,10 @@ local owner = redis.call('HGET', KEYS[2], ARGV[2])
 if not owner then
   return 0
 end
+-- include uncount
 local token, version = ARGV[2] .. '@' .. ARGV[1], string.match(owner, '\n(.+)$')
 redis.call('HDEL', KEYS[2], ARGV[2])
+uncount_provisioned(ARGV[3], owner, token)
 redis.call('ZREM', ARGV[3] .. 'idle:' .. version, token)
 redis.call('ZREM', ARGV[3] .. 'parked', token .. '\n' .. owner)
 redis.call('ZADD', KEYS[3], 'XX', 'INCR', 1, ARGV[1])

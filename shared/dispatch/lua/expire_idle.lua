@@ -12,8 +12,14 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'L
   redis.call('ZREM', KEYS[2], member)
   local environment, worker, owner, version = string.match(member, '^([^@]+)@([^\n]+)\n(.-)\n(.+)$')
   if redis.call('HEXISTS', prefix .. 'envs:' .. worker, environment) == 1 then
-    redis.call('ZADD', prefix .. 'idle:' .. version, ARGV[1], environment .. '@' .. worker)
-    redis.call('ZADD', KEYS[1], 'NX', ARGV[1], owner .. '\n' .. version)
+    local token = environment .. '@' .. worker
+    local provisioned = redis.call('HGET', prefix .. 'provisioned:' .. version, token)
+    if provisioned == 'r' then
+      redis.call('ZADD', prefix .. 'ready:' .. version, ARGV[1], token)
+    elseif not provisioned then
+      redis.call('ZADD', prefix .. 'idle:' .. version, ARGV[1], token)
+      redis.call('ZADD', KEYS[1], 'NX', ARGV[1], owner .. '\n' .. version)
+    end
   end
 end
 local expired = {}

@@ -7,6 +7,8 @@ local known = redis.call('HGET', KEYS[1], 'rev:' .. ARGV[1])
 if known and tonumber(known) >= tonumber(ARGV[2]) then
   return 0
 end
+-- include reserve
+move_provisioned(ARGV[4], ARGV[1], redis.call('HGET', KEYS[1], 'res:' .. ARGV[1]) or '', ARGV[3])
 redis.call('HSET', KEYS[1], 'rev:' .. ARGV[1], ARGV[2], 'res:' .. ARGV[1], ARGV[3])
 redis.call('PUBLISH', ARGV[4] .. 'events', 'changed ' .. ARGV[1] .. ' ' .. ARGV[2])
 return 1

@@ -10,20 +10,27 @@ end
 local t = redis.call('TIME')
 local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
 local reaped, counts, account = 0, {}, 0
-for key = 3, 4 do
-  local leases = redis.call('HGETALL', KEYS[key])
+local provisioned = string.sub(KEYS[3], 1, -2) .. 'p'
+for _, key in ipairs({KEYS[3], KEYS[4], provisioned}) do
+  local leases = redis.call('HGETALL', key)
   for i = 1, #leases, 2 do
     local environment, worker = string.match(leases[i], '^([^@]+)@(.+)#%d+%.%d+$')
     local owner, version = string.match(leases[i + 1], '^(.-)\n(.+)$')
-    counts[owner] = (counts[owner] or 0) + 1
-    account = account + (key == 3 and 1 or 0)
     reaped = reaped + 1
-    if redis.call('HEXISTS', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
+    if key == provisioned then
+      if redis.call('HGET', ARGV[3] .. 'provisioned:' .. version, environment .. '@' .. worker) == 'r' then
+        redis.call('ZADD', ARGV[3] .. 'ready:' .. version, now, environment .. '@' .. worker)
+      end
+    else
+      counts[owner] = (counts[owner] or 0) + 1
+      account = account + (key == KEYS[3] and 1 or 0)
+    end
+    if key ~= provisioned and redis.call('HEXISTS', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
       redis.call('ZADD', ARGV[3] .. 'idle:' .. version, now, environment .. '@' .. worker)
       redis.call('ZADD', KEYS[5], 'NX', now, leases[i + 1])
     end
   end
-  redis.call('DEL', KEYS[key])
+  redis.call('DEL', key)
 end
 for owner, count in pairs(counts) do
   if redis.call('HINCRBY', KEYS[1], 'run:' .. owner, -count) < 0 then

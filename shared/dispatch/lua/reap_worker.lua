@@ -6,6 +6,7 @@
 if ARGV[2] ~= '' and redis.call('GET', KEYS[7]) ~= ARGV[2] then
   return {-1, 0}
 end
+-- include uncount
 local worker, prefix = ARGV[1], ARGV[3]
 redis.call('ZREM', KEYS[2], worker)
 redis.call('ZREM', KEYS[5], worker)
@@ -13,6 +14,7 @@ redis.call('HDEL', KEYS[3], worker)
 local known = redis.call('HGETALL', KEYS[4])
 for i = 1, #known, 2 do
   local token, version = known[i] .. '@' .. worker, string.match(known[i + 1], '\n(.+)$')
+  uncount_provisioned(prefix, known[i + 1], token)
   redis.call('ZREM', prefix .. 'idle:' .. version, token)
   redis.call('ZREM', prefix .. 'parked', token .. '\n' .. known[i + 1])
 end
@@ -20,13 +22,15 @@ redis.call('DEL', KEYS[4])
 local reaped = 0
 local mark = '@' .. worker .. '#'
 for _, holder in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
-  for _, pool in ipairs({'u', 'r'}) do
+  for _, pool in ipairs({'u', 'r', 'p'}) do
     local key = prefix .. 'leases:' .. holder .. ':' .. pool
     local leases = redis.call('HGETALL', key)
     for i = 1, #leases, 2 do
       if string.find(leases[i], mark, 1, true) then
         redis.call('HDEL', key, leases[i])
-        redis.call('HINCRBY', KEYS[1], 'run:' .. string.match(leases[i + 1], '^(.-)\n'), -1)
+        if pool ~= 'p' then
+          redis.call('HINCRBY', KEYS[1], 'run:' .. string.match(leases[i + 1], '^(.-)\n'), -1)
+        end
         if pool == 'u' then
           redis.call('HINCRBY', KEYS[1], 'running', -1)
         end

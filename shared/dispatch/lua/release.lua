@@ -1,7 +1,8 @@
 -- Give leases of one version back, once: a second call, or one for a lease that was reaped, changes no count.
 --
 -- KEYS  1 state   2 idle:<version>   3 leases:<h>:<pool as acquired>   4 leases:<h>:<the other pool>   5 free
--- ARGV  1 run field   2 "<function>\n<version>"   3 key prefix   4 pool as acquired, "u" or "r"
+-- ARGV  1 run field   2 "<function>\n<version>"   3 key prefix   4 pool as acquired, "u" or "r"; "p": provisioned environments,
+--         counted with themselves and not with their leases; then 2 is ready:<version>, and 4 the same as 3
 --       5 outcome: "i" the environments are idle, "g" they are gone, "b" they may be busy still (not leased for a second)
 --       6 now, Unix ms   7 and on: leases
 -- Reply leases given back. One that does not exist is remembered for a minute: a worker that reports it as running, having
@@ -48,13 +49,32 @@ end
 local s = redis.call('HMGET', KEYS[1], 'running', 'waiting', ARGV[1])
 local running = math.max(0, tonumber(s[1] or '0') - account)
 local run = math.max(0, tonumber(s[3] or '0') - released)
-if s[2] == '1' then
+if ARGV[4] == 'p' then
+  if s[2] == '1' then
+    redis.call('HSET', KEYS[1], 'waiting', '0')
+  end
+elseif s[2] == '1' then
   redis.call('HSET', KEYS[1], 'running', running, ARGV[1], run, 'waiting', '0')
 else
   redis.call('HSET', KEYS[1], 'running', running, ARGV[1], run)
 end
 
-if ARGV[5] == 'i' then
+if ARGV[4] == 'p' and ARGV[5] ~= 'b' then
+  -- include uncount
+  local key = ARGV[3] .. 'provisioned:' .. string.match(ARGV[2], '\n(.+)$')
+  for i = 1, released do
+    local environment, worker = string.match(tokens[i], '^([^@]+)@(.+)$')
+    if ARGV[5] == 'i' and redis.call('HGET', key, tokens[i]) == 'r' and redis.call('ZSCORE', KEYS[5], worker) then
+      redis.call('ZADD', KEYS[2], ARGV[6], tokens[i])
+    else
+      -- Gone, to be stopped, or on a worker that is about to end.
+      uncount_provisioned(ARGV[3], ARGV[2], tokens[i])
+      if redis.call('HDEL', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
+        redis.call('ZADD', KEYS[5], 'XX', 'INCR', 1, worker)
+      end
+    end
+  end
+elseif ARGV[5] == 'i' then
   if released == 1 then
     redis.call('ZADD', KEYS[2], ARGV[6], tokens[1])
   else

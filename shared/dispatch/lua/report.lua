@@ -4,7 +4,8 @@
 -- KEYS  1 state   2 alive:workers   3 workers   4 envs:<w>   5 free   6 lru
 -- ARGV  1 epoch field   2 epoch reported under   3 worker   4 "<host:port> <slots>"   5 slots (0: draining)   6 key prefix
 --       7 "1" if this is the last part   8 "1" if this one part is the whole inventory
---       then seven for each environment: id, version, function, busy "1"/"0", epoch, fence, holder
+--       then eight for each environment: id, version, function, busy "1"/"0", epoch, fence, holder, provisioned: "" not,
+--         "s" it starts, "r" it has initialised
 -- Reply {environments added, leases counted again}, or {-1, 0} when the epoch is not (any more) this one
 local open = redis.call('HGET', KEYS[1], ARGV[1])
 local coming = redis.call('HGET', KEYS[1], 'next')
@@ -13,16 +14,31 @@ if ARGV[2] ~= open and ARGV[2] ~= coming then
 end
 local t = redis.call('TIME')
 local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
+-- include count
+-- include uncount
 local worker, prefix = ARGV[3], ARGV[6]
 local added, leased, listed = 0, 0, {}
-for i = 9, #ARGV, 7 do
+for i = 9, #ARGV, 8 do
   local environment, version, owner = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   listed[environment] = true
   if redis.call('HSETNX', KEYS[4], environment, owner .. '\n' .. version) == 1 then
     added = added + 1
     local token = environment .. '@' .. worker
     local lease = token .. '#' .. ARGV[i + 4] .. '.' .. ARGV[i + 5]
-    if ARGV[i + 3] == '1' and redis.call('EXISTS', prefix .. 'released:' .. lease) == 0 then
+    local runs = ARGV[i + 3] == '1' and redis.call('EXISTS', prefix .. 'released:' .. lease) == 0
+    if ARGV[i + 7] == 's' then
+      redis.call('HSET', prefix .. 'provisioned:' .. version, token, 's')
+      redis.call('SADD', prefix .. 'provisioned', owner .. '\n' .. version)
+    elseif ARGV[i + 7] == 'r' then
+      count_provisioned(prefix, owner .. '\n' .. version, token)
+      if runs then
+        redis.call('HSET', prefix .. 'leases:' .. ARGV[i + 6] .. ':p', lease, owner .. '\n' .. version)
+        redis.call('ZADD', prefix .. 'alive:holders', 'NX', now, ARGV[i + 6])
+        leased = leased + 1
+      else
+        redis.call('ZADD', prefix .. 'ready:' .. version, now, token)
+      end
+    elseif runs then
       local reserved = redis.call('HGET', KEYS[1], 'res:' .. owner)
       local pool = (reserved and reserved ~= '') and 'r' or 'u'
       redis.call('HSET', prefix .. 'leases:' .. ARGV[i + 6] .. ':' .. pool, lease, owner .. '\n' .. version)
@@ -45,7 +61,9 @@ if ARGV[8] == '1' then
   for i = 1, #known, 2 do
     if not listed[known[i]] then
       local version = string.match(known[i + 1], '\n(.+)$')
-      if redis.call('ZREM', prefix .. 'idle:' .. version, known[i] .. '@' .. worker) == 1 then
+      local token = known[i] .. '@' .. worker
+      if redis.call('ZREM', prefix .. 'idle:' .. version, token) + redis.call('ZREM', prefix .. 'ready:' .. version, token) > 0 then
+        uncount_provisioned(prefix, known[i + 1], token)
         redis.call('HDEL', KEYS[4], known[i])
       end
     end
