@@ -27,6 +27,14 @@ class AttachedLayer(msgspec.Struct, frozen=True):
     unzipped_bytes: int
 
 
+class FileSystem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """direct_s3_read: None unless it was set, which only file systems over S3 buckets allow."""
+
+    access_point_arn: str
+    mount_path: str
+    direct_s3_read: str | None = None
+
+
 class VpcConfiguration(msgspec.Struct, frozen=True):
     subnet_ids: tuple[str, ...]
     security_group_ids: tuple[str, ...]
@@ -37,7 +45,6 @@ class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything about a version that a user sets, besides its code. memory_mb, timeout_s, tmp_mb as on AWS.
 
     environment: None when none was ever sent, which a reply shows; {} when it was emptied.
-    file_systems: pairs of access point ARN and mount path.
     """
 
     role_arn: str
@@ -55,7 +62,7 @@ class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     snap_start: str = "None"
     kms_key_arn: str | None = None
     layers: tuple[AttachedLayer, ...] = ()
-    file_systems: tuple[tuple[str, str], ...] = ()
+    file_systems: tuple[FileSystem, ...] = ()
     vpc: VpcConfiguration | None = None
 
 

@@ -10,7 +10,7 @@ from services.frontend.control.context import ControlContext, Reply
 from services.frontend.control.naming import arn
 from shared.domain.arns import PARTITION
 from shared.domain.function_state import CREATING_REASON, CREATING_REASON_CODE, State, UpdateStatus
-from shared.registry.records import FunctionConfiguration, FunctionVersion, LoggingConfiguration, Version
+from shared.registry.records import FileSystem, FunctionConfiguration, FunctionVersion, LoggingConfiguration, Version
 
 FAILED_REASON_CODE = "InvalidZipFileException"
 
@@ -68,7 +68,7 @@ def _optional(ctx: ControlContext, set_: FunctionConfiguration) -> Reply:
     if set_.layers:
         reply["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.size_bytes} for layer in set_.layers]
     if set_.file_systems:
-        reply["FileSystemConfigs"] = [{"Arn": access, "LocalMountPath": path} for access, path in set_.file_systems]
+        reply["FileSystemConfigs"] = [_file_system(one) for one in set_.file_systems]
     if set_.vpc is not None:
         inside = bool(set_.vpc.subnet_ids)
         reply["VpcConfig"] = {
@@ -77,6 +77,13 @@ def _optional(ctx: ControlContext, set_: FunctionConfiguration) -> Reply:
             "VpcId": f"vpc-{hashlib.sha256(ctx.settings.account_id.encode()).hexdigest()[:17]}" if inside else "",
             "Ipv6AllowedForDualStack": set_.vpc.ipv6,
         }
+    return reply
+
+
+def _file_system(system: FileSystem) -> Reply:
+    reply: Reply = {"Arn": system.access_point_arn, "LocalMountPath": system.mount_path}
+    if system.direct_s3_read is not None:
+        reply["S3FilesConfig"] = {"DirectS3Read": system.direct_s3_read}
     return reply
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.control import environment, layer_attachment
+from services.frontend.control import environment, feature_rules, layer_attachment
 from services.frontend.control.context import ControlContext, Request
 from shared.aws.recorded_texts import RUNTIMES_CURRENT
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.limits import MEMORY_MB_MAX, TIMEOUT_S_MAX, TMP_MB_MAX
-from shared.registry.records import FunctionConfiguration, LoggingConfiguration, VpcConfiguration
+from shared.registry.records import FileSystem, FunctionConfiguration, LoggingConfiguration, VpcConfiguration
 
 RUNTIMES_DEPRECATED = frozenset(
     {
@@ -63,6 +63,7 @@ def created(ctx: ControlContext, name: str, request: Request) -> FunctionConfigu
 def updated(ctx: ControlContext, current: FunctionConfiguration, request: Request) -> FunctionConfiguration:
     """`current` with what the request sends. Raises InvalidParameterValueException."""
     _validate_numbers(request)
+    feature_rules.check_available(request)
     if request.get("Runtime") is not None:
         validate_runtime(request["Runtime"])
     if request.get("ImageConfig"):
@@ -81,7 +82,9 @@ def updated(ctx: ControlContext, current: FunctionConfiguration, request: Reques
     if request.get("KMSKeyArn") is not None:
         changes["kms_key_arn"] = request["KMSKeyArn"] or None
     changes |= _nested(ctx, current, request)
-    return msgspec.structs.replace(current, **changes)
+    configuration = msgspec.structs.replace(current, **changes)
+    feature_rules.check_together(configuration)
+    return configuration
 
 
 def validate_runtime(runtime: str) -> None:
@@ -136,8 +139,12 @@ def _nested(ctx: ControlContext, current: FunctionConfiguration, request: Reques
     if (snap_start := request.get("SnapStart")) is not None and snap_start.get("ApplyOn"):
         changes["snap_start"] = snap_start["ApplyOn"]
     if (systems := request.get("FileSystemConfigs")) is not None:
-        changes["file_systems"] = tuple((system["Arn"], system["LocalMountPath"]) for system in systems)
+        changes["file_systems"] = tuple(_file_system(system) for system in systems)
     return changes
+
+
+def _file_system(sent: Request) -> FileSystem:
+    return FileSystem(sent["Arn"], sent["LocalMountPath"], (sent.get("S3FilesConfig") or {}).get("DirectS3Read"))
 
 
 def _logging(current: LoggingConfiguration, sent: Request) -> LoggingConfiguration:
