@@ -1,22 +1,31 @@
 """Which mappings this poller runs: follows the registry, starts what is to run and stops what is not.
 
-Every poller runs every enabled Kafka mapping; Kafka's consumer groups spread the partitions over them.
+Every poller runs every enabled Kafka mapping; Kafka's consumer groups spread the partitions over them. Mappings of sources that
+nothing reads yet reach the state that their owner asked for, and say so where AWS has no other text in that place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Protocol
 
 from prometheus_client import Gauge
 
-from services.poller.mapping.delivery import DeliveryLimits, Invoker
+from services.poller.mapping.delivery import Invoker
 from services.poller.mapping.machine import IllegalTransitionError, MappingEvent, advance
-from services.poller.mapping.running import REASON, MappingBook, RunningMapping
+from services.poller.mapping.running import MappingBook, RunningMapping
 from shared.domain.errors import LambdadError
-from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.domain.mappings import (
+    POLLED_KINDS,
+    STREAM_KINDS,
+    EventSourceMapping,
+    MappingState,
+    SourceKind,
+    state_reason,
+)
 from shared.events.producer import BatchingProducer
 from shared.events.supervision import keep_running, run_until
 from shared.settings import Settings
@@ -24,6 +33,9 @@ from shared.settings import Settings
 log = logging.getLogger("lambdad.poller.assignment")
 
 RUNNING = Gauge("lambdad_mappings_running", "Event source mappings that this poller runs")
+UNREAD = Gauge("lambdad_mappings_unread", "Enabled event source mappings whose kind of source nothing reads yet", ["kind"])
+
+SERVICES = {SourceKind.SQS: "Amazon SQS", SourceKind.MQ: "Amazon MQ", SourceKind.DOCUMENTDB: "Amazon DocumentDB"}
 
 
 class MappingSource(MappingBook, Protocol):
@@ -32,8 +44,6 @@ class MappingSource(MappingBook, Protocol):
     async def list_all(self) -> list[EventSourceMapping]: ...
 
     def changes(self) -> AsyncIterator[None]: ...
-
-    async def limits(self, uuid: str) -> DeliveryLimits: ...
 
     async def delete(self, uuid: str) -> bool: ...
 
@@ -76,17 +86,36 @@ class MappingManager:
         await self._stop_all(leaving)
         for mapping in mappings:
             if _is_wanted(mapping):
-                if mapping.uuid not in self._running:
-                    await self._start(mapping)
+                if mapping.kind not in POLLED_KINDS:
+                    await self._settle_unread(mapping)
+                elif mapping.uuid not in self._running:
+                    self._start(mapping)
             else:
                 await self._settle_stopped(mapping)
         RUNNING.set(len(self._running))
+        unread = Counter(mapping.kind for mapping in mappings if _is_wanted(mapping))
+        for kind in set(SourceKind) - POLLED_KINDS:
+            UNREAD.labels(kind.value).set(unread[kind])
 
-    async def _start(self, mapping: EventSourceMapping) -> None:
-        limits = await self._source.limits(mapping.uuid)
-        running = RunningMapping(mapping, limits, self._settings, self._invoker, self._source, self._producer)
+    def _start(self, mapping: EventSourceMapping) -> None:
+        running = RunningMapping(mapping, self._settings, self._invoker, self._source, self._producer)
         self._running[mapping.uuid] = running
         running.start()
+
+    async def _settle_unread(self, mapping: EventSourceMapping) -> None:
+        """Its state is AWS's. Streams keep AWS's text for a mapping that got nothing, which is true; the others tell why."""
+        try:
+            state = advance(mapping.state, MappingEvent.POLLING)
+        except IllegalTransitionError as error:
+            log.error("mapping %s is left alone: %s", mapping.uuid, error)
+            return
+        if state is None or state is mapping.state:
+            return
+        log.warning("mapping %s is kept, but sources of kind %s are not read yet", mapping.uuid, mapping.kind.value)
+        told = None
+        if mapping.kind not in STREAM_KINDS:
+            told = f"PROBLEM: {SERVICES[mapping.kind]} event sources are not read yet: no record reaches the function."
+        await self._source.set_state(mapping.uuid, state, state_reason(mapping.kind), told, revision=mapping.revision)
 
     async def _settle_stopped(self, mapping: EventSourceMapping) -> None:
         """A mapping that does not run here any more reaches its end state."""
@@ -98,7 +127,7 @@ class MappingManager:
         if state is None:
             await self._source.delete(mapping.uuid)
         elif state is not mapping.state:
-            await self._source.set_state(mapping.uuid, state, REASON, revision=mapping.revision)
+            await self._source.set_state(mapping.uuid, state, state_reason(mapping.kind), revision=mapping.revision)
 
     async def _stop_all(self, leaving: list[RunningMapping]) -> None:
         results = await asyncio.gather(*(running.stop() for running in leaving), return_exceptions=True)

@@ -17,15 +17,53 @@ class MappingState(enum.StrEnum):
     DELETING = "Deleting"
 
 
-class EventSourceMapping(msgspec.Struct, frozen=True):
-    """A source of events and the function that they go to.
+class SourceKind(enum.StrEnum):
+    """What events come from. It decides which settings a mapping has, their defaults, and who reads it."""
 
-    source_arn: an MSK-style ARN whose cluster name is looked up (the built-in cluster is `lambdad`), or None when
-    bootstrap_servers names a self-managed cluster. enabled: what the user asked for; state: what the poller reached.
-    starting_timestamp_ms: with starting_position AT_TIMESTAMP. batching_window_s: 0 to 300.
+    SQS = "sqs"
+    KINESIS = "kinesis"
+    DYNAMODB = "dynamodb"
+    MSK = "msk"
+    SELF_MANAGED_KAFKA = "self-managed-kafka"
+    MQ = "mq"
+    DOCUMENTDB = "documentdb"
+
+
+KAFKA_KINDS = frozenset({SourceKind.MSK, SourceKind.SELF_MANAGED_KAFKA})
+STREAM_KINDS = frozenset({SourceKind.KINESIS, SourceKind.DYNAMODB})
+POLLED_KINDS = KAFKA_KINDS
+"""The kinds that pollers read. Mappings of the others are kept and shown, and run no function yet."""
+
+STREAM_REASON = "User action"
+REASON = "USER_INITIATED"
+
+
+def state_reason(kind: SourceKind) -> str:
+    """StateTransitionReason of what an owner asked for and a poller carried out."""
+    return STREAM_REASON if kind in STREAM_KINDS else REASON
+
+
+class ErrorHandling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What becomes of a batch that fails. retry_attempts_max, record_age_s_max: -1 is without end."""
+
+    retry_attempts_max: int = -1
+    record_age_s_max: int = -1
+    bisect_on_error: bool = False
+    report_batch_item_failures: bool = False
+
+
+class EventSourceMapping(msgspec.Struct, frozen=True):
+    """A source of events and the function that they go to: all that a poller has to know.
+
+    source_arn: of a Kafka cluster, whose name is looked up (the built-in cluster is `lambdad`), of a queue, stream, broker or
+    database; None when bootstrap_servers names a self-managed cluster. consumer_group_id: the name under which its readers
+    share the source, the uuid unless it was chosen. starting_position: None for sources without one.
+    starting_timestamp_ms: with AT_TIMESTAMP. batching_window_s: 0 to 300. enabled: what the user asked for; state: what the
+    poller reached.
     """
 
     uuid: str
+    kind: SourceKind
     function_name: str
     qualifier: str | None
     function_arn: str
@@ -33,15 +71,63 @@ class EventSourceMapping(msgspec.Struct, frozen=True):
     bootstrap_servers: tuple[str, ...]
     topics: tuple[str, ...]
     consumer_group_id: str
-    starting_position: str
+    starting_position: str | None
     starting_timestamp_ms: int | None
     batch_size: int
     batching_window_s: float
     filters: tuple[str, ...]
     on_failure_arn: str | None
+    error_handling: ErrorHandling
     enabled: bool
     state: MappingState
     state_reason: str
     last_processing_result: str
     last_modified_ms: int
     revision: int
+
+
+class SchemaRegistry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A schema registry of a Kafka source. access: pairs of authentication type and secret. validated: KEY, VALUE."""
+
+    uri: str
+    record_format: str | None = None
+    access: tuple[tuple[str, str], ...] = ()
+    validated: tuple[str, ...] = ()
+
+
+class ProvisionedPollers(msgspec.Struct, frozen=True, omit_defaults=True):
+    minimum: int
+    maximum: int
+    group: str | None = None
+
+
+class DocumentDatabase(msgspec.Struct, frozen=True, omit_defaults=True):
+    database: str | None = None
+    collection: str | None = None
+    full_document: str | None = None
+
+
+class MappingSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A mapping as its owner set it, for replies; None where something was left out.
+
+    What pollers go by is in EventSourceMapping, made from this and the defaults of the source. batching_window_s: left out it
+    is half a second for Kafka. concurrency_max: of invocations for a queue.
+    """
+
+    batching_window_s: int | None = None
+    retry_attempts_max: int | None = None
+    record_age_s_max: int | None = None
+    bisect_on_error: bool | None = None
+    function_response_types: tuple[str, ...] | None = None
+    parallelization_factor: int | None = None
+    tumbling_window_s: int | None = None
+    source_access: tuple[tuple[str, str], ...] = ()
+    queues: tuple[str, ...] = ()
+    concurrency_max: int | None = None
+    pollers: ProvisionedPollers | None = None
+    metrics: tuple[str, ...] | None = None
+    log_level: str | None = None
+    kms_key_arn: str | None = None
+    schema_registry: SchemaRegistry | None = None
+    consumption_mode: str | None = None
+    document_db: DocumentDatabase | None = None

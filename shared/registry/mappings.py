@@ -14,10 +14,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.errors import ServiceException
-from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.domain.mappings import EventSourceMapping, MappingSettings, MappingState
 from shared.registry.database import Database
 from shared.registry.functions import now_ms
-from shared.registry.records import MappingRow, MappingSettings
+from shared.registry.records import MappingRow
 from shared.registry.tables import REVISIONS, MappingTable
 
 CHANNEL = "lambdad_mappings"
@@ -161,12 +161,18 @@ async def lock(connection: AsyncConnection, uuid: str) -> MappingRow | None:
 
 
 async def page(
-    connection: AsyncConnection, after: str, limit: int, *, function_arn: str | None = None, source_arn: str | None = None
+    connection: AsyncConnection,
+    after: str,
+    limit: int,
+    *,
+    function: tuple[str, str] | None = None,
+    source_arn: str | None = None,
 ) -> list[MappingRow]:
-    """Mappings whose uuids follow `after`, of a function ARN (as it was given) and a source when those are named."""
+    """Mappings whose uuids follow `after`; when they are named, of one function (name, and ARN as it was given) and source."""
     statement = _ROWS.where(MappingTable.uuid > after).order_by(MappingTable.uuid).limit(limit)
-    if function_arn is not None:
-        statement = statement.where(MappingTable.function_arn == function_arn)
+    if function is not None:
+        name, arn = function
+        statement = statement.where(MappingTable.function_name == name, MappingTable.function_arn == arn)
     if source_arn is not None:
         statement = statement.where(MappingTable.source_arn == source_arn)
     return [_row_of(row) for row in await connection.execute(statement)]

@@ -6,7 +6,7 @@ import msgspec
 
 from shared.domain.arns import LATEST
 from shared.domain.function_state import Status
-from shared.domain.mappings import EventSourceMapping
+from shared.domain.mappings import EventSourceMapping, MappingSettings
 
 
 class LoggingConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -138,20 +138,6 @@ class EventInvokeRow(msgspec.Struct, frozen=True):
     on_success_arn: str | None
     on_failure_arn: str | None
     modified_ms: int
-
-
-class MappingSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What else the owner of a mapping set; None where it was left out, which a reply shows.
-
-    batching_window_s: left out it is half a second for Kafka. retry_attempts_max, record_age_s_max: -1 is without end.
-    """
-
-    batching_window_s: int | None = None
-    retry_attempts_max: int | None = None
-    record_age_s_max: int | None = None
-    bisect_on_error: bool | None = None
-    function_response_types: tuple[str, ...] = ()
-    source_access: tuple[tuple[str, str], ...] = ()
 
 
 class MappingRow(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What an event source mapping may be made of. Kafka works; the other sources are named and left to a later release."""
+"""From a request to a mapping: what an event source mapping may be made of, beyond the service model's ranges."""
 
 from __future__ import annotations
 
@@ -8,107 +8,54 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.control.context import ControlContext, Request
+from services.frontend.control import mapping_settings
+from services.frontend.control.context import Request
+from services.frontend.control.mapping_sources import RULES, required, unsupported
 from shared.domain.errors import InvalidParameterValueException
-from shared.domain.mappings import EventSourceMapping
-from shared.registry.records import MappingSettings
-
-BUILT_IN_CLUSTER = "lambdad"
-BATCH_SIZE_DEFAULT = 100
-WINDOW_S_DEFAULT = 0.5
-FILTERS_MAX = 5
-PATTERN_DEPTH_MAX = 32
-BOOTSTRAP_SERVERS_MAX = 10
-SOURCE_ARN_CHARACTERS_MAX = 1_024
-RECORD_AGE_S_MIN = 60
-DESTINATION_KINDS = ("sqs", "sns", "s3", "lambda", "kafka")
-NOT_FOR_KAFKA = (
-    "ParallelizationFactor",
-    "TumblingWindowInSeconds",
-    "ScalingConfig",
-    "Queues",
-    "DocumentDBEventSourceConfig",
+from shared.domain.filter_patterns import INVALID_PATTERN, Pattern
+from shared.domain.mappings import (
+    KAFKA_KINDS,
+    ErrorHandling,
+    EventSourceMapping,
+    MappingSettings,
+    SourceKind,
 )
-STREAMS = ("kinesis", "dynamodb")
+from shared.domain.source_arns import is_fifo
+
+FILTERS_MAX = 5
+BOOTSTRAP_SERVERS_MAX = 10
+SMALL_BATCH = 10
+"""Batches of a queue up to this size need no window."""
+REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
+TOPIC_SCHEME = "kafka://"
 NO_STARTING_POSITION = (
     "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
 )
-_CLUSTER_ARN = re.compile(r"arn:aws[a-zA-Z-]*:kafka:[a-z0-9-]+:\d{12}:cluster/(?P<name>[a-zA-Z0-9-_.]+)/[a-zA-Z0-9-]+")
+DATA_FIELDS = {
+    SourceKind.SQS: "body",
+    SourceKind.KINESIS: "data",
+    SourceKind.DYNAMODB: "dynamodb",
+    SourceKind.MSK: "value",
+    SourceKind.SELF_MANAGED_KAFKA: "value",
+    SourceKind.MQ: "data",
+}
+"""Where the records of a source hold their data, as filters see them."""
+TEXT_DATA_KINDS = frozenset({*KAFKA_KINDS, SourceKind.SQS, SourceKind.MQ})
+"""Sources whose data may be filtered as plain text; the others take patterns on JSON alone."""
+DESTINATIONS = ("sqs", "sns", "s3")
 _ENDPOINT = re.compile(r"[^\s:,]{1,255}:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+_DESTINATION = re.compile(r"arn:aws[a-zA-Z-]*:(?P<service>[a-z0-9-]+):[a-z0-9-]*:(\d{12})?:[a-zA-Z0-9_.-]+")
 
 
-class KafkaSource(msgspec.Struct, frozen=True):
-    """source_arn: of a cluster by name; bootstrap_servers: of one that the user runs. One of the two is set."""
-
-    source_arn: str | None
-    bootstrap_servers: tuple[str, ...]
-
-
-def check_kind(request: Request) -> None:
-    """What is refused before the function is looked up."""
-    if not request.get("EventSourceArn") and not request.get("SelfManagedEventSource"):
-        raise InvalidParameterValueException("Unrecognized event source.")
-    if ((request.get("DestinationConfig") or {}).get("OnSuccess") or {}).get("Destination"):
-        raise unsupported("DestinationConfig")
-
-
-def unsupported(parameter: str) -> InvalidParameterValueException:
-    return InvalidParameterValueException(f"Unsupported {parameter} parameter for given event source mapping type.")
-
-
-def kafka_source(ctx: ControlContext, request: Request) -> KafkaSource:
-    """The Kafka cluster of a request. Raises InvalidParameterValueException for any other source."""
-    source_arn, own = request.get("EventSourceArn"), request.get("SelfManagedEventSource")
-    if source_arn and own:
-        raise InvalidParameterValueException("EventSourceArn and SelfManagedEventSource exclude each other.")
-    if own:
-        return KafkaSource(None, _endpoints(own))
-    arn = str(source_arn)
-    service = (arn.split(":") + [""] * 3)[2]
-    if service != "kafka":
-        if service in STREAMS and not request.get("StartingPosition"):
-            raise InvalidParameterValueException(NO_STARTING_POSITION)
-        raise InvalidParameterValueException(
-            f"Event sources of {service or 'this kind'} are not supported yet: a later release brings them. Kafka is."
-        )
-    match = _CLUSTER_ARN.fullmatch(arn) if len(arn) <= SOURCE_ARN_CHARACTERS_MAX else None
-    if match is None:
-        raise InvalidParameterValueException("Unrecognized event source.")
-    clusters = (BUILT_IN_CLUSTER, *ctx.settings.events.kafka_clusters)
-    if match["name"] not in clusters:
-        raise InvalidParameterValueException(
-            f"Kafka cluster {match['name']} is not known here. Known are: {', '.join(clusters)} (events.kafka_clusters)."
-        )
-    return KafkaSource(arn, ())
-
-
-def _endpoints(own: Request) -> tuple[str, ...]:
-    servers = tuple((own.get("Endpoints") or {}).get("KAFKA_BOOTSTRAP_SERVERS") or ())
-    if not 1 <= len(servers) <= BOOTSTRAP_SERVERS_MAX or not all(_ENDPOINT.fullmatch(server) for server in servers):
-        raise InvalidParameterValueException(
-            f"SelfManagedEventSource needs 1 to {BOOTSTRAP_SERVERS_MAX} KAFKA_BOOTSTRAP_SERVERS of the form host:port."
-        )
-    return servers
-
-
-def check_kafka(request: Request) -> None:
-    """Rules for creating and updating a Kafka mapping beyond the service model. Raises InvalidParameterValueException."""
-    for parameter in NOT_FOR_KAFKA:
-        if request.get(parameter):
-            raise unsupported(parameter)
-    age = request.get("MaximumRecordAgeInSeconds")
-    if age is not None and 0 <= age < RECORD_AGE_S_MIN:
-        raise InvalidParameterValueException(f"MaximumRecordAgeInSeconds must be -1 or at least {RECORD_AGE_S_MIN}.")
-    if any(access.get("Type") not in ("VPC_SUBNET", "VPC_SECURITY_GROUP") for access in source_access(request)):
-        raise InvalidParameterValueException(
-            "Authentication at a Kafka cluster is not supported yet: a later release brings SourceAccessConfigurations."
-        )
-
-
-def check_start(request: Request) -> None:
+def check_start(kind: SourceKind, request: Request) -> None:
+    """Raises InvalidParameterValueException when it is not said, or cannot be, where reading begins."""
+    if not RULES[kind].has_start:
+        return
     position = request.get("StartingPosition")
     if not position:
         raise InvalidParameterValueException(NO_STARTING_POSITION)
+    if position == "AT_TIMESTAMP" and kind is SourceKind.DYNAMODB:
+        raise InvalidParameterValueException(f"Unsupported starting position for arn type: {request['EventSourceArn']}")
     start_s = request.get("StartingPositionTimestamp")
     if position == "AT_TIMESTAMP" and start_s is None:
         raise InvalidParameterValueException("StartingPositionTimestamp is needed with the StartingPosition AT_TIMESTAMP.")
@@ -118,88 +65,99 @@ def check_start(request: Request) -> None:
         raise InvalidParameterValueException("StartingPositionTimestamp cannot be in the future.")
 
 
-def topics(request: Request) -> tuple[str, ...]:
-    found = tuple(request.get("Topics") or ())
-    if len(found) != 1:
-        raise InvalidParameterValueException("A Kafka event source mapping needs exactly one topic.")
-    return found
+def check_place(kind: SourceKind, request: Request) -> None:
+    """Raises InvalidParameterValueException when a new mapping does not say which part of its source it reads."""
+    if kind in KAFKA_KINDS and not request.get("Topics"):
+        raise required("Topics")
+    if kind is SourceKind.MQ and not request.get("Queues"):
+        raise required("Queues")
+    if kind is SourceKind.DOCUMENTDB and not (request.get("DocumentDBEventSourceConfig") or {}).get("DatabaseName"):
+        raise required("DatabaseName")
+    if kind in (SourceKind.MQ, SourceKind.DOCUMENTDB) and not request.get("SourceAccessConfigurations"):
+        raise required("SourceAccessConfigurations")
 
 
-def source_access(request: Request) -> list[dict[str, Any]]:
-    return list(request.get("SourceAccessConfigurations") or ())
+def endpoints(request: Request) -> tuple[str, ...]:
+    """Bootstrap servers of a self-managed cluster; () for any other source. Raises InvalidParameterValueException."""
+    own = request.get("SelfManagedEventSource")
+    if not own:
+        return ()
+    servers = tuple((own.get("Endpoints") or {}).get("KAFKA_BOOTSTRAP_SERVERS") or ())
+    if not 1 <= len(servers) <= BOOTSTRAP_SERVERS_MAX or not all(_ENDPOINT.fullmatch(server) for server in servers):
+        raise InvalidParameterValueException(
+            f"SelfManagedEventSource needs 1 to {BOOTSTRAP_SERVERS_MAX} KAFKA_BOOTSTRAP_SERVERS of the form host:port."
+        )
+    return servers
 
 
-def filters(request: Request) -> tuple[str, ...] | None:
+def filters(kind: SourceKind, request: Request) -> tuple[str, ...] | None:
     """Patterns of the request's FilterCriteria, None when it sends none. Raises InvalidParameterValueException."""
     criteria = request.get("FilterCriteria")
     if criteria is None:
         return None
-    patterns = tuple(item["Pattern"] for item in criteria.get("Filters") or () if item.get("Pattern"))
+    patterns = tuple(item.get("Pattern") or "" for item in criteria.get("Filters") or ())
     if len(patterns) > FILTERS_MAX:
         raise InvalidParameterValueException(f"FilterCriteria can have at most {FILTERS_MAX} filters.")
-    for pattern in patterns:
-        try:
-            valid = _valid_pattern(msgspec.json.decode(pattern), 0)
-        except (msgspec.DecodeError, RecursionError):
-            valid = False
-        if not valid:
-            raise InvalidParameterValueException("Invalid filter pattern definition.")
+    for text in patterns:
+        pattern = Pattern(text, data_field=DATA_FIELDS.get(kind))
+        if pattern.data_is_text and kind not in TEXT_DATA_KINDS:
+            raise InvalidParameterValueException(INVALID_PATTERN)
     return patterns
 
 
-def _valid_pattern(pattern: object, depth: int) -> bool:
-    """An object whose leaves are arrays with something in them."""
-    if not isinstance(pattern, dict) or not pattern or depth > PATTERN_DEPTH_MAX:
-        return False
-    return all(
-        bool(value) and (key != "$or" or all(_valid_pattern(one, depth + 1) for one in value))
-        if isinstance(value, list)
-        else _valid_pattern(value, depth + 1)
-        for key, value in pattern.items()
-    )
-
-
-def on_failure(request: Request) -> str | None:
+def on_failure(kind: SourceKind, request: Request, topics: tuple[str, ...]) -> str | None:
     """Where discarded batches go: None when nothing was sent, "" to have none. Raises InvalidParameterValueException."""
     sent = (request.get("DestinationConfig") or {}).get("OnFailure")
     if sent is None or sent.get("Destination") is None:
         return None
     destination = str(sent["Destination"])
-    if destination and not destination.startswith("kafka://"):
-        service = (destination.split(":") + [""] * 3)[2]
-        if service not in DESTINATION_KINDS or destination.endswith(".fifo"):
+    if destination.startswith(TOPIC_SCHEME):
+        if kind not in KAFKA_KINDS:
+            raise unsupported("DestinationConfig")
+        if destination.removeprefix(TOPIC_SCHEME) in topics:
+            raise InvalidParameterValueException("The topic that events come from cannot be their on-failure destination.")
+    elif destination:
+        match = _DESTINATION.fullmatch(destination)
+        if match is None or match["service"] not in DESTINATIONS or is_fifo(destination):
             raise unsupported("DestinationConfig")
     return destination
 
 
-def changed(mapping: EventSourceMapping, request: Request) -> EventSourceMapping:
-    """`mapping` with what the request sends of batching, filters and destination."""
-    changes: dict[str, Any] = {}
+def changed(
+    mapping: EventSourceMapping, settings: MappingSettings, request: Request
+) -> tuple[EventSourceMapping, MappingSettings]:
+    """A mapping and its settings with what the request sends of them. Raises InvalidParameterValueException."""
+    rules = RULES[mapping.kind]
+    settings = mapping_settings.changed(mapping.kind, settings, request)
+    window_s = settings.batching_window_s
+    changes: dict[str, Any] = {
+        "batching_window_s": rules.window_s if window_s is None else float(window_s),
+        "error_handling": ErrorHandling(
+            retry_attempts_max=-1 if settings.retry_attempts_max is None else settings.retry_attempts_max,
+            record_age_s_max=-1 if settings.record_age_s_max is None else settings.record_age_s_max,
+            bisect_on_error=bool(settings.bisect_on_error),
+            report_batch_item_failures=REPORT_BATCH_ITEM_FAILURES in (settings.function_response_types or ()),
+        ),
+    }
     if request.get("BatchSize") is not None:
         changes["batch_size"] = request["BatchSize"]
-    if request.get("MaximumBatchingWindowInSeconds") is not None:
-        changes["batching_window_s"] = float(request["MaximumBatchingWindowInSeconds"])
-    if (patterns := filters(request)) is not None:
+    if (patterns := filters(mapping.kind, request)) is not None:
         changes["filters"] = patterns
-    if (destination := on_failure(request)) is not None:
+    if (destination := on_failure(mapping.kind, request, mapping.topics)) is not None:
         changes["on_failure_arn"] = destination or None
     if request.get("Enabled") is not None:
         changes["enabled"] = request["Enabled"]
-    return msgspec.structs.replace(mapping, **changes)
+    mapping = msgspec.structs.replace(mapping, **changes)
+    _check_batch(mapping)
+    return mapping, settings
 
 
-def changed_settings(settings: MappingSettings, request: Request) -> MappingSettings:
-    changes: dict[str, Any] = {}
-    for parameter, field in (
-        ("MaximumBatchingWindowInSeconds", "batching_window_s"),
-        ("MaximumRetryAttempts", "retry_attempts_max"),
-        ("MaximumRecordAgeInSeconds", "record_age_s_max"),
-        ("BisectBatchOnFunctionError", "bisect_on_error"),
-    ):
-        if request.get(parameter) is not None:
-            changes[field] = request[parameter]
-    if request.get("FunctionResponseTypes") is not None:
-        changes["function_response_types"] = tuple(request["FunctionResponseTypes"])
-    if request.get("SourceAccessConfigurations") is not None:
-        changes["source_access"] = tuple((access["Type"], access["URI"]) for access in source_access(request))
-    return msgspec.structs.replace(settings, **changes)
+def _check_batch(mapping: EventSourceMapping) -> None:
+    if mapping.kind is not SourceKind.SQS:
+        return
+    if is_fifo(mapping.source_arn or "") and mapping.batching_window_s:
+        raise InvalidParameterValueException("Batching window is not supported for FIFO queues")
+    if mapping.batch_size > SMALL_BATCH and not mapping.batching_window_s:
+        raise InvalidParameterValueException(
+            "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
+        )

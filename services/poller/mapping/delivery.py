@@ -37,15 +37,6 @@ RESULT_OK = "OK"
 RESULT_FAILED = "PROBLEM: Function call failed"
 
 
-class DeliveryLimits(msgspec.Struct, frozen=True):
-    """A mapping's error handling. retry_attempts_max, record_age_s_max: -1 is without end."""
-
-    retry_attempts_max: int = -1
-    record_age_s_max: int = -1
-    bisect_on_error: bool = False
-    report_batch_item_failures: bool = False
-
-
 class Invoker(Protocol):
     async def invoke(
         self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
@@ -74,7 +65,6 @@ class BatchDelivery:
     def __init__(
         self,
         mapping: EventSourceMapping,
-        limits: DeliveryLimits,
         builder: EventBuilder,
         invoker: Invoker,
         *,
@@ -82,12 +72,12 @@ class BatchDelivery:
         on_result: Callable[[str], None],
     ) -> None:
         self._mapping = mapping
-        self._limits = limits
+        self._limits = mapping.error_handling
         self._builder = builder
         self._invoker = invoker
         self._on_given_up = on_given_up
         self._on_result = on_result
-        self._retries_max = limits.retry_attempts_max
+        self._retries_max = self._limits.retry_attempts_max
         if self._retries_max < 0 and mapping.on_failure_arn:
             self._retries_max = RETRIES_WITH_DESTINATION
 
@@ -107,10 +97,9 @@ class BatchDelivery:
             await self._give_up(partition_name, records, payload, request_id, Condition.PAYLOAD_TOO_LARGE, 0, None)
             return []
         while True:
-            # What is too old goes alone: the rest of the batch is still young enough to be tried.
-            if attempts + refusals and (expired := self._expired(records)):
-                await self._give_up(partition_name, expired, payload, request_id, Condition.RECORD_AGE_EXCEEDED, attempts, None)
-                return [records[len(expired) :]] if len(expired) < len(records) else []
+            # What is too old goes alone, also before a first attempt: the rest is still young enough to be tried.
+            if expired := self._expired(records):
+                return await self._discard_expired(partition_name, records, expired, request_id, attempts)
             try:
                 result = await self._invoker.invoke(
                     self._mapping.function_name,
@@ -132,17 +121,19 @@ class BatchDelivery:
             self._on_result(RESULT_FAILED)
             if len(failed) < len(records):
                 DELIVERED.labels("success").inc(len(records) - len(failed))
-                records, request_id = failed, str(uuid.uuid4())
-                payload = self._builder.build(partition_name, records)
+                await asyncio.sleep(RETRY_BACKOFF_S[0])
+                # As recorded for streams: what is left is a batch of its own, with attempts of its own.
+                return [failed]
+            if self._limits.bisect_on_error and result.function_error and len(records) > 1:
+                # A split uses none of the retries, so it comes even where there are none.
+                middle = len(records) // 2
+                await asyncio.sleep(RETRY_BACKOFF_S[0])
+                return [records[:middle], records[middle:]]
             last = LastAttempt(result.executed_version, result.function_error, result.payload)
             if self._retries_max >= 0 and attempts > self._retries_max:
                 condition = Condition.RETRY_ATTEMPTS_EXHAUSTED
                 await self._give_up(partition_name, records, payload, request_id, condition, attempts, last)
                 return []
-            if self._limits.bisect_on_error and result.function_error and len(records) > 1:
-                middle = len(records) // 2
-                await asyncio.sleep(RETRY_BACKOFF_S[0])
-                return [records[:middle], records[middle:]]
             await asyncio.sleep(RETRY_BACKOFF_S[min(attempts, len(RETRY_BACKOFF_S)) - 1])
             request_id = str(uuid.uuid4())
 
@@ -166,10 +157,11 @@ class BatchDelivery:
         if not self._limits.report_batch_item_failures or not result.payload:
             return []
         try:
-            response = msgspec.json.decode(result.payload, type=_PartialResponse | None)
+            if not msgspec.json.decode(result.payload):
+                return []
+            failures = msgspec.json.decode(result.payload, type=_PartialResponse).batchItemFailures
         except msgspec.DecodeError:
             return records
-        failures = response.batchItemFailures if response is not None else None
         if not failures:
             return []
         reported = {failure.itemIdentifier.offset for failure in failures}
@@ -180,14 +172,27 @@ class BatchDelivery:
         return [record for record in records if record.offset in reported]
 
     def _expired(self, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
-        """The records at the batch's head that are older than the mapping allows."""
+        """The records that are older than the mapping allows."""
         if self._limits.record_age_s_max < 0:
             return []
         oldest_ms = time.time_ns() // 1_000_000 - self._limits.record_age_s_max * 1_000
-        count = 0
-        while count < len(records) and records[count].timestamp < oldest_ms:
-            count += 1
-        return records[:count]
+        return [record for record in records if record.timestamp < oldest_ms]
+
+    async def _discard_expired(
+        self,
+        partition_name: str,
+        records: list[ConsumerRecord],
+        expired: list[ConsumerRecord],
+        request_id: str,
+        attempts: int,
+    ) -> list[list[ConsumerRecord]]:
+        """What is left of the batch. The record of it counts one attempt where there was none, as recorded for streams."""
+        payload = self._builder.build(partition_name, expired)
+        condition = Condition.RECORD_AGE_EXCEEDED
+        await self._give_up(partition_name, expired, payload, request_id, condition, max(attempts, 1), None)
+        gone = {record.offset for record in expired}
+        left = [record for record in records if record.offset not in gone]
+        return [left] if left else []
 
     async def _give_up(
         self,

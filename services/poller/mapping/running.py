@@ -6,12 +6,13 @@ import asyncio
 import logging
 from typing import Protocol
 
-from services.poller.mapping.delivery import BatchDelivery, DeliveryLimits, Invoker
+from services.poller.mapping.delivery import BatchDelivery, Invoker
 from services.poller.mapping.kafka_event import EventBuilder
 from services.poller.mapping.machine import MappingEvent, advance
 from services.poller.sources.kafka import KafkaSource, SourceError
 from shared.domain.errors import ConfigurationError, InvalidParameterValueException
-from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.domain.mappings import EventSourceMapping, MappingState, state_reason
+from shared.domain.source_arns import kafka_cluster
 from shared.events.producer import BatchingProducer
 from shared.events.records import Outcome, encode
 from shared.events.supervision import keep_running, run_until
@@ -20,7 +21,6 @@ from shared.settings import Settings
 
 log = logging.getLogger("lambdad.poller.mapping")
 
-REASON = "USER_INITIATED"
 CHECK_PAUSE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 BUILT_IN_CLUSTER = "lambdad"
 
@@ -45,12 +45,11 @@ def bootstrap_servers_of(mapping: EventSourceMapping, settings: Settings) -> str
     """Where the mapping's cluster is. Raises ConfigurationError for an ARN whose cluster no setting names."""
     if mapping.source_arn is None:
         return ",".join(mapping.bootstrap_servers)
-    # arn:aws:kafka:region:account:cluster/NAME/id
-    name = mapping.source_arn.split(":", 5)[-1].split("/")[1:2]
-    if name == [BUILT_IN_CLUSTER]:
+    name = kafka_cluster(mapping.source_arn)
+    if name == BUILT_IN_CLUSTER:
         return settings.kafka_bootstrap_servers
-    if name and name[0] in settings.events.kafka_clusters:
-        return settings.events.kafka_clusters[name[0]]
+    if name in settings.events.kafka_clusters:
+        return settings.events.kafka_clusters[name]
     raise ConfigurationError(f"PROBLEM: No cluster is known for {mapping.source_arn}.")
 
 
@@ -60,14 +59,12 @@ class RunningMapping:
     def __init__(
         self,
         mapping: EventSourceMapping,
-        limits: DeliveryLimits,
         settings: Settings,
         invoker: Invoker,
         book: MappingBook,
         producer: BatchingProducer,
     ) -> None:
         self.mapping = mapping
-        self._limits = limits
         self._settings = settings
         self._invoker = invoker
         self._book = book
@@ -109,7 +106,6 @@ class RunningMapping:
             servers = bootstrap_servers_of(self.mapping, self._settings)
             delivery = BatchDelivery(
                 self.mapping,
-                self._limits,
                 EventBuilder(self.mapping, servers),
                 self._invoker,
                 on_given_up=self._give_up,
@@ -136,11 +132,11 @@ class RunningMapping:
                 failures += 1
 
     async def _polling(self) -> None:
-        state = advance(self._state, MappingEvent.POLLING)
-        if state is None or (state is self._state and self._reason == REASON):
+        state, reason = advance(self._state, MappingEvent.POLLING), state_reason(self.mapping.kind)
+        if state is None or (state is self._state and self._reason == reason):
             return
-        if await self._book.set_state(self.mapping.uuid, state, REASON, revision=self.mapping.revision):
-            self._state, self._reason = state, REASON
+        if await self._book.set_state(self.mapping.uuid, state, reason, revision=self.mapping.revision):
+            self._state, self._reason = state, reason
 
     async def _tell_problem(self, problem: str) -> None:
         if problem == self._reason:

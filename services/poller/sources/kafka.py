@@ -66,7 +66,10 @@ class KafkaSource:
                 await consumer.start()
                 known = await consumer.topics()
         except (KafkaError, OSError, TimeoutError):
-            raise SourceError(f"PROBLEM: Connection error. No broker answers at {self._options.bootstrap_servers}.") from None
+            raise SourceError(
+                "PROBLEM: Connection error. Please check your event source connection configuration. "
+                f"No broker answers at {self._options.bootstrap_servers}."
+            ) from None
         finally:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 async with asyncio.timeout(LOOKUP_TIMEOUT_S):

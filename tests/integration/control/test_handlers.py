@@ -1,4 +1,4 @@
-"""What the recorded facts do not say: pages, dry runs, Kafka mappings, announcements."""
+"""What the recorded facts do not say: pages, dry runs, announcements."""
 
 from __future__ import annotations
 
@@ -13,17 +13,9 @@ from shared.domain.errors import (
     InvalidParameterValueException,
     PreconditionFailedException,
     ResourceConflictException,
-    ResourceInUseException,
     ResourceNotFoundException,
 )
 from tests.integration.registry.support import OTHER_ZIP, ZIP, Control, function_request
-
-CLUSTER = "arn:aws:kafka:us-east-1:000000000000:cluster/{}/8f2f2b6c-0000-4000-8000-000000000000-1"
-BUILT_IN = CLUSTER.format("lambdad")
-
-
-def kafka(name: str, **more: Any) -> dict[str, Any]:
-    return {"FunctionName": name, "EventSourceArn": BUILT_IN, "Topics": ["orders"], "StartingPosition": "TRIM_HORIZON", **more}
 
 
 async def all_pages(control: Control, operation: str, key: str, **request: Any) -> list[Any]:
@@ -163,79 +155,6 @@ async def test_destinations_are_kept_merged_and_taken_away(control: Control) -> 
         await control("PutFunctionEventInvokeConfig", FunctionName=name)
 
 
-async def test_a_kafka_mapping_is_created_read_changed_and_deleted(control: Control) -> None:
-    name = await control.create()
-    created = await control(
-        "CreateEventSourceMapping",
-        **kafka(
-            name,
-            BatchSize=10,
-            MaximumBatchingWindowInSeconds=1,
-            FilterCriteria={"Filters": [{"Pattern": '{"value": {"a": [1]}}'}]},
-            DestinationConfig={"OnFailure": {"Destination": "kafka://failed"}},
-            AmazonManagedKafkaEventSourceConfig={"ConsumerGroupId": f"group-{name}"},
-            Tags={"a": "b"},
-        ),
-    )
-    assert (created["State"], created["BatchSize"], created["Topics"]) == ("Creating", 10, ["orders"])
-    assert created["AmazonManagedKafkaEventSourceConfig"] == {"ConsumerGroupId": f"group-{name}"}
-    assert created["FilterCriteria"] == {"Filters": [{"Pattern": '{"value": {"a": [1]}}'}]}
-    uuid = created["UUID"]
-    assert await control("GetEventSourceMapping", UUID=uuid) == created
-    with pytest.raises(ResourceConflictException, match=f"existing mapping with UUID {uuid}"):
-        await control("CreateEventSourceMapping", **kafka(name))
-    other = await control.create()
-    group = {"ConsumerGroupId": f"group-{name}"}
-    with pytest.raises(ResourceConflictException, match="consumer group"):
-        await control("CreateEventSourceMapping", **kafka(other, AmazonManagedKafkaEventSourceConfig=group))
-    assert (await control("UpdateEventSourceMapping", UUID=uuid, BatchSize=20))["State"] == "Updating"
-    assert (await control("UpdateEventSourceMapping", UUID=uuid, Enabled=False))["State"] == "Disabling"
-    enabled = await control("UpdateEventSourceMapping", UUID=uuid, Enabled=True, FilterCriteria={}, FunctionName=other)
-    assert (enabled["State"], enabled["BatchSize"]) == ("Enabling", 20)
-    assert "FilterCriteria" not in enabled
-    assert enabled["FunctionArn"].endswith(f":{other}")
-    assert (await control("DeleteEventSourceMapping", UUID=uuid))["State"] == "Deleting"
-    for operation in ("UpdateEventSourceMapping", "DeleteEventSourceMapping"):
-        with pytest.raises(ResourceInUseException):
-            await control(operation, UUID=uuid)
-
-
-async def test_a_cluster_of_ones_own_is_reached_by_its_servers(control: Control) -> None:
-    name = await control.create()
-    own = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["one.example:9092", "two.example:9092"]}}
-    request = {key: value for key, value in kafka(name).items() if key != "EventSourceArn"}
-    created = await control("CreateEventSourceMapping", **request, SelfManagedEventSource=own)
-    assert created["SelfManagedEventSource"] == own
-    assert created["SelfManagedKafkaEventSourceConfig"] == {"ConsumerGroupId": created["UUID"]}
-    mapping = next(one for one in await control.registry.mappings.list_all() if one.uuid == created["UUID"])
-    assert mapping.bootstrap_servers == ("one.example:9092", "two.example:9092")
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"EventSourceArn": CLUSTER.format("unknown")}, "Kafka cluster unknown is not known here. Known are: lambdad"),
-        ({"EventSourceArn": "arn:aws:kafka:nonsense"}, "Unrecognized event source"),
-        ({"EventSourceArn": "arn:aws:kinesis:us-east-1:000000000000:stream/s"}, "a later release brings them"),
-        ({"SelfManagedEventSource": {"Endpoints": {}}}, "exclude each other"),
-        ({"Topics": []}, "exactly one topic"),
-        ({"StartingPosition": None}, "Value null at 'startingPosition'"),
-        ({"StartingPosition": "AT_TIMESTAMP"}, "StartingPositionTimestamp is needed"),
-        ({"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 9e9}, "in the future"),
-        ({"ParallelizationFactor": 2}, "Unsupported ParallelizationFactor parameter"),
-        ({"MaximumRecordAgeInSeconds": 59}, "at least 60"),
-        ({"SourceAccessConfigurations": [{"Type": "BASIC_AUTH", "URI": "x"}]}, "not supported yet"),
-        ({"FilterCriteria": {"Filters": [{"Pattern": "{"}]}}, "Invalid filter pattern"),
-        ({"FilterCriteria": {"Filters": [{"Pattern": '{"a": [1]}'}] * 6}}, "at most 5"),
-    ],
-)
-async def test_a_mapping_that_cannot_work_is_refused(control: Control, changed: dict[str, Any], message: str) -> None:
-    name = await control.create()
-    with pytest.raises(InvalidParameterValueException, match=message):
-        await control("CreateEventSourceMapping", **kafka(name) | changed)
-    assert (await control("ListEventSourceMappings", FunctionName=name))["EventSourceMappings"] == []
-
-
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -245,7 +164,7 @@ async def test_a_mapping_that_cannot_work_is_refused(control: Control, changed: 
         ({"EphemeralStorage": {"Size": 10_241}}, "less than or equal to 10240"),
         ({"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "DEBUG"}}, "need the LogFormat JSON"),
         ({"PackageType": "Image"}, "a later release"),
-        ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "a later release"),
+        ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "S3 Error Code: NoSuchBucket"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "reserved keys"),
         ({"DeadLetterConfig": {"TargetArn": "arn:aws:lambda:us-east-1:000000000000:function:f"}}, "not a standard SQS queue"),
         ({"FunctionName": "named:1"}, "permitted on Lambda functions only"),

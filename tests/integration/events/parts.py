@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
-from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
 from shared.events.records import AsyncEvent
 from shared.settings import Settings
 
@@ -172,6 +172,7 @@ async def committed(kafka: str, group: str) -> dict[Any, Any]:
 def mapping_of(topic: str, **more: Any) -> EventSourceMapping:
     fields: dict[str, Any] = {
         "uuid": str(uuid.uuid4()),
+        "kind": SourceKind.MSK,
         "function_name": "f",
         "qualifier": None,
         "function_arn": f"{ARN}f",
@@ -185,6 +186,7 @@ def mapping_of(topic: str, **more: Any) -> EventSourceMapping:
         "batching_window_s": 0.1,
         "filters": (),
         "on_failure_arn": None,
+        "error_handling": ErrorHandling(),
         "enabled": True,
         "state": MappingState.CREATING,
         "state_reason": "USER_INITIATED",

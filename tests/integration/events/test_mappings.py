@@ -15,9 +15,8 @@ import pytest
 
 from services.poller.assignment import MappingManager
 from services.poller.mapping import delivery
-from services.poller.mapping.delivery import DeliveryLimits
 from shared.domain.invocations import Invocation, InvocationResult
-from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState
 from shared.events.producer import BatchingProducer
 from shared.events.records import Condition, decode_outcome
 from shared.events.topics import TopicNames, ensure_topics
@@ -48,9 +47,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 class Book:
     """The registry's mappings, kept in memory: what a test's owner does and what the poller writes."""
 
-    def __init__(self, *mappings: EventSourceMapping, limits: DeliveryLimits = DeliveryLimits()) -> None:
+    def __init__(self, *mappings: EventSourceMapping) -> None:
         self.rows = {mapping.uuid: mapping for mapping in mappings}
-        self._limits = limits
         self._changed = asyncio.Event()
         self.states: list[MappingState] = []
 
@@ -71,9 +69,6 @@ class Book:
             self._changed.clear()
             yield
             await self._changed.wait()
-
-    async def limits(self, uuid: str) -> DeliveryLimits:
-        return self._limits
 
     async def set_state(
         self,
@@ -232,10 +227,10 @@ async def test_a_poison_batch_holds_its_partition_only_and_goes_to_the_destinati
     async def bad_fails(invocation: Invocation) -> InvocationResult:
         return FAILED if b"YmFk" in invocation.payload else OK
 
-    mapping = mapping_of(topic, batch_size=2, on_failure_arn=f"{QUEUE}q")
+    mapping = mapping_of(topic, batch_size=2, on_failure_arn=f"{QUEUE}q", error_handling=ErrorHandling(retry_attempts_max=2))
     settings, functions = settings_of(kafka_engine), Functions(bad_fails)
     await ensure_topics(settings)
-    async with poller_of(settings, Book(mapping, limits=DeliveryLimits(retry_attempts_max=2)), functions):
+    async with poller_of(settings, Book(mapping), functions):
         [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
         await until(lambda: offsets_of(functions).count(2) == 1, "the good record behind the poison")
         await until(lambda: _is(6, committed_sum(kafka_engine, mapping)), "the commit")

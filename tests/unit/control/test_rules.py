@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from services.frontend.control import code, environment, mapping_rules, package_links, pages, settings_rules
+from services.frontend.control import code, environment, package_links, pages, settings_rules
 from shared.domain.errors import InvalidParameterValueException, RequestEntityTooLargeException
 from shared.settings import Settings
 from tests.support import zip_of
@@ -116,33 +116,3 @@ def test_a_marker_is_read_back_and_nothing_else_is() -> None:
     for marker in hostile:
         with pytest.raises(InvalidParameterValueException):
             pages.after({"Marker": marker}, str, "")
-
-
-@pytest.mark.parametrize("pattern", ['{"a": ["b"]}', '{"a": {"b": [1]}}', '{"value": {"n": [{"numeric": [">", 1]}]}}'])
-def test_patterns_of_filters_are_objects_with_arrays_at_their_ends(pattern: str) -> None:
-    assert mapping_rules.filters({"FilterCriteria": {"Filters": [{"Pattern": pattern}]}}) == (pattern,)
-
-
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        "null",
-        "simple string",
-        '{"a": "b"}',
-        '{"a": []}',
-        "single-string",
-        '[{"a": ["b"=1}]',
-        "[]",
-        "{}",
-        '{"a": 1}',
-        "[" * 4_000,
-    ],
-)
-def test_other_patterns_are_refused(pattern: str) -> None:
-    with pytest.raises(InvalidParameterValueException, match=r"^Invalid filter pattern definition\.$"):
-        mapping_rules.filters({"FilterCriteria": {"Filters": [{"Pattern": pattern}]}})
-
-
-def test_a_deeply_nested_pattern_is_refused_too() -> None:
-    with pytest.raises(InvalidParameterValueException):
-        mapping_rules.filters({"FilterCriteria": {"Filters": [{"Pattern": '{"a":' * 400 + "[1]" + "}" * 400}]}})

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from services.poller.mapping import delivery as module
-from services.poller.mapping.delivery import BatchDelivery, DeliveryLimits
+from services.poller.mapping.delivery import BatchDelivery
 from services.poller.mapping.kafka_event import EventBuilder
 from shared.domain.errors import NoCapacityError, TooManyRequestsException
 from shared.domain.invocations import Invocation, InvocationResult
-from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
 from shared.events.records import Condition, Outcome
 
 MSK = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/1"
@@ -32,9 +32,12 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REFUSED_BACKOFF_S", (0.001,))
 
 
-def mapping(*, on_failure: str | None = None, source_arn: str | None = MSK) -> EventSourceMapping:
+def mapping(
+    handling: ErrorHandling = ErrorHandling(), *, on_failure: str | None = None, source_arn: str | None = MSK
+) -> EventSourceMapping:
     return EventSourceMapping(
         uuid="u",
+        kind=SourceKind.MSK if source_arn else SourceKind.SELF_MANAGED_KAFKA,
         function_name="f",
         qualifier=None,
         function_arn="arn:aws:lambda:us-east-1:000000000000:function:f",
@@ -48,6 +51,7 @@ def mapping(*, on_failure: str | None = None, source_arn: str | None = MSK) -> E
         batching_window_s=0.0,
         filters=(),
         on_failure_arn=on_failure,
+        error_handling=handling,
         enabled=True,
         state=MappingState.ENABLED,
         state_reason="",
@@ -78,16 +82,16 @@ class Function:
 
 
 async def deliver(
-    answer: Answer, records: list[Any], limits: DeliveryLimits = DeliveryLimits(), **options: Any
+    answer: Answer, records: list[Any], handling: ErrorHandling = ErrorHandling(), **options: Any
 ) -> tuple[Function, list[Outcome], list[str]]:
     function, outcomes, results = Function(answer), [], []
 
     async def give_up(outcome: Outcome) -> None:
         outcomes.append(outcome)
 
-    chosen = mapping(**options)
+    chosen = mapping(handling, **options)
     delivery = BatchDelivery(
-        chosen, limits, EventBuilder(chosen, "b-1:9092,b-2:9092"), function, on_given_up=give_up, on_result=results.append
+        chosen, EventBuilder(chosen, "b-1:9092,b-2:9092"), function, on_given_up=give_up, on_result=results.append
     )
     async with asyncio.timeout(5):
         await delivery.deliver("t-0", records)
@@ -118,7 +122,7 @@ async def test_a_failed_batch_is_tried_until_it_succeeds() -> None:
 
 async def test_retries_end_at_the_mappings_limit_and_the_destination_is_told() -> None:
     function, [outcome], _ = await deliver(
-        failing(99), [record(5), record(9)], DeliveryLimits(retry_attempts_max=2), on_failure="arn:aws:sqs:us-east-1:0:q"
+        failing(99), [record(5), record(9)], ErrorHandling(retry_attempts_max=2), on_failure="arn:aws:sqs:us-east-1:0:q"
     )
     assert len(function.batches) == 3
     assert outcome.condition is Condition.RETRY_ATTEMPTS_EXHAUSTED
@@ -135,31 +139,49 @@ async def test_endless_retries_are_ten_where_a_destination_waits() -> None:
 
 
 async def test_without_a_destination_given_up_records_are_discarded() -> None:
-    _, outcomes, _ = await deliver(failing(99), [record(1)], DeliveryLimits(retry_attempts_max=0))
+    _, outcomes, _ = await deliver(failing(99), [record(1)], ErrorHandling(retry_attempts_max=0))
     assert outcomes == []
 
 
 @pytest.mark.parametrize("error", [TooManyRequestsException("X"), NoCapacityError("none"), RuntimeError("a fault")])
 async def test_what_could_not_run_uses_no_attempts(error: Exception) -> None:
-    function, outcomes, _ = await deliver(failing(7, error), [record(1)], DeliveryLimits(retry_attempts_max=0))
+    function, outcomes, _ = await deliver(failing(7, error), [record(1)], ErrorHandling(retry_attempts_max=0))
     assert (len(function.batches), outcomes) == (8, [])
 
 
-async def test_records_that_grew_too_old_leave_and_the_rest_is_tried_on() -> None:
-    old = record(1, timestamp=1_000)
+async def test_records_that_are_too_old_leave_unseen_and_the_rest_is_tried() -> None:
+    records = [record(1), record(2, timestamp=1_000), record(3), record(4, timestamp=2_000)]
     function, [outcome], _ = await deliver(
-        failing(1), [old, record(2)], DeliveryLimits(record_age_s_max=60), on_failure="arn:aws:sqs:us-east-1:0:q"
+        failing(1), records, ErrorHandling(record_age_s_max=60), on_failure="arn:aws:sqs:us-east-1:0:q"
     )
-    assert function.batches == [[1, 2], [2]]
+    assert function.batches == [[1, 3], [1, 3]]
+    assert (outcome.condition, outcome.attempts, outcome.last) == (Condition.RECORD_AGE_EXCEEDED, 1, None)
+    assert outcome.batch is not None
+    assert (outcome.batch.batch_size, outcome.batch.partitions["t-0"].first_offset) == (2, 2)
+    assert [r["offset"] for r in json.loads(outcome.request_payload)["records"]["t-0"]] == [2, 4]
+
+
+async def test_a_record_that_grows_too_old_while_it_is_tried_leaves_then() -> None:
+    young = record(1, timestamp=time.time_ns() // 1_000_000 - 59_800)
+    function, [outcome], _ = await deliver(
+        failing(9_999), [young], ErrorHandling(10_000, 60), on_failure="arn:aws:sqs:us-east-1:0:q"
+    )
     assert outcome.condition is Condition.RECORD_AGE_EXCEEDED
-    assert outcome.last is None
+    assert outcome.attempts == len(function.batches) > 1
+
+
+async def test_endless_retries_with_an_age_end_with_it_even_without_a_destination() -> None:
+    young = record(1, timestamp=time.time_ns() // 1_000_000 - 59_900)
+    function, outcomes, _ = await deliver(failing(9_999), [young], ErrorHandling(record_age_s_max=60))
+    assert len(function.batches) > 1
+    assert outcomes == []
 
 
 async def test_a_poison_record_is_found_by_halving() -> None:
     def poison(offsets: list[int]) -> InvocationResult:
         return FAILED if 6 in offsets else OK
 
-    limits = DeliveryLimits(retry_attempts_max=1, bisect_on_error=True)
+    limits = ErrorHandling(retry_attempts_max=1, bisect_on_error=True)
     function, [outcome], _ = await deliver(
         poison, [record(n) for n in range(8)], limits, on_failure="arn:aws:sqs:us-east-1:0:q"
     )
@@ -169,6 +191,18 @@ async def test_a_poison_record_is_found_by_halving() -> None:
     assert sorted(offset for offsets in succeeded for offset in offsets) == [0, 1, 2, 3, 4, 5, 7]
 
 
+async def test_a_split_uses_no_retry() -> None:
+    def poison(offsets: list[int]) -> InvocationResult:
+        return FAILED if 1 in offsets else OK
+
+    handling = ErrorHandling(retry_attempts_max=0, bisect_on_error=True)
+    function, [outcome], _ = await deliver(
+        poison, [record(n) for n in (1, 2)], handling, on_failure="arn:aws:sqs:us-east-1:0:q"
+    )
+    assert function.batches == [[1, 2], [1], [2]]
+    assert outcome.attempts == 1
+
+
 async def test_only_reported_records_are_tried_again() -> None:
     answers = iter([[2, 3], [3], []])
 
@@ -176,9 +210,31 @@ async def test_only_reported_records_are_tried_again() -> None:
         items = [{"itemIdentifier": {"partition": "t-0", "offset": offset}} for offset in next(answers)]
         return InvocationResult(json.dumps({"batchItemFailures": items}).encode(), "$LATEST")
 
-    limits = DeliveryLimits(report_batch_item_failures=True)
+    limits = ErrorHandling(report_batch_item_failures=True)
     function, _, _ = await deliver(partial, [record(n) for n in (1, 2, 3)], limits)
     assert function.batches == [[1, 2, 3], [2, 3], [3]]
+
+
+async def test_what_a_report_leaves_has_attempts_of_its_own() -> None:
+    """As recorded for streams: with three retries the record that keeps failing is delivered five times, and four are told."""
+
+    def last_fails(offsets: list[int]) -> InvocationResult:
+        items = [{"itemIdentifier": {"partition": "t-0", "offset": 3}}] if 3 in offsets else []
+        return InvocationResult(json.dumps({"batchItemFailures": items}).encode(), "$LATEST")
+
+    handling = ErrorHandling(retry_attempts_max=3, report_batch_item_failures=True)
+    records = [record(n) for n in (1, 2, 3)]
+    function, [outcome], _ = await deliver(last_fails, records, handling, on_failure="arn:aws:sqs:us-east-1:0:q")
+    assert function.batches == [[1, 2, 3], [3], [3], [3], [3]]
+    assert (outcome.attempts, outcome.condition) == (4, Condition.RETRY_ATTEMPTS_EXHAUSTED)
+    assert outcome.last is not None
+    assert outcome.last.function_error is None
+
+
+async def test_a_report_counts_only_where_the_mapping_asks_for_it() -> None:
+    report = InvocationResult(b'{"batchItemFailures": [{"itemIdentifier": {"partition": "t-0", "offset": 1}}]}', "$LATEST")
+    function, _, results = await deliver(lambda _: report, [record(1)])
+    assert (function.batches, results) == ([[1]], ["OK"])
 
 
 @pytest.mark.parametrize(
@@ -190,14 +246,16 @@ async def test_only_reported_records_are_tried_again() -> None:
 async def test_a_report_about_unknown_records_retries_the_whole_batch(response: bytes) -> None:
     answers = iter([InvocationResult(response, "$LATEST"), OK])
     function, _, _ = await deliver(
-        lambda _: next(answers), [record(1), record(2)], DeliveryLimits(report_batch_item_failures=True)
+        lambda _: next(answers), [record(1), record(2)], ErrorHandling(report_batch_item_failures=True)
     )
     assert function.batches == [[1, 2], [1, 2]]
 
 
-@pytest.mark.parametrize("response", [b"", b"null", b"{}", b'{"batchItemFailures": []}', b'{"batchItemFailures": null}'])
+@pytest.mark.parametrize(
+    "response", [b"", b"null", b"{}", b"[]", b'""', b'{"batchItemFailures": []}', b'{"batchItemFailures": null}']
+)
 async def test_an_empty_report_is_success(response: bytes) -> None:
-    limits = DeliveryLimits(report_batch_item_failures=True)
+    limits = ErrorHandling(report_batch_item_failures=True)
     function, _, _ = await deliver(lambda _: InvocationResult(response, "$LATEST"), [record(1)], limits)
     assert len(function.batches) == 1
 

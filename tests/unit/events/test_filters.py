@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from services.poller.mapping.filters import Pattern, RecordFilter, parse_json
+from services.poller.mapping.filters import RecordFilter
 from shared.domain.errors import InvalidParameterValueException
+from shared.domain.filter_patterns import Pattern, parse_json
 
 CASES = yaml.safe_load(
     r"""
