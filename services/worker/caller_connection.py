@@ -332,6 +332,8 @@ class CallerConnection(asyncio.Protocol):
 
     async def _invoke_in(self, environment: Environment, run: Run) -> InvocationResult:
         header = run.header
+        if header.prepare and not environment.prepared:
+            return environment.prepare()
         try:
             result = await environment.invoke(header, run.payload)
         except Exception:

@@ -15,7 +15,7 @@ import msgspec
 
 from services.worker import error_documents
 from services.worker.machine import Event, State, advance
-from services.worker.report import Report, Status, billed_ms, lines_for
+from services.worker.report import ON_DEMAND, PROVISIONED, Report, Status, billed_ms, lines_for
 from services.worker.sandbox.spec import (
     RuntimeExit,
     RuntimeInvocation,
@@ -28,7 +28,7 @@ from services.worker.sandbox.spec import (
 from shared.dispatch.wire import InvokeHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.invocations import InvocationResult
-from shared.domain.limits import INIT_TIMEOUT_S, LOG_TAIL_BYTES
+from shared.domain.limits import INIT_TIMEOUT_S, LOG_TAIL_BYTES, PROVISIONED_INIT_TIMEOUT_S, TIMEOUT_S_MAX
 
 log = logging.getLogger("lambdad.worker")
 
@@ -67,11 +67,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class Environment:
     """lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or last had, the lease.
-    stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must then be destroyed."""
+    stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must then be destroyed.
+    provisioned: started for provisioned concurrency. prepared: and it has initialised."""
 
     __slots__ = (
         "_alive",
         "_at_line_start",
+        "_init_failed",
         "_init_ms",
         "_interruption",
         "_killing",
@@ -86,6 +88,8 @@ class Environment:
         "holder",
         "id",
         "lease",
+        "prepared",
+        "provisioned",
         "sink",
         "spec",
         "state",
@@ -93,7 +97,16 @@ class Environment:
         "usable",
     )
 
-    def __init__(self, environment_id: str, spec: VersionSpec, sink: LogSink, *, lease: tuple[int, int], holder: str) -> None:
+    def __init__(
+        self,
+        environment_id: str,
+        spec: VersionSpec,
+        sink: LogSink,
+        *,
+        lease: tuple[int, int],
+        holder: str,
+        provisioned: bool = False,
+    ) -> None:
         self.id = environment_id
         self.spec = spec
         self.state = State.STARTING
@@ -102,7 +115,10 @@ class Environment:
         self.stop_when_done = False
         self.usable = True
         self.sink = sink
-        self._lines = lines_for(spec)
+        self.provisioned = provisioned
+        self.prepared = False
+        self._lines = lines_for(spec, PROVISIONED if provisioned else ON_DEMAND)
+        self._init_failed = Status.SUCCESS
         self._limit_s = float(spec.timeout_s)
         self._sandbox: Sandbox | None = None
         self._alive = False
@@ -146,7 +162,7 @@ class Environment:
         await sandbox.start(sandbox_spec, self._on_output)
         if self.cancelled:
             raise SandboxError("the caller cancelled before the runtime was up")
-        timer = self._guard(float(INIT_TIMEOUT_S))
+        timer = self._guard(float(self._init_limit_s()))
         try:
             end = await sandbox.initialised()
         except asyncio.CancelledError:
@@ -167,6 +183,23 @@ class Environment:
         if self._interruption is Interruption.TIMEOUT:
             self._interruption = None
         self.state = advance(advance(self.state, Event.STARTED), Event.INVOKED)
+
+    def prepare(self) -> InvocationResult:
+        """After `start`, for provisioned concurrency: whether the runtime has initialised. If not, `function_error` says how
+        that ended, and the environment is of no use: unlike on demand, there is no invocation to repeat it in."""
+        self.prepared = self.usable = self._alive
+        failed = None if self._alive else self._init_failed.value
+        return InvocationResult(b"", self.spec.version, failed, init_ms=self._init_ms)
+
+    @property
+    def worn_out(self) -> bool:
+        """Provisioned, and its runtime has ended: another environment, initialised ahead, has to take its place."""
+        return self.prepared and not self._alive
+
+    def _init_limit_s(self) -> int:
+        if not self.provisioned:
+            return INIT_TIMEOUT_S
+        return min(max(PROVISIONED_INIT_TIMEOUT_S, self.spec.timeout_s), TIMEOUT_S_MAX)
 
     async def invoke(self, header: InvokeHeader, payload: bytes) -> InvocationResult:
         """Run one event under the function's timeout. Whatever happens is a result; when it was the sandbox that broke,
@@ -272,9 +305,11 @@ class Environment:
 
     def _report_failed_init(self, phase: str, init_ms: float, end: RuntimeReady | RuntimeExit) -> None:
         if self._interruption is Interruption.TIMEOUT:
+            self._init_failed = Status.TIMEOUT
             self._write(self._lines.init_report(phase, init_ms, Status.TIMEOUT, None))
         elif isinstance(end, RuntimeExit) and self._interruption is None:
             status = Status.FAILURE if end.init_error is None else Status.ERROR
+            self._init_failed = status
             self._write(self._lines.init_report(phase, init_ms, status, error_documents.exit_error_type(end)))
 
     # Time limits and cancelling
@@ -324,7 +359,7 @@ class Environment:
 
     def _finish(self, request_id: str, duration_ms: float, payload: bytes) -> InvocationResult:
         init_ms, self._init_ms = self._init_ms, None
-        billed = billed_ms(duration_ms, init_ms)
+        billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
         memory_mb = self._peak_memory_mb()
         report = Report(request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms)
         self._write(self._lines.end(report))
@@ -337,7 +372,7 @@ class Environment:
         if verdict.status is Status.TIMEOUT:
             duration_ms = self._limit_s * 1e3
         memory_mb = self.spec.memory_mb if verdict.out_of_memory else self._peak_memory_mb()
-        billed = billed_ms(duration_ms, init_ms)
+        billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
         report = Report(
             request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms, verdict.status, verdict.error_type
         )

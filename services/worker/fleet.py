@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.worker.environment import Environment, LogSink
 from services.worker.machine import State
+from services.worker.report import PROVISIONED
 from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
@@ -114,7 +115,7 @@ class Fleet:
 
     def inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(e.id, e.spec.version_key, e.spec.function_id, e.busy, e.lease, e.holder)
+            EnvironmentReport(e.id, e.spec.version_key, e.spec.function_id, e.busy, e.lease, e.holder, _provisioned(e))
             for e in self._environments.values()
         ]
 
@@ -150,7 +151,14 @@ class Fleet:
         if len(self._environments) >= self._environments_max:
             return Refusal(RefusalReason.NO_ROOM, gone=True)
         sink = self._start.open_log(spec, header.environment_id)
-        environment = Environment(header.environment_id, spec, sink, lease=(header.epoch, header.fence), holder=holder)
+        environment = Environment(
+            header.environment_id,
+            spec,
+            sink,
+            lease=(header.epoch, header.fence),
+            holder=holder,
+            provisioned=header.prepare,
+        )
         self._environments[environment.id] = environment
         return environment
 
@@ -193,7 +201,7 @@ class Fleet:
                     environment_id=environment.id,
                     runtime=spec.runtime,
                     handler=spec.handler,
-                    environment=self._start.variables(spec, environment.sink),
+                    environment=self._variables(environment),
                     code_dir=lease.code_dir,
                     layers_dir=lease.layers_dir,
                     memory_mb=spec.memory_mb,
@@ -202,6 +210,12 @@ class Fleet:
             )
         finally:
             self._starts.leave()
+
+    def _variables(self, environment: Environment) -> dict[str, str]:
+        variables = self._start.variables(environment.spec, environment.sink)
+        if environment.provisioned:
+            variables["AWS_LAMBDA_INITIALIZATION_TYPE"] = PROVISIONED
+        return variables
 
     async def _take(self, environment: Environment, until: float) -> Sandbox:
         if environment.cancelled:
@@ -218,7 +232,7 @@ class Fleet:
         if environment.state is not State.BUSY:
             return False  # the worker is ending and destroys it already
         environment.release()
-        if environment.usable and not environment.stop_when_done:
+        if environment.usable and not environment.stop_when_done and not environment.worn_out:
             return True
         self._discard(environment, tell=False)
         return False
@@ -268,6 +282,12 @@ class Fleet:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("an environment was not destroyed cleanly", exc_info=task.exception())
+
+
+def _provisioned(environment: Environment) -> str:
+    if not environment.provisioned:
+        return ""
+    return "r" if environment.prepared else "s"
 
 
 def _reason_of(error: Exception, environment: Environment) -> RefusalReason:

@@ -13,6 +13,9 @@ import msgspec
 
 from shared.domain.functions import VersionSpec
 
+ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
+"""Values of AWS_LAMBDA_INITIALIZATION_TYPE."""
+
 
 class Status(enum.StrEnum):
     """How an invocation or an initialisation ended. ERROR: the runtime reported it; FAILURE: the runtime itself failed."""
@@ -45,8 +48,9 @@ class PlatformLines(Protocol):
     def end(self, report: Report) -> bytes: ...
 
 
-def lines_for(spec: VersionSpec) -> PlatformLines:
-    return JsonLines(spec) if spec.log_format == "JSON" else TextLines(spec)
+def lines_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> PlatformLines:
+    made = JsonLines if spec.log_format == "JSON" else TextLines
+    return made(spec, initialization_type)
 
 
 def billed_ms(duration_ms: float, init_ms: float | None) -> int:
@@ -66,8 +70,9 @@ def runtime_version_arn(region: str, runtime: str) -> str:
 
 
 class TextLines:
-    def __init__(self, spec: VersionSpec) -> None:
+    def __init__(self, spec: VersionSpec, initialization_type: str) -> None:
         self._spec = spec
+        self._initialization_type = initialization_type
         self._start_tail = f" Version: {spec.version}\n"
         self._memory = f" ms\tMemory Size: {spec.memory_mb} MB\tMax Memory Used: "
 
@@ -77,9 +82,10 @@ class TextLines:
         return f"INIT_START Runtime Version: {runtime_version(spec.runtime)}\tRuntime Version ARN: {arn}\n".encode()
 
     def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes:
-        if status is Status.SUCCESS:
+        if status is Status.SUCCESS and self._initialization_type == ON_DEMAND:
             return b""
-        return f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\t{_suffix(status, error_type)}\n".encode()
+        ended = "Status: success" if status is Status.SUCCESS else _suffix(status, error_type)
+        return f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\t{ended}\n".encode()
 
     def start(self, request_id: str) -> bytes:
         return f"START RequestId: {request_id}{self._start_tail}".encode()
@@ -110,14 +116,15 @@ _LEVELS = {"DEBUG": _DEBUG, "INFO": _INFO, "WARN": _WARN}
 class JsonLines:
     """System records filtered by the function's system log level, INFO when it has none. There is no END record."""
 
-    def __init__(self, spec: VersionSpec) -> None:
+    def __init__(self, spec: VersionSpec, initialization_type: str) -> None:
         self._spec = spec
+        self._initialization_type = initialization_type
         self._level = _LEVELS.get(spec.system_log_level or "INFO", _INFO)
 
     def init_start(self) -> bytes:
         spec = self._spec
         record = {
-            "initializationType": "on-demand",
+            "initializationType": self._initialization_type,
             "phase": "init",
             "runtimeVersion": runtime_version(spec.runtime),
             "runtimeVersionArn": runtime_version_arn(spec.region, spec.runtime),
@@ -127,7 +134,7 @@ class JsonLines:
         return self._line(_INFO, "platform.initStart", record)
 
     def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes:
-        done: dict[str, Any] = {"initializationType": "on-demand", "phase": phase, "status": status}
+        done: dict[str, Any] = {"initializationType": self._initialization_type, "phase": phase, "status": status}
         if error_type:
             done["errorType"] = error_type
         level = _DEBUG if status is Status.SUCCESS else _WARN
