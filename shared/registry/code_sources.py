@@ -63,6 +63,9 @@ class CodeSource:
         try:
             async with asyncio.timeout(self._s3.timeout_s), self._gate:
                 store = self._bucket(bucket)
+                if key.startswith("/") or key.endswith("/"):
+                    # The library would drop the slash and read another object.
+                    raise SourceRefusedError("NoSuchKey", "The specified key does not exist.")
                 if self._folder is not None:
                     if version not in (None, "null"):
                         raise SourceRefusedError("NoSuchVersion", "The specified version does not exist.")

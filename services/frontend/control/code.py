@@ -82,9 +82,13 @@ async def package_of(ctx: ControlContext, sent: Request, *, of_layer: bool = Fal
         raise InvalidParameterValueException(f"Please provide a source for {'layer' if of_layer else 'function'} code.")
     elif len(content) >= ZIP_UPLOAD_BYTES_MAX:
         raise RequestEntityTooLargeException(f"Zipped size must be smaller than {ZIP_UPLOAD_BYTES_MAX} bytes")
+    return await checked(bytes(content))
+
+
+async def checked(content: bytes) -> Package:
+    """A zip that can be unpacked. Raises InvalidParameterValueException for anything else."""
     if not content:
         raise InvalidParameterValueException("Uploaded file must be a non-empty zip")
-    content = bytes(content)
     if len(content) > CHECK_INLINE_BYTES_MAX:
         unzipped_bytes = await asyncio.to_thread(_checked, content)
     else:

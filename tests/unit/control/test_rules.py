@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import zipfile
 from typing import Any
@@ -17,6 +18,8 @@ from tests.support import zip_of
 
 SETTINGS = Settings(cluster_secret=SecretStr("secret"))
 SHA256 = "0" * 64
+CONTEXT: Any = None
+"""Code that is sent along needs none."""
 
 
 def bomb(size_bytes: int) -> bytes:
@@ -35,7 +38,7 @@ def damaged(package: bytes) -> bytes:
 
 async def test_a_good_zip_passes() -> None:
     package = zip_of({"index.py": "x = 1", "large.bin": b"\1" * 200_000})
-    assert await code.checked_zip({"ZipFile": package}) == package
+    assert await code.checked(package) == code.Package(package, hashlib.sha256(package).hexdigest(), 200_005)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ async def test_a_good_zip_passes() -> None:
 )
 async def test_what_cannot_be_unzipped_is_refused(package: bytes) -> None:
     with pytest.raises(InvalidParameterValueException) as refused:
-        await code.checked_zip({"ZipFile": package})
+        await code.checked(package)
     assert refused.value.message == "Could not unzip uploaded file. Please check your file, then try to upload again."
 
 
@@ -52,20 +55,30 @@ async def test_no_bytes_whatever_break_the_check(noise: bytes, at: int) -> None:
     package = zip_of({"a.py": "pass"})
     for candidate in (noise, package[:at] + noise + package[at + len(noise) :]):
         try:
-            await code.checked_zip({"ZipFile": candidate})
+            await code.checked(candidate)
         except InvalidParameterValueException:
             pass
 
 
+async def test_one_source_of_code_is_named_and_only_one() -> None:
+    for sent, message in (
+        ({"ZipFile": b"x", "S3Bucket": "b", "S3Key": "k"}, "do not provide other FunctionCode parameters"),
+        ({"S3Bucket": "bucket"}, "both S3Bucket and S3Key"),
+        ({"S3Key": "key"}, "both S3Bucket and S3Key"),
+    ):
+        with pytest.raises(InvalidParameterValueException, match=message):
+            await code.package_of(CONTEXT, sent)
+
+
 async def test_sizes_have_awss_limits() -> None:
     with pytest.raises(RequestEntityTooLargeException, match="Zipped size must be smaller than 52428800 bytes"):
-        await code.checked_zip({"ZipFile": bytes(52_428_800)})
+        await code.package_of(CONTEXT, {"ZipFile": bytes(52_428_800)})
     with pytest.raises(InvalidParameterValueException, match="Unzipped size must be smaller than 262144000 bytes"):
-        await code.checked_zip({"ZipFile": bomb(262_144_000)})
+        await code.checked(bomb(262_144_000))
     with pytest.raises(InvalidParameterValueException, match="non-empty"):
-        await code.checked_zip({"ZipFile": b""})
+        await code.package_of(CONTEXT, {"ZipFile": b""})
     with pytest.raises(InvalidParameterValueException, match="provide a source"):
-        await code.checked_zip({})
+        await code.package_of(CONTEXT, {})
 
 
 def test_environment_variables_may_have_4096_bytes_and_no_reserved_name() -> None:
