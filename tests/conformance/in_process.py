@@ -1,0 +1,102 @@
+"""The control plane's application without sockets: real Postgres and Redis behind it, requests handed to it as ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from redis.asyncio import Redis
+
+from services.frontend.bodies import BodyReader
+from services.frontend.control import OPERATIONS, ControlContext
+from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.request_ids import RequestIds
+from shared.aws.routing import Router
+from shared.dispatch.announce import Announcer
+from shared.registry.cache import TargetCache
+from shared.registry.registry import Registry
+from shared.settings import Settings
+from tests.conformance.made_up import MODEL, WireRequest
+
+ANSWER_S = 10.0
+"""Longer than any request takes: what takes longer hangs."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class InProcess:
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def send(self, request: WireRequest) -> Answer:
+        """Raises TimeoutError when there is no answer in time."""
+        pairs = {"host": "localhost:9000", "content-length": str(len(request.body)), **request.headers}
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "scheme": "http",
+            "method": request.method,
+            "path": unquote(request.path),
+            "raw_path": request.path.encode("ascii"),
+            "root_path": "",
+            "query_string": request.query.encode("ascii"),
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in pairs.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 9000),
+            "state": {},
+        }
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": request.body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        async with asyncio.timeout(ANSWER_S):
+            await self._app(scope, receive, send)
+        headers = {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        return Answer(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+@contextlib.asynccontextmanager
+async def control_plane(database_url: str, redis_url: str, data_dir: Path) -> AsyncIterator[InProcess]:
+    settings = Settings.model_validate(
+        {
+            "database_url": database_url,
+            "redis_url": redis_url,
+            "data_dir": data_dir,
+            "cluster_secret": "secret",
+            "dispatch": {"cell": "never-500"},
+        }
+    )
+    registry = Registry(settings)
+    await registry.migrate()
+    await registry.open()
+    redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
+    context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), TargetCache(registry, settings))
+    plane = ControlPlane(
+        operations=OPERATIONS,
+        context=context,
+        router=Router(MODEL.operations.values()),
+        verifier=None,
+        bodies=BodyReader(),
+        request_ids=RequestIds(),
+    )
+    try:
+        yield InProcess(build_control_app(plane))
+    finally:
+        await context.close()
+        await redis.aclose()
+        await registry.close()
