@@ -12,6 +12,7 @@ from services.frontend.native import PREFIX, NativeApp
 from services.frontend.request_ids import RequestIds
 from services.frontend.wire import Scope, Send, send_error
 from shared.domain.errors import AccessDeniedException, ServiceException
+from shared.domain.function_urls import UrlHosts
 
 Application = Callable[[Scope, Receive, Send], Awaitable[Any]]
 
@@ -26,19 +27,26 @@ class StartingException(ServiceException):
 
 
 class FrontendApp:
-    """Answers /_lambdad/ from the first moment; everything else once `ready` was called, with 503 until then."""
+    """Answers /_lambdad/ from the first moment; everything else once `ready` was called, with 503 until then.
 
-    def __init__(self, native: NativeApp, request_ids: RequestIds) -> None:
+    hosts: the names under which function URLs are served, on every path.
+    """
+
+    def __init__(self, native: NativeApp, request_ids: RequestIds, hosts: UrlHosts | None = None) -> None:
         self._native = native
         self._request_ids = request_ids
+        self._hosts = hosts
         self._invoke: Application | None = None
         self._control: Any = None
+        self._urls: Application | None = None
 
-    def ready(self, invoke: Application, control: Any) -> None:
-        self._invoke, self._control = invoke, control
+    def ready(self, invoke: Application, control: Any, urls: Application | None = None) -> None:
+        self._invoke, self._control, self._urls = invoke, control, urls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._invoke is not None and is_invoke(scope["method"], scope["raw_path"]):
+        if self._urls is not None and self._hosts is not None and is_url(self._hosts, scope):
+            await self._urls(scope, receive, send)
+        elif self._invoke is not None and is_invoke(scope["method"], scope["raw_path"]):
             await self._invoke(scope, receive, send)
         elif scope["path"].startswith(PREFIX + "/"):
             await self._native(scope, receive, send)
@@ -48,17 +56,30 @@ class FrontendApp:
             await self._control(scope, receive, send)
 
 
-class NoBrowsers:
-    """In front of everything when signatures are off: a web page that the operator visits must not reach the API.
+def is_url(hosts: UrlHosts, scope: Scope) -> bool:
+    """Whether a request is for a function URL rather than for the API."""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            return hosts.match(value) is not None
+    return False
 
-    Browsers name the page's origin on what a script sends, and a name that was rebound to loopback is seen in Host.
+
+class NoBrowsers:
+    """In front of the API when signatures are off: a web page that the operator visits must not reach it.
+
+    Browsers name the page's origin on what a script sends, and a name that was rebound to loopback is seen in Host. Function
+    URLs are for web pages, too: those that are not public refuse them on their own.
     """
 
-    def __init__(self, app: Application, request_ids: RequestIds) -> None:
+    def __init__(self, app: Application, request_ids: RequestIds, hosts: UrlHosts | None = None) -> None:
         self._app = app
         self._request_ids = request_ids
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._hosts is not None and is_url(self._hosts, scope):
+            await self._app(scope, receive, send)
+            return
         for name, value in scope["headers"]:
             if name in (b"origin", b"sec-fetch-site") or (name == b"host" and _LOOPBACK_HOST.fullmatch(value) is None):
                 error = AccessDeniedException("Without signatures only programs on this machine are answered, not web pages.")

@@ -21,6 +21,7 @@ from services.frontend.bodies import BodyReader
 from services.frontend.control import OPERATIONS, package_links
 from services.frontend.control.context import ControlContext
 from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.function_urls import FunctionUrlApp
 from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
 from services.frontend.invoke import EventQueue, InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
@@ -34,10 +35,12 @@ from shared.dispatch.announce import Announcer
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.invoker import FunctionInvoker
 from shared.domain.errors import AuthError, ConfigurationError, ServiceException
+from shared.domain.function_urls import UrlHosts
 from shared.events.queue import AsyncQueue
 from shared.events.records import AsyncEvent
 from shared.registry.cache import TargetCache
 from shared.registry.registry import Registry
+from shared.registry.url_cache import UrlCache
 from shared.settings import FrontendSettings, Settings
 from shared.telemetry.health import Health
 
@@ -59,8 +62,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     parts = Parts(settings)
     request_ids = RequestIds()
     native = NativeApp(Health("frontend", {"parts": parts.problem}))
-    app = FrontendApp(native, request_ids)
-    guarded = app if find_secret is not None else NoBrowsers(app, request_ids)
+    hosts = UrlHosts(settings.region, settings.frontend.domain)
+    app = FrontendApp(native, request_ids, hosts)
+    guarded = app if find_secret is not None else NoBrowsers(app, request_ids, hosts)
     server = FrontendServer(server_config(guarded, settings.frontend))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="frontend-server")
     starting = asyncio.create_task(parts.start(app, native, request_ids, find_secret), name="frontend-parts")
@@ -178,7 +182,8 @@ class Parts:
             max_connections=ANNOUNCE_CONNECTIONS_MAX,
         )
         self._stack.push_async_callback(redis.aclose)
-        context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), targets=cache)
+        urls = UrlCache(registry, settings)
+        context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), targets=cache, urls=urls)
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(download_package, settings, registry)
         plane = ControlPlane(
@@ -189,7 +194,20 @@ class Parts:
             bodies=bodies,
             request_ids=request_ids,
         )
-        app.ready(invoke, build_control_app(plane))
+        function_urls = FunctionUrlApp(
+            urls=urls,
+            hosts=UrlHosts(settings.region, settings.frontend.domain),
+            verifier=verifier,
+            invoker=FunctionInvoker(resolver, dispatcher),
+            bodies=bodies,
+            request_ids=request_ids,
+            metrics=metrics,
+            secret=settings.cluster_secret.get_secret_value().encode(),
+            account_id=settings.account_id,
+            region=settings.region,
+            queue_wait_s=settings.frontend.queue_wait_s,
+        )
+        app.ready(invoke, build_control_app(plane), function_urls)
         await self._until_started("functions left pending", context.start)
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:

@@ -105,6 +105,14 @@ class CodeStorageExceededException(UserError):
     code = "CodeStorageExceededException"
 
 
+class PolicyLengthExceededException(UserError):
+    code = "PolicyLengthExceededException"
+
+
+class PublicPolicyException(UserError):
+    code = "PublicPolicyException"
+
+
 class RequestTooLargeException(UserError):
     code = "RequestTooLargeException"
     status = 413

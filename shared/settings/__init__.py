@@ -24,7 +24,13 @@ class FrontendSettings(BaseModel):
     request_body_timeout_s: float = Field(60.0, gt=0)
     keep_alive_timeout_s: float = Field(75.0, gt=0)
     queue_wait_s: float = Field(10.0, gt=0, description="longest wait for a worker with room")
-    domain: str = Field("localhost", description="suffix of host names that the endpoint answers to")
+    domain: str = Field(
+        "localhost",
+        max_length=190,
+        pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$",
+        description="what the host names of function URLs end in: all names under it must lead to the endpoint",
+    )
+    block_public_policies: bool = Field(False, description="refuse resource policies that let everybody in")
 
 
 class WorkerSettings(BaseModel):

@@ -34,7 +34,7 @@ FORMS = {
     "csc": r"csc-[a-z0-9]{17}",
 }
 """What a value of that kind looks like; None: a number."""
-EVERY_TIME_ANOTHER = ("size", "date", "epoch", "url", "number")
+EVERY_TIME_ANOTHER = ("size", "date", "epoch", "url", "function-url", "number")
 CHOICES = {"<the other one>": "<one of the two>", "<the other config>": "<one of the two configs>"}
 """An item of a second page, and what its first page had."""
 

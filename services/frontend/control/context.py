@@ -14,6 +14,7 @@ from shared.registry.code_sources import CodeSource
 from shared.registry.packages import PackageError, PackageStore
 from shared.registry.records import FunctionVersion
 from shared.registry.registry import Registry
+from shared.registry.url_cache import UrlCache
 from shared.settings import Settings
 
 SETTLING_MAX = 1_000
@@ -36,15 +37,21 @@ class Announcer(Protocol):
 
 
 class ControlContext:
-    """The parts that handlers work with. targets: this frontend's own cache, told of every change at once."""
+    """The parts that handlers work with. targets, urls: this frontend's own caches, told of every change at once."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, announcer: Announcer, targets: TargetCache | None = None
+        self,
+        settings: Settings,
+        registry: Registry,
+        announcer: Announcer,
+        targets: TargetCache | None = None,
+        urls: UrlCache | None = None,
     ) -> None:
         self.settings = settings
         self.registry = registry
         self.announcer = announcer
         self.targets = targets
+        self.urls = urls
         self.code_source = CodeSource(settings)
         self._settling: set[asyncio.Task[None]] = set()
         self._repeating: asyncio.Task[None] | None = None
@@ -72,7 +79,13 @@ class ControlContext:
         """After a commit and before the answer: an invocation that follows the answer sees the change."""
         if self.targets is not None:
             self.targets.forget(name)
+        self.url_changed(name)
         await self.announcer.function_changed(function_id, revision, reserved_concurrency)
+
+    def url_changed(self, name: str) -> None:
+        """After a commit that changed who may reach a function by its URLs, or how; their invocations stay the same."""
+        if self.urls is not None:
+            self.urls.forget(name)
 
     async def announce_account(self) -> None:
         """What functions without a reservation share. Read and announced under the lock that writers of reservations hold:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.frontend.control import naming
@@ -13,48 +15,49 @@ from services.frontend.control.context import ControlContext, Reply, Request
 from shared.domain.arns import LATEST, PARTITION
 from shared.domain.errors import (
     InvalidParameterValueException,
+    PolicyLengthExceededException,
     PreconditionFailedException,
+    PublicPolicyException,
     ResourceConflictException,
     ResourceNotFoundException,
 )
+from shared.domain.policy_documents import DEFAULT_ID, POLICY_BYTES_MAX, VERSION, PolicyDocument, RawStatement
+from shared.domain.policy_evaluation import Statement, is_public, parse_statement
 from shared.registry import aliases, functions, policies
 from shared.registry.records import FunctionVersion
 
-POLICY_BYTES_MAX = 20_480
 _ACCOUNT = re.compile(r"\d{12}")
+_ARN = re.compile(r"arn:[a-z0-9-]+:(?:iam|sts)::\d{12}:\S+")
 _SERVICE = re.compile(r"[a-z0-9.-]+\.[a-z]+(\.[a-z]+)*")
+REVISION_MISMATCH = (
+    "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
+)
 
 
 async def add_permission(ctx: ControlContext, request: Request) -> Reply:
     name, qualifier = naming.named(ctx, request)
-    if qualifier == LATEST:
-        raise InvalidParameterValueException("We currently do not support adding policies for $LATEST.")
+    refuse_latest(qualifier)
     statement = _statement(request, naming.arn(ctx, name, qualifier))
+    check_public(ctx, (parse_statement(statement),))
     async with ctx.registry.write() as connection:
-        found = await _target(ctx, connection, name, qualifier)
+        found = await locked_target(ctx, connection, name, qualifier)
         label = qualifier or LATEST
         policy = await policies.find(connection, name, label)
         expected = request.get("RevisionId")
         if expected is not None:
             current = policy.revision_id if policy else await _own_revision(connection, found, qualifier)
             if expected != current:
-                raise PreconditionFailedException(
-                    "The Revision Id provided does not match the latest Revision Id. "
-                    "Call the GetPolicy API to retrieve the latest Revision Id"
-                )
-        statements = policy.statements if policy else ()
-        if any(one["Sid"] == statement["Sid"] for one in statements):
+                raise PreconditionFailedException(REVISION_MISMATCH)
+        document = policy.document if policy else PolicyDocument(VERSION, DEFAULT_ID, ())
+        if any(one.get("Sid") == statement["Sid"] for one in document.statements):
             raise ResourceConflictException(
                 f"The statement id ({statement['Sid']}) provided already exists. "
                 "Please provide a new statement id, or remove the existing statement."
             )
-        statements = (*statements, statement)
-        size = len(_document(statements))
-        if size > POLICY_BYTES_MAX:
-            raise InvalidParameterValueException(
-                f"The final policy size ({size}) is bigger than the limit ({POLICY_BYTES_MAX})."
-            )
-        await policies.put(connection, found.function.id, label, statements)
+        document = msgspec.structs.replace(document, statements=(*document.statements, statement))
+        check_length(document)
+        await policies.put(connection, found.function.id, label, document)
+    ctx.url_changed(name)
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
 
 
@@ -64,30 +67,58 @@ async def get_policy(ctx: ControlContext, request: Request) -> Reply:
         policy = await policies.find(connection, name, qualifier or LATEST)
     if policy is None:
         raise ResourceNotFoundException("The resource you requested does not exist.")
-    return {"Policy": _document(policy.statements), "RevisionId": policy.revision_id}
+    return {"Policy": policy.document.render(), "RevisionId": policy.revision_id}
 
 
 async def remove_permission(ctx: ControlContext, request: Request) -> Reply:
+    """With its last statement a policy is gone."""
     name, qualifier = naming.named(ctx, request)
+    label = qualifier or LATEST
     async with ctx.registry.write() as connection:
-        found = await _target(ctx, connection, name, qualifier)
-        policy = await policies.find(connection, name, qualifier or LATEST)
+        found = await locked_target(ctx, connection, name, qualifier)
+        policy = await policies.find(connection, name, label)
         if policy is None:
             raise ResourceNotFoundException("No policy is associated with the given resource.")
         naming.check_revision(request, policy.revision_id)
-        left = tuple(one for one in policy.statements if one["Sid"] != request["StatementId"])
-        if len(left) == len(policy.statements):
+        left = tuple(one for one in policy.document.statements if one.get("Sid") != request["StatementId"])
+        if len(left) == len(policy.document.statements):
             raise ResourceNotFoundException(f"Statement {request['StatementId']} is not found in resource policy.")
-        await policies.put(connection, found.function.id, qualifier or LATEST, left)
+        if left:
+            document = msgspec.structs.replace(policy.document, statements=left)
+            await policies.put(connection, found.function.id, label, document)
+        else:
+            await policies.remove(connection, found.function.id, label)
+    ctx.url_changed(name)
     return {}
 
 
-async def _target(ctx: ControlContext, connection: AsyncConnection, name: str, qualifier: str | None) -> FunctionVersion:
+async def locked_target(ctx: ControlContext, connection: AsyncConnection, name: str, qualifier: str | None) -> FunctionVersion:
     """The locked function; raises ResourceNotFoundException when it, or what the qualifier names, does not exist."""
     found = await functions.lock(connection, name)
     if found is None or (qualifier is not None and await functions.find(connection, name, qualifier) is None):
         raise naming.not_found(ctx, name, qualifier)
     return found
+
+
+def refuse_latest(qualifier: str | None) -> None:
+    """Raises InvalidParameterValueException: only the function itself, versions and aliases can have a policy."""
+    if qualifier == LATEST:
+        raise InvalidParameterValueException("We currently do not support adding policies for $LATEST.")
+
+
+def check_length(document: PolicyDocument) -> None:
+    """Raises PolicyLengthExceededException."""
+    size = len(document.render())
+    if size > POLICY_BYTES_MAX:
+        raise PolicyLengthExceededException(f"The final policy size ({size}) is bigger than the limit ({POLICY_BYTES_MAX}).")
+
+
+def check_public(ctx: ControlContext, statements: Iterable[Statement]) -> None:
+    """Raises PublicPolicyException where the operator does not want policies that let everybody in."""
+    if ctx.settings.frontend.block_public_policies and any(is_public(statement) for statement in statements):
+        raise PublicPolicyException(
+            "The resource-based policy would grant public access to the function, and public policies are blocked."
+        )
 
 
 async def _own_revision(connection: AsyncConnection, found: FunctionVersion, qualifier: str | None) -> str:
@@ -101,12 +132,8 @@ async def _own_revision(connection: AsyncConnection, found: FunctionVersion, qua
     return "" if version is None else version.version.revision_id
 
 
-def _document(statements: tuple[policies.Statement, ...]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Id": "default", "Statement": statements}, separators=(",", ":"))
-
-
-def _statement(request: Request, resource: str) -> policies.Statement:
-    statement: policies.Statement = {
+def _statement(request: Request, resource: str) -> RawStatement:
+    statement: RawStatement = {
         "Sid": request["StatementId"],
         "Effect": "Allow",
         "Principal": _principal(request["Principal"]),
@@ -140,7 +167,7 @@ def _principal(principal: str) -> str | dict[str, str]:
         return principal
     if _ACCOUNT.fullmatch(principal):
         return {"AWS": f"arn:{PARTITION}:iam::{principal}:root"}
-    if principal.startswith("arn:"):
+    if _ARN.fullmatch(principal) and "*" not in principal:
         return {"AWS": principal}
     if _SERVICE.fullmatch(principal):
         return {"Service": principal}

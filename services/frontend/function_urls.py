@@ -1,0 +1,278 @@
+"""Function URLs served as raw ASGI: chosen by host name, ahead of the API's own routes.
+
+URL, preflight, caller, resource policy, event, invocation, answer. How an invocation becomes an answer depends on the URL's
+invoke mode and is one method each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+from urllib.parse import parse_qs
+
+from services.frontend.bodies import BodyReader, ClientGoneError, Receive, declared_length
+from services.frontend.http_protocol import CANCEL_ON_DISCONNECT
+from services.frontend.invoke import Invoker
+from services.frontend.invoke_metrics import InvokeMetrics
+from services.frontend.request_ids import RequestIds
+from services.frontend.urls import cors, replies
+from services.frontend.urls.callers import NOBODY, Caller, Circumstances, may_invoke, root_caller, session_caller
+from services.frontend.urls.events import UrlRequest, event_of
+from services.frontend.urls.replies import INTERNAL_SERVER_ERROR, Headers, MalformedReplyError, UrlReply
+from services.frontend.wire import LARGE_BYTES, Scope, Send, log, translate
+from shared.aws import session_tokens
+from shared.aws.chunked_payload import wire_bytes_max
+from shared.aws.error_rendering import render
+from shared.aws.sigv4 import Claim, Verifier, payload_hash
+from shared.domain.errors import (
+    AccessDeniedException,
+    ApiError,
+    AuthError,
+    RequestEntityTooLargeException,
+    ResourceNotFoundException,
+    ServiceException,
+)
+from shared.domain.function_urls import AWS_IAM, BUFFERED, RESPONSE_STREAM, UrlHosts, is_ours
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
+from shared.registry.function_urls import ServedUrl
+
+FORBIDDEN = (
+    "Forbidden. For troubleshooting Function URL authorization issues, see: "
+    "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"
+)
+TRACE_CHARACTERS_MAX = 256
+
+
+class Urls(Protocol):
+    """`shared.registry.url_cache.UrlCache`."""
+
+    async def find(self, url_id: str) -> ServedUrl | None: ...
+
+
+class FunctionUrlApp:
+    """verifier: None when signatures are not checked. secret: the cluster's. queue_wait_s: the longest wait for room."""
+
+    def __init__(
+        self,
+        *,
+        urls: Urls,
+        hosts: UrlHosts,
+        verifier: Verifier | None,
+        invoker: Invoker,
+        bodies: BodyReader,
+        request_ids: RequestIds,
+        metrics: InvokeMetrics,
+        secret: bytes,
+        account_id: str,
+        region: str,
+        queue_wait_s: float,
+    ) -> None:
+        self._urls = urls
+        self._hosts = hosts
+        self._verifier = verifier
+        self._invoker = invoker
+        self._bodies = bodies
+        self._request_ids = request_ids
+        self._metrics = metrics
+        self._secret = secret
+        self._account_id = account_id
+        self._region = region
+        self._queue_wait_s = queue_wait_s
+        self._modes: dict[str, Callable[[InvocationResult], Awaitable[UrlReply]]] = {
+            BUFFERED: self._buffered,
+            RESPONSE_STREAM: self._whole,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = self._request_ids()
+        exchange = _Exchange(scope, receive, request_id)
+        try:
+            reply = await self._answer(exchange)
+        except ClientGoneError:
+            self._metrics.count("disconnected")
+            return
+        except asyncio.CancelledError:
+            # By the protocol when the client has gone (then this reaches nobody), or by the server at its stop.
+            self._metrics.count("disconnected")
+            reply = _rendered(ServiceException("The service is stopping."), request_id)
+        except Exception as error:
+            found = translate(error)
+            if found is None:
+                log.exception("the request %s to a function URL failed", request_id)
+                found = ServiceException("An internal error occurred.")
+            self._metrics.count(found.code)
+            reply = _rendered(found, request_id)
+        await _send(send, reply, exchange)
+
+    async def _answer(self, exchange: _Exchange) -> UrlReply:
+        url_id = self._hosts.match(exchange.host) or ""
+        served = await self._urls.find(url_id) if is_ours(self._secret, url_id) else None
+        if served is None:
+            # An id that was never given is told from one whose URL is gone.
+            raise AccessDeniedException(FORBIDDEN if is_ours(self._secret, url_id) else "")
+        settings = served.url.cors
+        if settings is not None:
+            if cors.is_preflight(exchange.method, exchange.headers):
+                return UrlReply(200, cors.preflight_headers(settings, exchange.headers), b"")
+            exchange.added = cors.response_headers(settings, exchange.headers)
+        caller, body = await self._admitted(served, exchange)
+        request = UrlRequest(
+            method=exchange.method,
+            raw_path=exchange.scope["raw_path"].decode("latin-1"),
+            raw_query=exchange.scope["query_string"].decode("latin-1"),
+            headers=exchange.header_list,
+            body=body,
+            http_version=exchange.scope["http_version"],
+            source_ip=exchange.source_ip,
+            port=exchange.scope["server"][1],
+            host_name=self._hosts.name(url_id),
+            url_id=url_id,
+            request_id=exchange.request_id,
+            trace=exchange.trace,
+            now_s=exchange.now_s,
+        )
+        large = len(body) > LARGE_BYTES
+        event = await asyncio.to_thread(event_of, request, caller) if large else event_of(request, caller)
+        if len(event) > SYNC_PAYLOAD_BYTES_MAX:
+            raise _too_large(len(event))
+        return await self._invoked(served, exchange, event)
+
+    async def _admitted(self, served: ServedUrl, exchange: _Exchange) -> tuple[Caller, bytes]:
+        """Who calls, once it is known that they may, and the request's body. Raises AuthError, AccessDeniedException."""
+        if served.url.auth_type != AWS_IAM:
+            self._authorize(served, exchange, NOBODY)
+            return NOBODY, await self._read(exchange, SYNC_PAYLOAD_BYTES_MAX)
+        if self._verifier is None:
+            if "origin" in exchange.headers or "sec-fetch-site" in exchange.headers:
+                raise AccessDeniedException("Without signatures only programs on this machine are answered, not web pages.")
+            caller = root_caller(self._account_id, "")
+            self._authorize(served, exchange, caller)
+            return caller, await self._read(exchange, SYNC_PAYLOAD_BYTES_MAX)
+        caller, body = await self._verified(self._verifier, exchange)
+        self._authorize(served, exchange, caller)
+        return caller, body
+
+    async def _verified(self, verifier: Verifier, exchange: _Exchange) -> tuple[Caller, bytes]:
+        scope = exchange.scope
+        try:
+            claim = verifier.claim(scope["headers"], scope["query_string"])
+        except AuthError as error:
+            if error.code == "MissingAuthenticationTokenException":
+                raise AccessDeniedException(FORBIDDEN) from error
+            raise
+        limit = SYNC_PAYLOAD_BYTES_MAX
+        body = await self._read(exchange, limit if claim.chunked is None else wire_bytes_max(limit))
+        hashed = await asyncio.to_thread(payload_hash, claim, body) if len(body) > LARGE_BYTES else payload_hash(claim, body)
+        verifier.prove(claim, exchange.method.encode(), scope["raw_path"], scope["query_string"], hashed)
+        if claim.chunked is not None:
+            body = await asyncio.to_thread(verifier.payload, claim, body)
+            if len(body) > limit:
+                raise _too_large(len(body))
+        return self._caller(claim, exchange), body
+
+    def _caller(self, claim: Claim, exchange: _Exchange) -> Caller:
+        key = claim.scope.access_key_id
+        token = exchange.headers.get("x-amz-security-token")
+        if token is None and claim.presigned:
+            token = parse_qs(exchange.scope["query_string"].decode("latin-1")).get("X-Amz-Security-Token", [None])[0]
+        session = None if token is None else session_tokens.find_session(self._secret, token)
+        if session is None:
+            return root_caller(self._account_id, key)
+        return session_caller(self._account_id, key, session.principal)
+
+    def _authorize(self, served: ServedUrl, exchange: _Exchange, caller: Caller) -> None:
+        circumstances = Circumstances(
+            source_ip=exchange.source_ip,
+            user_agent=exchange.headers.get("user-agent", ""),
+            referer=exchange.headers.get("referer", ""),
+            region=self._region,
+            now_s=exchange.now_s,
+        )
+        if not may_invoke(served, caller, circumstances, owner=self._account_id):
+            raise AccessDeniedException(FORBIDDEN)
+
+    async def _read(self, exchange: _Exchange, limit_bytes: int) -> bytes:
+        declared = exchange.headers.get("content-length")
+        length = declared_length(None if declared is None else declared.encode("latin-1"))
+        return await self._bodies.read(exchange.receive, length, limit_bytes, _too_large)
+
+    async def _invoked(self, served: ServedUrl, exchange: _Exchange, event: bytes) -> UrlReply:
+        started = time.perf_counter()
+        # From here on the invocation is the client's alone: when it goes, the invocation is cancelled.
+        exchange.scope[CANCEL_ON_DISCONNECT] = True
+        invocation = Invocation(request_id=exchange.request_id, payload=event, trace=exchange.trace)
+        try:
+            result = await self._invoker.invoke(served.function_name, served.qualifier, invocation, wait_s=self._queue_wait_s)
+        except ResourceNotFoundException as error:
+            # The function or alias went a moment ago, and its URL with it.
+            raise AccessDeniedException(FORBIDDEN) from error
+        self._metrics.observe(time.perf_counter() - started)
+        self._metrics.count("ok" if result.function_error is None else "function_error")
+        if result.function_error is not None:
+            return INTERNAL_SERVER_ERROR
+        return await self._modes[served.url.invoke_mode](result)
+
+    async def _buffered(self, result: InvocationResult) -> UrlReply:
+        try:
+            if len(result.payload) > LARGE_BYTES:
+                return await asyncio.to_thread(replies.mapped, result.payload)
+            return replies.mapped(result.payload)
+        except MalformedReplyError as error:
+            log.debug("a function URL's answer cannot be sent: %s", error)
+            return INTERNAL_SERVER_ERROR
+
+    async def _whole(self, result: InvocationResult) -> UrlReply:
+        """A function that does not stream, in the streaming mode."""
+        return replies.unmapped(result.payload)
+
+
+class _Exchange:
+    """One request while it is being answered. added: headers that every answer gets besides its own."""
+
+    def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.request_id = request_id
+        self.method: str = scope["method"]
+        self.now_s = time.time()
+        self.header_list = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        self.headers: Mapping[str, str] = dict(reversed(self.header_list))
+        self.host: bytes = self.headers.get("host", "").encode("latin-1")
+        self.source_ip: str = scope["client"][0] if scope["client"] else ""
+        given = self.headers.get("x-amzn-trace-id", "")
+        self.trace = given if 0 < len(given) <= TRACE_CHARACTERS_MAX else _new_trace(self.now_s)
+        self.added: Headers = []
+
+
+def _new_trace(now_s: float) -> str:
+    return f"Root=1-{int(now_s):08x}-{secrets.token_hex(12)}"
+
+
+def _too_large(size_bytes: int) -> ApiError:
+    del size_bytes
+    return RequestEntityTooLargeException(
+        f"Request must be smaller than {SYNC_PAYLOAD_BYTES_MAX} bytes for the InvokeFunction operation"
+    )
+
+
+def _rendered(error: ApiError, request_id: str) -> UrlReply:
+    rendered = render(error, request_id)
+    own = (b"content-length", b"x-amzn-requestid")
+    return UrlReply(rendered.status, [pair for pair in rendered.headers if pair[0] not in own], rendered.body)
+
+
+async def _send(send: Send, reply: UrlReply, exchange: _Exchange) -> None:
+    headers = [
+        *reply.headers,
+        *exchange.added,
+        (b"x-amzn-requestid", exchange.request_id.encode()),
+        (b"x-amzn-trace-id", exchange.trace.encode("latin-1")),
+    ]
+    if reply.status not in replies.BODILESS:
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
