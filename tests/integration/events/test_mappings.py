@@ -16,7 +16,7 @@ import pytest
 from services.poller.assignment import MappingManager
 from services.poller.mapping import delivery
 from shared.domain.invocations import Invocation, InvocationResult
-from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState
+from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
 from shared.events.producer import BatchingProducer
 from shared.events.records import Condition, decode_outcome
 from shared.events.topics import TopicNames, ensure_topics
@@ -174,7 +174,7 @@ async def test_a_mapping_that_is_created_disabled_polls_nothing(kafka_engine: st
 async def test_trouble_is_shown_as_the_mappings_reason_and_ends_by_itself(kafka_engine: str) -> None:
     missing = mapping_of(f"late-{uuid.uuid4().hex[:8]}")
     unknown = mapping_of("x", source_arn="arn:aws:kafka:us-east-1:000000000000:cluster/elsewhere/1")
-    unreachable = mapping_of("x", source_arn=None, bootstrap_servers=("127.0.0.1:1",))
+    unreachable = mapping_of("x", kind=SourceKind.SELF_MANAGED_KAFKA, source_arn=None, bootstrap_servers=("127.0.0.1:1",))
     book, functions = Book(missing, unknown, unreachable), Functions()
     async with poller_of(settings_of(kafka_engine), book, functions):
         for mapping, words in ((missing, "does not exist"), (unknown, "No cluster"), (unreachable, "Connection error")):
@@ -191,7 +191,13 @@ async def test_named_and_self_managed_clusters_are_read(kafka_engine: str) -> No
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"x"])
     named = mapping_of(topic, source_arn="arn:aws:kafka:us-east-1:000000000000:cluster/mine/1", function_name="named")
-    own = mapping_of(topic, source_arn=None, bootstrap_servers=(kafka_engine,), function_name="own")
+    own = mapping_of(
+        topic,
+        kind=SourceKind.SELF_MANAGED_KAFKA,
+        source_arn=None,
+        bootstrap_servers=(kafka_engine,),
+        function_name="own",
+    )
     functions = Functions()
     async with poller_of(settings_of(kafka_engine, kafka_clusters={"mine": kafka_engine}), Book(named, own), functions):
         await until(lambda: sorted(functions.names) == ["named", "own"])
@@ -223,12 +229,8 @@ async def test_a_poison_batch_holds_its_partition_only_and_goes_to_the_destinati
     topic = await make_topic(kafka_engine, 2)
     await produce(kafka_engine, topic, [b"bad", b"bad", b"good"], partition=0)
     await produce(kafka_engine, topic, [b"good"] * 3, partition=1)
-
-    async def bad_fails(invocation: Invocation) -> InvocationResult:
-        return FAILED if b"YmFk" in invocation.payload else OK
-
     mapping = mapping_of(topic, batch_size=2, on_failure_arn=f"{QUEUE}q", error_handling=ErrorHandling(retry_attempts_max=2))
-    settings, functions = settings_of(kafka_engine), Functions(bad_fails)
+    settings, functions = settings_of(kafka_engine), Functions(bad_ones_fail)
     await ensure_topics(settings)
     async with poller_of(settings, Book(mapping), functions):
         [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
@@ -240,6 +242,124 @@ async def test_a_poison_batch_holds_its_partition_only_and_goes_to_the_destinati
     assert (outcome.condition, outcome.attempts) == (Condition.RETRY_ATTEMPTS_EXHAUSTED, 3)
     assert outcome.batch is not None
     assert list(outcome.batch.partitions) == [f"{topic}-0"]
+
+
+async def bad_ones_fail(invocation: Invocation) -> InvocationResult:
+    return FAILED if b"YmFk" in invocation.payload else OK
+
+
+async def told_of(kafka: str, settings: Settings, count: int) -> list[Any]:
+    return [decode_outcome(told.value) for told in await read_topic(kafka, TopicNames.of(settings.events).outcomes, count)]
+
+
+async def test_a_batch_is_halved_until_its_poison_is_alone_and_given_up(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"good", b"good", b"bad", b"good"])
+    mapping = mapping_of(
+        topic, on_failure_arn=f"{QUEUE}q", error_handling=ErrorHandling(retry_attempts_max=1, bisect_on_error=True)
+    )
+    settings, functions = settings_of(kafka_engine), Functions(bad_ones_fail)
+    await ensure_topics(settings)
+    async with poller_of(settings, Book(mapping), functions):
+        [outcome] = await told_of(kafka_engine, settings, 1)
+        await until(lambda: _is(4, committed_sum(kafka_engine, mapping)), "the commit")
+    assert outcome.batch.partitions[f"{topic}-0"].first_offset == outcome.batch.partitions[f"{topic}-0"].last_offset == 2
+    assert outcome.attempts == 2
+    batches = [[r["offset"] for r in json.loads(call.payload)["records"][f"{topic}-0"]] for call in functions.calls]
+    assert batches == [[0, 1, 2, 3], [0, 1], [2, 3], [2], [2], [3]]
+
+
+async def test_only_what_the_function_reports_is_tried_again(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"good", b"bad", b"good"])
+
+    async def reports(invocation: Invocation) -> InvocationResult:
+        [(name, records)] = json.loads(invocation.payload)["records"].items()
+        bad = [{"itemIdentifier": {"partition": name, "offset": r["offset"]}} for r in records if r["value"] == "YmFk"]
+        return InvocationResult(json.dumps({"batchItemFailures": bad}).encode(), "$LATEST")
+
+    handling = ErrorHandling(retry_attempts_max=0, report_batch_item_failures=True)
+    mapping = mapping_of(topic, on_failure_arn=f"{QUEUE}q", error_handling=handling)
+    settings, functions = settings_of(kafka_engine), Functions(reports)
+    await ensure_topics(settings)
+    async with poller_of(settings, Book(mapping), functions):
+        [outcome] = await told_of(kafka_engine, settings, 1)
+        await until(lambda: _is(3, committed_sum(kafka_engine, mapping)), "the commit")
+    assert offsets_of(functions) == [0, 1, 2, 1]
+    assert (outcome.batch.batch_size, outcome.last.function_error) == (1, None)
+
+
+async def test_records_over_the_age_are_given_up_unseen_and_committed(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"old", b"old"], timestamp_ms=int(time.time() * 1_000) - 80_000)
+    await produce(kafka_engine, topic, [b"fresh"])
+    mapping = mapping_of(topic, on_failure_arn=f"{QUEUE}q", error_handling=ErrorHandling(record_age_s_max=60))
+    settings, functions = settings_of(kafka_engine), Functions()
+    await ensure_topics(settings)
+    async with poller_of(settings, Book(mapping), functions):
+        [outcome] = await told_of(kafka_engine, settings, 1)
+        await until(lambda: _is(3, committed_sum(kafka_engine, mapping)), "the commit")
+    assert offsets_of(functions) == [2]
+    assert (outcome.condition, outcome.attempts, outcome.batch.batch_size) == (Condition.RECORD_AGE_EXCEEDED, 1, 2)
+
+
+async def test_an_update_takes_effect_on_a_batch_that_is_being_tried_for_ever(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"bad", b"good"])
+    mapping = mapping_of(topic, batch_size=1)
+    book, functions = Book(mapping), Functions(bad_ones_fail)
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(lambda: len(functions.calls) > 3)
+        assert await committed_sum(kafka_engine, mapping) == 0, "a record that is not settled was committed"
+        book.change(mapping, state=MappingState.UPDATING, error_handling=ErrorHandling(retry_attempts_max=1))
+        await until(lambda: 1 in offsets_of(functions), "the record behind it")
+        await until(lambda: _is(2, committed_sum(kafka_engine, mapping)), "the commit")
+        assert book.state(mapping) is MappingState.ENABLED
+
+
+async def test_disabling_ends_even_endless_retries_and_enabling_goes_on_from_the_same_record(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"good", b"bad", b"good"])
+    mapping, witness = mapping_of(topic, batch_size=1), mapping_of(topic, batch_size=1, function_name="witness")
+    book, functions = Book(mapping, witness), Functions(bad_ones_fail)
+
+    def seen(name: str) -> list[int]:
+        return [r["offset"] for called, r in zip(functions.names, functions.records(), strict=True) if called == name]
+
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(lambda: seen("f").count(1) > 2)
+        book.change(mapping, state=MappingState.DISABLING, enabled=False)
+        await until(lambda: book.state(mapping) is MappingState.DISABLED)
+        before = seen("f")
+        assert await committed_sum(kafka_engine, mapping) == 1
+        functions.behave = functions._works
+        await produce(kafka_engine, topic, [b"while disabled"])
+        await until(lambda: 3 in seen("witness"), "the other mapping to have read everything")
+        assert seen("f") == before, "a disabled mapping ran its function"
+        book.change(mapping, state=MappingState.ENABLING, enabled=True)
+        await until(lambda: _is(4, committed_sum(kafka_engine, mapping)), "the commit")
+    assert seen("f")[len(before) :] == [1, 2, 3]
+
+
+async def test_sources_that_nothing_reads_yet_reach_their_states_and_say_so(kafka_engine: str) -> None:
+    queue = mapping_of("x", kind=SourceKind.SQS, source_arn=f"{QUEUE}q", topics=(), last_processing_result="")
+    stream = mapping_of("x", kind=SourceKind.KINESIS, source_arn="arn:aws:kinesis:us-east-1:000000000000:stream/s", topics=())
+    disabled = mapping_of("x", kind=SourceKind.MQ, source_arn="arn:aws:mq:us-east-1:000000000000:broker:b:b-1", enabled=False)
+    book, functions = Book(queue, stream, disabled), Functions()
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        for mapping in (queue, stream):
+            await until(lambda m=mapping: book.state(m) is MappingState.ENABLED)
+        await until(lambda: book.state(disabled) is MappingState.DISABLED)
+        assert book.rows[queue.uuid].last_processing_result.startswith("PROBLEM: Amazon SQS event sources are not read yet")
+        assert book.rows[stream.uuid].last_processing_result == "No records processed"
+        reasons = (book.rows[queue.uuid].state_reason, book.rows[stream.uuid].state_reason)
+        assert reasons == ("USER_INITIATED", "User action")
+        book.change(disabled, state=MappingState.ENABLING, enabled=True)
+        await until(lambda: book.state(disabled) is MappingState.ENABLED)
+        for mapping in (queue, stream, disabled):
+            book.change(mapping, state=MappingState.DELETING)
+        await until(lambda: not book.rows)
+    assert functions.calls == []
 
 
 async def test_filtered_records_are_not_sent_and_are_committed(kafka_engine: str) -> None:
