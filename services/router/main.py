@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from services.router.destinations.function import FunctionDestination
 from services.router.destinations.kafka import KafkaDestination
+from services.router.destinations.s3 import S3Destination
 from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
 from services.router.outcomes import OutcomeRouter
 from shared.events.producer import BatchingProducer
@@ -29,7 +30,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     router = OutcomeRouter(
         settings,
         producer,
-        destinations={"sqs": SqsDestination(queues), "lambda": FunctionDestination(queue), "kafka": topics},
+        destinations={
+            "sqs": SqsDestination(queues),
+            "lambda": FunctionDestination(queue),
+            "kafka": topics,
+            "s3": S3Destination(settings),
+        },
         dead_letters={"sqs": SqsDeadLetters(queues)},
     )
     checks = {"kafka": producer.problem, "queue": queue.problem, "outcomes": router.problem}

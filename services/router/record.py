@@ -116,8 +116,9 @@ def invocation_record(outcome: Outcome) -> bytes:
     )
 
 
-def batch_record(outcome: Outcome) -> bytes:
-    """The record of a batch of Kafka records that was given up; the records themselves are not in it."""
+def batch_record(outcome: Outcome, *, with_payload: bool = False) -> bytes:
+    """The record of a batch of Kafka records that was given up; the records themselves are in it, as the text of the whole
+    event, only with_payload."""
     assert outcome.batch is not None
     batch = outcome.batch
     partitions = {
@@ -133,7 +134,12 @@ def batch_record(outcome: Outcome) -> bytes:
         batch.event_source_arn or msgspec.UNSET,
         partitions,
     )
-    return _encode(BatchRecord(_request_context(outcome), _batch_response(outcome), VERSION, iso(outcome.finished_at_ms), info))
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    if with_payload and outcome.request_payload:
+        payload = msgspec.Raw(_encode(outcome.request_payload.decode()))
+    return _encode(
+        BatchRecord(_request_context(outcome), _batch_response(outcome), VERSION, iso(outcome.finished_at_ms), info, payload)
+    )
 
 
 def topic_messages(outcome: Outcome) -> Iterator[tuple[bytes | None, bytes]]:

@@ -78,6 +78,7 @@ class KafkaBatchInfo(msgspec.Struct, frozen=True, array_like=True):
     bootstrap_servers: str
     payload_bytes: int
     partitions: dict[str, KafkaPartitionInfo]
+    mapping_uuid: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True):

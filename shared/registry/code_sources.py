@@ -54,7 +54,7 @@ class CodeSource:
     def __init__(self, settings: Settings) -> None:
         self._s3 = settings.s3
         self._region = settings.region
-        self._folder = _folder(settings)
+        self._folder = stand_in_folder(settings)
         self._buckets: OrderedDict[str, ObjectStore] = OrderedDict()
         self._gate = asyncio.Semaphore(READS_AT_ONCE)
 
@@ -125,8 +125,8 @@ def _refusal(error: Exception) -> LambdadError:
     return SourceUnreachableError(answer.partition("\n")[0][:TEXT_CHARACTERS_MAX])
 
 
-def _folder(settings: Settings) -> Path | None:
-    """The folder that stands in for S3, None when S3 is a service."""
+def stand_in_folder(settings: Settings) -> Path | None:
+    """The folder that stands in for S3, None when S3 is a service. Raises ConfigurationError."""
     url = settings.s3.endpoint_url
     if not url:
         return settings.data_dir / "s3"

@@ -235,6 +235,7 @@ class BatchDelivery:
                     self._builder.bootstrap_servers,
                     len(payload),
                     {partition_name: info},
+                    self._mapping.uuid,
                 ),
             )
         )

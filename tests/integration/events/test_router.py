@@ -8,6 +8,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from services.poller.delays import DelayConsumer
 from services.router.destinations import DeliveryError, Destination
 from services.router.destinations.function import FunctionDestination
 from services.router.destinations.kafka import KafkaDestination
+from services.router.destinations.s3 import S3Destination
 from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
 from services.router.outcomes import OutcomeRouter
 from shared.events.producer import BatchingProducer
@@ -139,6 +141,52 @@ async def test_a_topic_gets_the_records_that_were_given_up(router: Router) -> No
         first, second = await read_topic(kafka, topic, 2)
     assert (first.key, second.key) == (b"key", None)
     assert json.loads(first.value)["KafkaBatchInfo"]["recordInfo"]["offset"] == "1"
+
+
+def in_folder(folder: Path) -> S3Destination:
+    return S3Destination(Settings.model_validate({"s3": {"endpoint_url": folder.as_uri()}}))
+
+
+def objects_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_a_bucket_gets_an_object_with_the_whole_event(router: Router, tmp_path: Path) -> None:
+    (tmp_path / "failed").mkdir()
+    router.destinations["s3"] = in_folder(tmp_path)
+    payload = b'{"records":{"t-0":[{"offset":1,"timestamp":3}]}}'
+    batch = KafkaBatchInfo(1, "arn:k", "b:9092", len(payload), {"t-0": KafkaPartitionInfo(1, 1, 3, 3)}, "the-mapping")
+    at_ms = 1_700_000_000_000
+    given_up = failure(
+        targets=("arn:aws:s3:::failed",), batch=batch, request_payload=payload, finished_at_ms=at_ms, event_id="e"
+    )
+    event = failure(targets=("arn:aws:s3:::failed",), finished_at_ms=at_ms)
+    async with router.running():
+        for outcome in (given_up, given_up, event):
+            await router.tell(outcome)
+        await until(lambda: len(objects_in(tmp_path)) == 2)
+    of_batch, of_event = sorted(objects_in(tmp_path), key=lambda path: "async" in str(path))
+    assert of_batch.parent == tmp_path / "failed/aws/lambda/the-mapping/t-0/2023/11/14"
+    assert of_event.parent == tmp_path / "failed/aws/lambda/async/f/2023/11/14"
+    assert of_batch.name.startswith("2023-11-14T22.13.20-")
+    record = json.loads(of_batch.read_bytes())
+    assert record["payload"] == payload.decode()
+    assert record["KafkaBatchInfo"]["recordsInfo"]["t-0"]["firstRecordOffset"] == "1"
+    assert json.loads(of_event.read_bytes())["requestPayload"] == {"n": 1}
+
+
+async def test_a_bucket_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
+    destination, outcome = in_folder(tmp_path), failure()
+    with pytest.raises(DeliveryError, match="no bucket late"):
+        await destination.deliver(outcome, "arn:aws:s3:::late")
+    (tmp_path / "late").mkdir()
+    await destination.deliver(outcome, "arn:aws:s3:::late")
+    assert len(objects_in(tmp_path)) == 1
+    unreachable = Settings.model_validate(
+        {"s3": {"endpoint_url": "http://127.0.0.1:1", "access_key_id": "a", "secret_access_key": "b", "timeout_s": 1}}
+    )
+    with pytest.raises(DeliveryError):
+        await S3Destination(unreachable).deliver(outcome, "arn:aws:s3:::late")
 
 
 async def test_an_outcome_that_comes_twice_leaves_one_message(router: Router) -> None:
