@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +21,10 @@ from shared.domain.errors import SerializationException
 
 INTEGER_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
+TIMESTAMP_MIN_S, TIMESTAMP_MAX_S = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999."""
+_NUMBER = re.compile(r"[+-]?[0-9]{1,20}")
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?")
 _TYPE_NAMES = {
     Kind.STRING: "a String",
     Kind.INTEGER: "an Integer",
@@ -75,9 +81,10 @@ def _from_text(shape: Shape, text: str) -> Any:
             case Kind.STRING:
                 return _string(text)
             case Kind.INTEGER | Kind.LONG:
-                return _integer(shape.kind, int(text))
+                if _NUMBER.fullmatch(text) is not None:
+                    return _integer(shape.kind, int(text))
             case Kind.DOUBLE:
-                return float(text)
+                return _double(float(text))
             case Kind.BOOLEAN:
                 return {"true": True, "false": False}[text.lower()]
             case Kind.TIMESTAMP:
@@ -163,8 +170,10 @@ def _scalar(shape: Shape, value: Any) -> Any:
         raise _cannot_convert("TRUE_VALUE" if value else "FALSE_VALUE", kind)
     if kind is Kind.INTEGER or kind is Kind.LONG:
         return _integer(kind, value)
-    if kind is Kind.DOUBLE or kind is Kind.TIMESTAMP:
-        return float(value)
+    if kind is Kind.DOUBLE:
+        return _double(value)
+    if kind is Kind.TIMESTAMP:
+        return _in_calendar(value)
     raise _cannot_convert("NUMBER_VALUE" if isinstance(value, int) else "DECIMAL_VALUE", kind)
 
 
@@ -193,14 +202,29 @@ def _blob(text: str) -> bytes:
         raise SerializationException(f"STRING_VALUE can not be converted to a Blob: {error}") from error
 
 
+def _double(value: float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _cannot_convert("NUMBER_VALUE", Kind.DOUBLE)
+    return number
+
+
 def _timestamp(text: str) -> float:
     """Unix seconds from a number in text or from ISO 8601."""
-    try:
-        return float(text)
-    except ValueError:
-        pass
+    if _DECIMAL.fullmatch(text) is not None:
+        return _in_calendar(float(text))
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as error:
+        return _in_calendar((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError) as error:
         raise _cannot_convert("STRING_VALUE", Kind.TIMESTAMP) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _in_calendar(value: float) -> float:
+    """Whoever gets a timestamp can make a date of it."""
+    if not TIMESTAMP_MIN_S <= value <= TIMESTAMP_MAX_S:
+        raise _cannot_convert("NUMBER_VALUE", Kind.TIMESTAMP)
+    return float(value)

@@ -203,6 +203,83 @@ def test_blobs_and_timestamps_are_decoded() -> None:
     assert check("CreateEventSourceMapping", text)["StartingPositionTimestamp"] == 5.0
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        '"nan"',
+        '"inf"',
+        '"-Infinity"',
+        '"1e400"',
+        "1e300",
+        "253402300800",
+        "-62135596801",
+        '"0000-01-01"',
+        '"9999-12-31T23:59:59-05:00"',
+        '""',
+        "true",
+    ],
+)
+def test_a_timestamp_is_one_that_a_calendar_has(value: str) -> None:
+    body = b'{"FunctionName": "f", "StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": ' + value.encode() + b"}"
+    with pytest.raises(SerializationException):
+        check("CreateEventSourceMapping", body)
+
+
+@pytest.mark.parametrize("text", ["1_0", " 5", "\u0663", "5.0", "0x5", "", "5" * 30, "1e3"])
+def test_a_number_in_a_query_is_written_in_digits(text: str) -> None:
+    with pytest.raises(SerializationException):
+        check("ListFunctions", b"", query={"MaxItems": [text]})
+    assert check("ListFunctions", b"", query={"MaxItems": ["5"]})["MaxItems"] == 5
+
+
+@pytest.mark.parametrize("number", ["1e308", "1" + "0" * 18])
+def test_a_large_double_is_still_one(number: str) -> None:
+    body = b'{"Name": "a", "FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": %b}}}' % number.encode()
+    with pytest.raises(ValidationException) as raised:
+        check("CreateAlias", body, {"FunctionName": "f"})
+    assert "Member must have value less than or equal to 1" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": 1e999}',
+        b'{"a": NaN}',
+        b'{"a": "\xc3("}',
+        b"\xef\xbb\xbf{}",
+        b'{"a": "\\ud800"}',
+        b"{}{}",
+        b'{"\xff": 1}',
+        b"\xff\xfe{\x00}\x00",
+    ],
+)
+def test_what_is_not_json_is_told_whatever_is_wrong_with_it(body: bytes) -> None:
+    with pytest.raises(SerializationException) as raised:
+        check("UpdateFunctionConfiguration", body, {"FunctionName": "f"})
+    assert raised.value.message.startswith("Could not parse request body into json: ")
+
+
+def test_the_last_of_equal_keys_counts() -> None:
+    assert check("UpdateFunctionConfiguration", b'{"Timeout": 1, "Timeout": 2}', {"FunctionName": "f"})["Timeout"] == 2
+
+
+def test_what_the_model_does_not_know_is_not_looked_into() -> None:
+    deep = b'{"Unknown": ' + b"[" * 900 + b"]" * 900 + b', "Timeout": 2}'
+    assert check("UpdateFunctionConfiguration", deep, {"FunctionName": "f"})["Timeout"] == 2
+
+
+def test_violations_of_inner_members_name_their_place() -> None:
+    with pytest.raises(ValidationException) as raised:
+        check("CreateFunction", {**FUNCTION, "FileSystemConfigs": [{"Arn": "x", "LocalMountPath": "/mnt/a"}]})
+    assert "Value 'x' at 'fileSystemConfigs.1.member.arn' failed to satisfy constraint: " in raised.value.message
+    with pytest.raises(ValidationException) as raised:
+        check("CreateFunction", {**FUNCTION, "FileSystemConfigs": [None]})
+    assert (
+        "Value null at 'fileSystemConfigs.1.member' failed to satisfy constraint: Member must not be null"
+        in raised.value.message
+    )
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
