@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.registry.database import Database
 from shared.registry.mappings import Mappings
 from shared.registry.migrate import migrate
+from shared.registry.package_cleanup import PackageCleaner
 from shared.registry.packages import PackageStore
 from shared.registry.settling import Settler
 from shared.settings import Settings
@@ -25,6 +26,7 @@ class Registry:
         self._database = Database(settings)
         self.packages = PackageStore(settings)
         self.settler = Settler(self._database, self.packages)
+        self.cleaner = PackageCleaner(self._database, self.packages, settings.registry)
         self.mappings = Mappings(self._database)
 
     async def open(self) -> None:

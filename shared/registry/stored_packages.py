@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, func, not_, or_, select, text, update
+from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,14 +27,13 @@ _KEEP = (
 _UNZIPPED = select(PackageTable.unzipped_bytes).where(PackageTable.sha256 == bindparam("sha256"))
 # Deleted layers live on in the functions that have them: what those noted is the last that refers to such a package.
 _IN_LAYERED = text(
-    "SELECT layer ->> 'sha256' FROM versions, json_array_elements(configuration -> 'layers') AS layer"
-    f" WHERE {LAYERED}"
+    f"SELECT layer ->> 'sha256' FROM versions, json_array_elements(configuration -> 'layers') AS layer WHERE {LAYERED}"
 )
-_REFERRED = or_(
-    exists().where(VersionTable.code_sha256 == PackageTable.sha256),
-    exists().where(LayerVersionTable.code_sha256 == PackageTable.sha256),
-    text(f"packages.sha256 IN ({_IN_LAYERED.text})"),
-)
+_BY_VERSION = exists().where(VersionTable.code_sha256 == PackageTable.sha256)
+_BY_LAYER = exists().where(LayerVersionTable.code_sha256 == PackageTable.sha256)
+_REFERRED = or_(_BY_VERSION, _BY_LAYER, text(f"packages.sha256 IN ({_IN_LAYERED})"))
+# Not the negation of the above, which means the same: of conditions joined by AND the database makes joins.
+_UNREFERRED = and_(not_(_BY_VERSION), not_(_BY_LAYER), text(f"packages.sha256 NOT IN ({_IN_LAYERED})"))
 _UNMARK = (
     update(PackageTable)
     .where(PackageTable.unused_since_ms.is_not(None), _REFERRED)
@@ -43,7 +42,7 @@ _UNMARK = (
 )
 _MARK = (
     update(PackageTable)
-    .where(PackageTable.unused_since_ms.is_(None), not_(_REFERRED))
+    .where(PackageTable.unused_since_ms.is_(None), _UNREFERRED)
     .values(unused_since_ms=bindparam("now_ms"))
     .returning(PackageTable.sha256)
 )
@@ -55,7 +54,7 @@ _OVERDUE = (
 )
 _FORGET: Any = (
     delete(PackageTable)
-    .where(PackageTable.sha256 == bindparam("sha256"), PackageTable.unused_since_ms <= bindparam("before_ms"), not_(_REFERRED))
+    .where(PackageTable.sha256 == bindparam("sha256"), PackageTable.unused_since_ms <= bindparam("before_ms"), _UNREFERRED)
     .returning(PackageTable.size_bytes)
 )
 _ONE_AT_A_TIME = select(func.pg_try_advisory_xact_lock(bindparam("key")))

@@ -54,25 +54,28 @@ class ControlContext:
         self.urls = urls
         self.code_source = CodeSource(settings)
         self._settling: set[asyncio.Task[None]] = set()
-        self._repeating: asyncio.Task[None] | None = None
+        self._repeating: list[asyncio.Task[None]] = []
 
     @property
     def packages(self) -> PackageStore:
         return self.registry.packages
 
     async def start(self) -> None:
-        """Settles what a killed process left Pending or InProgress, and announces the account's limit from now on.
+        """Settles what a killed process left Pending or InProgress; from now on announces the account's limit and cleans up.
 
         Raises ServiceException.
         """
         await self.registry.settler.settle_all()
-        if self._repeating is None:
-            self._repeating = asyncio.create_task(self._repeat_account(), name="account-limit")
+        if not self._repeating:
+            self._repeating = [
+                asyncio.create_task(self._repeat_account(), name="account-limit"),
+                asyncio.create_task(self.registry.cleaner.run(), name="package-cleanup"),
+            ]
 
     async def close(self) -> None:
         """Lets the versions that are being settled finish."""
-        if self._repeating is not None:
-            self._repeating.cancel()
+        for task in self._repeating:
+            task.cancel()
         await self.settled(deadline_s=5.0)
 
     async def announce(self, name: str, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
