@@ -1,4 +1,4 @@
-"""The command line: `lambdad up | down | status | env | logs | serve`.
+"""The command line: `lambdad up | down | status | env | logs | serve | sign`.
 
 Exit status 2 means that the operator must change something; the message says what.
 """
@@ -66,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     logs = command("logs", _logs, "what engines and services log")
     logs.add_argument("service", nargs="*", help="only of these (as `lambdad status` names them)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    sign = command("sign", _sign, "sign a code package for functions that use a code signing configuration", data_dir=False)
+    sign.add_argument("package", nargs="?", type=Path, metavar="ZIP", help="the package")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="Ed25519 private key, PEM")
+    sign.add_argument("--new-key", action="store_true", help="make the key first and show its public half for the settings")
+    sign.add_argument("--profile", metavar="ARN", help="signing profile version, as configurations name it")
+    sign.add_argument("--output", type=Path, metavar="ZIP", help="where the signed package goes (in place of the other)")
     serve = command("serve", _serve, "run one service in the foreground, told by environment variables", data_dir=False)
     serve.add_argument("service", choices=SERVICES)
     return parser
@@ -146,6 +152,20 @@ def _logs(options: argparse.Namespace) -> int:
         known = ", ".join(sorted(path.stem for path in data.logs.glob("*.log"))) or "none"
         raise ConfigurationError(f"No log of {', '.join(unknown) or 'anything'} in {data.logs}; there are: {known}.")
     show(data.logs, options.service, follow=options.follow)
+    return 0
+
+
+def _sign(options: argparse.Namespace) -> int:
+    from deploy.local.sign import new_key, sign_file
+
+    if options.package is None and not options.new_key:
+        raise ConfigurationError("name a package to sign, or ask for a new key")
+    if options.new_key:
+        print(f"public key: {new_key(options.key)}")
+    if options.package is not None:
+        if options.profile is None:
+            raise ConfigurationError("--profile must name the signing profile version that signs")
+        print(sign_file(options.package, options.profile, options.key, options.output))
     return 0
 
 

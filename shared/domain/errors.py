@@ -97,6 +97,12 @@ class CodeVerificationFailedException(UserError):
     code = "CodeVerificationFailedException"
 
 
+class InvalidCodeSignatureException(UserError):
+    """Code whose signature belongs to other code."""
+
+    code = "InvalidCodeSignatureException"
+
+
 class RecursiveInvocationException(UserError):
     code = "RecursiveInvocationException"
 

@@ -44,6 +44,7 @@ class VpcConfiguration(msgspec.Struct, frozen=True):
 class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything about a version that a user sets, besides its code. memory_mb, timeout_s, tmp_mb as on AWS.
 
+    signing_profile: ARN of the signing profile version that signed the code, where a code signing configuration asked for it.
     environment: None when none was ever sent, which a reply shows; {} when it was emptied.
     """
 
@@ -64,6 +65,7 @@ class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     layers: tuple[AttachedLayer, ...] = ()
     file_systems: tuple[FileSystem, ...] = ()
     vpc: VpcConfiguration | None = None
+    signing_profile: str | None = None
 
 
 class Function(msgspec.Struct, frozen=True):

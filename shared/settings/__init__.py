@@ -7,6 +7,7 @@ have the names that other tools use: KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, DATABAS
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -102,6 +103,12 @@ class S3Settings(BaseModel):
     timeout_s: float = Field(20.0, gt=0, le=25, description="to read one package; under what a request may take")
 
 
+class CodeSigningSettings(BaseModel):
+    public_keys: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]] = Field(
+        default_factory=dict, description="Ed25519 keys (base64 of 32 bytes) that sign packages, by signing profile version ARN"
+    )
+
+
 class TelemetrySettings(BaseModel):
     host: str = Field("127.0.0.1", description="address of the health and metrics port")
     port: int = Field(0, ge=0, le=65_535, description="0 takes a free one")
@@ -127,4 +134,5 @@ class Settings(BaseSettings):
     events: EventSettings = Field(default_factory=EventSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     s3: S3Settings = Field(default_factory=S3Settings)
+    code_signing: CodeSigningSettings = Field(default_factory=CodeSigningSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)

@@ -35,6 +35,7 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     if request.get("ImageUri") is not None:
         raise InvalidParameterValueException("Please don't provide ImageUri when updating a function with packageType Zip.")
     package = await code.package_of(ctx, request)
+    origin = await deployment_trust.origin_of(ctx, package.content)
     configuration = found.version.configuration
     if architectures := request.get("Architectures"):
         configuration = msgspec.structs.replace(configuration, architecture=architectures[0])
@@ -48,8 +49,10 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     published = None
     async with ctx.registry.write() as connection:
         current = await _locked(ctx, connection, name, request)
-        await deployment_trust.check_deployment(connection, name, current.function.code_signing_id)
-        configuration = msgspec.structs.replace(current.version.configuration, architecture=configuration.architecture)
+        signer = await deployment_trust.check_deployment(connection, name, current.function.code_signing_id, origin)
+        configuration = msgspec.structs.replace(
+            current.version.configuration, architecture=configuration.architecture, signing_profile=signer
+        )
         layer_attachment.check_size(configuration, package.unzipped_bytes)
         stored = (package.sha256, package.size_bytes)
         latest = await functions.update_latest(connection, current, configuration=configuration, code=stored)
@@ -77,9 +80,10 @@ async def update_function_configuration(ctx: ControlContext, request: Request) -
     async with ctx.registry.write() as connection:
         current = await _locked(ctx, connection, name, request)
         configuration = settings_rules.updated(ctx, current.version.configuration, request)
-        if request.get("Layers"):
-            await deployment_trust.check_deployment(connection, name, current.function.code_signing_id)
         configuration = await layer_attachment.attach(ctx, connection, configuration, request)
+        if request.get("Layers"):
+            signing_id = current.function.code_signing_id
+            await deployment_trust.check_layers(ctx, connection, name, signing_id, configuration.layers)
         if configuration.layers:
             unzipped_bytes = await stored_packages.unzipped_bytes(connection, current.version.code_sha256)
             layer_attachment.check_size(configuration, unzipped_bytes)

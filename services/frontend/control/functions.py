@@ -33,16 +33,17 @@ async def create_function(ctx: ControlContext, request: Request) -> Reply:
     tags = tag_rules.merged({}, request.get("Tags") or {})
     package = await code.package_of(ctx, request["Code"])
     signing_arn = request.get("CodeSigningConfigArn")
-    if signing_arn is not None:
-        async with ctx.registry.write() as connection:
-            deployment_trust.check(name, await code_signing.attachable(ctx, connection, signing_arn))
+    origin = await deployment_trust.origin_of(ctx, package.content)
     await code.store(ctx, package)
     wanted = Function(uuid.uuid4().hex, name, 0, 0, None, configuration.dead_letter_arn, tags)
     async with ctx.registry.write() as connection:
+        configuration = await layer_attachment.attach(ctx, connection, configuration, request)
         if signing_arn is not None:
             signing = await code_signing.attachable(ctx, connection, signing_arn)
             wanted = msgspec.structs.replace(wanted, code_signing_id=signing.id)
-        configuration = await layer_attachment.attach(ctx, connection, configuration, request)
+            signer = deployment_trust.check(name, signing, origin)
+            configuration = msgspec.structs.replace(configuration, signing_profile=signer)
+            await deployment_trust.check_layers(ctx, connection, name, signing.id, configuration.layers)
         layer_attachment.check_size(configuration, package.unzipped_bytes)
         function = await functions.create(connection, wanted)
         if function is None:

@@ -67,6 +67,8 @@ def _optional(ctx: ControlContext, set_: FunctionConfiguration) -> Reply:
         reply["KMSKeyArn"] = set_.kms_key_arn
     if set_.layers:
         reply["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.size_bytes} for layer in set_.layers]
+    if set_.signing_profile:
+        reply["SigningProfileVersionArn"] = set_.signing_profile
     if set_.file_systems:
         reply["FileSystemConfigs"] = [_file_system(one) for one in set_.file_systems]
     if set_.vpc is not None:

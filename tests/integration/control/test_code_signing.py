@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
+from deploy.local.sign import new_key
 from shared.domain.errors import (
     ApiError,
     CodeSigningConfigNotFoundException,
     CodeVerificationFailedException,
+    InvalidCodeSignatureException,
     InvalidParameterValueException,
     ResourceConflictException,
     ResourceNotFoundException,
 )
-from tests.integration.registry.support import OTHER_ZIP, Control, function_request
+from shared.domain.package_signatures import sign
+from tests.integration.registry.support import OTHER_ZIP, ZIP, Control, function_request
 
 PUBLISHER = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/test/abcdefghij"
+OTHER_PUBLISHER = "arn:aws:signer:us-east-1:000000000000:/signing-profiles/other/abcdefghij"
 MISSING = "arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-00000000000000000"
 
 
@@ -149,3 +155,56 @@ async def test_a_second_function_of_the_name_is_refused_although_a_configuration
     name = await control.create(CodeSigningConfigArn=arn)
     with pytest.raises(ResourceConflictException):
         await control("CreateFunction", **function_request(name), CodeSigningConfigArn=arn)
+
+
+@pytest.fixture
+def key(control: Control, tmp_path: Path) -> Iterator[bytes]:
+    """The private key of PUBLISHER and of another publisher, whom configurations here do not allow."""
+    keys = control.settings.code_signing.public_keys
+    keys[PUBLISHER] = keys[OTHER_PUBLISHER] = new_key(tmp_path / "key.pem")
+    yield (tmp_path / "key.pem").read_bytes()
+    keys.clear()
+
+
+async def test_what_an_allowed_publisher_signed_may_be_deployed_and_shows_who_signed_it(control: Control, key: bytes) -> None:
+    arn = await config(control, "Enforce")
+    name = await control.create(CodeSigningConfigArn=arn, Code={"ZipFile": sign(ZIP, PUBLISHER, key)}, Publish=True)
+    for qualifier in ("$LATEST", "1"):
+        shown = await control("GetFunctionConfiguration", FunctionName=name, Qualifier=qualifier)
+        assert shown["SigningProfileVersionArn"] == PUBLISHER
+    await control("UpdateFunctionCode", FunctionName=name, ZipFile=sign(OTHER_ZIP, PUBLISHER, key))
+    for refused in (OTHER_ZIP, sign(OTHER_ZIP, OTHER_PUBLISHER, key), sign(OTHER_ZIP, PUBLISHER + "-unknown", key)):
+        with pytest.raises(CodeVerificationFailedException):
+            await control("UpdateFunctionCode", FunctionName=name, ZipFile=refused)
+    await control("DeleteFunctionCodeSigningConfig", FunctionName=name)
+    await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP)
+    assert "SigningProfileVersionArn" not in await control("GetFunctionConfiguration", FunctionName=name)
+
+
+async def test_a_signature_of_other_code_is_refused_even_where_untrusted_code_is_only_warned_of(
+    control: Control, key: bytes
+) -> None:
+    forged = OTHER_ZIP[:-2] + sign(ZIP, PUBLISHER, key)[len(ZIP) - 2 :]
+    arn = await config(control, "Warn")
+    name = await control.create(CodeSigningConfigArn=arn)
+    with pytest.raises(InvalidCodeSignatureException):
+        await control("UpdateFunctionCode", FunctionName=name, ZipFile=forged)
+    with pytest.raises(InvalidCodeSignatureException):
+        await control.create(CodeSigningConfigArn=arn, Code={"ZipFile": forged})
+    await control.create(Code={"ZipFile": forged})
+
+
+async def test_layers_must_be_signed_like_the_code_of_the_functions_that_take_them(control: Control, key: bytes) -> None:
+    arn = await config(control, "Enforce")
+    layers = {}
+    for kind, package in (("signed", sign(ZIP, PUBLISHER, key)), ("unsigned", ZIP)):
+        reply = await control("PublishLayerVersion", LayerName=f"{kind}-layer", Content={"ZipFile": package})
+        layers[kind] = [reply["LayerVersionArn"]]
+    code = {"ZipFile": sign(ZIP, PUBLISHER, key)}
+    name = await control.create(CodeSigningConfigArn=arn, Code=code, Layers=layers["signed"])
+    with pytest.raises(CodeVerificationFailedException):
+        await control("UpdateFunctionConfiguration", FunctionName=name, Layers=layers["unsigned"])
+    with pytest.raises(CodeVerificationFailedException):
+        await control.create(CodeSigningConfigArn=arn, Code=code, Layers=layers["unsigned"])
+    await control("UpdateFunctionConfiguration", FunctionName=name, Layers=layers["signed"])
+    assert [one["Arn"] for one in (await control("GetFunctionConfiguration", FunctionName=name))["Layers"]] == layers["signed"]
