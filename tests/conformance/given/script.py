@@ -8,7 +8,6 @@ from typing import Any
 from tests.conformance.facts import Fact
 
 Request = dict[str, Any]
-SOURCE = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/8f2f2b6c-0000-4000-8000-000000000000-1"
 VPC: Request = {"SubnetIds": ["<subnet>"], "SecurityGroupIds": ["<sg>"]}
 MIN: Request = {"Runtime": "python3.12", "Handler": "index.handler", "Role": "<role-arn>", "Code": {"ZipFile": "<zip>"}}
 STD: Request = {**MIN, "Handler": "handler.handler", "Timeout": 30, "Environment": {"Variables": {}}}
@@ -137,7 +136,7 @@ class Script:
 
     def need_mapping(self) -> None:
         if not self.mapping_exists:
-            self.mapping(EventSourceArn=SOURCE, Topics=["topic"], StartingPosition="LATEST")
+            self.mapping(EventSourceArn="<queue-arn>")
 
     def mapping(self, **request: Any) -> None:
         self.need_function()
