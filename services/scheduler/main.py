@@ -11,6 +11,9 @@ from prometheus_client import Gauge
 from services.scheduler.keep_alive import KeepAlive
 from services.scheduler.leader import Leadership
 from services.scheduler.membership import Reaper
+from services.scheduler.provisioned import Provisioner
+from services.scheduler.provisioned_plans import Plans, RegistryPlans
+from services.scheduler.provisioned_starts import Environments
 from services.scheduler.rebuild import Rebuilder
 from shared.dispatch.heartbeat import pause, set_after
 from shared.dispatch.keys import Keys, check_instance_name
@@ -28,9 +31,9 @@ REBUILDING_STEP_S = 0.05
 
 
 class Scheduler:
-    """The scheduler's loop. problem: a health check's answer."""
+    """The scheduler's loop. plans: of provisioned concurrency; none without them. problem: a health check's answer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, plans: Plans | None = None) -> None:
         dispatch = settings.dispatch
         secret = settings.cluster_secret.get_secret_value().encode()
         if not secret:
@@ -61,13 +64,20 @@ class Scheduler:
         self._leadership = Leadership(self._redis, keys, name, dispatch.dead_after_s)
         self._rebuilder = Rebuilder(self._redis, keys, dispatch)
         self._reaper = Reaper(self._redis, keys, dispatch.dead_after_s)
+        self._leads_open = ""
+        self._provisioner: Provisioner | None = None
+        if plans is not None:
+            self._provisioner = Provisioner(Environments(self._redis, keys, self._workers, name), plans)
         self._keep_alive = KeepAlive(self._redis, keys, self._workers, dispatch.keep_alive_s)
         self.problem: str | None = "not connected to Redis yet"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Lead, or stand by, until `stop`; then let another scheduler take over."""
         self._redis.start()
-        stopping = asyncio.create_task(set_after(stop, self._step_now), name="scheduler-stop")
+        tasks = [asyncio.create_task(set_after(stop, self._step_now), name="scheduler-stop")]
+        if self._provisioner is not None:
+            provisioning = self._provisioner.run(lambda: self._leads_open, self._heartbeat_s)
+            tasks.append(asyncio.create_task(provisioning, name="provisioned-concurrency"))
         try:
             while not stop.is_set():
                 pause_s = self._heartbeat_s
@@ -76,10 +86,13 @@ class Scheduler:
                         pause_s = REBUILDING_STEP_S
                 except RedisError as error:
                     self.problem = f"redis: {error}"
+                    self._leads_open = ""
                     self._reaper.pause()
                 await pause(self._step_now, pause_s)
         finally:
-            stopping.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._leadership.resign()
             await self._workers.close()
             await self._redis.close()
@@ -90,11 +103,14 @@ class Scheduler:
         LEADS.set(1 if leadership else 0)
         self.problem = None
         if not leadership:
+            self._leads_open = ""
             self._reaper.pause()
             return True
         if not await self._rebuilder.step(leadership):
+            self._leads_open = ""
             self._reaper.pause()
             return False
+        self._leads_open = leadership
         await self._reaper.step(leadership)
         await self._keep_alive.step(leadership)
         return True
@@ -102,12 +118,16 @@ class Scheduler:
     def _on_published(self, message: bytes) -> None:
         if message == b"wiped":
             self._step_now.set()
+        elif self._provisioner is not None and message.startswith(b"changed "):
+            self._provisioner.changed()
+        elif self._provisioner is not None and message.startswith((b"provisioned", b"joined ")):
+            self._provisioner.wake()
         elif message.startswith(b"lost "):
             self._workers.forget(message[5:].decode())
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a scheduler until `stop` is set. Raises ConfigurationError without a cluster secret."""
-    scheduler = Scheduler(settings)
+    scheduler = Scheduler(settings, RegistryPlans(settings))
     async with HealthServer(settings.telemetry, service="scheduler", checks={"redis": lambda: scheduler.problem}):
         await scheduler.run(stop)

@@ -19,6 +19,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.scheduler.main import Scheduler
+from services.scheduler.provisioned_plans import Plans
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.keys import Keys
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
@@ -109,9 +110,9 @@ class Cell:
         self.dispatchers: list[Dispatcher] = []
         self.schedulers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
 
-    async def scheduler(self) -> asyncio.Task[None]:
+    async def scheduler(self, plans: Plans | None = None) -> asyncio.Task[None]:
         stop = asyncio.Event()
-        task = asyncio.create_task(Scheduler(self.settings).run(stop))
+        task = asyncio.create_task(Scheduler(self.settings, plans).run(stop))
         self.schedulers.append((task, stop))
         return task
 
@@ -139,16 +140,19 @@ class Cell:
 
     async def no_leases(self) -> bool:
         state = await self.state()
-        counts = [int(v) for k, v in state.items() if k == "running" or k.startswith("run:")]
-        return not await self.leases() and not any(counts)
+        held = sum(int(v) for k, v in state.items() if k.startswith("held:"))
+        counts = sum(int(v) for k, v in state.items() if k.startswith("run:"))
+        return not await self.leases() and counts == held and int(state.get("running", 0)) <= held
 
     async def check(self) -> None:
         """Counts agree with the leases, slots with the environments, and nothing is both idle and leased."""
         state, leases = await self.state(), await self.leases()
         by_function: dict[str, int] = {}
         account = 0
+        await self._check_provisioned(state, by_function)
+        account += sum(count for function, count in by_function.items() if not state.get(f"res:{function}"))
         async for key in self.redis.scan_iter(self.keys.prefix + "leases:*"):
-            for owner in await self.redis.hvals(key):
+            for owner in [] if key.endswith(b":p") else await self.redis.hvals(key):
                 function = owner.decode().partition("\n")[0]
                 by_function[function] = by_function.get(function, 0) + 1
                 account += key.endswith(b":u")
@@ -161,9 +165,26 @@ class Cell:
             assert int(free) == slots - await self.redis.hlen(self.keys.envs(worker_id.decode()))
         leased = {name.partition("#")[0] for name in leases}
         assert len(leased) == len(leases), "an environment is leased twice"
-        async for key in self.redis.scan_iter(self.keys.prefix + "idle:*"):
+        idle_keys = [key for kind in ("idle", "ready") async for key in self.redis.scan_iter(f"{self.keys.prefix}{kind}:*")]
+        for key in idle_keys:
             idle = {token.decode() for token in await self.redis.zrange(key, 0, -1)}
             assert not idle & leased, "an environment is idle and leased"
+
+    async def _check_provisioned(self, state: dict[str, str], by_function: dict[str, int]) -> None:
+        """Adds what is held to `by_function`."""
+        for owner in await self.redis.smembers(self.keys.provisioned):
+            function, _, version = owner.decode().partition("\n")
+            known = await self.redis.hgetall(self.keys.provisioned_of(version))
+            assert known, f"{version} is listed and has no provisioned environment"
+            counted = sum(value != b"s" for value in known.values())
+            assert int(state.get(f"prov:{version}", 0)) == counted, (state, known)
+            by_function[function] = by_function.get(function, 0) + counted
+            for token in known:
+                environment, _, worker = token.decode().partition("@")
+                assert await self.redis.hget(self.keys.envs(worker), environment) == owner
+            assert set(await self.redis.zrange(self.keys.ready(version), 0, -1)) <= set(known)
+        held = {field[5:]: int(count) for field, count in state.items() if field.startswith("held:")}
+        assert held == {function: count for function, count in by_function.items() if count}
 
     async def close(self) -> None:
         for dispatcher in self.dispatchers:

@@ -52,6 +52,7 @@ class ToyEnvironment:
     busy: bool = False
     fence: tuple[int, int] = (0, 0)
     holder: str = ""
+    provisioned: str = ""
 
 
 @dataclass
@@ -101,6 +102,11 @@ class ToyWorker:
         self.tally = tally or Tally()
         self.let_go = asyncio.Event()
         self.refuse_next: list[Refusal] = []
+        self.prepared: list[str] = []
+        self.stop_when_done: set[str] = set()
+        self.prepare_fails = False
+        self.may_prepare = asyncio.Event()
+        self.may_prepare.set()
         self.deaf = False
         self.connections: set[ToyConnection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +123,7 @@ class ToyWorker:
 
     def inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(name, e.version_key, e.function_id, e.busy, e.fence, e.holder)
+            EnvironmentReport(name, e.version_key, e.function_id, e.busy, e.fence, e.holder, e.provisioned)
             for name, e in self.environments.items()
         ]
 
@@ -155,7 +161,9 @@ class ToyWorker:
                 return Refusal(RefusalReason.NO_ROOM, True)
             if header.environment_id in self.environments:
                 self.violations.found.append(f"{header.environment_id} started twice")
-            self.environments[header.environment_id] = ToyEnvironment(header.version_key, header.spec.function_id)
+            self.environments[header.environment_id] = ToyEnvironment(
+                header.version_key, header.spec.function_id, provisioned="s" if header.prepare else ""
+            )
         environment = self.environments.get(header.environment_id)
         if environment is None:
             return Refusal(RefusalReason.UNKNOWN_ENVIRONMENT, True)
@@ -167,6 +175,16 @@ class ToyWorker:
             return Refusal(RefusalReason.BUSY, False)
         environment.busy, environment.fence, environment.holder = True, fence, holder
         return None
+
+    async def prepare(self, header: InvokeHeader) -> ResultHeader:
+        await self.may_prepare.wait()
+        if self.prepare_fails:
+            del self.environments[header.environment_id]
+            return ResultHeader(False, 0, "error")
+        environment = self.environments[header.environment_id]
+        environment.busy, environment.provisioned = False, "r"
+        self.prepared.append(header.environment_id)
+        return ResultHeader(True, 0, init_ms=1.0)
 
     async def run(self, header: InvokeHeader, payload: bytes) -> bytes | None:
         """The response; None when the environment ended with it."""
@@ -256,7 +274,11 @@ class ToyConnection(asyncio.Protocol):
         elif kind == FrameType.STOP:
             for environment_id in decode_stop(body).environment_ids:
                 self.worker.stopped.append(environment_id)
-                self.worker.environments.pop(environment_id, None)
+                known = self.worker.environments.get(environment_id)
+                if known is not None and known.busy and known.provisioned:
+                    self.worker.stop_when_done.add(environment_id)
+                else:
+                    self.worker.environments.pop(environment_id, None)
         elif kind == FrameType.PING:
             self.transport.write(encode_frame(FrameType.PONG, 0))
 
@@ -281,6 +303,9 @@ class ToyConnection(asyncio.Protocol):
 
     async def run(self, stream: int, header: InvokeHeader, payload: bytes) -> None:
         worker = self.worker
+        if header.prepare:
+            self.transport.write(encode_result(stream, await worker.prepare(header), b""))
+            return
         event = json.loads(payload)
         try:
             if event.get("do") == "die":
@@ -297,7 +322,7 @@ class ToyConnection(asyncio.Protocol):
             else:
                 await worker.membership.environment_gone(header.environment_id)
             return
-        reusable = response is not None
+        reusable = response is not None and header.environment_id not in worker.stop_when_done
         if reusable:
             worker.environments[header.environment_id].busy = False
         else:
