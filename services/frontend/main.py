@@ -28,13 +28,13 @@ from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
 from shared.aws import session_tokens
-from shared.aws.routing import Router, parse_query
+from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import FindSecret, Verifier
 from shared.dispatch.announce import Announcer
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.invoker import FunctionInvoker
-from shared.domain.errors import AuthError, ConfigurationError, ServiceException
+from shared.domain.errors import ConfigurationError, ServiceException
 from shared.domain.function_urls import UrlHosts
 from shared.events.queue import AsyncQueue
 from shared.events.records import AsyncEvent
@@ -185,7 +185,7 @@ class Parts:
         urls = UrlCache(registry, settings)
         context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), targets=cache, urls=urls)
         self._stack.push_async_callback(context.close)
-        native.download = functools.partial(download_package, settings, registry)
+        native.download = functools.partial(package_links.download, settings, registry.packages)
         plane = ControlPlane(
             operations=OPERATIONS,
             context=context,
@@ -252,15 +252,6 @@ class LateQueue:
         if not self._started:
             raise ServiceException("The event queue is starting. Please try again.")
         await self._queue.enqueue(event)
-
-
-async def download_package(settings: Settings, registry: Registry, sha256: str, query: bytes) -> bytes:
-    """The package of a link that `package_links.sign` made. Raises AuthError for any other link."""
-    values = parse_query(query.decode("latin-1"))
-    expires, signature = values.get("expires", [""])[0], values.get("signature", [""])[0]
-    if not package_links.verify(settings, sha256, expires, signature):
-        raise AuthError("AccessDeniedException", "The link is not valid, or not any more.")
-    return await registry.packages.get(sha256)
 
 
 def check_access(settings: FrontendSettings, cluster_secret: bytes = b"") -> FindSecret | None:

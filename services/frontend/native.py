@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from services.frontend.bodies import Receive
 from services.frontend.wire import Scope, Send, send_error, translate
@@ -12,8 +12,8 @@ from shared.telemetry.health import Health
 PREFIX = "/_lambdad"
 PACKAGES_PREFIX = "/_lambdad/packages/"
 
-Download = Callable[[str, bytes], Awaitable[bytes]]
-"""(rest of the path, query string) -> the package. Raises ApiError for a link that is wrong, forged or too old."""
+Download = Callable[[str, bytes], Awaitable[tuple[int, AsyncIterator[bytes]]]]
+"""(rest of the path, query string) -> size in bytes and content of the package. Raises ApiError for a bad link."""
 
 
 class NativeApp:
@@ -33,20 +33,25 @@ class NativeApp:
             status, content_type, body = answer
             await _send(send, status, content_type, body)
         elif path.startswith(PACKAGES_PREFIX) and self.download is not None:
-            await self._package(send, path.removeprefix(PACKAGES_PREFIX), scope["query_string"], self.download)
+            await self._package(scope, send, self.download)
         else:
             await send_error(send, ResourceNotFoundException(f"There is nothing at {path}"), "-")
 
-    async def _package(self, send: Send, rest: str, query: bytes, download: Download) -> None:
+    async def _package(self, scope: Scope, send: Send, download: Download) -> None:
+        """What fails after the head was sent ends the connection, which leaves the client with less than it was promised."""
         try:
-            package = await download(rest, query)
+            size_bytes, parts = await download(scope["path"].removeprefix(PACKAGES_PREFIX), scope["query_string"])
         except Exception as error:
             found = translate(error)
             if found is None:
                 raise
             await send_error(send, found, "-")
             return
-        await _send(send, 200, b"application/zip", package)
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(b"application/zip", size_bytes)})
+        if scope["method"] == "GET":
+            async for part in parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 class ApiErrorMethod(ApiError):
@@ -61,6 +66,9 @@ class ApiErrorMethod(ApiError):
 
 
 async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> None:
-    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": _headers(content_type, len(body))})
     await send({"type": "http.response.body", "body": body})
+
+
+def _headers(content_type: bytes, size_bytes: int) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", content_type), (b"content-length", b"%d" % size_bytes)]

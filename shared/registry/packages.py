@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 DEADLINE_S = 60.0
+PART_BYTES = 1024 * 1024
 HASH_INLINE_BYTES_MAX = 256 * 1024
 """Hashing more than this happens in a thread: the event loop has other work."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -26,6 +28,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 class PackageError(LambdadError):
     """A package could not be stored, is not there, or is not what its name says."""
+
+
+class PackageMissingError(PackageError):
+    """There is no such package, or not any more."""
 
 
 class PackageStore:
@@ -61,13 +67,33 @@ class PackageStore:
                 result = await obstore.get_async(self._store, _path(sha256))
                 package = bytes(await result.bytes_async())
         except FileNotFoundError as error:
-            raise PackageError(f"package {sha256} is not in the package store") from error
+            raise PackageMissingError(f"package {sha256} is not in the package store") from error
         except (BaseError, OSError, TimeoutError) as error:
             raise PackageError(f"package {sha256} could not be read: {error}") from error
         found = await sha256_of(package)
         if found != sha256:
             raise PackageError(f"package {sha256} is damaged: its content hashes to {found}")
         return package
+
+    async def parts(self, sha256: str, size_bytes: int) -> AsyncIterator[bytes]:
+        """A package part by part, for readers who are slow; each is read when it is asked for.
+
+        size_bytes: as `size` says. Raises PackageError, and in place of the last part when the content has another hash.
+        """
+        digest = hashlib.sha256()
+        for start in range(0, size_bytes, PART_BYTES):
+            length = min(PART_BYTES, size_bytes - start)
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    part = bytes(await obstore.get_range_async(self._store, _path(sha256), start=start, length=length))
+            except FileNotFoundError as error:
+                raise PackageMissingError(f"package {sha256} is not in the package store") from error
+            except (BaseError, OSError, TimeoutError) as error:
+                raise PackageError(f"package {sha256} could not be read: {error}") from error
+            digest.update(part)
+            if start + length == size_bytes and digest.hexdigest() != sha256:
+                raise PackageError(f"package {sha256} is damaged: its content hashes to {digest.hexdigest()}")
+            yield part
 
     async def size(self, sha256: str) -> int | None:
         """Size in bytes without reading it, None when it is not there. Raises PackageError when the store cannot be asked."""
