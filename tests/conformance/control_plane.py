@@ -104,6 +104,12 @@ class ControlPlane:
 
         self._await(truncate())
 
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:
+        """Into the folder that stands in for S3."""
+        target = self._data_dir / "s3" / Bucket / Key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(Body)
+
     @property
     def held(self) -> bool:
         return HeldContext.held

@@ -54,9 +54,8 @@ class GivenError(Exception):
 
 
 class Runner:
-    def __init__(self, plane: ControlPlane, put_object: Any = None) -> None:
+    def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
-        self._put_object = put_object
         self._client = plane.client()
         self._client.meta.events.register("before-parse.lambda", self._received)
         self._answer = Answer(0, None, b"")
@@ -79,22 +78,20 @@ class Runner:
 
     def _step(self, values: Values, step: Step) -> None:
         if step.operation == S3_OBJECT:
-            if self._put_object is None:
-                raise GivenError("there is no object store")
-            self._put_object(**values.fill(step.request))
+            self._plane.put_object(**values.fill(step.request))
             return
         request = values.fill(step.request)
         deadline = time.monotonic() + SETTLE_S
         while True:
             answer = self.call(step.operation, request)
-            if (answer.error is not None) != step.refused:
-                raise GivenError(f"{step.operation} answered {answer.status} {answer.error} {answer.raw[:300]!r}")
             reply = answer.json()
-            if step.leaves is None or reply.get(step.leaves[0]) != step.leaves[1]:
+            if step.leaves is None or answer.error is not None or reply.get(step.leaves[0]) != step.leaves[1]:
                 break
             if time.monotonic() > deadline:
                 raise GivenError(f"{step.operation}: {step.leaves[0]} stayed {step.leaves[1]}")
             time.sleep(POLL_S)
+        if (answer.error is not None) != step.refused:
+            raise GivenError(f"{step.operation} answered {answer.status} {answer.error} {answer.raw[:300]!r}")
         for path, placeholder in step.takes.items():
             values.take(reply, path, placeholder)
         if step.operation in CHANGES and not step.refused:

@@ -18,7 +18,7 @@ NOTHING_TO_DO = (
     r"no (?:such )?function(?: <fn(?::2)?>| \w[\w-]*)?|no mapping <uuid>|no such event source mapping|no such capacity provider"
     r"|no function doesnotexist, no such queue|no such queue|no such config|neither exists|no layer <?\w+>?(?:-\w+)?"
     r"|layer version <arn> published in another region|123456789012 is not the own account"
-    r"|(?:State became|version|published version) Active|update finished|deletion finished|GetFunction gives 404"
+    r"|(?:State became|version|published version) Active|update finished|GetFunction gives 404"
     r"|image <repo>:latest is in the registry"
 )
 FUNCTION = re.compile(

@@ -121,6 +121,7 @@ SENTENCES: dict[str, Say] = {
     r"(?:CreateEventSourceMapping as in create-event-source-mapping|enabled|function <fn> used by an enabled).*"
     r"(?:dynamodb|mapping)(?: whose function was deleted)?": stream_mapping,
     r"State left Creating": lambda s, m: None,
+    r"deletion finished": lambda s, m: s.mapping_gone(),
     r"std function <fn>, version 1, <alias> on version 1; queue <queue-arn>": queue_and_versions,
     r"std function(?: <fn>)?, (?:DynamoDB|Kinesis) stream.*": lambda s, m: s.create("std"),
     r"untagged event source mapping": lambda s, m: s.need_mapping(),

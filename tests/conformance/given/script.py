@@ -146,6 +146,9 @@ class Script:
     def mapping_settled(self) -> None:
         self.steps.append(Step("GetEventSourceMapping", {"UUID": "<uuid>"}, leaves=("State", "Creating")))
 
+    def mapping_gone(self) -> None:
+        self.steps.append(Step("GetEventSourceMapping", {"UUID": "<uuid>"}, refused=True, leaves=("State", "Deleting")))
+
     def need_layer(self, versions: int = 1, **more: Any) -> None:
         while self.layer_versions < versions:
             self.add("PublishLayerVersion", LayerName="<layer>", Content={"ZipFile": "<zip>"}, **more)
