@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import operator
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -232,25 +231,44 @@ def _numeric(argument: Any) -> Matcher:
 
 
 def _wildcard(argument: Any) -> Matcher:
-    pattern = _text(argument)
-    out = []
-    at = 0
+    parts = _between_stars(_text(argument))
+    first, *middle, last = parts if len(parts) > 1 else (parts[0], "")
+
+    def test(value: str) -> bool:
+        if len(parts) == 1:
+            return value == first
+        at, end = len(first), len(value) - len(last)
+        if at > end or not value.startswith(first) or not value.endswith(last):
+            return False
+        for part in middle:
+            # The earliest place is as good as any later one, so nothing is ever tried again.
+            at = value.find(part, at, end)
+            if at < 0:
+                return False
+            at += len(part)
+        return True
+
+    return _on_text(test)
+
+
+def _between_stars(pattern: str) -> list[str]:
+    """The literal parts of a wildcard pattern; a backslash makes a star, or a backslash, literal."""
+    parts, at = [""], 0
     while at < len(pattern):
         char = pattern[at]
-        if char == "\\":
-            if pattern[at + 1 : at + 2] not in ("*", "\\"):
-                raise InvalidParameterValueException(INVALID_PATTERN)
-            out.append(re.escape(pattern[at + 1]))
-            at += 1
-        elif char == "*":
+        if char == "*":
             if pattern[at + 1 : at + 2] == "*":
                 raise InvalidParameterValueException(INVALID_PATTERN)
-            out.append(".*?")
+            parts.append("")
+        elif char == "\\":
+            at += 1
+            if pattern[at : at + 1] not in ("*", "\\"):
+                raise InvalidParameterValueException(INVALID_PATTERN)
+            parts[-1] += pattern[at]
         else:
-            out.append(re.escape(char))
+            parts[-1] += char
         at += 1
-    compiled = re.compile("".join(out), re.DOTALL)
-    return _on_text(lambda value: compiled.fullmatch(value) is not None)
+    return parts
 
 
 def _cidr(argument: Any) -> Matcher:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.poller.mapping.filters import RecordFilter
 from shared.domain.errors import InvalidParameterValueException
@@ -135,3 +139,17 @@ def test_any_of_several_filters_lets_a_record_through() -> None:
     either = RecordFilter([json.dumps({"value": {"k": [kind]}}) for kind in ("a", "b")])
     assert either.matches(record(b'{"k": "b"}'))
     assert not either.matches(record(b'{"k": "c"}'))
+
+
+@given(st.text("ab*", max_size=8).filter(lambda text: "**" not in text), st.text("ab", max_size=10))
+def test_a_wildcard_means_what_a_regular_expression_would(wildcard: str, value: str) -> None:
+    pattern = Pattern(json.dumps({"value": [{"wildcard": wildcard}]}))
+    expected = re.fullmatch(".*".join(map(re.escape, wildcard.split("*"))), value) is not None
+    assert pattern.matches({"value": value}) is expected
+
+
+def test_many_stars_cost_no_more_than_reading_the_value() -> None:
+    pattern = Pattern(json.dumps({"value": [{"wildcard": "*a" * 1_000 + "*b"}]}))
+    begun = time.process_time()
+    assert not pattern.matches({"value": "a" * 1_000_000})
+    assert time.process_time() - begun < 1.0
