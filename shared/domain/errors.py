@@ -103,10 +103,6 @@ class InvalidCodeSignatureException(UserError):
     code = "InvalidCodeSignatureException"
 
 
-class RecursiveInvocationException(UserError):
-    code = "RecursiveInvocationException"
-
-
 class CodeStorageExceededException(UserError):
     code = "CodeStorageExceededException"
 
