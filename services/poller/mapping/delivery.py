@@ -172,11 +172,11 @@ class BatchDelivery:
         return [record for record in records if record.offset in reported]
 
     def _expired(self, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
-        """The records that are older than the mapping allows."""
+        """The records that are older than the mapping allows. One without a timestamp (-1) has no age."""
         if self._limits.record_age_s_max < 0:
             return []
         oldest_ms = time.time_ns() // 1_000_000 - self._limits.record_age_s_max * 1_000
-        return [record for record in records if record.timestamp < oldest_ms]
+        return [record for record in records if 0 <= record.timestamp < oldest_ms]
 
     async def _discard_expired(
         self,

@@ -4,14 +4,18 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from shared.domain.errors import ConfigurationError, ServiceException
-from shared.registry.migrate import HEAD, SCRIPTS
+from shared.domain.mappings import ErrorHandling, SourceKind
+from shared.registry.migrate import HEAD, SCRIPTS, config_for
 from shared.registry.registry import Registry
 from shared.registry.tables import Base
 from tests.integration.registry.support import new_database, settings_of
@@ -39,6 +43,32 @@ def test_the_newest_migration_is_the_one_that_the_program_asks_for() -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+OLD_MAPPING = """
+INSERT INTO event_source_mappings VALUES (
+    'a', 'f', NULL, 'arn', NULL, '["b:9092"]', '["t"]', 'g', 'LATEST', NULL, 100, 0.5, '[]', NULL, true, 'Enabled',
+    'USER_INITIATED', 'OK', 1, 1,
+    '{"retry_attempts_max": 3, "bisect_on_error": true, "function_response_types": ["ReportBatchItemFailures"]}', '{}'
+)
+"""
+
+
+async def test_what_owners_of_mappings_had_set_is_taken_along(postgres_engine: str, tmp_path: Path) -> None:
+    async with new_database(postgres_engine) as url:
+        settings = settings_of(url, tmp_path)
+        engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda inner: command.upgrade(config_for(inner), "0007"))
+            await connection.execute(text(OLD_MAPPING))
+        await engine.dispose()
+        registry = Registry(settings)
+        await registry.migrate()
+        await registry.open()
+        [mapping] = await registry.mappings.list_all()
+        await registry.close()
+    assert mapping.kind is SourceKind.SELF_MANAGED_KAFKA
+    assert mapping.error_handling == ErrorHandling(3, -1, True, True)
 
 
 async def test_a_database_that_cannot_be_reached_is_said_so(tmp_path: Path, unused_tcp_port: int) -> None:

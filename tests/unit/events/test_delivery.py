@@ -161,6 +161,11 @@ async def test_records_that_are_too_old_leave_unseen_and_the_rest_is_tried() -> 
     assert [r["offset"] for r in json.loads(outcome.request_payload)["records"]["t-0"]] == [2, 4]
 
 
+async def test_a_record_without_a_timestamp_has_no_age() -> None:
+    function, _, _ = await deliver(failing(0), [record(1, timestamp=-1)], ErrorHandling(record_age_s_max=60))
+    assert function.batches == [[1]]
+
+
 async def test_a_record_that_grows_too_old_while_it_is_tried_leaves_then() -> None:
     young = record(1, timestamp=time.time_ns() // 1_000_000 - 59_800)
     function, [outcome], _ = await deliver(
