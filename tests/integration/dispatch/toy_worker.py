@@ -177,7 +177,12 @@ class ToyWorker:
         return None
 
     async def prepare(self, header: InvokeHeader) -> ResultHeader:
-        await self.may_prepare.wait()
+        try:
+            await self.may_prepare.wait()
+        except asyncio.CancelledError:
+            self.environments.pop(header.environment_id, None)
+            await self.membership.environment_gone(header.environment_id)
+            raise
         if self.prepare_fails:
             del self.environments[header.environment_id]
             return ResultHeader(False, 0, "error")

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from services.worker.report import Report, Status, billed_ms, lines_for, runtime_version
+from services.worker.report import PROVISIONED, Report, Status, billed_ms, lines_for, runtime_version
 from tests.unit.worker.specs import version
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -101,3 +101,14 @@ def test_billing_rounds_up_and_includes_initialisation() -> None:
     assert billed_ms(3.01, None) == 4
     assert billed_ms(1000.0, None) == 1000
     assert billed_ms(0.001, None) == 1
+
+
+def test_an_initialisation_ahead_says_so_and_is_reported_even_when_it_succeeds() -> None:
+    text = lines_for(version(), PROVISIONED)
+    assert (
+        text.init_report("init", 12.5, Status.SUCCESS, None)
+        == b"INIT_REPORT Init Duration: 12.50 ms\tPhase: init\tStatus: success\n"
+    )
+    assert lines_for(version()).init_report("init", 12.5, Status.SUCCESS, None) == b""
+    record = json.loads(lines_for(version(log_format="JSON"), PROVISIONED).init_start())["record"]
+    assert record["initializationType"] == "provisioned-concurrency"
