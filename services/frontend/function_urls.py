@@ -128,7 +128,7 @@ class FunctionUrlApp:
             body=body,
             http_version=exchange.scope["http_version"],
             source_ip=exchange.source_ip,
-            port=exchange.scope["server"][1],
+            port=exchange.port,
             host_name=self._hosts.name(url_id),
             url_id=url_id,
             request_id=exchange.request_id,
@@ -242,6 +242,9 @@ class _Exchange:
         self.header_list = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         self.headers: Mapping[str, str] = dict(reversed(self.header_list))
         self.host: bytes = self.headers.get("host", "").encode("latin-1")
+        # The port that the client knows: a published one may be another than ours.
+        port = self.host.rpartition(b":")[2]
+        self.port = int(port) if port.isdigit() and len(port) <= 5 else 80
         self.source_ip: str = scope["client"][0] if scope["client"] else ""
         given = self.headers.get("x-amzn-trace-id", "")
         self.trace = given if 0 < len(given) <= TRACE_CHARACTERS_MAX else _new_trace(self.now_s)

@@ -29,6 +29,7 @@ from shared.registry.records import FunctionVersion
 _ACCOUNT = re.compile(r"\d{12}")
 _ARN = re.compile(r"arn:[a-z0-9-]+:(?:iam|sts)::\d{12}:\S+")
 _SERVICE = re.compile(r"[a-z0-9.-]+\.[a-z]+(\.[a-z]+)*")
+URL_ACTION = "lambda:InvokeFunctionUrl"
 REVISION_MISMATCH = (
     "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
 )
@@ -133,6 +134,9 @@ async def _own_revision(connection: AsyncConnection, found: FunctionVersion, qua
 
 
 def _statement(request: Request, resource: str) -> RawStatement:
+    """The statement as it stands in the policy. Raises InvalidParameterValueException."""
+    if request.get("FunctionUrlAuthType") is not None and request["Action"] != URL_ACTION:
+        raise InvalidParameterValueException(f"FunctionUrlAuthType is only supported for {URL_ACTION} action")
     statement: RawStatement = {
         "Sid": request["StatementId"],
         "Effect": "Allow",

@@ -25,7 +25,7 @@ REMAPPED = frozenset({"connection", "content-length", "date", "server", "www-aut
 """Headers that are the platform's: a function's own come out under another name."""
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
-_STATUS = re.compile(r"\d{3}")
+_STATUS = re.compile(r"[0-9]{3}")
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 

@@ -1,0 +1,338 @@
+"""Function URLs in front of a recorder: which requests reach a function, and what becomes of those that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from botocore.auth import SigV4Auth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from services.frontend.app import FrontendApp, NoBrowsers
+from services.frontend.bodies import BodyReader
+from services.frontend.function_urls import FORBIDDEN, FunctionUrlApp
+from services.frontend.http_protocol import CANCEL_ON_DISCONNECT
+from services.frontend.invoke_metrics import InvokeMetrics
+from services.frontend.native import NativeApp
+from services.frontend.request_ids import RequestIds
+from shared.aws import session_tokens
+from shared.aws.sigv4 import Verifier
+from shared.domain.errors import (
+    InvocationLostError,
+    NoCapacityError,
+    ResourceNotFoundException,
+    TooManyRequestsException,
+)
+from shared.domain.function_urls import Cors, FunctionUrl, UrlHosts, new_url_id
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
+from shared.domain.policy_evaluation import parse_statement
+from shared.registry.function_urls import ServedUrl
+from shared.telemetry.health import Health
+
+SECRET = b"a cluster's secret"
+ACCOUNT, REGION, KEY, KEY_SECRET = "000000000000", "us-east-1", "AKIDEXAMPLE", "a-secret"
+HOSTS = UrlHosts(REGION, "localhost")
+URL_ID = new_url_id(SECRET)
+HOST = HOSTS.name(URL_ID) + ":9000"
+EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "lambda:*", "Resource": "*"}
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        return next((value for found, value in self.headers if found == name), None)
+
+    @property
+    def message(self) -> Any:
+        return json.loads(self.body)["Message"]
+
+
+class Site:
+    """One URL and what is behind it; the rest of the frontend answers 299."""
+
+    def __init__(self, *, verified: bool = True) -> None:
+        self.served: ServedUrl | None = ServedUrl(
+            FunctionUrl("id", "$LATEST", URL_ID, "NONE", "BUFFERED", None, 0, 0), "f", (parse_statement(EVERYBODY),)
+        )
+        self.asked: list[str] = []
+        self.events: list[dict[str, Any]] = []
+        self.invoked: list[tuple[str, str | None]] = []
+        self.outcome: InvocationResult | Exception = InvocationResult(b'"ok"', "$LATEST")
+        request_ids = RequestIds()
+        verifier = Verifier(region=REGION, service="lambda", find_secret=self.find_secret) if verified else None
+        urls = FunctionUrlApp(
+            urls=self,
+            hosts=HOSTS,
+            verifier=verifier,
+            invoker=self,
+            bodies=BodyReader(),
+            request_ids=request_ids,
+            metrics=InvokeMetrics(),
+            secret=SECRET,
+            account_id=ACCOUNT,
+            region=REGION,
+            queue_wait_s=1.0,
+        )
+        app = FrontendApp(NativeApp(Health("frontend", {})), request_ids, HOSTS)
+        app.ready(self.other, self.other, urls)
+        self.app: Any = app if verified else NoBrowsers(app, request_ids, HOSTS)
+
+    def set(self, *statements: dict[str, Any], **changes: Any) -> None:
+        assert self.served is not None
+        found = tuple(parse_statement(one) for one in statements) or self.served.statements
+        self.served = ServedUrl(msgspec.structs.replace(self.served.url, **changes), "f", found)
+
+    def find_secret(self, key: str, token: str | None) -> bytes | None:
+        if token is not None:
+            return session_tokens.find_secret(SECRET, key, token, 0)
+        return KEY_SECRET.encode() if key == KEY else None
+
+    async def find(self, url_id: str) -> ServedUrl | None:
+        self.asked.append(url_id)
+        return self.served
+
+    async def invoke(
+        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float, response: Any = None
+    ) -> InvocationResult:
+        """A function that does not stream, whether or not its URL would let it."""
+        self.invoked.append((function_name, qualifier))
+        self.events.append(json.loads(invocation.payload))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    async def other(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 299, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def __call__(
+        self,
+        method: str = "GET",
+        target: str = "/",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        host: str = HOST,
+    ) -> Answer:
+        path, _, query = target.partition("?")
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(b"host", host.encode()), *((name.lower().encode(), value.encode()) for name, value in headers)],
+            "http_version": "1.1",
+            "client": ("127.0.0.1", 5),
+            "server": ("127.0.0.1", 9000),
+        }
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        async with asyncio.timeout(10):
+            await self.app(scope, receive, send)
+        self.cancels = scope.get(CANCEL_ON_DISCONNECT)
+        found = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
+        return Answer(sent[0]["status"], found, sent[1]["body"])
+
+
+def signed(
+    method: str, target: str, *, body: bytes = b"", host: str = HOST, credentials: Credentials | None = None
+) -> list[tuple[str, str]]:
+    request = AWSRequest(method, f"http://{host}{target}", {"Host": host}, body)
+    SigV4Auth(credentials or Credentials(KEY, KEY_SECRET), "lambda", REGION).add_auth(request)
+    return [(name, value) for name, value in request.headers.items() if name != "Host"]
+
+
+async def test_every_path_and_method_of_the_host_is_the_functions() -> None:
+    site = Site()
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "PURGE"):
+        for path in ("/", "/_lambdad/health", "/2015-03-31/functions/f/invocations", "/2015-03-31/functions"):
+            assert (await site(method, path)).status == 200
+            assert site.events[-1]["requestContext"]["http"]["method"] == method
+            assert site.events[-1]["rawPath"] == path
+    assert set(site.invoked) == {("f", None)}
+    assert site.cancels is True
+    for host in ("127.0.0.1:9000", "localhost", "function.localhost"):
+        assert (await site("POST", "/2015-03-31/functions/f/invocations", host=host)).status == 299
+
+
+async def test_an_id_that_was_never_given_is_not_looked_up_and_reads_otherwise_than_one_that_is_gone() -> None:
+    site = Site()
+    for host in (f"{'a' * 32}.lambda-url.us-east-1.localhost", HOST.replace("us-east-1", "eu-west-1"), f"x{HOST}"):
+        answer = await site(host=host)
+        assert (answer.status, answer.body) == (403, b'{"Message":null}')
+        assert answer.header("x-amzn-errortype") == "AccessDeniedException"
+        assert answer.header("content-type") == "application/json"
+    assert site.asked == []
+    site.served = None
+    answer = await site()
+    assert (answer.status, answer.message) == (403, FORBIDDEN)
+    assert answer.header("x-amzn-errortype") == "AccessDeniedException"
+    assert site.asked == [URL_ID]
+
+
+async def test_the_policy_is_asked_before_the_body_is_read() -> None:
+    site = Site()
+    site.set({**EVERYBODY, "Effect": "Deny"})
+    answer = await site("POST", body=b"x" * (SYNC_PAYLOAD_BYTES_MAX + 1))
+    assert (answer.status, answer.message) == (403, FORBIDDEN)
+    assert site.events == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "error_type"),
+    [
+        (TooManyRequestsException("ReservedFunctionConcurrentInvocationLimitExceeded"), 429, "TooManyRequestsException"),
+        (NoCapacityError("full"), 429, "TooManyRequestsException"),
+        (InvocationLostError("lost"), 500, "ServiceException"),
+        (ResourceNotFoundException("gone"), 403, "AccessDeniedException"),
+        (RuntimeError("nobody expected this"), 500, "ServiceException"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_what_keeps_a_function_from_running_is_told(outcome: Exception, status: int, error_type: str) -> None:
+    site = Site()
+    site.set(cors=Cors(allow_origins=("*",)))
+    site.outcome = outcome
+    answer = await site(headers=[("Origin", "https://a.example")])
+    assert (answer.status, answer.header("x-amzn-errortype")) == (status, error_type)
+    # A web page may read why it failed, too.
+    assert answer.header("access-control-allow-origin") == "*"
+
+
+async def test_a_functions_failure_says_nothing_of_it() -> None:
+    site = Site()
+    for outcome in (
+        InvocationResult(b'{"errorMessage":"secret"}', "$LATEST", function_error="Unhandled"),
+        InvocationResult(b'{"statusCode":"x"}', "$LATEST"),
+    ):
+        site.outcome = outcome
+        answer = await site()
+        assert (answer.status, answer.body) == (502, b"Internal Server Error")
+        assert answer.header("content-type") == "application/json"
+
+
+async def test_events_over_six_megabytes_are_refused_whole_or_once_they_are_encoded() -> None:
+    site = Site()
+    text = ("Request must be smaller than 6291456 bytes for the InvokeFunction operation",)
+    for size, content_type in ((SYNC_PAYLOAD_BYTES_MAX + 1, "text/plain"), (SYNC_PAYLOAD_BYTES_MAX * 4 // 5, "image/png")):
+        answer = await site("POST", headers=[("Content-Type", content_type)], body=b"x" * size)
+        assert (answer.status, answer.message) == (413, *text)
+    assert site.events == []
+    assert (await site("POST", headers=[("Content-Type", "image/png")], body=b"x" * (4 << 20))).status == 200
+    assert len(site.events[-1]["body"]) > 5 << 20
+
+
+async def test_large_answers_are_mapped_too() -> None:
+    site = Site()
+    site.outcome = InvocationResult(msgspec.json.encode({"statusCode": 201, "body": "x" * (2 << 20)}), "$LATEST")
+    answer = await site()
+    assert (answer.status, len(answer.body)) == (201, 2 << 20)
+
+
+async def test_the_streaming_mode_maps_nothing() -> None:
+    site = Site()
+    site.set(invoke_mode="RESPONSE_STREAM")
+    site.outcome = InvocationResult(b'{"statusCode":418,"body":"x"}', "$LATEST")
+    answer = await site()
+    assert (answer.status, answer.body) == (200, b'{"statusCode":418,"body":"x"}')
+
+
+async def test_preflights_run_nothing_and_ask_nobody() -> None:
+    site = Site()
+    site.set({**EVERYBODY, "Effect": "Deny"}, cors=Cors(allow_origins=("https://a.example",)), auth_type="AWS_IAM")
+    asked = [("Origin", "https://a.example"), ("Access-Control-Request-Method", "GET")]
+    answer = await site("OPTIONS", headers=asked)
+    assert (answer.status, answer.body, answer.header("access-control-allow-origin")) == (200, b"", "https://a.example")
+    site.set(EVERYBODY, cors=None, auth_type="NONE")
+    assert site.events == []
+    assert (await site("OPTIONS", headers=asked)).body == b"ok"
+    assert site.events != []
+
+
+async def test_the_trace_of_the_client_is_kept() -> None:
+    site = Site()
+    trace = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"
+    answer = await site(headers=[("X-Amzn-Trace-Id", trace)])
+    assert site.events[-1]["headers"]["x-amzn-trace-id"] == answer.header("x-amzn-trace-id") == trace
+    made = (await site()).header("x-amzn-trace-id")
+    assert made is not None
+    assert re.fullmatch(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24}", made)
+    assert answer.header("x-amzn-requestid") == site.events[0]["requestContext"]["requestId"]
+
+
+async def test_a_signature_is_needed_and_checked() -> None:
+    site = Site()
+    site.set(auth_type="AWS_IAM")
+    answer = await site()
+    assert (answer.status, answer.message) == (403, FORBIDDEN)
+    good = signed("POST", "/a%20b/c?x=1&y=%2F", body=b"payload")
+    assert (await site("POST", "/a%20b/c?x=1&y=%2F", good, b"payload")).status == 200
+    iam = site.events[-1]["requestContext"]["authorizer"]["iam"]
+    assert (iam["accessKey"], iam["userArn"]) == (KEY, f"arn:aws:iam::{ACCOUNT}:root")
+    assert "authorization" not in site.events[-1]["headers"]
+    for method, target, body in (
+        ("PUT", "/a%20b/c?x=1&y=%2F", b"payload"),
+        ("POST", "/other?x=1&y=%2F", b"payload"),
+        ("POST", "/a%20b/c?x=2&y=%2F", b"payload"),
+        ("POST", "/a%20b/c?x=1&y=%2F", b"other"),
+    ):
+        answer = await site(method, target, good, body)
+        assert (answer.status, answer.header("x-amzn-errortype")) == (403, "InvalidSignatureException")
+    stranger = signed("GET", "/", credentials=Credentials("AKIDOTHER", KEY_SECRET))
+    answer = await site(headers=stranger)
+    assert json.loads(answer.body) == {"message": "The security token included in the request is invalid."}
+    assert len(site.events) == 1
+
+
+async def test_a_signature_for_one_url_is_not_one_for_another() -> None:
+    site = Site()
+    site.set(auth_type="AWS_IAM")
+    other = HOSTS.name(new_url_id(SECRET))
+    assert (await site(headers=signed("GET", "/"), host=other)).status == 403
+    assert (await site(headers=signed("GET", "/", host=other), host=other)).status == 200
+
+
+async def test_a_presigned_url_and_a_functions_own_credentials_work() -> None:
+    site = Site()
+    site.set(auth_type="AWS_IAM")
+    principal = f"arn:aws:sts::{ACCOUNT}:assumed-role/worker/other"
+    issued = session_tokens.issue(SECRET, principal, 2_000_000_000)
+    credentials = Credentials(issued.access_key_id, issued.secret_access_key, issued.session_token)
+    assert (await site(headers=signed("GET", "/", credentials=credentials))).status == 200
+    assert site.events[-1]["requestContext"]["authorizer"]["iam"]["userArn"] == principal
+    request = AWSRequest("GET", f"http://{HOST}/x", {"Host": HOST})
+    SigV4QueryAuth(credentials, "lambda", REGION, expires=60).add_auth(request)
+    query = str(request.url).partition("?")[2]
+    assert (await site(target=f"/x?{query}")).status == 200
+    assert site.events[-1]["requestContext"]["authorizer"]["iam"]["userArn"] == principal
+    site.set({**EVERYBODY, "Effect": "Deny", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/worker"}})
+    assert (await site(headers=signed("GET", "/", credentials=credentials))).status == 403
+    assert (await site(headers=signed("GET", "/"))).status == 200
+
+
+async def test_without_signatures_web_pages_reach_public_urls_alone() -> None:
+    site = Site(verified=False)
+    page = [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site")]
+    assert (await site(headers=page)).status == 200
+    site.set(auth_type="AWS_IAM")
+    for header in page:
+        assert (await site(headers=[header])).status == 403
+    assert (await site()).status == 200
+    for host in ("localhost:9000", "evil.example"):
+        assert (await site("POST", "/2015-03-31/functions/f/invocations", page, host=host)).status == 403
