@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Protocol
 
-from services.poller.mapping.delivery import BatchDelivery, Invoker
+from services.poller.mapping.delivery import RESULT_FAILED, BatchDelivery, Invoker
 from services.poller.mapping.kafka_event import EventBuilder
 from services.poller.mapping.machine import MappingEvent, advance
 from services.poller.sources.kafka import KafkaSource, SourceError
@@ -21,6 +21,9 @@ from shared.settings import Settings
 
 log = logging.getLogger("lambdad.poller.mapping")
 
+NO_RECORDS = "No records processed"
+PROBLEM = "PROBLEM: "
+CONFIGURATION_REASON = "ESM_CONFIG_NOT_VALID"
 CHECK_PAUSE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 BUILT_IN_CLUSTER = "lambdad"
 
@@ -54,7 +57,7 @@ def bootstrap_servers_of(mapping: EventSourceMapping, settings: Settings) -> str
 
 
 class RunningMapping:
-    """Runs an enabled mapping until told to stop; failures of the source are waited out and shown as the mapping's reason."""
+    """Runs an enabled mapping until told to stop; failures of the source are waited out and shown as the last result."""
 
     def __init__(
         self,
@@ -71,6 +74,8 @@ class RunningMapping:
         self._producer = producer
         self._outcomes = TopicNames.of(settings.events).outcomes
         self._state = mapping.state
+        told = mapping.last_processing_result
+        self._has_problem = told.startswith(PROBLEM) and told != RESULT_FAILED
         self._reason = mapping.state_reason
         self._told_result = mapping.last_processing_result
         self._result = self._told_result
@@ -113,7 +118,7 @@ class RunningMapping:
             )
             source = KafkaSource(self.mapping, servers, delivery.deliver)
         except (ConfigurationError, InvalidParameterValueException) as error:
-            await self._tell_problem(str(error))
+            await self._tell_problem(str(error), CONFIGURATION_REASON)
             # Nothing changes before its owner or the operator changes something: then this mapping is started anew.
             await self._stop.wait()
             return
@@ -132,18 +137,33 @@ class RunningMapping:
                 failures += 1
 
     async def _polling(self) -> None:
-        state, reason = advance(self._state, MappingEvent.POLLING), state_reason(self.mapping.kind)
-        if state is None or (state is self._state and self._reason == reason):
+        """The source gives what it has: a problem that was told is over."""
+        state, reason = self._enabled(), state_reason(self.mapping.kind)
+        result = NO_RECORDS if self._has_problem else None
+        if state is self._state and self._reason == reason and result is None:
             return
-        if await self._book.set_state(self.mapping.uuid, state, reason, revision=self.mapping.revision):
-            self._state, self._reason = state, reason
+        if await self._book.set_state(self.mapping.uuid, state, reason, result, revision=self.mapping.revision):
+            self._state, self._reason, self._has_problem = state, reason, False
+            if result is not None:
+                self._result = self._told_result = result
 
-    async def _tell_problem(self, problem: str) -> None:
-        if problem == self._reason:
+    async def _tell_problem(self, problem: str, reason: str | None = None) -> None:
+        """As on AWS the mapping is enabled all the same, and its last result says what is wrong.
+
+        reason: one of AWS's codes where waiting does not help.
+        """
+        state, reason = self._enabled(), reason or state_reason(self.mapping.kind)
+        if (state, reason, problem) == (self._state, self._reason, self._told_result):
             return
         log.warning("mapping %s: %s", self.mapping.uuid, problem)
-        if await self._book.set_state(self.mapping.uuid, self._state, problem, problem, revision=self.mapping.revision):
-            self._reason, self._told_result = problem, problem
+        if await self._book.set_state(self.mapping.uuid, state, reason, problem, revision=self.mapping.revision):
+            self._state, self._reason, self._has_problem = state, reason, True
+            self._result = self._told_result = problem
+
+    def _enabled(self) -> MappingState:
+        state = advance(self._state, MappingEvent.POLLING)
+        assert state is not None
+        return state
 
     async def _give_up(self, outcome: Outcome) -> None:
         await self._producer.persist(self._outcomes, encode(outcome))

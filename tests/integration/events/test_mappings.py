@@ -171,20 +171,37 @@ async def test_a_mapping_that_is_created_disabled_polls_nothing(kafka_engine: st
     assert functions.calls == []
 
 
-async def test_trouble_is_shown_as_the_mappings_reason_and_ends_by_itself(kafka_engine: str) -> None:
+async def test_trouble_is_shown_as_the_mappings_last_result_and_ends_by_itself(kafka_engine: str) -> None:
     missing = mapping_of(f"late-{uuid.uuid4().hex[:8]}")
     unknown = mapping_of("x", source_arn="arn:aws:kafka:us-east-1:000000000000:cluster/elsewhere/1")
     unreachable = mapping_of("x", kind=SourceKind.SELF_MANAGED_KAFKA, source_arn=None, bootstrap_servers=("127.0.0.1:1",))
     book, functions = Book(missing, unknown, unreachable), Functions()
     async with poller_of(settings_of(kafka_engine), book, functions):
-        for mapping, words in ((missing, "does not exist"), (unknown, "No cluster"), (unreachable, "Connection error")):
-            await until(lambda m=mapping, w=words: w in book.rows[m.uuid].state_reason, words)
-            assert book.rows[mapping.uuid].last_processing_result.startswith("PROBLEM: ")
-            assert book.state(mapping) is MappingState.CREATING
+        for mapping, words, reason in (
+            (missing, "does not exist", "USER_INITIATED"),
+            (unknown, "No cluster", "ESM_CONFIG_NOT_VALID"),
+            (unreachable, "Connection error. Please check your event source connection configuration.", "USER_INITIATED"),
+        ):
+            await until(lambda m=mapping, w=words: w in book.rows[m.uuid].last_processing_result, words)
+            row = book.rows[mapping.uuid]
+            assert row.last_processing_result.startswith("PROBLEM: ")
+            assert (row.state, row.state_reason) == (MappingState.ENABLED, reason)
         await create_topic(kafka_engine, missing.topics[0])
+        await until(lambda: book.rows[missing.uuid].last_processing_result == "No records processed")
         await produce(kafka_engine, missing.topics[0], [b"x"])
         await until(lambda: functions.calls)
-        assert book.rows[missing.uuid].state_reason == "USER_INITIATED"
+        await until(lambda: book.rows[missing.uuid].last_processing_result == "OK")
+
+
+async def test_trouble_of_before_a_restart_is_over_once_the_source_is_read_and_a_failed_call_is_not(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    trouble = mapping_of(topic, state=MappingState.ENABLED, last_processing_result="PROBLEM: Connection error.")
+    failed = mapping_of(topic, state=MappingState.CREATING, last_processing_result="PROBLEM: Function call failed")
+    book = Book(trouble, failed)
+    async with poller_of(settings_of(kafka_engine), book, Functions()):
+        await until(lambda: book.rows[trouble.uuid].last_processing_result == "No records processed")
+        await until(lambda: book.state(failed) is MappingState.ENABLED)
+        assert book.rows[failed.uuid].last_processing_result == "PROBLEM: Function call failed"
 
 
 async def test_named_and_self_managed_clusters_are_read(kafka_engine: str) -> None:
