@@ -45,6 +45,7 @@ class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything about a version that a user sets, besides its code. memory_mb, timeout_s, tmp_mb as on AWS.
 
     signing_profile: ARN of the signing profile version that signed the code, where a code signing configuration asked for it.
+    source_kms_key_arn: the key named with the code; kept and shown, for the package store encrypts with none.
     environment: None when none was ever sent, which a reply shows; {} when it was emptied.
     """
 
@@ -66,6 +67,7 @@ class FunctionConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
     file_systems: tuple[FileSystem, ...] = ()
     vpc: VpcConfiguration | None = None
     signing_profile: str | None = None
+    source_kms_key_arn: str | None = None
 
 
 class Function(msgspec.Struct, frozen=True):

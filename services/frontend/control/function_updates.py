@@ -51,7 +51,10 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
         current = await _locked(ctx, connection, name, request)
         signer = await deployment_trust.check_deployment(connection, name, current.function.code_signing_id, origin)
         configuration = msgspec.structs.replace(
-            current.version.configuration, architecture=configuration.architecture, signing_profile=signer
+            current.version.configuration,
+            architecture=configuration.architecture,
+            signing_profile=signer,
+            source_kms_key_arn=request.get("SourceKMSKeyArn") or None,
         )
         layer_attachment.check_size(configuration, package.unzipped_bytes)
         stored = (package.sha256, package.size_bytes)

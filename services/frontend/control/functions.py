@@ -38,6 +38,9 @@ async def create_function(ctx: ControlContext, request: Request) -> Reply:
     wanted = Function(uuid.uuid4().hex, name, 0, 0, None, configuration.dead_letter_arn, tags)
     async with ctx.registry.write() as connection:
         configuration = await layer_attachment.attach(ctx, connection, configuration, request)
+        configuration = msgspec.structs.replace(
+            configuration, source_kms_key_arn=request["Code"].get("SourceKMSKeyArn") or None
+        )
         if signing_arn is not None:
             signing = await code_signing.attachable(ctx, connection, signing_arn)
             wanted = msgspec.structs.replace(wanted, code_signing_id=signing.id)
@@ -76,6 +79,8 @@ async def get_function(ctx: ControlContext, request: Request) -> Reply:
         "Configuration": rendering.configuration(ctx, found, qualifier),
         "Code": {"RepositoryType": "S3", "Location": package_links.sign(ctx.settings, found.version.code_sha256)},
     }
+    if found.version.configuration.source_kms_key_arn:
+        reply["Code"]["SourceKMSKeyArn"] = found.version.configuration.source_kms_key_arn
     if found.function.tags:
         reply["Tags"] = found.function.tags
     if found.function.reserved_concurrency is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import InvalidParameterValueException, ResourceNotFoundException
-from tests.integration.registry.support import Control
+from tests.integration.registry.support import ZIP, Control
 
 EFS = "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0"
 VPC = {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}
@@ -74,6 +74,16 @@ async def test_what_is_kept_is_shown_as_it_was_sent_by_the_function_and_by_its_v
     shown = await control("GetFunctionConfiguration", FunctionName=name)
     assert not {"KMSKeyArn", "FileSystemConfigs"} & set(shown)
     assert shown["TracingConfig"] == {"Mode": "Active"}
+
+
+async def test_the_key_that_was_named_with_the_code_is_shown_with_the_code_until_other_code_comes(control: Control) -> None:
+    key = "arn:aws:kms:us-east-1:000000000000:key/1"
+    name = await control.create(Code={"ZipFile": ZIP, "SourceKMSKeyArn": key}, Publish=True)
+    assert (await control("GetFunction", FunctionName=name, Qualifier="1"))["Code"]["SourceKMSKeyArn"] == key
+    await control("UpdateFunctionConfiguration", FunctionName=name, Description="changed")
+    assert (await control("GetFunction", FunctionName=name))["Code"]["SourceKMSKeyArn"] == key
+    await control("UpdateFunctionCode", FunctionName=name, ZipFile=ZIP)
+    assert "SourceKMSKeyArn" not in (await control("GetFunction", FunctionName=name))["Code"]
 
 
 async def test_a_function_cannot_leave_its_vpc_while_it_has_file_systems(control: Control) -> None:
