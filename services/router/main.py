@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from services.router.destinations.function import FunctionDestination
 from services.router.destinations.kafka import KafkaDestination
 from services.router.destinations.s3 import S3Destination
+from services.router.destinations.sns import SnsDestination
 from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
 from services.router.outcomes import OutcomeRouter
 from shared.events.producer import BatchingProducer
@@ -35,6 +36,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             "lambda": FunctionDestination(queue),
             "kafka": topics,
             "s3": S3Destination(settings),
+            "sns": SnsDestination(queues),
         },
         dead_letters={"sqs": SqsDeadLetters(queues)},
     )

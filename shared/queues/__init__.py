@@ -1,4 +1,4 @@
-"""The SQS stand-in: one Redis stream a queue. Read it with XREAD, XRANGE or a consumer group.
+"""The stand-ins of SQS and SNS: one Redis stream a queue or topic. Read it with XREAD, XRANGE or a consumer group.
 
 An entry's fields: message_id, body, attributes (JSON: name to {"DataType", "StringValue"}, as SQS message attributes),
 md5_of_body, sent_at_ms. Streams are never trimmed by the platform: a message leaves when its consumer deletes it.
@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from shared.domain.errors import LambdadError
 
-__all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "stream_key"]
+__all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "stream_key", "topic_key"]
 
 SCRIPT = resources.files(__package__).joinpath("send.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -47,9 +47,16 @@ def stream_key(name: str) -> str:
     return f"queue:{name}"
 
 
+def topic_key(name: str) -> str:
+    """The Redis key of a topic's stream: every reader sees all that was published, as every subscriber would."""
+    return f"topic:{name}"
+
+
 class _Message(msgspec.Struct, frozen=True):
-    queue: str
-    deduplication_id: str
+    """stream, sent_key: where it is appended, and what remembers that it was."""
+
+    stream: str
+    sent_key: str
     message_id: str
     body: bytes
     attributes: bytes
@@ -71,12 +78,21 @@ class QueueWriter:
 
         Raises QueueUnavailableError.
         """
+        return await self._send(stream_key(queue), f"queue-sent:{queue}", body, attributes, deduplication_id)
+
+    async def publish(self, topic: str, body: bytes, *, deduplication_id: str) -> str:
+        """To a topic, else as `send`."""
+        return await self._send(topic_key(topic), f"topic-sent:{topic}", body, None, deduplication_id)
+
+    async def _send(
+        self, stream: str, sent: str, body: bytes, attributes: dict[str, Attribute] | None, deduplication_id: str | None
+    ) -> str:
         if len(self._waiting) >= WAITING_MESSAGES_MAX:
             raise QueueUnavailableError("too many messages wait for Redis")
         message_id = str(uuid.uuid4())
         message = _Message(
-            queue,
-            deduplication_id or message_id,
+            stream,
+            f"{sent}:{deduplication_id or message_id}",
             message_id,
             body,
             msgspec.json.encode(attributes or {}),
@@ -129,8 +145,8 @@ class QueueWriter:
             pipeline.evalsha(
                 SCRIPT_SHA,
                 2,
-                stream_key(message.queue),
-                f"queue-sent:{message.queue}:{message.deduplication_id}",
+                message.stream,
+                message.sent_key,
                 str(REMEMBERED_S),
                 message.message_id,
                 message.body,

@@ -20,6 +20,7 @@ from services.router.destinations import DeliveryError, Destination
 from services.router.destinations.function import FunctionDestination
 from services.router.destinations.kafka import KafkaDestination
 from services.router.destinations.s3 import S3Destination
+from services.router.destinations.sns import SnsDestination
 from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
 from services.router.outcomes import OutcomeRouter
 from shared.events.producer import BatchingProducer
@@ -35,7 +36,7 @@ from shared.events.records import (
     encode,
 )
 from shared.events.topics import TopicNames
-from shared.queues import QueueUnavailableError, QueueWriter, stream_key
+from shared.queues import QueueUnavailableError, QueueWriter, stream_key, topic_key
 from shared.settings import Settings
 from tests.integration.events.parts import ARN, QUEUE, make_topic, read_topic, running, settings_of, until
 
@@ -120,6 +121,19 @@ async def test_a_queue_gets_the_record_and_a_dead_letter_queue_the_event(router:
     }
     assert len(letter[b"md5_of_body"]) == 32
     assert uuid.UUID(letter[b"message_id"].decode())
+
+
+async def test_a_topic_of_sns_gets_the_record_once(router: Router) -> None:
+    name = queue_name()
+    router.destinations["sns"] = SnsDestination(router.queues)
+    outcome = failure(targets=(f"arn:aws:sns:us-east-1:000000000000:{name}",))
+    async with router.running():
+        for _ in range(2):
+            await router.tell(outcome)
+        await router.tell(failure(targets=(QUEUE + name,)))
+        await until(lambda: router.messages(name))
+        [message] = await until(lambda: router.redis.xrange(topic_key(name)))
+    assert json.loads(message[1][b"body"])["requestContext"]["requestId"] == outcome.event_id
 
 
 async def test_a_function_gets_the_record_as_an_asynchronous_event(router: Router) -> None:
