@@ -1,7 +1,7 @@
 """Function URLs served as raw ASGI: chosen by host name, ahead of the API's own routes.
 
 URL, preflight, caller, resource policy, event, invocation, answer. How an invocation becomes an answer depends on the URL's
-invoke mode and is one method each.
+invoke mode.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import parse_qs
 
 from services.frontend.bodies import BodyReader, ClientGoneError, Receive, declared_length
-from services.frontend.http_protocol import CANCEL_ON_DISCONNECT
-from services.frontend.invoke import Invoker
+from services.frontend.http_protocol import CANCEL_ON_DISCONNECT, EXCHANGE
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.request_ids import RequestIds
+from services.frontend.streamed import StreamedInvocation, StreamingInvoker
 from services.frontend.urls import cors, replies
 from services.frontend.urls.callers import NOBODY, Caller, Circumstances, may_invoke, root_caller, session_caller
 from services.frontend.urls.events import UrlRequest, event_of
 from services.frontend.urls.replies import INTERNAL_SERVER_ERROR, Headers, MalformedReplyError, UrlReply
+from services.frontend.urls.streams import opening
 from services.frontend.wire import LARGE_BYTES, Scope, Send, log, translate
 from shared.aws import session_tokens
 from shared.aws.chunked_payload import wire_bytes_max
@@ -35,7 +36,7 @@ from shared.domain.errors import (
     ResourceNotFoundException,
     ServiceException,
 )
-from shared.domain.function_urls import AWS_IAM, BUFFERED, RESPONSE_STREAM, UrlHosts, is_ours
+from shared.domain.function_urls import AWS_IAM, RESPONSE_STREAM, UrlHosts, is_ours
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.registry.function_urls import ServedUrl
@@ -62,7 +63,7 @@ class FunctionUrlApp:
         urls: Urls,
         hosts: UrlHosts,
         verifier: Verifier | None,
-        invoker: Invoker,
+        invoker: StreamingInvoker,
         bodies: BodyReader,
         request_ids: RequestIds,
         metrics: InvokeMetrics,
@@ -82,16 +83,12 @@ class FunctionUrlApp:
         self._account_id = account_id
         self._region = region
         self._queue_wait_s = queue_wait_s
-        self._modes: dict[str, Callable[[InvocationResult], Awaitable[UrlReply]]] = {
-            BUFFERED: self._buffered,
-            RESPONSE_STREAM: self._whole,
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._request_ids()
         exchange = _Exchange(scope, receive, request_id)
         try:
-            reply = await self._answer(exchange)
+            reply = await self._answer(exchange, send)
         except ClientGoneError:
             self._metrics.count("disconnected")
             return
@@ -106,9 +103,11 @@ class FunctionUrlApp:
                 found = ServiceException("An internal error occurred.")
             self._metrics.count(found.code)
             reply = _rendered(found, request_id)
-        await _send(send, reply, exchange)
+        if reply is not None:
+            await _send(send, reply, exchange)
 
-    async def _answer(self, exchange: _Exchange) -> UrlReply:
+    async def _answer(self, exchange: _Exchange, send: Send) -> UrlReply | None:
+        """None: the answer was streamed, and has been sent."""
         url_id = self._hosts.match(exchange.host) or ""
         served = await self._urls.find(url_id) if is_ours(self._secret, url_id) else None
         if served is None:
@@ -139,7 +138,7 @@ class FunctionUrlApp:
         event = await asyncio.to_thread(event_of, request, caller) if large else event_of(request, caller)
         if len(event) > SYNC_PAYLOAD_BYTES_MAX:
             raise _too_large(len(event))
-        return await self._invoked(served, exchange, event)
+        return await self._invoked(served, exchange, event, send)
 
     async def _admitted(self, served: ServedUrl, exchange: _Exchange) -> tuple[Caller, bytes]:
         """Who calls, once it is known that they may, and the request's body. Raises AuthError, AccessDeniedException."""
@@ -200,21 +199,54 @@ class FunctionUrlApp:
         length = declared_length(None if declared is None else declared.encode("latin-1"))
         return await self._bodies.read(exchange.receive, length, limit_bytes, _too_large)
 
-    async def _invoked(self, served: ServedUrl, exchange: _Exchange, event: bytes) -> UrlReply:
+    async def _invoked(self, served: ServedUrl, exchange: _Exchange, event: bytes, send: Send) -> UrlReply | None:
         started = time.perf_counter()
         # From here on the invocation is the client's alone: when it goes, the invocation is cancelled.
         exchange.scope[CANCEL_ON_DISCONNECT] = True
         invocation = Invocation(request_id=exchange.request_id, payload=event, trace=exchange.trace)
         try:
+            if served.url.invoke_mode == RESPONSE_STREAM:
+                return await self._streamed(served, exchange, invocation, send)
             result = await self._invoker.invoke(served.function_name, served.qualifier, invocation, wait_s=self._queue_wait_s)
         except ResourceNotFoundException as error:
             # The function or alias went a moment ago, and its URL with it.
             raise AccessDeniedException(FORBIDDEN) from error
-        self._metrics.observe(time.perf_counter() - started)
+        finally:
+            self._metrics.observe(time.perf_counter() - started)
+        return await self._buffered(result) if self._succeeded(result) else INTERNAL_SERVER_ERROR
+
+    def _succeeded(self, result: InvocationResult) -> bool:
         self._metrics.count("ok" if result.function_error is None else "function_error")
-        if result.function_error is not None:
-            return INTERNAL_SERVER_ERROR
-        return await self._modes[served.url.invoke_mode](result)
+        return result.function_error is None
+
+    async def _streamed(self, served: ServedUrl, exchange: _Exchange, invocation: Invocation, send: Send) -> UrlReply | None:
+        wait_s = self._queue_wait_s
+        async with StreamedInvocation(self._invoker, served.function_name, served.qualifier, invocation, wait_s=wait_s) as call:
+            if not await call.begun():
+                result = await call.result()
+                return replies.unmapped(result.payload) if self._succeeded(result) else INTERNAL_SERVER_ERROR
+            pieces = call.pieces()
+            try:
+                opened = await opening(call.content_type, pieces)
+            except MalformedReplyError as error:
+                log.debug("a function URL's answer cannot be sent: %s", error)
+                return INTERNAL_SERVER_ERROR
+            await send({"type": "http.response.start", "status": opened.status, "headers": _headers(opened.headers, exchange)})
+            if opened.first:
+                await send({"type": "http.response.body", "body": opened.first, "more_body": True})
+            async for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            try:
+                complete = self._succeeded(await call.result())
+            except Exception as error:
+                answer = translate(error)
+                self._metrics.count("ServiceException" if answer is None else answer.code)
+                complete = False
+            if complete:
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                exchange.scope[EXCHANGE].cut()
+            return None
 
     async def _buffered(self, result: InvocationResult) -> UrlReply:
         try:
@@ -224,10 +256,6 @@ class FunctionUrlApp:
         except MalformedReplyError as error:
             log.debug("a function URL's answer cannot be sent: %s", error)
             return INTERNAL_SERVER_ERROR
-
-    async def _whole(self, result: InvocationResult) -> UrlReply:
-        """A function that does not stream, in the streaming mode."""
-        return replies.unmapped(result.payload)
 
 
 class _Exchange:
@@ -269,13 +297,17 @@ def _rendered(error: ApiError, request_id: str) -> UrlReply:
 
 
 async def _send(send: Send, reply: UrlReply, exchange: _Exchange) -> None:
-    headers = [
-        *reply.headers,
-        *exchange.added,
-        (b"x-amzn-requestid", exchange.request_id.encode()),
-        (b"x-amzn-trace-id", exchange.trace.encode("latin-1")),
-    ]
+    headers = _headers(reply.headers, exchange)
     if reply.status not in replies.BODILESS:
         headers.append((b"content-length", b"%d" % len(reply.body)))
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def _headers(headers: Headers, exchange: _Exchange) -> Headers:
+    return [
+        *headers,
+        *exchange.added,
+        (b"x-amzn-requestid", exchange.request_id.encode()),
+        (b"x-amzn-trace-id", exchange.trace.encode("latin-1")),
+    ]

@@ -314,6 +314,11 @@ class Exchange(RequestResponseCycle):
             self.transport.writelines((start, body))
         self._completed()
 
+    def cut(self) -> None:
+        """End the connection in the middle of an answer: the client must not take what it has got for all of it."""
+        self.transport.abort()
+        self.disconnected = self.response_complete = True
+
     async def send(self, message: Any) -> None:
         if self.disconnected:
             return

@@ -1,4 +1,5 @@
-"""The invoke route as raw ASGI: POST /2015-03-31/functions/{FunctionName}/invocations, and the old invoke-async beside it.
+"""The invoke routes as raw ASGI: POST /2015-03-31/functions/{FunctionName}/invocations, beside it the one that streams the
+response and the old invoke-async.
 
 Everything here runs once per invocation, so what repeats is computed once: parsed paths, header bytes, signing keys.
 """
@@ -20,7 +21,9 @@ from services.frontend.http_protocol import CANCEL_ON_DISCONNECT, EXCHANGE, Exch
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.json_check import require_json
 from services.frontend.request_ids import RequestIds
+from services.frontend.streamed import StreamedInvocation, StreamingInvoker
 from services.frontend.wire import LARGE_BYTES, Scope, Send, log, send_answer, send_error, translate
+from shared.aws import event_stream
 from shared.aws.chunked_payload import wire_bytes_max
 from shared.aws.parsing import parse_params
 from shared.aws.routing import Router, parse_query
@@ -44,8 +47,15 @@ from shared.events.records import AsyncEvent
 
 INVOKE_PREFIX = b"/2015-03-31/functions/"
 INVOKE_SUFFIX = b"/invocations"
+STREAM_PREFIX = b"/2021-11-15/functions/"
+STREAM_SUFFIX = b"/response-streaming-invocations"
 INVOKE_ASYNC_PREFIX = b"/2014-11-13/functions/"
 INVOKE_ASYNC_SUFFIX = b"/invoke-async"
+ROUTES = (
+    (INVOKE_PREFIX, INVOKE_SUFFIX),
+    (INVOKE_ASYNC_PREFIX, INVOKE_ASYNC_SUFFIX),
+    (STREAM_PREFIX, STREAM_SUFFIX),
+)
 ADDRESSES_MAX = 10_000
 
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -55,12 +65,6 @@ _LOG_TYPES = {None: False, b"None": False, b"Tail": True}
 _NOTHING: list[tuple[bytes, bytes]] = []
 
 _decode_json = msgspec.json.Decoder(msgspec.Raw).decode
-
-
-class Invoker(Protocol):
-    async def invoke(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
-    ) -> InvocationResult: ...
 
 
 class Resolver(Protocol):
@@ -108,7 +112,7 @@ class InvokeApp:
         *,
         router: Router,
         verifier: Verifier | None,
-        invoker: Invoker,
+        invoker: StreamingInvoker,
         resolver: InvocableResolver,
         queue: EventQueue,
         bodies: BodyReader,
@@ -176,13 +180,18 @@ class InvokeApp:
         if address is None:
             address = self._parse_address(raw_path, query)
         log_tail = _LOG_TYPES.get(headers.get(b"x-amz-log-type"))
-        if log_tail is None or not kind or b"x-amz-tenant-id" in headers:
+        streamed = raw_path.startswith(STREAM_PREFIX)
+        if log_tail is None or not kind or streamed or b"x-amz-tenant-id" in headers:
             self._check_headers(raw_path, query, headers)
         _check_request(headers)
-        if kind == "RequestResponse":
+        if kind == "RequestResponse" and streamed:
+            scope[CANCEL_ON_DISCONNECT] = True
+            await self._streamed(send, address, _invocation(headers, body, bool(log_tail), request_id))
+            self._metrics.observe(time.perf_counter() - started)
+        elif kind == "RequestResponse":
             # From here on the invocation is the client's alone: when it goes, the invocation is cancelled.
             scope[CANCEL_ON_DISCONNECT] = True
-            await self._request_response(scope[EXCHANGE], address, headers, body, bool(log_tail), request_id)
+            await self._request_response(scope[EXCHANGE], address, _invocation(headers, body, bool(log_tail), request_id))
             self._metrics.observe(time.perf_counter() - started)
         elif kind == "Event":
             await self._event(send, address, headers, body, request_id)
@@ -191,35 +200,53 @@ class InvokeApp:
             self._metrics.count("dry_run")
             await send_answer(send, 204, _NOTHING, b"", request_id)
 
-    async def _request_response(
-        self, exchange: Exchange, address: Address, headers: Mapping[bytes, bytes], body: bytes, log_tail: bool, request_id: str
-    ) -> None:
-        if body:
-            require_json(body)
-        trace = headers.get(b"x-amzn-trace-id")
-        invocation = Invocation(
-            request_id=request_id,
-            payload=body or b"{}",
-            log_tail=log_tail,
-            client_context=_client_context(headers.get(b"x-amz-client-context")),
-            trace=None if trace is None else trace.decode("latin-1"),
-        )
+    async def _request_response(self, exchange: Exchange, address: Address, invocation: Invocation) -> None:
         result = await self._invoker.invoke(address.name, address.qualifier, invocation, wait_s=self._queue_wait_s)
         self._metrics.count("ok" if result.function_error is None else "function_error")
         head = (
             b"content-type: application/json\r\nx-amz-executed-version: %b\r\nx-amzn-requestid: %b\r\ncontent-length: %d\r\n"
             % (
                 result.executed_version.encode(),
-                request_id.encode(),
+                invocation.request_id.encode(),
                 len(result.payload),
             )
         )
         if result.function_error is not None:
             head += b"x-amz-function-error: %b\r\n" % result.function_error.encode()
-        if log_tail:
+        if invocation.log_tail:
             head += b"x-amz-log-result: %b\r\n" % base64.b64encode(result.log_tail)
         # Not through ASGI's two messages: this is the answer that has to be fast.
         exchange.answer(200, head, result.payload)
+
+    async def _streamed(self, send: Send, address: Address, invocation: Invocation) -> None:
+        """Pieces as they come, each a PayloadChunk; then InvokeComplete says how it ended."""
+        call = StreamedInvocation(self._invoker, address.name, address.qualifier, invocation, wait_s=self._queue_wait_s)
+        async with call:
+            streams = await call.begun()
+            version = call.executed_version
+            headers = [
+                (b"content-type", event_stream.CONTENT_TYPE.encode()),
+                (b"x-amz-executed-version", version.encode()),
+                (b"x-amzn-requestid", invocation.request_id.encode()),
+            ]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if streams:
+                async for piece in call.pieces():
+                    await send({"type": "http.response.body", "body": _chunk(piece), "more_body": True})
+            try:
+                result = await call.result()
+            except Exception as error:
+                # Too late for a status: the stream's last event says it.
+                answer = translate(error) or ServiceException("An internal error occurred.")
+                self._metrics.count(answer.code)
+                complete = {"ErrorCode": answer.code, "ErrorDetails": str(answer)}
+            else:
+                self._metrics.count("ok" if result.function_error is None else "function_error")
+                if not streams and result.function_error is None and result.payload:
+                    await send({"type": "http.response.body", "body": _chunk(result.payload), "more_body": True})
+                complete = _completion(result, log_tail=invocation.log_tail)
+            last = event_stream.event("InvokeComplete", "application/json", msgspec.json.encode(complete))
+            await send({"type": "http.response.body", "body": last})
 
     async def _event(self, send: Send, address: Address, headers: Mapping[bytes, bytes], body: bytes, request_id: str) -> None:
         if body:
@@ -270,9 +297,37 @@ def is_invoke(method: str, raw_path: bytes) -> bool:
     if method != "POST":
         return False
     path = raw_path[:-1] if raw_path.endswith(b"/") else raw_path
-    if path.startswith(INVOKE_PREFIX) and path.endswith(INVOKE_SUFFIX):
-        return path.count(b"/") == 4
-    return path.startswith(INVOKE_ASYNC_PREFIX) and path.endswith(INVOKE_ASYNC_SUFFIX) and path.count(b"/") == 4
+    for prefix, suffix in ROUTES:
+        if path.startswith(prefix) and path.endswith(suffix):
+            return path.count(b"/") == 4
+    return False
+
+
+def _invocation(headers: Mapping[bytes, bytes], body: bytes, log_tail: bool, request_id: str) -> Invocation:
+    if body:
+        require_json(body)
+    trace = headers.get(b"x-amzn-trace-id")
+    return Invocation(
+        request_id=request_id,
+        payload=body or b"{}",
+        log_tail=log_tail,
+        client_context=_client_context(headers.get(b"x-amz-client-context")),
+        trace=None if trace is None else trace.decode("latin-1"),
+    )
+
+
+def _chunk(piece: bytes) -> bytes:
+    return event_stream.event("PayloadChunk", event_stream.OCTETS, piece)
+
+
+def _completion(result: InvocationResult, *, log_tail: bool) -> dict[str, str]:
+    """The members of InvokeComplete."""
+    members: dict[str, str] = {}
+    if result.function_error is not None:
+        members = {"ErrorCode": result.function_error, "ErrorDetails": result.payload.decode("utf-8", "replace")}
+    if log_tail:
+        members["LogResult"] = base64.b64encode(result.log_tail).decode()
+    return members
 
 
 def _check_request(headers: Mapping[bytes, bytes]) -> None:

@@ -11,11 +11,13 @@ import logging
 import time
 from typing import Protocol, cast
 
+import msgspec
 from prometheus_client import Counter
 
 from services.worker.environment import Environment
 from services.worker.error_documents import sandbox_failed
 from services.worker.fleet import Fleet, StartRefusedError
+from services.worker.streamed_response import Carrier, StreamedResponse
 from shared.dispatch.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     HANDSHAKE_TIMEOUT_S,
@@ -25,6 +27,7 @@ from shared.dispatch.frames import (
     HandshakeError,
     Incoming,
     Outgoing,
+    OutgoingStream,
     decode_credit,
     decode_invoke,
     decode_stop,
@@ -91,6 +94,7 @@ class Run:
         "payload",
         "progress",
         "stream",
+        "streamed",
         "task",
     )
 
@@ -103,12 +107,18 @@ class Run:
         self.holding = True
         self.incoming: Incoming | None = None
         self.arrived: asyncio.Event | None = None
-        self.outgoing: Outgoing | None = None
+        self.outgoing: Outgoing | OutgoingStream | None = None
         self.progress: asyncio.Event | None = None
+        self.streamed: StreamedResponse | None = None
         self.task: asyncio.Task[None] | None = None
         if header.payload_bytes > len(first):
             self.incoming = Incoming(header.payload_bytes, first)
             self.arrived = asyncio.Event()
+
+    def stream_to(self, carrier: Carrier) -> None:
+        self.streamed = StreamedResponse(carrier, self.stream)
+        self.outgoing = self.streamed.outgoing
+        self.progress = asyncio.Event()
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -172,6 +182,9 @@ class CallerConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable.set()
+        for run in self._runs.values():
+            if run.streamed is not None:
+                run.streamed.pump()
 
     def eof_received(self) -> bool:
         return False
@@ -279,6 +292,8 @@ class CallerConnection(asyncio.Protocol):
             raise WireError("credit for a response that does not need any")
         run.outgoing.credit(granted)
         run.progress.set()
+        if run.streamed is not None:
+            run.streamed.pump()
 
     # One invocation
 
@@ -289,9 +304,13 @@ class CallerConnection(asyncio.Protocol):
             ready = run.incoming is None and not environment.is_new and not run.cancelled
             refusal = None if ready else await self._prepare(run)
             if refusal is None:
+                if run.header.streamed:
+                    run.stream_to(self)
                 result = await self._invoke_in(environment, run)
                 header = _result_header(result, self._finish(run))
-                if header.payload_bytes <= INLINE_PAYLOAD_BYTES_MAX:
+                if run.streamed is not None and run.streamed.begun:
+                    await self._end_stream(run, header, result.payload)
+                elif header.payload_bytes <= INLINE_PAYLOAD_BYTES_MAX:
                     self._write(encode_result(run.stream, header, result.payload))
                 else:
                     await self._respond_large(run, header, result.payload)
@@ -335,7 +354,7 @@ class CallerConnection(asyncio.Protocol):
         if header.prepare and not environment.prepared:
             return environment.prepare()
         try:
-            result = await environment.invoke(header, run.payload)
+            result = await environment.invoke(header, run.payload, run.streamed)
         except Exception:
             log.exception("environment %s failed in a way nobody foresaw", environment.id)
             environment.usable = False
@@ -350,10 +369,23 @@ class CallerConnection(asyncio.Protocol):
         if await self._stream(run, Outgoing(run.stream, payload, 0, inline_from)):
             self._write(encode_result(run.stream, header, payload[inline_from:]))
 
+    async def _end_stream(self, run: Run, header: ResultHeader, document: bytes) -> None:
+        """RESULT behind what was streamed: an error document is as small as to be sent at once, or it is left out."""
+        assert isinstance(run.outgoing, OutgoingStream)
+        if len(document) > INLINE_PAYLOAD_BYTES_MAX:
+            document = b""
+        header = msgspec.structs.replace(header, payload_bytes=len(document))
+        if await self._drain(run, run.outgoing):
+            self._write(encode_result(run.stream, header, document))
+
     async def _stream(self, run: Run, outgoing: Outgoing) -> bool:
         """Send the first part of a large response as the caller's credit lets. False when it does not want it any more."""
         run.outgoing = outgoing
         run.progress = asyncio.Event()
+        return await self._drain(run, outgoing)
+
+    async def _drain(self, run: Run, outgoing: Outgoing | OutgoingStream) -> bool:
+        assert run.progress is not None
         try:
             while True:
                 for frame in outgoing.frames():
@@ -371,6 +403,14 @@ class CallerConnection(asyncio.Protocol):
             log.warning("caller %s does not take its response", self._holder)
             self.close()
             return False
+
+    @property
+    def writable(self) -> bool:
+        """False while the transport's buffer is full."""
+        return self._writable.is_set()
+
+    def send(self, frame: bytes) -> None:
+        self._write(frame)
 
     def _refuse(self, stream: int, refusal: Refusal) -> None:
         REFUSED.labels(refusal.reason).inc()

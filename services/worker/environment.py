@@ -17,6 +17,7 @@ from services.worker import error_documents
 from services.worker.machine import Event, State, advance
 from services.worker.report import ON_DEMAND, PROVISIONED, Report, Status, billed_ms, lines_for
 from services.worker.sandbox.spec import (
+    ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
     RuntimeReady,
@@ -201,9 +202,10 @@ class Environment:
             return INIT_TIMEOUT_S
         return min(max(PROVISIONED_INIT_TIMEOUT_S, self.spec.timeout_s), TIMEOUT_S_MAX)
 
-    async def invoke(self, header: InvokeHeader, payload: bytes) -> InvocationResult:
+    async def invoke(self, header: InvokeHeader, payload: bytes, stream: ResponseStream | None = None) -> InvocationResult:
         """Run one event under the function's timeout. Whatever happens is a result; when it was the sandbox that broke,
-        `usable` is False afterwards. The runtime's deadline is the function's, not the caller's: as on AWS."""
+        `usable` is False afterwards. The runtime's deadline is the function's, not the caller's: as on AWS.
+        stream: gets the response while it is written, if the runtime streams it; the result's payload is then empty."""
         self._tail = bytearray() if header.log_tail else None
         sandbox = self._sandbox
         assert sandbox is not None
@@ -219,7 +221,10 @@ class Environment:
             self._write(self._lines.start(request_id))
             if end is None:
                 end = await sandbox.invoke(
-                    RuntimeInvocation(request_id, payload, deadline_ms, header.invoked_arn, header.trace, header.client_context)
+                    RuntimeInvocation(
+                        request_id, payload, deadline_ms, header.invoked_arn, header.trace, header.client_context
+                    ),
+                    stream,
                 )
         except SandboxError as error:
             self._break(error)

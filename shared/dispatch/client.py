@@ -16,6 +16,7 @@ from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease, Leases, NoCapac
 from shared.dispatch.metrics import DispatchCounts
 from shared.dispatch.redis_connection import RedisConnection, RedisError
 from shared.dispatch.sticky import StickyLeases
+from shared.dispatch.streaming import ResponseStream
 from shared.dispatch.wire import InvokeHeader, RefusalReason
 from shared.dispatch.workers import WorkerConnections, WorkerUnreachableError
 from shared.domain.errors import (
@@ -116,8 +117,11 @@ class Dispatcher:
             return f"redis: {self._redis.problem}"
         return self._holder.problem
 
-    async def invoke(self, target: InvokeTarget, invocation: Invocation, *, wait_s: float) -> InvocationResult:
-        """Run one invocation. wait_s bounds the wait for room, not the run.
+    async def invoke(
+        self, target: InvokeTarget, invocation: Invocation, *, wait_s: float, response: ResponseStream | None = None
+    ) -> InvocationResult:
+        """Run one invocation. wait_s bounds the wait for room, not the run. response: gets the response while it is written,
+        if the function streams it; the result then has no payload but an error document, if any.
 
         Raises TooManyRequestsException, StaleTargetError, NoCapacityError, DispatchUnavailableError (in all of these
         nothing ran) or InvocationLostError (whether it ran is unknown). Cancelling the caller cancels the invocation.
@@ -127,6 +131,8 @@ class Dispatcher:
             version = self._open_version(target)
         lease = self._sticky.take(version)
         search: _Search | None = None
+        if response is not None:
+            response.executed_version = target.spec.version
         while True:
             if lease is None:
                 search = search or _Search(wait_s)
@@ -142,9 +148,10 @@ class Dispatcher:
             try:
                 call = connection.invoke(
                     lease,
-                    _header(target, invocation, lease),
+                    _header(target, invocation, lease, streamed=response is not None),
                     invocation.payload,
                     target.spec.timeout_s + INIT_TIMEOUT_S + MARGIN_S,
+                    response,
                 )
             except NotSentError:
                 self._leases.release(lease, GONE if lease.cold else UNCERTAIN)
@@ -338,7 +345,7 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _header(target: InvokeTarget, invocation: Invocation, lease: Lease) -> InvokeHeader:
+def _header(target: InvokeTarget, invocation: Invocation, lease: Lease, *, streamed: bool) -> InvokeHeader:
     spec = target.spec
     return InvokeHeader(
         lease.epoch,
@@ -354,4 +361,5 @@ def _header(target: InvokeTarget, invocation: Invocation, lease: Lease) -> Invok
         invocation.trace,
         spec if lease.cold else None,
         (lease.victim,) if lease.victim else (),
+        streamed=streamed,
     )

@@ -16,16 +16,19 @@ from shared.dispatch.frames import (
     Handshake,
     HandshakeError,
     Incoming,
+    IncomingStream,
     Outgoing,
     decode_credit,
     decode_refused,
     decode_result,
+    decode_stream,
     encode_credit,
     encode_frame,
     encode_invoke,
     encode_stop,
 )
 from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease
+from shared.dispatch.streaming import ResponseStream
 from shared.dispatch.wire import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
@@ -35,6 +38,7 @@ from shared.dispatch.wire import (
     RefusalReason,
     ResultHeader,
     StopEnvironments,
+    StreamHeader,
     WireError,
 )
 from shared.domain.errors import InvocationLostError
@@ -72,11 +76,14 @@ class InvocationRefusedError(Exception):
 
 
 class Call:
-    """One invocation in flight. given_up_at: loop time at which CANCEL was sent."""
+    """One invocation in flight. given_up_at: loop time at which CANCEL was sent. response: who reads it if the function streams
+    it; streamed: it does."""
 
-    __slots__ = ("deadline", "future", "given_up_at", "incoming", "lease", "outgoing", "stream")
+    __slots__ = ("deadline", "future", "given_up_at", "incoming", "lease", "outgoing", "response", "stream", "streamed")
 
-    def __init__(self, lease: Lease, stream: int, future: asyncio.Future[Result], deadline: float) -> None:
+    def __init__(
+        self, lease: Lease, stream: int, future: asyncio.Future[Result], deadline: float, response: ResponseStream | None
+    ) -> None:
         self.lease = lease
         self.stream = stream
         self.future = future
@@ -84,6 +91,8 @@ class Call:
         self.given_up_at: float | None = None
         self.outgoing: Outgoing | None = None
         self.incoming: Incoming | None = None
+        self.response = response
+        self.streamed: IncomingStream | None = None
 
 
 _ENVIRONMENT_AFTER = {
@@ -154,7 +163,14 @@ class WorkerConnection(asyncio.Protocol):
 
     # -- what a caller does ------------------------------------------------------------------------------------------
 
-    def invoke(self, lease: Lease, header: InvokeHeader, payload: bytes, timeout_s: float) -> Call:
+    def invoke(
+        self,
+        lease: Lease,
+        header: InvokeHeader,
+        payload: bytes,
+        timeout_s: float,
+        response: ResponseStream | None = None,
+    ) -> Call:
         """Send an invocation; its future gives (ResultHeader, response), InvocationRefusedError or InvocationLostError.
 
         After timeout_s the worker is told to cancel; if it does not answer that either, the invocation is lost.
@@ -169,7 +185,7 @@ class WorkerConnection(asyncio.Protocol):
         frame = encode_invoke(stream, header, payload if small else payload[:INLINE_PAYLOAD_BYTES_MAX])
         self._next_stream = stream + 1
         now = self._loop.time()
-        call = Call(lease, stream, self._loop.create_future(), now + timeout_s)
+        call = Call(lease, stream, self._loop.create_future(), now + timeout_s, response)
         self._calls[stream] = call
         if len(self._calls) == 1:
             # Nobody else can be ready to share a write with: waiting a turn of the loop would only cost time.
@@ -258,7 +274,13 @@ class WorkerConnection(asyncio.Protocol):
         call = self._calls.get(stream)
         if call is None:
             return  # given up already
-        if kind == FrameType.DATA:
+        if kind == FrameType.STREAM:
+            self._begin_stream(call, decode_stream(body))
+        elif kind == FrameType.DATA and call.streamed is not None:
+            call.streamed.data(body)
+            if call.response is not None:
+                call.response.feed(body)
+        elif kind == FrameType.DATA:
             if call.incoming is None:
                 call.incoming = Incoming(RESPONSE_BYTES_BOUND)
             granted = call.incoming.data(body)
@@ -274,6 +296,18 @@ class WorkerConnection(asyncio.Protocol):
             self._finish(call, environment_after(refusal, call.lease), InvocationRefusedError(refusal))
         else:
             raise WireError(f"frame type {kind} from a worker")
+
+    def _begin_stream(self, call: Call, header: StreamHeader) -> None:
+        if call.response is None or call.streamed is not None or call.incoming is not None:
+            raise WireError("a streamed response that nobody asked for, or in the middle of another")
+        streamed = call.streamed = IncomingStream()
+
+        def used(size: int) -> None:
+            granted = streamed.used(size)
+            if granted and self._calls.get(call.stream) is call:
+                self._write(encode_credit(call.stream, granted))
+
+        call.response.begin(header.content_type, used)
 
     def _receive_result(self, call: Call, body: bytes) -> None:
         header, last = decode_result(body)

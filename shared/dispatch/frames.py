@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import os
 import struct
+from collections import deque
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from shared.dispatch.wire import (
     Refusal,
     ResultHeader,
     StopEnvironments,
+    StreamHeader,
     WireError,
 )
 
@@ -49,6 +51,7 @@ _invoke_decoder = msgspec.msgpack.Decoder(InvokeHeader)
 _result_decoder = msgspec.msgpack.Decoder(ResultHeader)
 _refusal_decoder = msgspec.msgpack.Decoder(Refusal)
 _stop_decoder = msgspec.msgpack.Decoder(StopEnvironments)
+_stream_decoder = msgspec.msgpack.Decoder(StreamHeader)
 
 
 class FrameDecoder:
@@ -153,6 +156,14 @@ def decode_stop(body: bytes) -> StopEnvironments:
     return _decode(_stop_decoder, body)
 
 
+def encode_stream(stream: int, header: StreamHeader) -> bytes:
+    return encode_frame(FrameType.STREAM, stream, _encoder.encode(header))
+
+
+def decode_stream(body: bytes) -> StreamHeader:
+    return _decode(_stream_decoder, body)
+
+
 def encode_credit(stream: int, granted_bytes: int) -> bytes:
     return encode_frame(FrameType.CREDIT, stream, U32.pack(granted_bytes))
 
@@ -171,31 +182,40 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], packed: bytes) -> T:
         raise WireError(f"a header that cannot be read: {error}") from error
 
 
-class Outgoing:
-    """The part of one payload that goes as DATA: as much as the peer's credit lets, the rest when CREDIT comes.
+class _Credit:
+    """How much DATA the peer still takes on a stream."""
 
-    A caller sends `INVOKE(payload[:INLINE_PAYLOAD_BYTES_MAX])`, then Outgoing(stream, payload, INLINE_PAYLOAD_BYTES_MAX).
-    A worker sends Outgoing(stream, response, 0, len(response) - INLINE_PAYLOAD_BYTES_MAX), then RESULT with what is left.
-    """
+    __slots__ = ("_window",)
 
-    __slots__ = ("_end", "_offset", "_payload", "_stream", "_window")
-
-    def __init__(self, stream: int, payload: bytes, start: int, end: int | None = None) -> None:
-        self._stream = stream
-        self._payload = payload
-        self._offset = start
-        self._end = len(payload) if end is None else end
+    def __init__(self) -> None:
         self._window = WINDOW_BYTES
-
-    @property
-    def done(self) -> bool:
-        return self._offset >= self._end
 
     def credit(self, granted_bytes: int) -> None:
         """Take a CREDIT frame's grant. Raises WireError when the peer grants more than a window at once."""
         if granted_bytes < 1 or self._window + granted_bytes > WINDOW_BYTES:
             raise WireError(f"a credit of {granted_bytes} bytes on a window of {self._window}")
         self._window += granted_bytes
+
+
+class Outgoing(_Credit):
+    """The part of one payload that goes as DATA: as much as the peer's credit lets, the rest when CREDIT comes.
+
+    A caller sends `INVOKE(payload[:INLINE_PAYLOAD_BYTES_MAX])`, then Outgoing(stream, payload, INLINE_PAYLOAD_BYTES_MAX).
+    A worker sends Outgoing(stream, response, 0, len(response) - INLINE_PAYLOAD_BYTES_MAX), then RESULT with what is left.
+    """
+
+    __slots__ = ("_end", "_offset", "_payload", "_stream")
+
+    def __init__(self, stream: int, payload: bytes, start: int, end: int | None = None) -> None:
+        super().__init__()
+        self._stream = stream
+        self._payload = payload
+        self._offset = start
+        self._end = len(payload) if end is None else end
+
+    @property
+    def done(self) -> bool:
+        return self._offset >= self._end
 
     def frames(self) -> list[bytes]:
         """The DATA frames that may be sent now; asked again after each `credit` until `done`."""
@@ -208,16 +228,82 @@ class Outgoing:
         return ready
 
 
-class Incoming:
-    """Collects the DATA of one payload, bounded by `bytes_max` and by the window given to the peer."""
+class OutgoingStream(_Credit):
+    """A response that is sent while it is written. What the peer has no credit for waits; whoever feeds it bounds that."""
 
-    __slots__ = ("_bytes_max", "_chunks", "_ungranted", "_window", "size_bytes")
+    __slots__ = ("_stream", "_waiting")
 
-    def __init__(self, bytes_max: int, first: bytes = b"") -> None:
-        self._bytes_max = bytes_max
-        self._chunks = [first] if first else []
+    def __init__(self, stream: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._waiting: deque[bytes] = deque()
+
+    @property
+    def done(self) -> bool:
+        """Whether everything fed so far has left."""
+        return not self._waiting
+
+    def feed(self, data: bytes) -> None:
+        if data:
+            self._waiting.append(data)
+
+    def frames(self) -> list[bytes]:
+        """The DATA frames that may be sent now."""
+        ready: list[bytes] = []
+        while self._waiting and self._window > 0:
+            data = self._waiting.popleft()
+            size = min(INLINE_PAYLOAD_BYTES_MAX, len(data), self._window)
+            if size < len(data):
+                self._waiting.appendleft(data[size:])
+            ready.append(encode_frame(FrameType.DATA, self._stream, data[:size]))
+            self._window -= size
+        return ready
+
+
+class _Granted:
+    """How much DATA the peer may still send on a stream, and what of it was used up and not granted again yet."""
+
+    __slots__ = ("_ungranted", "_window")
+
+    def __init__(self) -> None:
         self._window = WINDOW_BYTES
         self._ungranted = 0
+
+    def _take(self, size: int) -> None:
+        """Raises WireError on a frame that is empty, oversized or more than the window."""
+        if size == 0 or size > INLINE_PAYLOAD_BYTES_MAX or size > self._window:
+            raise WireError(f"{size} bytes of DATA on a window of {self._window}")
+        self._window -= size
+
+    def used(self, size: int) -> int:
+        """`size` bytes were dealt with: the CREDIT to send now, 0 for none yet."""
+        self._ungranted += size
+        if self._ungranted * 2 < WINDOW_BYTES:
+            return 0
+        granted, self._ungranted = self._ungranted, 0
+        self._window += granted
+        return granted
+
+
+class IncomingStream(_Granted):
+    """A response that is handed on piece by piece: counted here, kept by whoever takes it until it calls `used`."""
+
+    __slots__ = ()
+
+    def data(self, chunk: bytes) -> None:
+        """Raises WireError on a peer that sends an empty or oversized frame, or more than its window."""
+        self._take(len(chunk))
+
+
+class Incoming(_Granted):
+    """Collects the DATA of one payload, bounded by `bytes_max` and by the window given to the peer."""
+
+    __slots__ = ("_bytes_max", "_chunks", "size_bytes")
+
+    def __init__(self, bytes_max: int, first: bytes = b"") -> None:
+        super().__init__()
+        self._bytes_max = bytes_max
+        self._chunks = [first] if first else []
         self.size_bytes = len(first)
         if self.size_bytes > bytes_max:
             raise WireError(f"a payload over {bytes_max} bytes")
@@ -225,17 +311,9 @@ class Incoming:
     def data(self, chunk: bytes) -> int:
         """Take a DATA frame's body; returns the CREDIT to send now, 0 for none yet. Raises WireError on a peer that
         sends an empty or oversized frame, more than its window or more than the bound."""
-        size = len(chunk)
-        if size == 0 or size > INLINE_PAYLOAD_BYTES_MAX or size > self._window:
-            raise WireError(f"{size} bytes of DATA on a window of {self._window}")
-        self._window -= size
+        self._take(len(chunk))
         self._add(chunk)
-        self._ungranted += size
-        if self._ungranted * 2 < WINDOW_BYTES:
-            return 0
-        granted, self._ungranted = self._ungranted, 0
-        self._window += granted
-        return granted
+        return self.used(len(chunk))
 
     def finish(self, last: bytes, size_bytes: int) -> bytes:
         """The whole payload, after its last bytes. Raises WireError unless it has exactly the size announced."""

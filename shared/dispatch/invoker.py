@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from shared.dispatch.client import Dispatcher
+from shared.dispatch.streaming import ResponseStream
 from shared.domain.errors import DispatchUnavailableError, StaleTargetError
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
@@ -29,14 +30,20 @@ class FunctionInvoker:
         self._invoke = dispatcher.invoke
 
     async def invoke(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
+        self,
+        function_name: str,
+        qualifier: str | None,
+        invocation: Invocation,
+        *,
+        wait_s: float,
+        response: ResponseStream | None = None,
     ) -> InvocationResult:
         """Raises what `Dispatcher.invoke` and the resolver raise, but StaleTargetError: DispatchUnavailableError when the
         registry stays behind what Redis has seen of it."""
         for _ in range(RESOLVES_MAX):
             target = await self._resolve(function_name, qualifier)
             try:
-                return await self._invoke(target, invocation, wait_s=wait_s)
+                return await self._invoke(target, invocation, wait_s=wait_s, response=response)
             except StaleTargetError:
                 self._forget(function_name)
         raise DispatchUnavailableError(f"the registry's state of {function_name} stays behind what was announced of it")

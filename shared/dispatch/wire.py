@@ -37,6 +37,7 @@ class FrameType(enum.IntEnum):
     STOP = 9  # scheduler: StopEnvironments
     PING = 10
     PONG = 11
+    STREAM = 12  # worker: StreamHeader; the response follows as DATA while the function writes it
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -52,6 +53,7 @@ class InvokeHeader(msgspec.Struct, frozen=True, array_like=True):
     environment_id: the leased environment; for a cold start the identifier that the new one gets. spec: cold starts only.
     deadline_ms: Unix time by which the caller no longer wants an answer. evict: environments to stop first to make room.
     prepare: with spec; start an environment for provisioned concurrency, and answer when it has initialised. There is no event.
+    streamed: the caller takes the response while the function writes it, should the function stream.
     """
 
     epoch: int
@@ -68,6 +70,13 @@ class InvokeHeader(msgspec.Struct, frozen=True, array_like=True):
     spec: VersionSpec | None = None
     evict: tuple[str, ...] = ()
     prepare: bool = False
+    streamed: bool = False
+
+
+class StreamHeader(msgspec.Struct, frozen=True, array_like=True):
+    """The function streams its response: all of it goes as DATA, and RESULT holds nothing but an error document, if any."""
+
+    content_type: str
 
 
 class ResultHeader(msgspec.Struct, frozen=True, array_like=True):

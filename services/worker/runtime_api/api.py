@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import socket
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from services.worker.runtime_api import replies
 from services.worker.runtime_api.connection import Connection, Request
 from services.worker.runtime_api.machine import Call, IllegalTransitionError, State, advance
 from services.worker.sandbox.frame_stream import RuntimeEvents
-from services.worker.sandbox.spec import RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.spec import ResponseStream, RuntimeInvocation, RuntimeResponse
+from shared.domain.limits import STREAMED_RESPONSE_BYTES_MAX
 
 CONNECTIONS_MAX = 64
 _PREFIX = "/2018-06-01"
@@ -22,7 +24,12 @@ _INIT_ERROR = f"{_PREFIX}/runtime/init/error"
 _PING = (f"{_PREFIX}/ping", f"{_PREFIX}/runtime/ping")
 _ANSWER = re.compile(re.escape(_PREFIX) + r"/runtime/invocation/([^/]+)/(response|error)")
 _ERROR_TYPE = "lambda-runtime-function-error-type"
+_ERROR_BODY = "lambda-runtime-function-error-body"
 _RESPONSE_MODE = "lambda-runtime-function-response-mode"
+OCTETS = "application/octet-stream"
+"""What a runtime streams when it does not say."""
+TRUNCATED_TYPE = "Runtime.TruncatedResponse"
+_TRUNCATED = msgspec.json.encode({"errorType": TRUNCATED_TYPE, "errorMessage": "The runtime ended its response in the middle"})
 
 
 class RuntimeApi:
@@ -79,6 +86,19 @@ class RuntimeApi:
         if self._waiting is connection:
             self._waiting = None
 
+    def on_head(self, connection: Connection, request: Request) -> ResponseStream | None:
+        """A runtime that begins to stream its response has answered with that: nothing else is taken for this event."""
+        invocation = self._invocation
+        answer = _ANSWER.fullmatch(request.path.partition("?")[0])
+        if invocation is None or answer is None or answer[2] != "response" or answer[1] != invocation.request_id:
+            return None
+        if request.method != "POST" or not _streams(request) or self.state is not State.RUNNING:
+            return None
+        stream = self._events.on_stream(request.headers.get("content-type", OCTETS), connection)
+        if stream is not None:
+            self.state = advance(self.state, Call.RESPONSE)
+        return stream
+
     def on_request(self, connection: Connection, request: Request) -> None:
         try:
             reply = self._dispatch(connection, request)
@@ -129,6 +149,8 @@ class RuntimeApi:
         waiting.reply(replies.event(self._invocation))
 
     def _answer(self, request: Request, request_id: str, call: Call) -> bytes:
+        if request.stream is not None:
+            return self._streamed(request)
         following = advance(self.state, call)
         assert self._invocation is not None
         if request_id != self._invocation.request_id:
@@ -142,17 +164,45 @@ class RuntimeApi:
         if request.body_size > len(request.body):
             self._events.on_response(RuntimeResponse(b"", too_large_bytes=request.body_size))
             raise replies.too_large()
-        if call is Call.ERROR:
+        if call is Call.RESPONSE and _streams(request) and _ERROR_TYPE in request.headers:
+            self._events.on_response(_failed_in_the_middle(request))
+        elif call is Call.ERROR:
             error_type = request.headers.get(_ERROR_TYPE) or _posted_type(request.body)
             self._events.on_response(RuntimeResponse(request.body, error_type=error_type))
         else:
             self._events.on_response(RuntimeResponse(request.body))
         return replies.accepted()
 
+    def _streamed(self, request: Request) -> bytes:
+        """The end of a response whose pieces have gone to the caller already."""
+        self._invocation = None
+        if request.truncated:
+            self._events.on_response(RuntimeResponse(_TRUNCATED, error_type=TRUNCATED_TYPE))
+            raise replies.truncated()
+        if request.body_size > STREAMED_RESPONSE_BYTES_MAX:
+            self._events.on_response(RuntimeResponse(b"", too_large_bytes=request.body_size))
+            raise replies.too_large(STREAMED_RESPONSE_BYTES_MAX)
+        failed = _ERROR_TYPE in request.headers
+        self._events.on_response(_failed_in_the_middle(request) if failed else RuntimeResponse(b""))
+        return replies.accepted()
+
     def _init_error(self, request: Request) -> bytes:
         self.state = advance(self.state, Call.INIT_ERROR)
         self._events.on_init_error(request.body)
         return replies.accepted()
+
+
+def _streams(request: Request) -> bool:
+    return request.headers.get(_RESPONSE_MODE, "").lower() == "streaming"
+
+
+def _failed_in_the_middle(request: Request) -> RuntimeResponse:
+    """The trailers hold what would have been the body of a call to `error`."""
+    try:
+        document = base64.b64decode(request.headers.get(_ERROR_BODY, ""), validate=True)
+    except ValueError:
+        document = b""
+    return RuntimeResponse(document or b"{}", error_type=request.headers[_ERROR_TYPE] or _posted_type(document))
 
 
 def _posted_type(document: bytes) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Protocol, cast
 import httptools
 
 from services.worker.runtime_api import replies
-from shared.domain.limits import RESPONSE_BYTES_MAX
+from services.worker.sandbox.spec import ResponseStream
+from shared.domain.limits import RESPONSE_BYTES_MAX, STREAMED_RESPONSE_BYTES_MAX
 
 HEADER_BYTES_MAX = 1_200_000
 """A runtime may send the cause of an error, up to a megabyte, in a header."""
@@ -16,9 +17,10 @@ _QUEUED_MAX = 16
 
 
 class Request:
-    """truncated: the sender ended in the middle. body_size: of what was sent; body holds no more than the limit."""
+    """truncated: the sender ended in the middle. body_size: of what was sent; body holds no more than the limit.
+    stream: who took the body piece by piece; body is empty then. headers: with the trailers, once the body has ended."""
 
-    __slots__ = ("body", "body_size", "headers", "method", "path", "truncated")
+    __slots__ = ("body", "body_size", "headers", "method", "path", "stream", "truncated")
 
     def __init__(self) -> None:
         self.method = ""
@@ -27,9 +29,13 @@ class Request:
         self.body = b""
         self.body_size = 0
         self.truncated = False
+        self.stream: ResponseStream | None = None
 
 
 class Api(Protocol):
+    def on_head(self, connection: Connection, request: Request) -> ResponseStream | None:
+        """The headers are there: who takes the body piece by piece, None to have it whole."""
+
     def on_request(self, connection: Connection, request: Request) -> None: ...
     def on_closed(self, connection: Connection) -> None: ...
 
@@ -91,13 +97,20 @@ class Connection(asyncio.Protocol):
         self._request.method = self._parser.get_method().decode("latin-1")
         if self._request.headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self._busy:
+            self._request.stream = self._api.on_head(self, self._request)
 
     def on_body(self, body: bytes) -> None:
         assert self._request is not None
-        room = RESPONSE_BYTES_MAX - self._request.body_size
-        self._request.body_size += len(body)
-        if room > 0:
+        request = self._request
+        room = (RESPONSE_BYTES_MAX if request.stream is None else STREAMED_RESPONSE_BYTES_MAX) - request.body_size
+        request.body_size += len(body)
+        if room <= 0:
+            return
+        if request.stream is None:
             self._body.append(body[:room])
+        else:
+            request.stream.write(body[:room])
 
     def on_message_complete(self) -> None:
         request, self._request = self._request, None
@@ -122,6 +135,14 @@ class Connection(asyncio.Protocol):
         if self._queued:
             self._busy = True
             self._api.on_request(self, self._queued.pop(0))
+
+    def pause(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def close(self) -> None:
         if self._transport is not None:

@@ -45,8 +45,8 @@ def invalid_transition(text: str) -> ApiError:
     return ApiError(403, "InvalidStateTransition", text)
 
 
-def too_large() -> ApiError:
-    return ApiError(413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).")
+def too_large(bytes_max: int = RESPONSE_BYTES_MAX) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Exceeded maximum allowed payload size ({bytes_max} bytes).")
 
 
 def unknown_path() -> ApiError:

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from services.worker.sandbox import protocol
-from services.worker.sandbox.spec import RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.spec import Flow, ResponseStream, RuntimeInvocation, RuntimeResponse
 
 _READ_BYTES = 64 * 1024
 _READ_BYTES_MAX = 1024 * 1024
@@ -26,6 +26,9 @@ class RuntimeEvents(Protocol):
     def on_ready(self) -> None: ...
     def on_response(self, response: RuntimeResponse) -> None: ...
     def on_init_error(self, document: bytes) -> None: ...
+    def on_stream(self, content_type: str, flow: Flow) -> ResponseStream | None:
+        """The response comes in pieces: who takes them, None when nobody does and it is wanted whole."""
+
     def on_broken(self, reason: str) -> None: ...
     def on_violation(self, reason: str) -> None: ...
 

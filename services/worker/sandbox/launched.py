@@ -21,6 +21,8 @@ from services.worker.sandbox.control import ControlSocket
 from services.worker.sandbox.frame_stream import FrameStream
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.spec import (
+    Flow,
+    ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
     RuntimeReady,
@@ -61,6 +63,7 @@ class LaunchedSandbox:
         self._prepared = self._loop.create_future()
         self._ready = False
         self._serving = False
+        self._response_stream: ResponseStream | None = None
         self._ended: RuntimeExit | None = None
         self._failure: str | None = None
         self._init_error: bytes | None = None
@@ -162,18 +165,22 @@ class LaunchedSandbox:
         assert not isinstance(end, RuntimeResponse)
         return end
 
-    async def invoke(self, invocation: RuntimeInvocation) -> RuntimeResponse | RuntimeExit:
+    async def invoke(
+        self, invocation: RuntimeInvocation, stream: ResponseStream | None = None
+    ) -> RuntimeResponse | RuntimeExit:
         self._raise_failure()
         if self._ended is not None:
             return self._ended
         transport = self._api or self._stream
         assert transport is not None
         self._serving = True
+        self._response_stream = stream
         transport.invoke(invocation)
         try:
             end = await self._wait()
         finally:
             self._serving = False
+            self._response_stream = None
         assert not isinstance(end, RuntimeReady)
         return end
 
@@ -241,6 +248,12 @@ class LaunchedSandbox:
         self._serving = False
         self._output.drain()
         self._settle(response)
+
+    def on_stream(self, content_type: str, flow: Flow) -> ResponseStream | None:
+        if self._serving and self._response_stream is not None:
+            self._response_stream.begin(content_type, flow)
+            return self._response_stream
+        return None
 
     def on_init_error(self, document: bytes) -> None:
         self._init_error = document

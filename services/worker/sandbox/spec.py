@@ -70,6 +70,22 @@ class RuntimeExit(msgspec.Struct, frozen=True):
     platform_error: tuple[str, str] | None = None
 
 
+class Flow(Protocol):
+    """The source of a streamed response, which waits while it is paused."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class ResponseStream(Protocol):
+    """Takes a response while the runtime writes it."""
+
+    def begin(self, content_type: str, flow: Flow) -> None:
+        """The runtime streams its response; `write` follows for each piece, and the invocation's end ends it."""
+
+    def write(self, data: bytes) -> None: ...
+
+
 class RuntimeReady(msgspec.Struct, frozen=True):
     """The runtime finished its initialisation and waits for its first event."""
 
@@ -84,8 +100,11 @@ class Sandbox(Protocol):
     async def initialised(self) -> RuntimeReady | RuntimeExit:
         """Wait (no deadline of its own) until the runtime asks for its first event, or ends."""
 
-    async def invoke(self, invocation: RuntimeInvocation) -> RuntimeResponse | RuntimeExit:
-        """Hand over one event and wait (no deadline of its own) for the answer. A runtime that answered may be used again."""
+    async def invoke(
+        self, invocation: RuntimeInvocation, stream: ResponseStream | None = None
+    ) -> RuntimeResponse | RuntimeExit:
+        """Hand over one event and wait (no deadline of its own) for the answer. A runtime that answered may be used again.
+        stream: gets the response if the runtime streams it; the answer is then empty, or the error document."""
 
     async def restart(self) -> None:
         """Start a fresh runtime process in the same sandbox after it ended; then wait for `initialised` again."""

@@ -27,6 +27,7 @@ from services.frontend.request_ids import RequestIds
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import Verifier
+from shared.dispatch.streaming import ResponseStream
 from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
@@ -97,8 +98,15 @@ class Backend:
         pass
 
     async def invoke(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
+        self,
+        function_name: str,
+        qualifier: str | None,
+        invocation: Invocation,
+        *,
+        wait_s: float,
+        response: ResponseStream | None = None,
     ) -> InvocationResult:
+        self.response = response
         await InvocableResolver(self).resolve(function_name, qualifier)
         self.invocations.append((function_name, qualifier, invocation))
         self.reached.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import socket
@@ -15,7 +16,8 @@ import pytest
 from services.worker.runtime_api.api import RuntimeApi
 from services.worker.runtime_api.machine import TABLE, Call, IllegalTransitionError, State, advance
 from services.worker.sandbox import cgroup_v2
-from services.worker.sandbox.spec import RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.spec import Flow, RuntimeInvocation, RuntimeResponse
+from tests.integration.sandbox.harness import until
 
 ID = "8e1b3b2a-0000-4000-8000-000000000000"
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -32,6 +34,7 @@ class Events:
         self.ready = 0
         self.responses: list[RuntimeResponse] = []
         self.init_errors: list[bytes] = []
+        self.pieces: Pieces | None = None
 
     def on_prepared(self) -> None: ...
     def on_broken(self, reason: str) -> None: ...
@@ -45,6 +48,26 @@ class Events:
 
     def on_init_error(self, document: bytes) -> None:
         self.init_errors.append(document)
+
+    def on_stream(self, content_type: str, flow: Flow) -> Pieces | None:
+        if self.pieces is not None:
+            self.pieces.begin(content_type, flow)
+        return self.pieces
+
+
+class Pieces:
+    """Who takes a streamed response."""
+
+    def __init__(self) -> None:
+        self.content_type = ""
+        self.data = b""
+        self.flow: Flow | None = None
+
+    def begin(self, content_type: str, flow: Flow) -> None:
+        self.content_type, self.flow = content_type, flow
+
+    def write(self, data: bytes) -> None:
+        self.data += data
 
 
 class Client:
@@ -209,3 +232,82 @@ def test_the_v2_control_files_are_written_as_the_kernel_wants_them(tmp_path: Pat
     assert (tmp_path / "pids.max").read_text() == "1024"
     assert cgroup_v2.peak_bytes(folder) == 4_096
     assert cgroup_v2.out_of_memory_kills(folder) == 2
+
+
+STREAM = (
+    f"POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+    "Lambda-Runtime-Function-Response-Mode: streaming\r\nContent-Type: text/plain\r\n\r\n"
+).encode()
+
+
+@asynccontextmanager
+async def streaming() -> AsyncIterator[tuple[RuntimeApi, Events, Client, Pieces]]:
+    """A runtime that has been handed an event and has begun to stream."""
+    async with serving() as (api, events, client):
+        events.pieces = Pieces()
+        client.writer.write(NEXT)
+        api.invoke(invocation())
+        await client.reply()
+        client.writer.write(STREAM + b"5\r\nfirst\r\n")
+        await until(lambda: events.pieces is not None and events.pieces.data == b"first", "the first piece")
+        yield api, events, client, events.pieces
+
+
+async def test_a_streamed_response_is_passed_on_while_it_comes() -> None:
+    async with streaming() as (_, events, client, pieces):
+        assert pieces.content_type == "text/plain"
+        assert not events.responses, "it has not ended"
+        client.writer.write(b"4\r\nmore\r\n0\r\n\r\n")
+        assert (await client.reply())[0] == 202
+        assert pieces.data == b"firstmore"
+        assert events.responses == [RuntimeResponse(b"")]
+
+
+async def test_trailers_say_that_a_streamed_response_failed_in_the_middle() -> None:
+    async with streaming() as (_, events, client, _pieces):
+        document = b'{"errorType":"Late","errorMessage":"x"}'
+        client.writer.write(
+            b"0\r\nLambda-Runtime-Function-Error-Type: Late\r\nLambda-Runtime-Function-Error-Body: %b\r\n\r\n"
+            % base64.b64encode(document)
+        )
+        assert (await client.reply())[0] == 202
+        assert events.responses == [RuntimeResponse(document, error_type="Late")]
+
+
+async def test_a_streamed_response_that_breaks_off_is_an_error() -> None:
+    async with streaming() as (_, events, client, _pieces):
+        client.writer.write_eof()
+        await until(lambda: events.responses, "an answer")
+        assert events.responses[0].error_type == "Runtime.TruncatedResponse"
+
+
+async def test_a_runtime_that_streams_has_answered_and_cannot_answer_again() -> None:
+    async with streaming() as (api, events, client, pieces):
+        host, port = client.writer.get_extra_info("peername")
+        reader, writer = await asyncio.open_connection(host, port)
+        assert (await Client(reader, writer).post(f"invocation/{ID}/response", b"1"))[0] == 403
+        writer.close()
+        assert api.state is State.RESPONSE_SENT
+        assert pieces.data == b"first"
+        assert not events.responses
+
+
+async def test_a_paused_stream_is_not_read() -> None:
+    async with streaming() as (_, _events, client, pieces):
+        assert pieces.flow is not None
+        pieces.flow.pause()
+        client.writer.write(b"5\r\nlater\r\n")
+        await asyncio.sleep(0.05)
+        assert pieces.data == b"first"
+        pieces.flow.resume()
+        await until(lambda: pieces.data == b"firstlater", "what came while it was paused")
+
+
+async def test_where_nobody_takes_pieces_a_streamed_response_is_a_whole_one() -> None:
+    async with serving() as (api, events, client):
+        client.writer.write(NEXT)
+        api.invoke(invocation())
+        await client.reply()
+        client.writer.write(STREAM + b"5\r\nfirst\r\n0\r\n\r\n")
+        assert (await client.reply())[0] == 202
+        assert events.responses == [RuntimeResponse(b"first")]

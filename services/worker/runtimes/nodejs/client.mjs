@@ -2,8 +2,11 @@
 
 import http from "node:http";
 
-const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+// Two: while a response is on its way in pieces, an error must still get through.
+const agent = new http.Agent({ keepAlive: true, maxSockets: 2 });
 const PREFIX = "/2018-06-01/runtime";
+const ERROR_TYPE = "Lambda-Runtime-Function-Error-Type";
+const ERROR_BODY = "Lambda-Runtime-Function-Error-Body";
 
 function address() {
   const [host, port] = (process.env.AWS_LAMBDA_RUNTIME_API || "169.254.100.1:9001").split(":");
@@ -44,6 +47,32 @@ export async function respond(requestId, body) {
   await call("POST", `/invocation/${requestId}/response`, jsonHeaders(body), body);
 }
 
+/** Begin to post a response in pieces: body to write to, answered when the platform has taken the end of it. */
+export function openResponse(requestId, contentType) {
+  const headers = {
+    "Content-Type": contentType,
+    "Transfer-Encoding": "chunked",
+    "Lambda-Runtime-Function-Response-Mode": "streaming",
+    Trailer: `${ERROR_TYPE}, ${ERROR_BODY}`,
+  };
+  let body;
+  const answered = new Promise((resolve, reject) => {
+    body = http.request({ ...address(), method: "POST", path: `${PREFIX}/invocation/${requestId}/response`, headers, agent }, response => {
+      response.resume();
+      response.on("error", reject);
+      response.on("end", resolve);
+    });
+    body.on("error", reject);
+  });
+  body.flushHeaders();
+  return { body, answered };
+}
+
+/** Say behind what was posted of a response that it failed. */
+export function addErrorTrailers(body, document) {
+  body.addTrailers({ ...typeHeader(document), [ERROR_BODY]: Buffer.from(JSON.stringify(document)).toString("base64") });
+}
+
 export async function fail(requestId, document) {
   const body = JSON.stringify(document);
   await call("POST", `/invocation/${requestId}/error`, { ...jsonHeaders(body), ...typeHeader(document) }, body);
@@ -59,5 +88,5 @@ function jsonHeaders(body) {
 }
 
 function typeHeader(document) {
-  return { "Lambda-Runtime-Function-Error-Type": String(document.errorType).replace(/[^\x20-\x7e]/g, "") };
+  return { [ERROR_TYPE]: String(document.errorType).replace(/[^\x20-\x7e]/g, "") };
 }

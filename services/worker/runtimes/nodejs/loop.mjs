@@ -4,7 +4,7 @@ import * as client from "./client.mjs";
 import { RuntimeError, toDocument, toLog } from "./errors.mjs";
 import { load } from "./handler.mjs";
 import { patchConsole, setRequestId, writeError } from "./log.mjs";
-import { collect, install } from "./streaming.mjs";
+import { install, stream } from "./streaming.mjs";
 
 const NEVER_SETTLED =
   "The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly caused by a Promise that was never settled. For more information, see https://nodejs.org/docs/latest/api/process.html#exit-codes";
@@ -40,15 +40,25 @@ export async function serve() {
     setRequestId(requestId);
     setTrace(headers["lambda-runtime-trace-id"]);
     try {
-      const result = await run(handler, JSON.parse(body), makeContext(headers));
-      await client.respond(requestId, Buffer.isBuffer(result) ? result : stringify(result));
+      const event = JSON.parse(body);
+      const context = makeContext(headers);
+      if (handler.isStreaming) {
+        await stream(requestId, handler, event, context, report);
+      } else {
+        await client.respond(requestId, stringify(await run(handler, event, context)));
+      }
     } catch (error) {
-      writeError("Invoke Error", toLog(error));
-      await client.fail(requestId, toDocument(error));
+      await client.fail(requestId, report(error));
     }
     current = undefined;
     setRequestId(undefined);
   }
+}
+
+/** Write an error of the handler to the log; the document that the caller gets. */
+function report(error) {
+  writeError("Invoke Error", toLog(error));
+  return toDocument(error);
 }
 
 function setTrace(header) {
@@ -59,11 +69,8 @@ function setTrace(header) {
   }
 }
 
-/** Call the handler in its style: a promise, a callback, context.done and its kin, or a stream. */
+/** Call the handler in its style: a promise, a callback, context.done and its kin. */
 function run(handler, event, context) {
-  if (handler.isStreaming) {
-    return collect(handler, event, context);
-  }
   return new Promise((resolve, reject) => {
     let called = false;
     const finish = settle => {
