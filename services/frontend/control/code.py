@@ -77,6 +77,8 @@ async def package_of(ctx: ControlContext, sent: Request, *, of_layer: bool = Fal
     content, in_s3 = sent.get("ZipFile"), sent.get("S3Bucket") is not None or sent.get("S3Key") is not None
     if content is not None and in_s3:
         raise InvalidParameterValueException("Please do not provide other FunctionCode parameters when providing a ZipFile.")
+    if sent.get("S3ObjectStorageMode", "COPY") != "COPY":
+        raise InvalidParameterValueException("S3ObjectStorageMode REFERENCE is not supported: code is always copied.")
     if in_s3:
         content = await _from_s3(ctx, sent)
     elif content is None:

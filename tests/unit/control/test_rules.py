@@ -65,6 +65,7 @@ async def test_one_source_of_code_is_named_and_only_one() -> None:
         ({"ZipFile": b"x", "S3Bucket": "b", "S3Key": "k"}, "do not provide other FunctionCode parameters"),
         ({"S3Bucket": "bucket"}, "both S3Bucket and S3Key"),
         ({"S3Key": "key"}, "both S3Bucket and S3Key"),
+        ({"S3Bucket": "bucket", "S3Key": "key", "S3ObjectStorageMode": "REFERENCE"}, "always copied"),
     ):
         with pytest.raises(InvalidParameterValueException, match=message):
             await code.package_of(CONTEXT, sent)
