@@ -78,6 +78,7 @@ class UrlHosts:
             rb"([a-z0-9-]{1,63})\.lambda-url\.([a-z0-9-]{1,63})\.%b(?::\d{1,5})?" % re.escape(domain).encode(), re.IGNORECASE
         )
         self._region = region.encode()
+        self._shortest = len(f"k.lambda-url.r.{domain}")
 
     def name(self, url_id: str) -> str:
         return url_id + self._suffix
@@ -88,6 +89,9 @@ class UrlHosts:
 
     def match(self, host: bytes) -> str | None:
         """The id in a Host header, empty when no URL can have it; None for a host that is not a function URL's."""
+        # Asked before every invocation by the API, too, whose own names are shorter: that has to cost next to nothing.
+        if len(host) < self._shortest:
+            return None
         found = self._host.fullmatch(host)
         if found is None:
             return None
