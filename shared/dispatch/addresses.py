@@ -26,19 +26,25 @@ def unix_path(address: str) -> str:
     return "\0" + address.removeprefix(UNIX)
 
 
-async def dial(address: str, factory: Callable[[], P]) -> P:
-    """Raises OSError, or ValueError for what is no address."""
-    loop = asyncio.get_running_loop()
-    if address.startswith(UNIX):
-        # uvloop's own connect takes no abstract names.
-        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            connected.connect(unix_path(address))
-        except OSError:
-            connected.close()
-            raise
-        _, protocol = await loop.create_unix_connection(factory, sock=connected)
+async def dial(address: str, factory: Callable[[], P], *, timeout_s: float) -> P:
+    """Raises OSError, TimeoutError, or ValueError for what is no address."""
+    async with asyncio.timeout(timeout_s):
+        loop = asyncio.get_running_loop()
+        if address.startswith(UNIX):
+            _, protocol = await loop.create_unix_connection(factory, sock=_connected(unix_path(address)))
+        else:
+            host, _, port = address.rpartition(":")
+            _, protocol = await loop.create_connection(factory, host.strip("[]"), int(port))
         return protocol
-    host, _, port = address.rpartition(":")
-    _, protocol = await loop.create_connection(factory, host.strip("[]"), int(port))
-    return protocol
+
+
+def _connected(path: str) -> socket.socket:
+    """uvloop's own connect takes no abstract names. On one host there is nothing to wait for: a listener that has no room left
+    refuses at once."""
+    unconnected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        unconnected.connect(path)
+    except OSError:
+        unconnected.close()
+        raise
+    return unconnected

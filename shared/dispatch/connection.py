@@ -147,7 +147,7 @@ class WorkerConnection(asyncio.Protocol):
         """Dial a worker's address and prove the secret both ways. Raises OSError, ValueError, TimeoutError, HandshakeError."""
         handshake = Handshake(secret, caller=True, role=role, instance=instance)
         async with asyncio.timeout(timeout_s):
-            connection = await dial(address, lambda: cls(handshake, on_end, on_lost))
+            connection = await dial(address, lambda: cls(handshake, on_end, on_lost), timeout_s=timeout_s)
             try:
                 await connection.ready
             except BaseException:

@@ -29,7 +29,7 @@ def greeter() -> asyncio.Protocol:
 
 async def greeted(address: str) -> bytes:
     async with asyncio.timeout(5):
-        return await (await dial(address, Greeting)).said
+        return await (await dial(address, Greeting, timeout_s=5)).said
 
 
 async def test_a_worker_on_this_host_is_dialled_without_a_port() -> None:
@@ -38,7 +38,7 @@ async def test_a_worker_on_this_host_is_dialled_without_a_port() -> None:
     async with server:
         assert await greeted(address) == b"hello"
     with pytest.raises(OSError, match="refused"):
-        await dial(address, Greeting)
+        await dial(address, Greeting, timeout_s=5)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
@@ -55,4 +55,4 @@ async def test_any_other_address_is_a_host_and_a_port(host: str) -> None:
 @pytest.mark.parametrize("address", ["", "host", "host:", "host:http"])
 async def test_what_is_no_address_is_said_to_be_none(address: str) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        await dial(address, Greeting)
+        await dial(address, Greeting, timeout_s=5)
