@@ -82,7 +82,8 @@ class ControlPlane:
         scope = request.scope
         raw_path, query_string = scope["raw_path"], scope["query_string"]
         query = parse_query(query_string.decode("latin-1"))
-        route = self._router.route(request.method, normal_path(raw_path).decode("latin-1"), query)
+        path = normal_path(raw_path)
+        route = self._router.route(request.method, path.decode("latin-1"), query)
         claim = None if self._verifier is None else self._verifier.claim(scope["headers"], query_string)
         headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
         chunked = claim is not None and claim.chunked is not None
@@ -101,10 +102,11 @@ class ControlPlane:
                 body = await asyncio.to_thread(self._verifier.payload, claim, body)
                 if len(body) > CONTROL_BODY_BYTES_MAX:
                     raise too_large(len(body))
-        if route is None:
+        handler = None if route is None else self._operations.get(route.operation.name)
+        if route is None or (handler is None and path != raw_path):
+            # The path of an invocation in an odd spelling is not answered by the application in front of this one.
             # AWS's answer to a path or method that none of its operations has.
             raise AccessDeniedException("Unable to determine service/operation name to be authorized")
-        handler = self._operations.get(route.operation.name)
         if handler is None:
             raise NotImplementedYetException(f"The operation {route.operation.name} is not implemented yet.")
         texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}

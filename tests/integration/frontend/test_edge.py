@@ -134,6 +134,13 @@ async def test_targets_are_read_the_same_by_everybody(listing: Frontend, target:
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:300]
 
 
+async def test_an_invocation_has_one_spelling(listing: Frontend) -> None:
+    for path in (b"/2015-03-31//functions/f/invocations", b"/2015-03-31/functions/f/./invocations"):
+        raw = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}" % path
+        assert (await listing.send(raw)).startswith(b"HTTP/1.1 403 ")
+    assert listing.backend.invocations == []
+
+
 async def test_a_plus_sign_in_a_query_is_one(listing: Frontend) -> None:
     raw = b"GET /2015-03-31/functions?Marker=a+b%%20c%%2Bd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".replace(
         b"%%", b"%"
