@@ -6,14 +6,17 @@ folder (with registry.terraform.io/hashicorp/aws/... in it) that is elsewhere.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.conftest import Cluster
 from tests.support import zip_of
@@ -48,7 +51,7 @@ pytestmark = [
 class Terraform:
     """One working folder. The provider speaks to the cluster alone: the other services' credentials are made up."""
 
-    def __init__(self, folder: Path, cluster: Cluster) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, prefix: str) -> None:
         self._folder = folder
         configuration = folder / "terraform.rc"
         configuration.write_text(
@@ -66,7 +69,7 @@ class Terraform:
             "AWS_REGION": "us-east-1",
             "TF_VAR_endpoint": cluster.endpoint,
             "TF_VAR_kafka": cluster.environment["KAFKA_BOOTSTRAP_SERVERS"],
-            "TF_VAR_prefix": f"tf-{folder.name}".replace("_", "-")[:32],
+            "TF_VAR_prefix": prefix,
             "TF_VAR_code": str(folder / "code.zip"),
             "TF_VAR_layer": str(folder / "layer.zip"),
         }
@@ -87,9 +90,6 @@ class Terraform:
         )
         return done.stdout
 
-    def apply(self) -> None:
-        self.run("apply", "-auto-approve", "-input=false")
-
     def unchanged(self) -> None:
         """A plan that has nothing to do: -detailed-exitcode says 2 otherwise."""
         self.run("plan", "-detailed-exitcode", "-input=false")
@@ -98,24 +98,34 @@ class Terraform:
         return {name: value["value"] for name, value in json.loads(self.run("output", "-json")).items()}
 
 
+async def make_topic(cluster: Cluster, name: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"])
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
+    finally:
+        await admin.close()
+
+
 def test_a_module_is_applied_stays_unchanged_is_released_and_destroyed(cluster: Cluster, client: Any, tmp_path: Path) -> None:
-    terraform = Terraform(tmp_path, cluster)
+    prefix = f"tf-{uuid.uuid4().hex[:8]}"
+    asyncio.run(make_topic(cluster, f"{prefix}-topic"))
+    terraform = Terraform(tmp_path, cluster, prefix)
     terraform.run("init", "-input=false")
-    terraform.run("plan", "-detailed-exitcode", "-input=false", status=2)
-    terraform.apply()
+    terraform.run("plan", "-detailed-exitcode", "-input=false", "-out=planned", status=2)
+    terraform.run("apply", "-input=false", "planned")
     first = terraform.output()
     assert first["answer"] == {"hello": "terraform", "release": 1, "shared": "a layer"}
     assert first["read"] == {"memory": 256, "layer": 1, "version": "1"}
     assert first["url"].startswith("http")
     terraform.unchanged()
     terraform.release(2)
-    terraform.run("plan", "-detailed-exitcode", "-input=false", status=2)
-    terraform.apply()
+    terraform.run("apply", "-auto-approve", "-input=false")
     terraform.unchanged()
-    names = {function["FunctionName"] for function in client.list_functions()["Functions"]}
-    name = next(name for name in names if name.startswith("tf-"))
-    weights = client.get_alias(FunctionName=name, Name="live")["RoutingConfig"]["AdditionalVersionWeights"]
+    weights = client.get_alias(FunctionName=f"{prefix}-main", Name="live")["RoutingConfig"]["AdditionalVersionWeights"]
     assert weights == {"2": 0.25}
     terraform.run("destroy", "-auto-approve", "-input=false")
-    left = {function["FunctionName"] for function in client.list_functions()["Functions"]}
-    assert name not in left
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_function(FunctionName=f"{prefix}-main")
+    assert client.list_event_source_mappings(FunctionName=f"{prefix}-main")["EventSourceMappings"] == []
+    assert client.list_layer_versions(LayerName=f"{prefix}-layer")["LayerVersions"] == []

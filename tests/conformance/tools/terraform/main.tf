@@ -152,7 +152,8 @@ resource "aws_lambda_permission" "account" {
   statement_id_prefix = "account-"
   action              = "lambda:InvokeFunction"
   function_name       = aws_lambda_function.main.function_name
-  principal           = "000000000000"
+  # An account's number would come back as this ARN, from AWS too, and the provider would replace the statement for ever.
+  principal           = "arn:aws:iam::000000000000:root"
 }
 
 resource "aws_lambda_function_url" "live" {
