@@ -27,7 +27,7 @@ log = logging.getLogger("lambdad.scheduler")
 
 MARGIN_S = 10.0
 """What a worker gets beyond the initialisation: to fetch the code, to wait for other starts, to answer."""
-ELSEWHERE = (RefusalReason.NO_ROOM, RefusalReason.DRAINING, RefusalReason.UNSUPPORTED_RUNTIME)
+ELSEWHERE = (RefusalReason.NO_ROOM, RefusalReason.DRAINING)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -129,6 +129,8 @@ class Environments:
     async def _refused(self, start: Start, error: InvocationRefusedError) -> Outcome:
         await self.forget([start.token])
         refusal = error.refusal
+        if refusal.reason is RefusalReason.UNSUPPORTED_RUNTIME:
+            return Outcome(failure=f"The runtime {start.target.spec.runtime} is not installed", avoid=True)
         if refusal.reason in ELSEWHERE:
             return Outcome(avoid=True)
         if refusal.reason is RefusalReason.FAILED:

@@ -254,3 +254,38 @@ async def test_a_request_beyond_the_room_there_is_waits_for_a_worker(cell: Cell,
     await cell.worker("w2", 5)
     await until(lambda: wanted.status() == (READY, 5))
     await cell.check()
+
+
+async def test_a_start_that_nobody_knows_of_is_given_up(cell: Cell, wanted: Wanted) -> None:
+    worker = await cell.worker()
+    wanted.want("one", 1, target())
+    await news(cell)
+    await until(lambda: wanted.status() == (READY, 1))
+    # As a scheduler leaves it that died between taking the place and asking the worker.
+    keys, owner = cell.keys, owner_of(target())
+    await cell.redis.hset(keys.envs("w1"), "9-9", owner)
+    await cell.redis.zincrby(keys.free, -1, "w1")
+    await cell.redis.hset(keys.provisioned_of(target().spec.version_key), "9-9@w1", "s")
+    await until(lambda: "9-9" in worker.stopped)
+    assert not await cell.redis.hexists(keys.envs("w1"), "9-9")
+    assert wanted.status() == (READY, 1)
+    await cell.check()
+
+
+async def test_one_that_did_not_hear_that_it_is_to_end_is_told_again(cell: Cell, wanted: Wanted) -> None:
+    worker = await cell.worker()
+    wanted.want("one", 1, target())
+    await news(cell)
+    await until(lambda: wanted.status() == (READY, 1))
+    (environment,) = worker.environments
+    dispatcher = await cell.dispatcher()
+    running = asyncio.create_task(dispatcher.invoke(target(), event(do="wait"), wait_s=2))
+    await until(lambda: worker.running == 1)
+    # Marked, and its worker never told: as when the scheduler dies in between.
+    await cell.redis.hset(cell.keys.provisioned_of(target().spec.version_key), f"{environment}@w1", "x")
+    await until(lambda: environment in worker.stopped)
+    worker.let_go.set()
+    await running
+    await until(lambda: environment not in worker.environments)
+    await until(lambda: wanted.status() == (READY, 1) and len(worker.environments) == 1)
+    await cell.check()
