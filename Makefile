@@ -42,8 +42,8 @@ contracts: setup ## which package may import which
 format: setup ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-docs: setup ## draw docs/state-machines.md from the tables in the code
-	@$(BIN)/python -m docs.state_machines
+docs: setup ## draw docs/state-machines.md from the tables in the code, docs/conformance.md from what was recorded of AWS
+	@$(BIN)/python -m docs.state_machines && $(BIN)/python -m tests.conformance.report
 
 lock: setup ## pin everything anew: requirements/*.txt from pyproject.toml and requirements/*.in, kafka.lock
 	@$(BIN)/python deploy/local/lock.py
