@@ -117,6 +117,7 @@ class FunctionUrlApp:
         if settings is not None:
             if cors.is_preflight(exchange.method, exchange.headers):
                 return UrlReply(200, cors.preflight_headers(settings, exchange.headers), b"")
+            exchange.cors = True
             exchange.added = cors.response_headers(settings, exchange.headers)
         caller, body = await self._admitted(served, exchange)
         request = UrlRequest(
@@ -259,7 +260,8 @@ class FunctionUrlApp:
 
 
 class _Exchange:
-    """One request while it is being answered. added: headers that every answer gets besides its own."""
+    """One request while it is being answered. added: headers that every answer gets besides its own.
+    cors: the URL has settings for other origins."""
 
     def __init__(self, scope: Scope, receive: Receive, request_id: str) -> None:
         self.scope = scope
@@ -277,6 +279,7 @@ class _Exchange:
         given = self.headers.get("x-amzn-trace-id", "")
         self.trace = given if 0 < len(given) <= TRACE_CHARACTERS_MAX else _new_trace(self.now_s)
         self.added: Headers = []
+        self.cors = False
 
 
 def _new_trace(now_s: float) -> str:
@@ -305,6 +308,9 @@ async def _send(send: Send, reply: UrlReply, exchange: _Exchange) -> None:
 
 
 def _headers(headers: Headers, exchange: _Exchange) -> Headers:
+    if exchange.cors:
+        # The URL's settings decide; what the function says of it is not sent beside them.
+        headers = [pair for pair in headers if not pair[0].startswith(cors.PREFIX)]
     return [
         *headers,
         *exchange.added,

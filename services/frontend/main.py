@@ -183,6 +183,7 @@ class Parts:
         )
         self._stack.push_async_callback(redis.aclose)
         urls = UrlCache(registry, settings)
+        dispatcher.on_urls_changed = urls.forget
         context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), targets=cache, urls=urls)
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(package_links.download, settings, registry.packages)

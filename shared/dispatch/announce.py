@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -34,9 +35,16 @@ class Announcer:
         """The concurrency that functions without reserved concurrency share has changed."""
         await self._announce("account_changed", str(unreserved_limit), self._keys.prefix)
 
+    async def urls_changed(self, function_name: str) -> None:
+        """Who may reach a function by its URLs, or how, has changed. Returns when Redis has passed it on, or gave no answer."""
+        await self._within_reason("urls_changed", self._redis.publish(self._keys.events, f"urls {function_name}"))
+
     async def _announce(self, name: str, *arguments: str) -> None:
+        await self._within_reason(name, self._redis.eval(script(name).body.decode(), 1, self._keys.state, *arguments))
+
+    async def _within_reason(self, name: str, telling: Awaitable[object]) -> None:
         try:
             async with asyncio.timeout(ANNOUNCE_TIMEOUT_S):
-                await self._redis.eval(script(name).body.decode(), 1, self._keys.state, *arguments)
+                await telling
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("%s was not announced (it is found out within the caches' time to live): %s", name, error)

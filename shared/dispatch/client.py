@@ -8,6 +8,7 @@ import logging
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 
 from shared.dispatch.connection import InvocationRefusedError, NotSentError, WorkerConnection
 from shared.dispatch.holder import Holder
@@ -61,6 +62,8 @@ class Dispatcher:
         # Unique for each start: what an earlier life of this process held is given back by the scheduler, not mixed up.
         self.holder = check_instance_name(f"{settings.instance or role}.{uuid.uuid4().hex[:8]}")
         self.counts = DispatchCounts()
+        self.on_urls_changed: Callable[[str | None], None] | None = None
+        """Told which function's URLs changed, None for any: what the cell's announcements say besides what concerns leases."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
@@ -286,9 +289,13 @@ class Dispatcher:
             self._sticky.recall()
         elif kind == b"lost":
             self._workers.forget(rest.decode())
+        elif kind == b"urls" and self.on_urls_changed is not None:
+            self.on_urls_changed(rest.decode())
 
     def _on_connected(self) -> None:
         # Messages may have been missed while there was no connection.
+        if self.on_urls_changed is not None:
+            self.on_urls_changed(None)
         self._sticky.recall()
         self._leases.repeat_releases()
         self._holder.connected()

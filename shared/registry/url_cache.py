@@ -1,4 +1,5 @@
-"""Function URLs in this process's memory: a change made here is seen at once, one made elsewhere within cache_ttl_s."""
+"""Function URLs in this process's memory: a change made here is seen at once, one made elsewhere when it is announced, and
+within cache_ttl_s where the announcement was lost."""
 
 from __future__ import annotations
 
@@ -33,11 +34,15 @@ class UrlCache:
             load.add_done_callback(lambda done: self._loaded(url_id, done))
         return await asyncio.shield(load)
 
-    def forget(self, function_name: str) -> None:
-        """The next `find` of a URL of this function reads again, and does not join a read that has begun before."""
+    def forget(self, function_name: str | None) -> None:
+        """The next `find` of a URL of this function (None: of any) reads again, and joins no read that has begun before."""
         # Reads under way may be of this function; what was not there may be now.
         self._loads.clear()
-        gone = [key for key, (_, found) in self._entries.items() if found is None or found.function_name == function_name]
+        gone = [
+            key
+            for key, (_, found) in self._entries.items()
+            if function_name is None or found is None or found.function_name == function_name
+        ]
         for key in gone:
             del self._entries[key]
 

@@ -292,6 +292,22 @@ def test_browsers_of_allowed_origins_may_call(cluster: Cluster, client: Any, mak
     assert site("GET", "/", None, [("Origin", "https://evil.example")]).all("access-control-allow-origin") == []
 
 
+def test_what_a_function_says_of_origins_counts_only_where_the_url_says_nothing(
+    cluster: Cluster, client: Any, make_function: MakeFunction
+) -> None:
+    source = """
+def handler(event, context):
+    return {"statusCode": 200, "headers": {"Access-Control-Allow-Origin": "https://own.example", "x-own": "1"}, "body": ""}
+"""
+    origin = [("Origin", "https://page.example")]
+    plain = site_of(cluster, client, make_function(source))("GET", "/", None, origin)
+    assert plain.all("access-control-allow-origin") == ["https://own.example"]
+    replaced = site_of(cluster, client, make_function(source), Cors={"AllowOrigins": ["https://page.example"]})
+    answer = replaced("GET", "/", None, origin)
+    assert answer.all("access-control-allow-origin") == ["https://page.example"]
+    assert answer.all("x-own") == ["1"]
+
+
 def test_a_function_without_concurrency_answers_429(cluster: Cluster, client: Any, make_function: MakeFunction) -> None:
     name = make_function(ECHO)
     site = site_of(cluster, client, name)

@@ -35,6 +35,8 @@ class Announcer(Protocol):
 
     async def account_changed(self, unreserved_limit: int) -> None: ...
 
+    async def urls_changed(self, function_name: str) -> None: ...
+
 
 class ControlContext:
     """The parts that handlers work with. targets, urls: this frontend's own caches, told of every change at once."""
@@ -82,13 +84,14 @@ class ControlContext:
         """After a commit and before the answer: an invocation that follows the answer sees the change."""
         if self.targets is not None:
             self.targets.forget(name)
-        self.url_changed(name)
+        await self.url_changed(name)
         await self.announcer.function_changed(function_id, revision, reserved_concurrency)
 
-    def url_changed(self, name: str) -> None:
+    async def url_changed(self, name: str) -> None:
         """After a commit that changed who may reach a function by its URLs, or how; their invocations stay the same."""
         if self.urls is not None:
             self.urls.forget(name)
+        await self.announcer.urls_changed(name)
 
     async def announce_account(self) -> None:
         """What functions without a reservation share. Read and announced under the lock that writers of reservations hold:

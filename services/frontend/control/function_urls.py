@@ -41,7 +41,7 @@ async def create_function_url_config(ctx: ControlContext, request: Request) -> R
                 f"Failed to create function url config for [functionArn = {naming.arn(ctx, name, qualifier)}]. "
                 "Error message:  FunctionUrlConfig exists for this Lambda function"
             )
-    ctx.url_changed(name)
+    await ctx.url_changed(name)
     reply = _reply(ctx, name, url)
     del reply["LastModifiedTime"]
     return reply if request.get("InvokeMode") else _without_mode(reply)
@@ -87,7 +87,7 @@ async def update_function_url_config(ctx: ControlContext, request: Request) -> R
             modified_us=max(function_urls.now_us(), url.modified_us + 1),
         )
         await function_urls.replace(connection, url)
-    ctx.url_changed(name)
+    await ctx.url_changed(name)
     reply = _reply(ctx, name, url)
     return reply if request.get("InvokeMode") else _without_mode(reply)
 
@@ -99,7 +99,7 @@ async def delete_function_url_config(ctx: ControlContext, request: Request) -> R
         found = await functions.lock(connection, name)
         if found is None or not await function_urls.remove(connection, found.function.id, qualifier or LATEST):
             raise ResourceNotFoundException(MISSING)
-    ctx.url_changed(name)
+    await ctx.url_changed(name)
     return {}
 
 

@@ -12,6 +12,7 @@ from services.frontend.urls.replies import Headers
 from shared.domain.function_urls import Cors
 
 ANY = "*"
+PREFIX = b"access-control-"
 
 
 def is_preflight(method: str, headers: Mapping[str, str]) -> bool:

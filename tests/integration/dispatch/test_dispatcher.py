@@ -125,6 +125,16 @@ async def test_kept_leases_go_back_when_the_function_changes(cell: Cell) -> None
     await dispatcher.invoke(target(revision=2), event(), wait_s=5)
 
 
+async def test_every_process_of_the_cell_hears_whose_urls_changed_and_forgets_all_after_a_gap(cell: Cell) -> None:
+    dispatcher, heard = await cell.dispatcher(), list[str | None]()
+    dispatcher.on_urls_changed = heard.append
+    await Announcer(cell.redis).urls_changed("fn")
+    await until(lambda: heard == ["fn"])
+    await cell.redis.client_kill_filter(_type="pubsub")
+    # The connection is back; what was said meanwhile is unknown.
+    await until(lambda: None in heard)
+
+
 async def test_a_target_with_a_newer_revision_is_news_to_redis(cell: Cell) -> None:
     await cell.worker()
     one, other = await cell.dispatcher(), await cell.dispatcher("poller")

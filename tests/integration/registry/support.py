@@ -47,9 +47,13 @@ class RecordingAnnouncer:
     def __init__(self) -> None:
         self.functions: list[tuple[str, int, int | None]] = []
         self.unreserved: list[int] = []
+        self.urls: list[str] = []
 
     async def function_changed(self, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
         self.functions.append((function_id, revision, reserved_concurrency))
+
+    async def urls_changed(self, function_name: str) -> None:
+        self.urls.append(function_name)
 
     async def account_changed(self, unreserved_limit: int) -> None:
         self.unreserved.append(unreserved_limit)
