@@ -1,4 +1,4 @@
-"""The control plane as one FastAPI route: every operation of the service model goes the same way.
+"""The control plane behind FastAPI: every operation of the service model goes the same way.
 
 Size, body, signature, route, types, constraints, handler, answer. An operation is one entry in `control.OPERATIONS`; one that
 the model has and the table has not is answered with 501 and its name.
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from services.frontend.bodies import BodyReader, ClientGoneError, declared_length
 from services.frontend.control import package_links
@@ -35,7 +35,6 @@ from shared.domain.errors import (
 from shared.domain.limits import CONTROL_BODY_BYTES_MAX
 
 _HOST = re.compile(rb"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
-METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
 HANDLER_TIMEOUT_S = 30.0
 Handler = Callable[[Any, Params], Awaitable[dict[str, Any] | None]]
 """(control context, parameters) -> the reply's members; `StatusCode` among them is the answer's status."""
@@ -127,18 +126,15 @@ class ControlPlane:
 
 
 def build_control_app(plane: ControlPlane) -> FastAPI:
-    """FastAPI without its own pages: the API's description is AWS's."""
+    """FastAPI without its own pages: the API's description is AWS's. Mounted rather than a route: the service model routes,
+    parses and validates, and FastAPI's own share of that would cost a tenth of a GetFunction for nothing."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
-    @app.api_route("/{path:path}", methods=METHODS, include_in_schema=False)
-    async def any_operation(request: Request) -> Response:
-        return await plane.answer(request)
+    async def any_operation(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await plane.answer(Request(scope, receive))
+        await response(scope, receive, send)
 
-    @app.exception_handler(HTTPException)
-    async def framework_error(request: Request, error: HTTPException) -> Response:
-        """A method that no operation has (TRACE, CONNECT, made-up ones)."""
-        return await plane.answer(request)
-
+    app.mount("/", any_operation)
     return app
 
 
