@@ -16,9 +16,9 @@ PLACE = ROOT / "bench-results" / "tmp"
 INSTALL_TIMEOUT_S = 300
 
 
-def python_environment(name: str) -> Path:
-    """The virtual environment with requirements/bench-NAME.txt. Raises PeerError when it cannot be made."""
-    requirements = ROOT / "requirements" / f"bench-{name}.txt"
+def python_environment(name: str, *, locked: str = "") -> Path:
+    """The virtual environment with requirements/bench-NAME.txt (or LOCKED.txt). Raises PeerError when it cannot be made."""
+    requirements = ROOT / "requirements" / f"{locked or f'bench-{name}'}.txt"
     home = PLACE / f"python-{name}"
     if _is_stale(home, [requirements]):
         shutil.rmtree(home, ignore_errors=True)
