@@ -13,18 +13,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import event_cases, http_cases, leases, report
+from tests.bench import event_cases, http_cases, leases, registry_cases, report
 from tests.bench.http_cases import COLD_COUNT, COLD_ROUNDS, Running
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster, Lambdad
 from tests.bench.peers.ministack import MiniStack
+from tests.bench.peers.moto import Moto
 from tests.bench.peers.serverless_offline import ServerlessOffline
 from tests.bench.peers.taskiq_redis import Taskiq
 from tests.bench.report import Outcome
 
 HTTP = ("warm-latency", "warm-throughput", "cold-start", "cold-start-boto3")
 EVENTS = ("asynchronous", "kafka-trigger")
-NAMES = (*HTTP, "lease-rate", *EVENTS)
+REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
+NAMES = (*HTTP, "lease-rate", *EVENTS, *REGISTRY)
 
 
 class Bench:
@@ -37,6 +39,7 @@ class Bench:
         self._cluster = Cluster()
         self._cluster_absent: str | None = None
         self._http: Running = []
+        self._registry: Running = []
         self._taskiq: tuple[Taskiq, str | None] | None = None
 
     def run(self, name: str) -> Outcome:
@@ -57,6 +60,16 @@ class Bench:
             case "kafka-trigger":
                 self._start_cluster()
                 return event_cases.kafka_trigger(self._cluster, self._cluster_absent)
+            case "registry-get":
+                return registry_cases.get(self._registry_peers())
+            case "registry-create":
+                return registry_cases.create(self._registry_peers())
+            case "registry-list":
+                self._start_cluster()
+                return registry_cases.listing(self._cluster, self._cluster_absent)
+            case "registry-million":
+                self._start_cluster()
+                return registry_cases.million(self._cluster, self._cluster_absent)
         raise ValueError(name)
 
     def _start_cluster(self) -> None:
@@ -76,6 +89,16 @@ class Bench:
                 self._http.append((peer, _started(peer.name, lambda peer=peer: peer.start(self._workdir, cold=cold))))
         return self._http
 
+    def _registry_peers(self) -> Running:
+        """A control plane needs no runtime: ours once, and those that only keep functions."""
+        if not self._registry:
+            peers: list[HttpPeer] = [Lambdad(self._cluster, "python")]
+            peers += [] if self._only_ours else [MiniStack(), Moto()]
+            self._registry = [
+                (peer, _started(peer.name, lambda peer=peer: peer.start(self._workdir, cold={}))) for peer in peers
+            ]
+        return self._registry
+
     def _start_taskiq(self) -> tuple[Taskiq, str | None]:
         if self._taskiq is None:
             peer = Taskiq()
@@ -84,7 +107,7 @@ class Bench:
         return self._taskiq
 
     def close(self) -> None:
-        stops = [peer.stop for peer, _ in self._http] + [self._cluster.stop]
+        stops = [peer.stop for peer, _ in self._http + self._registry] + [self._cluster.stop]
         if self._taskiq:
             stops.append(self._taskiq[0].stop)
         for stop in stops:
