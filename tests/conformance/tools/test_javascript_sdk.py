@@ -39,7 +39,22 @@ export const handler = awslambda.streamifyResponse(async (event, stream) => {
 });
 """
 
-pytestmark = [pytest.mark.skipif(NODE is None, reason="needs Node.js"), pytest.mark.timeout(420)]
+NODE_MIN = 20
+"""The oldest that the SDK runs on."""
+
+
+def node_major() -> int:
+    if NODE is None:
+        return 0
+    return int(
+        subprocess.run([NODE, "--version"], capture_output=True, text=True, timeout=20).stdout.strip("v \n").split(".")[0]
+    )
+
+
+pytestmark = [
+    pytest.mark.skipif(node_major() < NODE_MIN, reason=f"needs Node.js {NODE_MIN} or newer on PATH"),
+    pytest.mark.timeout(420),
+]
 
 
 @pytest.fixture(scope="module")
