@@ -15,6 +15,7 @@ from pathlib import Path
 
 from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import (
+    ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
     RuntimeReady,
@@ -95,7 +96,9 @@ class ProcessSandbox:
             return await self._ended(json.dumps(message["document"]).encode())
         return RuntimeReady()
 
-    async def invoke(self, invocation: RuntimeInvocation) -> RuntimeResponse | RuntimeExit:
+    async def invoke(
+        self, invocation: RuntimeInvocation, stream: ResponseStream | None = None
+    ) -> RuntimeResponse | RuntimeExit:
         request = {"id": invocation.request_id, "deadline_ms": invocation.deadline_ms, "event": json.loads(invocation.payload)}
         with contextlib.suppress(BrokenPipeError):
             await asyncio.to_thread(os.write, self._requests, json.dumps(request).encode() + b"\n")
