@@ -18,7 +18,7 @@ from tests.bench.peers.cluster import Cluster
 from tests.bench.peers.taskiq_redis import Taskiq
 from tests.bench.report import Outcome, Row
 
-CLIENTS = 16
+CLIENTS = 64
 SETTLE_TIMEOUT_S = 60.0
 POLL_S = 0.05
 TASKIQ_EVENTS = 20_000
@@ -61,7 +61,7 @@ class Progress:
 
 
 def asynchronous(cluster: Cluster, absent: str | None, seconds: float, taskiq: tuple[Taskiq, str | None]) -> Outcome:
-    outcome = Outcome("asynchronous", "accepted (202, acks=all) and executed, 16 clients", "executed_per_s", 2_500)
+    outcome = Outcome("asynchronous", "accepted (202, acks=all) and executed, 64 clients", "executed_per_s", 2_500)
     peer, missing = taskiq
     rounds: list[tuple[Sample, float]] = []
     theirs: list[dict[str, float]] = []

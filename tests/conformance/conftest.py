@@ -9,12 +9,12 @@ from tests.conformance.runner import Runner
 from tests.conftest import Engines
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def control_plane(engines: Engines, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     with ControlPlane(engines, tmp_path_factory.mktemp("conformance")).running() as plane:
         yield plane
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def runner(control_plane: ControlPlane) -> Runner:
     return Runner(control_plane)
