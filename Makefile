@@ -18,8 +18,11 @@ up: setup ## start the cluster and leave it running (ARGS="--port 9001 --workers
 down: ## stop the cluster; its state is kept
 	@if [ -x $(BIN)/lambdad ]; then $(BIN)/lambdad down $(ARGS); else echo "Nothing is set up here."; fi
 
+# Two processes, each with engines and a cluster of its own; files in their order, for the slow ones come first.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup ## all tests, on the real engines (ARGS="tests/unit -k arn")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
 demo: setup ## deploy a function and invoke it in every way; starts the cluster if needed
 	@$(BIN)/python -m deploy.local.demo $(ARGS)
