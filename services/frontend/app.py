@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from services.frontend.bodies import Receive
-from services.frontend.invoke import is_invoke
+from services.frontend.http_protocol import Begin, Exchange
+from services.frontend.invoke_request import is_invoke
 from services.frontend.native import PREFIX, NativeApp
 from services.frontend.request_ids import RequestIds
 from services.frontend.wire import Scope, Send, send_error
@@ -39,9 +40,20 @@ class FrontendApp:
         self._invoke: Application | None = None
         self._control: Any = None
         self._urls: Application | None = None
+        self._begin: Begin | None = None
 
-    def ready(self, invoke: Application, control: Any, urls: Application | None = None) -> None:
-        self._invoke, self._control, self._urls = invoke, control, urls
+    def ready(self, invoke: Application, control: Any, urls: Application | None = None, begin: Begin | None = None) -> None:
+        """begin: the invoke application's short way, for requests that it can take over whole."""
+        self._invoke, self._control, self._urls, self._begin = invoke, control, urls, begin
+
+    def begin(self, exchange: Exchange) -> bool:
+        """Take an invoke request over, if its short way can; see `http_protocol.Begin`."""
+        scope = cast("Scope", exchange.scope)
+        if self._begin is None or not is_invoke(scope["method"], scope["raw_path"]):
+            return False
+        if self._urls is not None and self._hosts is not None and is_url(self._hosts, scope):
+            return False
+        return self._begin(exchange)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._urls is not None and self._hosts is not None and is_url(self._hosts, scope):
@@ -71,18 +83,24 @@ class NoBrowsers:
     URLs are for web pages, too: those that are not public refuse them on their own.
     """
 
-    def __init__(self, app: Application, request_ids: RequestIds, hosts: UrlHosts | None = None) -> None:
+    def __init__(self, app: FrontendApp, request_ids: RequestIds, hosts: UrlHosts | None = None) -> None:
         self._app = app
         self._request_ids = request_ids
         self._hosts = hosts
 
+    def begin(self, exchange: Exchange) -> bool:
+        return not is_from_browser(cast("Scope", exchange.scope)) and self._app.begin(exchange)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._hosts is not None and is_url(self._hosts, scope):
-            await self._app(scope, receive, send)
+        if not (self._hosts is not None and is_url(self._hosts, scope)) and is_from_browser(scope):
+            error = AccessDeniedException("Without signatures only programs on this machine are answered, not web pages.")
+            await send_error(send, error, self._request_ids())
             return
-        for name, value in scope["headers"]:
-            if name in (b"origin", b"sec-fetch-site") or (name == b"host" and _LOOPBACK_HOST.fullmatch(value) is None):
-                error = AccessDeniedException("Without signatures only programs on this machine are answered, not web pages.")
-                await send_error(send, error, self._request_ids())
-                return
         await self._app(scope, receive, send)
+
+
+def is_from_browser(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if name in (b"origin", b"sec-fetch-site") or (name == b"host" and _LOOPBACK_HOST.fullmatch(value) is None):
+            return True
+    return False

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import enum
 import logging
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -32,6 +33,8 @@ NEVER = float("inf")
 JOINED_BYTES_MAX = 64 * 1024
 EXCHANGE = "lambdad.exchange"
 """Scope key: the `Exchange` itself, for the one application that writes its answer directly."""
+Begin = Callable[["Exchange"], bool]
+"""Takes a whole request over, without a task, and answers it later; or leaves it (False) to the application."""
 CANCEL_ON_DISCONNECT = "lambdad.cancel_on_disconnect"
 """Scope key: true when the application's task is to be cancelled as soon as the client has gone."""
 
@@ -63,9 +66,9 @@ class HttpBounds(msgspec.Struct, frozen=True):
         )
 
 
-def protocol_class(bounds: HttpBounds) -> type[BoundedHttpProtocol]:
+def protocol_class(bounds: HttpBounds, begin: Begin) -> type[BoundedHttpProtocol]:
     """The protocol with these bounds: uvicorn makes the instances itself and passes nothing along."""
-    return type("FrontendHttpProtocol", (BoundedHttpProtocol,), {"bounds": bounds})
+    return type("FrontendHttpProtocol", (BoundedHttpProtocol,), {"bounds": bounds, "begin": staticmethod(begin)})
 
 
 def _canned(status: int, code: str, message: str) -> bytes:
@@ -82,12 +85,15 @@ TOO_MANY_CONNECTIONS = _canned(503, "ServiceUnavailableException", "Too many con
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     bounds: HttpBounds
+    begin: Begin
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._phase = Phase.IDLE
         self._deadline = NEVER
         self._active: Exchange | None = None
+        self._coming: Exchange | None = None
+        """The next to be active: its turn has come, but not all of it."""
         self._head_bytes = 0
         self._linger_bytes = 0
         self._unsent = 0
@@ -113,7 +119,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
-            if active.task is not None and cast("dict[str, Any]", active.scope).get(CANCEL_ON_DISCONNECT):
+            if active.cancel is not None:
+                active.cancel()
+            elif active.task is not None and cast("dict[str, Any]", active.scope).get(CANCEL_ON_DISCONNECT):
                 active.task.cancel()
 
     def data_received(self, data: bytes) -> None:
@@ -139,6 +147,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             if self._phase == Phase.HEAD and self._head_bytes > self.bounds.header_bytes_max:
                 self._refuse(HEADERS_TOO_LARGE)
+        coming, self._coming = self._coming, None
+        if coming is not None and self._phase != Phase.DEAD:
+            # Its body is late or large: the application reads it as it comes.
+            self._start_asgi_task(coming, self.app)
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -185,7 +197,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._phase = Phase.BODY
         self._deadline = self.loop.time() + self.bounds.body_timeout_s
         if before is None or before.response_complete:
-            self._start_asgi_task(exchange, self.app)
+            self._coming = exchange
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
@@ -201,6 +213,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._phase = Phase.ANSWERING
         self._deadline = NEVER
         super().on_message_complete()
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            self._active = coming
+            if not self.begin(coming):
+                self._start_asgi_task(coming, self.app)
 
     def on_response_complete(self) -> None:
         """The exchange calls this after its last byte was written and the connection stays open."""
@@ -214,6 +231,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif self._phase == Phase.ANSWERING:
             self._phase = Phase.IDLE
             self._deadline = self.loop.time() + self.bounds.keep_alive_timeout_s
+
+    def start_over(self, exchange: Exchange) -> None:
+        """Give a request that was taken over, and not answered, to the application."""
+        self._start_asgi_task(exchange, self.app)
+
+    def cancel_active(self) -> None:
+        """At the server's stop: end what was taken over and runs still. The server cancels the tasks itself."""
+        if self._active is not None and self._active.cancel is not None:
+            self._active.cancel()
 
     def finish_connection(self, *, body_pending: bool) -> None:
         """Close after the answer. A client that is still sending would lose the answer to a reset, so it may finish first."""
@@ -283,6 +309,8 @@ class Exchange(RequestResponseCycle):
     def __init__(self, protocol: BoundedHttpProtocol, scope: dict[str, Any], *, keep_alive: bool) -> None:
         self.protocol = protocol
         self.task: asyncio.Task[None] | None = None
+        self.cancel: Callable[[], None] | None = None
+        """Ends what was taken over, when the client has gone or the server stops."""
         self._head = b""
         scope[EXCHANGE] = self
         super().__init__(
@@ -313,6 +341,10 @@ class Exchange(RequestResponseCycle):
         else:
             self.transport.writelines((start, body))
         self._completed()
+
+    def start_over(self) -> None:
+        """Have the application answer after all what was taken over."""
+        self.protocol.start_over(self)
 
     def cut(self) -> None:
         """End the connection in the middle of an answer: the client must not take what it has got for all of it."""
@@ -413,6 +445,12 @@ class FrontendServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, BoundedHttpProtocol):
+                connection.cancel_active()
 
     async def main_loop(self) -> None:
         loop = asyncio.get_running_loop()

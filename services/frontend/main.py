@@ -16,15 +16,17 @@ import uvicorn
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
-from services.frontend.app import Application, FrontendApp, NoBrowsers
+from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.control import OPERATIONS, package_links
 from services.frontend.control.context import ControlContext
 from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.direct import DirectInvokes
 from services.frontend.function_urls import FunctionUrlApp
 from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
-from services.frontend.invoke import EventQueue, InvocableResolver, InvokeApp
+from services.frontend.invoke import InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
+from services.frontend.invoke_request import InvokeRequests
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
 from shared.aws import session_tokens
@@ -84,10 +86,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await parts.close()
 
 
-def server_config(app: Application, settings: FrontendSettings) -> uvicorn.Config:
+def server_config(app: FrontendApp | NoBrowsers, settings: FrontendSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=protocol_class(HttpBounds.of(settings)),
+        http=protocol_class(HttpBounds.of(settings), app.begin),
         ws="none",
         interface="asgi3",
         lifespan="off",
@@ -143,7 +145,7 @@ class Parts:
         request_ids: RequestIds,
         find_secret: FindSecret | None,
         dispatcher: Dispatcher,
-        queue: EventQueue,
+        queue: LateQueue,
     ) -> None:
         settings = self._settings
         model = load_service_model()
@@ -162,18 +164,27 @@ class Parts:
         metrics = InvokeMetrics()
         REGISTRY.register(metrics)
         self._stack.callback(REGISTRY.unregister, metrics)
+        requests = InvokeRequests(router, account_id=settings.account_id, region=settings.region)
+        invoker = FunctionInvoker(resolver, dispatcher)
         invoke = InvokeApp(
-            router=router,
+            requests=requests,
             verifier=verifier,
-            invoker=FunctionInvoker(resolver, dispatcher),
+            invoker=invoker,
             resolver=resolver,
             queue=queue,
             bodies=bodies,
             request_ids=request_ids,
             metrics=metrics,
-            account_id=settings.account_id,
-            region=settings.region,
             queue_wait_s=settings.frontend.queue_wait_s,
+        )
+        direct = DirectInvokes(
+            requests=requests,
+            verifier=verifier,
+            invoker=invoker,
+            resolver=resolver,
+            queue=queue,
+            request_ids=request_ids,
+            metrics=metrics,
         )
         redis = Redis.from_url(
             settings.redis_url,
@@ -199,7 +210,7 @@ class Parts:
             urls=urls,
             hosts=UrlHosts(settings.region, settings.frontend.domain),
             verifier=verifier,
-            invoker=FunctionInvoker(resolver, dispatcher),
+            invoker=invoker,
             bodies=bodies,
             request_ids=request_ids,
             metrics=metrics,
@@ -208,7 +219,7 @@ class Parts:
             region=settings.region,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
-        app.ready(invoke, build_control_app(plane), function_urls)
+        app.ready(invoke, build_control_app(plane), function_urls, direct.begin)
         await self._until_started("functions left pending", context.start)
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
@@ -253,6 +264,9 @@ class LateQueue:
         if not self._started:
             raise ServiceException("The event queue is starting. Please try again.")
         await self._queue.enqueue(event)
+
+    def begin(self, event: AsyncEvent, on_end: Callable[[Exception | None], None]) -> bool:
+        return self._started and self._queue.begin(event, on_end)
 
 
 def check_access(settings: FrontendSettings, cluster_secret: bytes = b"") -> FindSecret | None:

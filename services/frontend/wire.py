@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,6 +17,7 @@ from shared.domain.errors import (
     StaleTargetError,
     TooManyRequestsException,
 )
+from shared.domain.invocations import InvocationResult
 
 log = logging.getLogger("lambdad.frontend")
 
@@ -56,3 +58,17 @@ async def send_error(send: Send, error: ApiError, request_id: str) -> None:
     rendered = render(error, request_id)
     await send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})
     await send({"type": "http.response.body", "body": rendered.body})
+
+
+def result_head(request_id: str, result: InvocationResult, *, log_tail: bool) -> bytes:
+    """The header lines of a synchronous invocation's answer, with a line break behind each."""
+    head = b"content-type: application/json\r\nx-amz-executed-version: %b\r\nx-amzn-requestid: %b\r\ncontent-length: %d\r\n" % (
+        result.executed_version.encode(),
+        request_id.encode(),
+        len(result.payload),
+    )
+    if result.function_error is not None:
+        head += b"x-amz-function-error: %b\r\n" % result.function_error.encode()
+    if log_tail:
+        head += b"x-amz-log-result: %b\r\n" % base64.b64encode(result.log_tail)
+    return head

@@ -11,21 +11,23 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiokafka import TopicPartition
 from prometheus_client import Counter, Gauge
 
 from services.poller import policy
-from services.poller.admission import Admission
+from services.poller.admission import Admission, Ran
+from shared.dispatch.client import OnInvoked
+from shared.dispatch.connection import InvocationRefusedError
 from shared.domain.errors import ApiError, DispatchError, ResourceNotFoundException, TooManyRequestsException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.group import GroupReader, ReaderOptions
 from shared.events.producer import BatchingProducer
-from shared.events.records import AsyncEvent, RecordError, decode_event, encode
+from shared.events.records import AsyncEvent, Condition, RecordError, decode_event, encode
 from shared.events.supervision import run_until
 from shared.events.tiers import DelayTiers
 from shared.events.topics import TopicNames
@@ -36,6 +38,7 @@ log = logging.getLogger("lambdad.poller.async")
 EXECUTED = Counter("lambdad_async_executed_total", "Attempts of asynchronous events that the function answered", ["result"])
 PUT_BACK = Counter("lambdad_async_put_back_total", "Asynchronous events put into a delay tier", ["reason"])
 ENDED = Counter("lambdad_async_ended_total", "Asynchronous events that ended", ["condition", "kept"])
+SUCCEEDED, ENDED_WELL = EXECUTED.labels("success"), ENDED.labels(Condition.SUCCESS.value, "no")
 IN_FLIGHT = Gauge("lambdad_async_in_flight", "Asynchronous events that run now")
 UNREADABLE = Counter("lambdad_async_unreadable_total", "Records of the asynchronous topic that could not be read")
 
@@ -54,21 +57,40 @@ CANCEL_S = 1.0
 class Resolver(Protocol):
     async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget: ...
 
+    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None: ...
+
 
 class Invoker(Protocol):
     async def invoke(
         self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
     ) -> InvocationResult: ...
 
+    def begin(
+        self, function_name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked
+    ) -> Callable[[], None] | None: ...
 
-class _Job(msgspec.Struct, frozen=True):
-    """One fetched event. reader: the group membership that its offset is settled with."""
+
+class _Job(msgspec.Struct, eq=False):
+    """One fetched event. reader: the group membership that its offset is settled with. started_s: of time.monotonic().
+    result: how it ran. cancel: while it runs without a task. abandoned: nothing is to come of its end."""
 
     reader: GroupReader
     partition: TopicPartition
     offset: int
     event: AsyncEvent
     size_bytes: int
+    started_s: float = 0.0
+    result: InvocationResult | None = None
+    cancel: Callable[[], None] | None = None
+    abandoned: bool = False
+
+
+class Begun(NamedTuple):
+    """A run without a task that was not all: its result, or why there is none."""
+
+    target: InvokeTarget
+    result: InvocationResult | None
+    error: Exception | None
 
 
 class AsyncPoller:
@@ -91,6 +113,8 @@ class AsyncPoller:
         self._held_bytes = 0
         self._room = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._direct: set[_Job] = set()
+        self._starting = False
         self._reader: GroupReader | None = None
 
     def problem(self) -> str | None:
@@ -143,29 +167,80 @@ class AsyncPoller:
             self._spawn(self._put_back_waiting(job))
 
     def _start_jobs(self) -> None:
-        while (chosen := self._admission.next()) is not None:
-            self._spawn(self._run_job(*chosen))
+        if self._starting:
+            return  # An event that ended while it was begun: whoever begins events goes on.
+        self._starting = True
+        try:
+            while (chosen := self._admission.next()) is not None:
+                _, job = chosen
+                job.started_s = time.monotonic()
+                IN_FLIGHT.inc()
+                if not self._begin(job):
+                    self._spawn(self._run_job(job))
+        finally:
+            self._starting = False
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         job = asyncio.create_task(work)
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
 
-    async def _run_job(self, function: str, job: _Job) -> None:
+    def _begin(self, job: _Job) -> bool:
+        """Run an event without a task, where all it needs is at hand. False, and nothing done, where it is not."""
+        event = job.event
+        target = self._resolver.cached(event.function_name, event.qualifier)
+        if target is None or policy.before_run(event, target, _now_ms()) is not None:
+            return False
+
+        def on_end(result: InvocationResult | None, error: Exception | None) -> None:
+            self._direct.discard(job)
+            if job.abandoned:
+                return
+            if result is not None and self._has_settled(event, target, result):
+                job.result = result
+                job.reader.settle(job.partition, job.offset)
+                self._ended(job, throttled=False)
+            else:
+                self._spawn(self._run_job(job, Begun(target, result, error)))
+
+        invocation = Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target))
+        cancel = self._invoker.begin(event.function_name, event.qualifier, invocation, on_end)
+        if cancel is None:
+            return False
+        job.cancel = cancel
+        self._direct.add(job)
+        return True
+
+    def _has_settled(self, event: AsyncEvent, target: InvokeTarget, result: InvocationResult) -> bool:
+        """Whether a run was all that the event needed: it went well and nobody is to be told."""
+        if result.function_error is not None or self._resolver.cached(event.function_name, event.qualifier) is not target:
+            return False
+        if target.event_invoke.on_success_arn:
+            return False
+        SUCCEEDED.inc()
+        ENDED_WELL.inc()
+        return True
+
+    async def _run_job(self, job: _Job, begun: Begun | None = None) -> None:
         throttled = False
-        IN_FLIGHT.inc()
         try:
-            throttled = await self._run_event(job.event)
+            throttled = await self._run_event(job, begun)
             job.reader.settle(job.partition, job.offset)
         except Exception:
             # Its offset stays unsettled: the next owner of the partition runs it again.
             log.exception("event %s was left unsettled", job.event.event_id)
         finally:
-            IN_FLIGHT.dec()
-            self._held_bytes -= job.size_bytes
-            self._admission.finished(function, time.monotonic(), throttled=throttled)
-            self._room.set()
-            self._start_jobs()
+            self._ended(job, throttled=throttled)
+
+    def _ended(self, job: _Job, *, throttled: bool) -> None:
+        IN_FLIGHT.dec()
+        self._held_bytes -= job.size_bytes
+        now, ran = time.monotonic(), None
+        if job.result is not None and job.result.init_ms is None:
+            ran = Ran(job.result.duration_ms / 1_000, now - job.started_s)
+        self._admission.finished(job.event.function_name, now, throttled=throttled, ran=ran)
+        self._room.set()
+        self._start_jobs()
 
     async def _put_back_waiting(self, job: _Job) -> None:
         PUT_BACK.labels("busy").inc()
@@ -175,10 +250,13 @@ class AsyncPoller:
         self._held_bytes -= job.size_bytes
         self._room.set()
 
-    async def _run_event(self, event: AsyncEvent) -> bool:
-        """Run the event once and make sure that what follows from it is written. True when it could not run."""
+    async def _run_event(self, job: _Job, begun: Begun | None = None) -> bool:
+        """Run the event once and make sure that what follows from it is written. True when it could not run.
+
+        begun: the run, if it was begun already."""
+        event = job.event
         try:
-            target = await self._resolver.resolve(event.function_name, event.qualifier)
+            target = begun.target if begun is not None else await self._resolver.resolve(event.function_name, event.qualifier)
         except ResourceNotFoundException:
             ENDED.labels("FunctionDeleted", "no").inc()
             log.warning("event %s is dropped: function %s is gone", event.event_id, event.function_name)
@@ -186,16 +264,11 @@ class AsyncPoller:
         except Exception as error:
             _explain(event, error)
             return await self._follow(event, None, policy.after_refusal(event, None, _now_ms()), "registry")
-        ended = policy.before_run(event, target, _now_ms())
+        ended = None if begun is not None else policy.before_run(event, target, _now_ms())
         if ended is not None:
             return await self._follow(event, target, ended, "")
         try:
-            result = await self._invoker.invoke(
-                event.function_name,
-                event.qualifier,
-                Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target)),
-                wait_s=CAPACITY_WAIT_S,
-            )
+            result = job.result = await self._result(event, target, begun)
         except TooManyRequestsException:
             return await self._follow(event, target, policy.after_refusal(event, target.event_invoke, _now_ms()), "throttled")
         except Exception as error:
@@ -204,6 +277,14 @@ class AsyncPoller:
         EXECUTED.labels("error" if result.function_error else "success").inc()
         target = await self._as_it_ran(event, target)
         return await self._follow(event, target, policy.after_result(event, result, target.event_invoke), "")
+
+    async def _result(self, event: AsyncEvent, target: InvokeTarget, begun: Begun | None) -> InvocationResult:
+        if begun is not None and begun.result is not None:
+            return begun.result
+        if begun is not None and begun.error is not None and not isinstance(begun.error, InvocationRefusedError):
+            raise begun.error
+        invocation = Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target))
+        return await self._invoker.invoke(event.function_name, event.qualifier, invocation, wait_s=CAPACITY_WAIT_S)
 
     async def _as_it_ran(self, event: AsyncEvent, target: InvokeTarget) -> InvokeTarget:
         """The run has made the resolver see any newer revision: what follows it obeys that one's retries and destinations."""
@@ -243,8 +324,17 @@ class AsyncPoller:
         """Give what runs a short time; then cancel it, which tells the workers too."""
         for job in self._admission.spill(float("inf")):
             self._held_bytes -= job.size_bytes
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=DRAIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while self._admission.running:
+                    self._room.clear()
+                    await self._room.wait()
+        for job in list(self._direct):
+            if job.cancel is not None:
+                job.abandoned = True
+                job.cancel()
+                self._ended(job, throttled=False)
+        self._direct.clear()
         left = list(self._jobs)
         for task in left:
             task.cancel()

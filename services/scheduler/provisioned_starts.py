@@ -11,12 +11,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from shared.dispatch.connection import InvocationRefusedError, NotSentError
+from shared.dispatch.connection import InvocationRefusedError, NotSentError, into
 from shared.dispatch.keys import Keys
 from shared.dispatch.leases import Lease, Version, now_ms
 from shared.dispatch.redis_connection import RedisConnection, RedisError
 from shared.dispatch.scripts import script
-from shared.dispatch.wire import InvokeHeader, RefusalReason
+from shared.dispatch.wire import InvokeHeader, RefusalReason, ResultHeader
 from shared.dispatch.workers import WorkerConnections, WorkerUnreachableError
 from shared.domain.errors import InvocationLostError
 from shared.domain.functions import InvokeTarget
@@ -108,9 +108,10 @@ class Environments:
         )
         try:
             connection = await self._workers.connect(lease.worker_id)
-            call = connection.invoke(lease, header, b"", limit_s)
+            answer: asyncio.Future[tuple[ResultHeader, bytes]] = asyncio.get_running_loop().create_future()
+            call = connection.invoke(lease, header, b"", limit_s, into(answer))
             try:
-                result, _ = await call.future
+                result, _ = await answer
             except asyncio.CancelledError:
                 connection.cancel(call)
                 raise

@@ -1,12 +1,13 @@
 """One caller's connection: its streams, and what each INVOKE ends in. Speaks shared/dispatch/wire.py.
 
-The connection is cut on the first frame that breaks the protocol. A warm invocation costs one task, and answers that are
-ready in the same turn of the loop leave in one system call.
+The connection is cut on the first frame that breaks the protocol. A warm invocation costs no task, and answers that are ready
+in the same turn of the loop leave in one system call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from typing import Protocol, cast
@@ -15,7 +16,6 @@ import msgspec
 from prometheus_client import Counter
 
 from services.worker.environment import Environment
-from services.worker.error_documents import sandbox_failed
 from services.worker.fleet import Fleet, StartRefusedError
 from services.worker.streamed_response import Carrier, StreamedResponse
 from shared.dispatch.frames import (
@@ -269,7 +269,10 @@ class CallerConnection(asyncio.Protocol):
         run = Run(stream, header, admitted, first)
         self._runs[stream] = run
         self._server.run_begins()
-        run.task = self._loop.create_task(self._execute(run))
+        if run.incoming is None and not admitted.is_new:
+            self._start(run)
+        else:
+            run.task = self._loop.create_task(self._prepare_and_start(run))
 
     def _data(self, run: Run | None, chunk: bytes) -> None:
         if run is None:
@@ -297,33 +300,67 @@ class CallerConnection(asyncio.Protocol):
 
     # One invocation
 
-    async def _execute(self, run: Run) -> None:
-        """Run one admitted INVOKE to its answer. Nothing escapes: whatever fails here is this invocation's failure alone."""
-        environment = run.environment
+    def _start(self, run: Run) -> None:
+        """Its environment and the whole event are there: run it."""
+        header, environment = run.header, run.environment
+        if header.prepare and not environment.prepared:
+            self._answer(run, environment.prepare())
+            return
+        if header.streamed:
+            run.stream_to(self)
+        environment.invoke(header, run.payload, functools.partial(self._on_end, run), run.streamed)
+
+    async def _prepare_and_start(self, run: Run) -> None:
         try:
-            ready = run.incoming is None and not environment.is_new and not run.cancelled
-            refusal = None if ready else await self._prepare(run)
-            if refusal is None:
-                if run.header.streamed:
-                    run.stream_to(self)
-                result = await self._invoke_in(environment, run)
-                header = _result_header(result, self._finish(run))
-                if run.streamed is not None and run.streamed.begun:
-                    await self._end_stream(run, header, result.payload)
-                elif header.payload_bytes <= INLINE_PAYLOAD_BYTES_MAX:
-                    self._write(encode_result(run.stream, header, result.payload))
-                else:
-                    await self._respond_large(run, header, result.payload)
-            else:
-                if not refusal.gone and not self._finish(run):
-                    refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
-                self._refuse(run.stream, refusal)
+            refusal = await self._prepare(run)
         except Exception:
-            log.exception("invocation %s was not answered", run.header.request_id)
-            self.close()
-        finally:
-            self._runs.pop(run.stream, None)
-            self._server.run_ends()
+            self._fail(run)
+            return
+        if refusal is None:
+            self._start(run)
+            return
+        if not refusal.gone and not self._finish(run):
+            refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
+        self._refuse(run.stream, refusal)
+        self._end(run)
+
+    def _on_end(self, run: Run, result: InvocationResult) -> None:
+        (SUCCEEDED if result.function_error is None else FAILED).inc()
+        self._answer(run, result)
+
+    def _answer(self, run: Run, result: InvocationResult) -> None:
+        """Nothing escapes: whatever fails here is this invocation's failure alone."""
+        run.payload = b""
+        try:
+            header = _result_header(result, self._finish(run))
+            if header.payload_bytes > INLINE_PAYLOAD_BYTES_MAX or (run.streamed is not None and run.streamed.begun):
+                run.task = self._loop.create_task(self._answer_in_pieces(run, header, result.payload))
+                return
+            self._write(encode_result(run.stream, header, result.payload))
+        except Exception:
+            self._fail(run)
+            return
+        self._end(run)
+
+    async def _answer_in_pieces(self, run: Run, header: ResultHeader, payload: bytes) -> None:
+        try:
+            if run.streamed is not None and run.streamed.begun:
+                await self._end_stream(run, header, payload)
+            else:
+                await self._respond_large(run, header, payload)
+        except Exception:
+            self._fail(run)
+            return
+        self._end(run)
+
+    def _fail(self, run: Run) -> None:
+        log.exception("invocation %s was not answered", run.header.request_id)
+        self.close()
+        self._end(run)
+
+    def _end(self, run: Run) -> None:
+        self._runs.pop(run.stream, None)
+        self._server.run_ends()
 
     def _finish(self, run: Run) -> bool:
         run.holding = False
@@ -348,21 +385,6 @@ class CallerConnection(asyncio.Protocol):
             environment.stop_when_done |= run.header.spec is not None
             return Refusal(RefusalReason.CANCELLED, gone=False)
         return None
-
-    async def _invoke_in(self, environment: Environment, run: Run) -> InvocationResult:
-        header = run.header
-        if header.prepare and not environment.prepared:
-            return environment.prepare()
-        try:
-            result = await environment.invoke(header, run.payload, run.streamed)
-        except Exception:
-            log.exception("environment %s failed in a way nobody foresaw", environment.id)
-            environment.usable = False
-            document = sandbox_failed(header.request_id, "The execution environment failed")
-            result = InvocationResult(document, environment.spec.version, "Unhandled")
-        run.payload = b""
-        (SUCCEEDED if result.function_error is None else FAILED).inc()
-        return result
 
     async def _respond_large(self, run: Run, header: ResultHeader, payload: bytes) -> None:
         inline_from = header.payload_bytes - INLINE_PAYLOAD_BYTES_MAX

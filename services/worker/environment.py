@@ -9,6 +9,7 @@ import asyncio
 import enum
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -39,6 +40,7 @@ MEMORY_READ_INTERVAL_S = 0.05
 """The peak of memory is read again after an invocation only when the last reading is at least this old: it costs a system
 call or two, and only ever grows while the runtime lives."""
 UNHANDLED = "Unhandled"
+STUCK = "the runtime did not end after it was killed"
 MIB = 1024 * 1024
 
 
@@ -66,6 +68,27 @@ class Verdict(msgspec.Struct, frozen=True):
     out_of_memory: bool = False
 
 
+class _Run:
+    """One invocation under way. began: by time.monotonic(). restarting: the runtime is started for it first."""
+
+    __slots__ = ("began", "event", "on_end", "restarting", "stream", "timer")
+
+    def __init__(
+        self,
+        event: RuntimeInvocation,
+        on_end: Callable[[InvocationResult], None],
+        stream: ResponseStream | None,
+        began: float,
+        timer: asyncio.TimerHandle,
+    ) -> None:
+        self.event = event
+        self.on_end = on_end
+        self.stream = stream
+        self.began = began
+        self.timer = timer
+        self.restarting: asyncio.Task[None] | None = None
+
+
 class Environment:
     """lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or last had, the lease.
     stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must then be destroyed.
@@ -74,6 +97,7 @@ class Environment:
     __slots__ = (
         "_alive",
         "_at_line_start",
+        "_ending",
         "_init_failed",
         "_init_ms",
         "_interruption",
@@ -125,7 +149,8 @@ class Environment:
         self._alive = False
         self._init_ms: float | None = None
         self._interruption: Interruption | None = None
-        self._waiting: asyncio.Task[object] | None = None
+        self._waiting: asyncio.Task[object] | _Run | None = None
+        self._ending: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
         self._stuck = False
         self._tail: bytearray | None = None
@@ -202,50 +227,97 @@ class Environment:
             return INIT_TIMEOUT_S
         return min(max(PROVISIONED_INIT_TIMEOUT_S, self.spec.timeout_s), TIMEOUT_S_MAX)
 
-    async def invoke(self, header: InvokeHeader, payload: bytes, stream: ResponseStream | None = None) -> InvocationResult:
-        """Run one event under the function's timeout. Whatever happens is a result; when it was the sandbox that broke,
-        `usable` is False afterwards. The runtime's deadline is the function's, not the caller's: as on AWS.
-        stream: gets the response while it is written, if the runtime streams it; the result's payload is then empty."""
+    def invoke(
+        self,
+        header: InvokeHeader,
+        payload: bytes,
+        on_end: Callable[[InvocationResult], None],
+        stream: ResponseStream | None = None,
+    ) -> None:
+        """Run one event under the function's timeout; on_end gets the result, exactly once. Whatever happens is a result; when
+        it was the sandbox that broke, `usable` is False by then. The runtime's deadline is the function's, not the caller's:
+        as on AWS. stream: gets the response while it is written, if the runtime streams it; the result has no payload then."""
         self._tail = bytearray() if header.log_tail else None
-        sandbox = self._sandbox
-        assert sandbox is not None
-        request_id = header.request_id
-        limit_s = self._limit_s
-        deadline_ms = int((time.time() + limit_s) * 1e3)
-        began = time.monotonic()
-        timer = self._guard(limit_s)
-        end: RuntimeResponse | RuntimeExit | None = None
+        event = RuntimeInvocation(
+            header.request_id,
+            payload,
+            int((time.time() + self._limit_s) * 1e3),
+            header.invoked_arn,
+            header.trace,
+            header.client_context,
+        )
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._limit_s, self._interrupt, Interruption.TIMEOUT)
+        run = self._waiting = _Run(event, on_end, stream, time.monotonic(), timer)
+        if self._alive:
+            self._hand_over(run)
+        else:
+            run.restarting = loop.create_task(self._restart(run), name=f"restart-{self.id}")
+
+    def _hand_over(self, run: _Run) -> None:
+        assert self._sandbox is not None
+        self._write(self._lines.start(run.event.request_id))
         try:
-            if not self._alive:
-                end = await self._initialise_again(sandbox, began)
-            self._write(self._lines.start(request_id))
-            if end is None:
-                end = await sandbox.invoke(
-                    RuntimeInvocation(
-                        request_id, payload, deadline_ms, header.invoked_arn, header.trace, header.client_context
-                    ),
-                    stream,
-                )
+            self._sandbox.invoke(run.event, self._on_end, run.stream)
         except SandboxError as error:
-            self._break(error)
-        except asyncio.CancelledError:
-            if not self._stuck:
-                raise
-            self._break(self._stuck_error())
-        finally:
-            timer.cancel()
-            self._waiting = None
-        duration_ms = (time.monotonic() - began) * 1e3
+            self._on_end(error)
+
+    async def _restart(self, run: _Run) -> None:
+        """Start the runtime inside an invocation, under its timeout, and hand the event over."""
+        assert self._sandbox is not None
+        try:
+            end = await self._initialise_again(self._sandbox, run.began)
+        except Exception as error:
+            self._on_end(error if isinstance(error, SandboxError) else SandboxError(f"it cannot be restarted: {error!r}"))
+            return
+        if end is None:
+            self._hand_over(run)
+        else:
+            self._write(self._lines.start(run.event.request_id))
+            self._on_end(end)
+
+    def _on_end(self, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
+        run = self._waiting
+        if type(run) is not _Run:
+            return  # It was given up.
+        self._waiting = None
+        run.timer.cancel()
+        duration_ms = (time.monotonic() - run.began) * 1e3
         if (
             self._interruption is None
             and type(end) is RuntimeResponse
             and end.error_type is None
             and end.too_large_bytes is None
         ):
-            return self._finish(request_id, duration_ms, end.payload)
-        if self._killing is not None:
-            await self._killed()
-        return self._finish_badly(request_id, duration_ms, self._judge(request_id, end))
+            run.on_end(self._result(run, lambda request_id: self._finish(request_id, duration_ms, end.payload)))
+        elif self._killing is None:
+            self._end_badly(run, duration_ms, end)
+        else:
+            self._ending = asyncio.get_running_loop().create_task(self._end_killed(run, duration_ms, end))
+
+    async def _end_killed(self, run: _Run, duration_ms: float, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
+        await self._killed()
+        self._end_badly(run, duration_ms, end)
+
+    def _end_badly(self, run: _Run, duration_ms: float, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
+        ended: RuntimeResponse | RuntimeExit | None
+        if isinstance(end, SandboxError):
+            self._break(end)
+            ended = None
+        else:
+            ended = end
+        run.on_end(
+            self._result(run, lambda request_id: self._finish_badly(request_id, duration_ms, self._judge(request_id, ended)))
+        )
+
+    def _result(self, run: _Run, make: Callable[[str], InvocationResult]) -> InvocationResult:
+        try:
+            return make(run.event.request_id)
+        except Exception:
+            log.exception("environment %s failed in a way nobody foresaw", self.id)
+            self.usable = False
+            document = error_documents.sandbox_failed(run.event.request_id, "The execution environment failed")
+            return InvocationResult(document, self.spec.version, UNHANDLED)
 
     def cancel(self) -> None:
         """The caller went away: kill what runs. The environment stays usable, its runtime starts again when next needed."""
@@ -293,7 +365,7 @@ class Environment:
             del tail[:-LOG_TAIL_BYTES]
 
     async def _initialise_again(self, sandbox: Sandbox, began: float) -> RuntimeExit | None:
-        """Start the runtime inside an invocation, under its timeout. Answers how it failed, None when it is ready."""
+        """Answers how it failed, None when the runtime is ready."""
         self._init_ms = None
         self._memory_mb = 0
         self._memory_read_at = 0.0
@@ -342,8 +414,14 @@ class Environment:
         if waiting is not None and self._waiting is waiting:
             asyncio.get_running_loop().call_later(KILL_GRACE_S, self._give_up, waiting)
 
-    def _give_up(self, waiting: asyncio.Task[object]) -> None:
-        if self._waiting is waiting:
+    def _give_up(self, waiting: asyncio.Task[object] | _Run) -> None:
+        if self._waiting is not waiting:
+            return
+        if isinstance(waiting, _Run):
+            if waiting.restarting is not None:
+                waiting.restarting.cancel()
+            self._on_end(SandboxError(STUCK))
+        else:
             self._stuck = True
             waiting.cancel()
 
@@ -358,7 +436,7 @@ class Environment:
         task = asyncio.current_task()
         if task is not None:
             task.uncancel()
-        return SandboxError("the runtime did not end after it was killed")
+        return SandboxError(STUCK)
 
     # How it ended
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable
 
-from shared.dispatch.connection import InvocationRefusedError, NotSentError, WorkerConnection
+from shared.dispatch.connection import InvocationRefusedError, NotSentError, WorkerConnection, into
 from shared.dispatch.holder import Holder
 from shared.dispatch.keys import Keys, check_instance_name
 from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled, Version
@@ -18,7 +19,7 @@ from shared.dispatch.metrics import DispatchCounts
 from shared.dispatch.redis_connection import RedisConnection, RedisError
 from shared.dispatch.sticky import StickyLeases
 from shared.dispatch.streaming import ResponseStream
-from shared.dispatch.wire import InvokeHeader, RefusalReason
+from shared.dispatch.wire import InvokeHeader, RefusalReason, ResultHeader
 from shared.dispatch.workers import WorkerConnections, WorkerUnreachableError
 from shared.domain.errors import (
     ConfigurationError,
@@ -48,6 +49,11 @@ CLOSE_TIMEOUT_S = 2.0
 
 RESERVED_REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
 ACCOUNT_REASON = "ConcurrentInvocationLimitExceeded"
+
+
+OnInvoked = Callable[[InvocationResult | None, Exception | None], None]
+"""Gets an invocation's result, or why there is none: InvocationRefusedError (nothing ran: `invoke` may still find a place) or
+InvocationLostError. Called exactly once, from the loop; it must not raise."""
 
 
 class Dispatcher:
@@ -148,12 +154,14 @@ class Dispatcher:
                 if connection is None:
                     lease = None
                     continue
+            result: asyncio.Future[tuple[ResultHeader, bytes]] = asyncio.get_running_loop().create_future()
             try:
                 call = connection.invoke(
                     lease,
                     _header(target, invocation, lease, streamed=response is not None),
                     invocation.payload,
                     target.spec.timeout_s + INIT_TIMEOUT_S + MARGIN_S,
+                    into(result),
                     response,
                 )
             except NotSentError:
@@ -163,7 +171,7 @@ class Dispatcher:
                 lease = None
                 continue
             try:
-                header, payload = await call.future
+                header, payload = await result
             except asyncio.CancelledError:
                 connection.cancel(call)
                 raise
@@ -173,16 +181,39 @@ class Dispatcher:
                 search.refused(error, lease.worker_id)
                 lease = None
                 continue
-            return InvocationResult(
-                payload,
-                target.spec.version,
-                header.function_error,
-                header.log_tail,
-                header.duration_ms,
-                header.billed_ms,
-                header.init_ms,
-                header.max_memory_mb,
+            return _result(target, header, payload)
+
+    def begin(self, target: InvokeTarget, invocation: Invocation, on_end: OnInvoked) -> Callable[[], None] | None:
+        """The short way for what most invocations are: a lease is at hand and its worker connected. None, and nothing done,
+        when it is not so: `invoke` finds a place then. What it returns cancels the invocation."""
+        version = self._sticky.versions.get(target.spec.version_key)
+        if version is None or version.revision != target.revision or version.closed:
+            return None
+        lease = self._sticky.take(version)
+        if lease is None:
+            return None
+        connection = lease.connection
+        if connection is None or connection.closed:
+            self._leases.release(lease, UNCERTAIN)
+            return None
+
+        def on_result(header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
+            if header is not None:
+                on_end(_result(target, header, response), None)
+                return
+            self.counts.refused += isinstance(error, InvocationRefusedError)
+            on_end(None, error)
+
+        header = _header(target, invocation, lease, streamed=False)
+        try:
+            call = connection.invoke(
+                lease, header, invocation.payload, target.spec.timeout_s + INIT_TIMEOUT_S + MARGIN_S, on_result
             )
+        except NotSentError:
+            self._leases.release(lease, UNCERTAIN)
+            return None
+        self.counts.sticky += 1
+        return functools.partial(connection.cancel, call)
 
     def _open_version(self, target: InvokeTarget) -> Version:
         known = self._sticky.versions.get(target.spec.version_key)
@@ -350,6 +381,19 @@ class _Search:
 def _wake(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
+
+
+def _result(target: InvokeTarget, header: ResultHeader, payload: bytes) -> InvocationResult:
+    return InvocationResult(
+        payload,
+        target.spec.version,
+        header.function_error,
+        header.log_tail,
+        header.duration_ms,
+        header.billed_ms,
+        header.init_ms,
+        header.max_memory_mb,
+    )
 
 
 def _header(target: InvokeTarget, invocation: Invocation, lease: Lease, *, streamed: bool) -> InvokeHeader:

@@ -58,9 +58,24 @@ _RESULT = int(FrameType.RESULT)
 STREAM_LAST = 2**32 - 2
 STOP_ENVIRONMENTS_MAX = 1_000
 
-Result = tuple[ResultHeader, bytes]
+OnResult = Callable[[ResultHeader | None, bytes, Exception | None], None]
+"""Gets an invocation's (result, response, None), or (None, b"", why there is none); exactly once, and it must not raise."""
 OnEnd = Callable[[Lease, bytes], None]
 """Gets a lease back when its invocation ended, with what became of the environment; exactly once for each invocation."""
+
+
+def into(future: asyncio.Future[tuple[ResultHeader, bytes]]) -> OnResult:
+    """What hands a result to whoever waits for the future."""
+
+    def on_result(header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
+        if future.done():
+            return
+        if header is not None:
+            future.set_result((header, response))
+        elif error is not None:
+            future.set_exception(error)
+
+    return on_result
 
 
 class NotSentError(Exception):
@@ -79,14 +94,14 @@ class Call:
     """One invocation in flight. given_up_at: loop time at which CANCEL was sent. response: who reads it if the function streams
     it; streamed: it does."""
 
-    __slots__ = ("deadline", "future", "given_up_at", "incoming", "lease", "outgoing", "response", "stream", "streamed")
+    __slots__ = ("deadline", "given_up_at", "incoming", "lease", "on_result", "outgoing", "response", "stream", "streamed")
 
     def __init__(
-        self, lease: Lease, stream: int, future: asyncio.Future[Result], deadline: float, response: ResponseStream | None
+        self, lease: Lease, stream: int, on_result: OnResult, deadline: float, response: ResponseStream | None
     ) -> None:
         self.lease = lease
         self.stream = stream
-        self.future = future
+        self.on_result = on_result
         self.deadline = deadline
         self.given_up_at: float | None = None
         self.outgoing: Outgoing | None = None
@@ -169,9 +184,10 @@ class WorkerConnection(asyncio.Protocol):
         header: InvokeHeader,
         payload: bytes,
         timeout_s: float,
+        on_result: OnResult,
         response: ResponseStream | None = None,
     ) -> Call:
-        """Send an invocation; its future gives (ResultHeader, response), InvocationRefusedError or InvocationLostError.
+        """Send an invocation; on_result gets what came of it, or InvocationRefusedError or InvocationLostError.
 
         After timeout_s the worker is told to cancel; if it does not answer that either, the invocation is lost.
         Raises NotSentError when nothing was sent; the lease is the caller's still."""
@@ -185,7 +201,7 @@ class WorkerConnection(asyncio.Protocol):
         frame = encode_invoke(stream, header, payload if small else payload[:INLINE_PAYLOAD_BYTES_MAX])
         self._next_stream = stream + 1
         now = self._loop.time()
-        call = Call(lease, stream, self._loop.create_future(), now + timeout_s, response)
+        call = Call(lease, stream, on_result, now + timeout_s, response)
         self._calls[stream] = call
         if len(self._calls) == 1:
             # Nobody else can be ready to share a write with: waiting a turn of the loop would only cost time.
@@ -317,14 +333,12 @@ class WorkerConnection(asyncio.Protocol):
             raise WireError("a response of another size than announced")
         del self._calls[call.stream]
         self._on_end(call.lease, IDLE if header.reusable else GONE)
-        if not call.future.done():
-            call.future.set_result((header, last))
+        call.on_result(header, last, None)
 
     def _finish(self, call: Call, outcome: bytes, error: Exception) -> None:
         del self._calls[call.stream]
         self._on_end(call.lease, outcome)
-        if not call.future.done():
-            call.future.set_exception(error)
+        call.on_result(None, b"", error)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -393,6 +407,5 @@ class WorkerConnection(asyncio.Protocol):
         calls, self._calls = self._calls, {}
         for call in calls.values():
             self._on_end(call.lease, UNCERTAIN)
-            if not call.future.done():
-                call.future.set_exception(InvocationLostError(reason))
+            call.on_result(None, b"", InvocationLostError(reason))
         self._on_lost(self)

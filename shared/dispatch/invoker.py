@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-from shared.dispatch.client import Dispatcher
+from shared.dispatch.client import Dispatcher, OnInvoked
 from shared.dispatch.streaming import ResponseStream
 from shared.domain.errors import DispatchUnavailableError, StaleTargetError
 from shared.domain.functions import InvokeTarget
@@ -18,6 +19,9 @@ class TargetResolver(Protocol):
 
     async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget: ...
 
+    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
+        """What `resolve` would answer without asking anybody; None when it would have to, or would raise."""
+
     def forget(self, function_name: str) -> None: ...
 
 
@@ -26,8 +30,10 @@ class FunctionInvoker:
 
     def __init__(self, resolver: TargetResolver, dispatcher: Dispatcher) -> None:
         self._resolve = resolver.resolve
+        self._cached = resolver.cached
         self._forget = resolver.forget
         self._invoke = dispatcher.invoke
+        self._begin = dispatcher.begin
 
     async def invoke(
         self,
@@ -47,3 +53,10 @@ class FunctionInvoker:
             except StaleTargetError:
                 self._forget(function_name)
         raise DispatchUnavailableError(f"the registry's state of {function_name} stays behind what was announced of it")
+
+    def begin(
+        self, function_name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked
+    ) -> Callable[[], None] | None:
+        """`Dispatcher.begin` for a function whose target is at hand; None, and nothing done, otherwise."""
+        target = self._cached(function_name, qualifier)
+        return None if target is None else self._begin(target, invocation, on_end)

@@ -29,6 +29,10 @@ ADMIN_TIMEOUT_S = 10.0
 FETCH_BYTES_MAX = 16 * 1024 * 1024
 PARTITION_FETCH_BYTES = 512 * 1024
 BUSY_FETCH_WAIT_MS = 20
+BUSY_FETCH_BYTES = 8 * 1024
+BUSY_RECORDS = 8
+"""From this many records a fetch on, the broker is asked to collect BUSY_FETCH_BYTES, or for BUSY_FETCH_WAIT_MS: a fetch costs
+as much as running some of them, and records that come that fast are not single ones that somebody waits for."""
 BUSY_S = 0.2
 SESSION_TIMEOUT_MS = 9_000
 HEARTBEAT_MS = 3_000
@@ -140,8 +144,8 @@ class GroupReader:
         if not fetched and self._busy:
             self._wait_for_data(busy=False)
             fetched = await self._getmany(wait_s)
-        elif fetched and not self._busy:
-            self._wait_for_data(busy=True)
+        elif fetched:
+            self._wait_for_data(busy=True, many=sum(map(len, fetched.values())) >= BUSY_RECORDS)
         if not self._assigned.is_set():
             await self._assigned.wait()
         fresh = {}
@@ -167,13 +171,14 @@ class GroupReader:
         fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(timeout_ms=int(wait_s * 1_000))
         return fetched
 
-    def _wait_for_data(self, *, busy: bool) -> None:
+    def _wait_for_data(self, *, busy: bool, many: bool = False) -> None:
         """How long the broker may hold the next fetch. aiokafka has one fetch in flight a broker, and a partition that was
         not part of it waits for it: so fetches are short while there is data and long only when there is none."""
         self._busy = busy
         fetcher = self.consumer._fetcher
         if fetcher is not None:
             fetcher._fetch_max_wait_ms = BUSY_FETCH_WAIT_MS if busy else self._idle_wait_ms
+            fetcher._fetch_min_bytes = BUSY_FETCH_BYTES if many else 1
 
     def settle(self, partition: TopicPartition, offset: int) -> None:
         """The record is done with: its offset may be committed once all before it are. Ignored for partitions given away."""

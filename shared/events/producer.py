@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
@@ -24,32 +24,66 @@ from shared.settings import Settings
 log = logging.getLogger("lambdad.events.producer")
 
 BATCH_BYTES = 512 * 1024
-IN_FLIGHT_BATCHES_MAX = 4
+IN_FLIGHT_BATCHES_MAX = 2
 WAITING_RECORDS_MAX = 20_000
 WAITING_BYTES_MAX = 128 * 1024 * 1024
 DELIVERY_TIMEOUT_S = 20.0
 RESTART_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 STOP_TIMEOUT_S = 3.0
+SWEEP_S = 0.25
 REQUEST_TIMEOUT_MS = 10_000
 
 Headers = Sequence[tuple[str, bytes]]
+
+
+OnEnd = Callable[["ProduceError | None"], None]
+"""Called once when every in-sync replica has the record, or with what went wrong. It must not raise."""
 
 
 class ProduceError(LambdadError):
     """Kafka did not acknowledge a record in time; it may or may not have been written."""
 
 
+class _Record:
+    """deadline: loop time by which whoever sent it is told. on_end: None once that was done, or nobody wants to know."""
+
+    __slots__ = ("deadline", "headers", "on_end", "value")
+
+    def __init__(self, value: bytes, headers: Headers, on_end: OnEnd, deadline: float) -> None:
+        self.value = value
+        self.headers = headers
+        self.on_end: OnEnd | None = on_end
+        self.deadline = deadline
+
+    def end(self, error: ProduceError | None) -> None:
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(error)
+
+
 class _Lane:
-    """The records that wait for one topic."""
+    """The records of one topic: those that wait, and the batches under way."""
 
     __slots__ = ("in_flight", "partitions", "scheduled", "topic", "waiting")
 
     def __init__(self, topic: str, partitions: int) -> None:
         self.topic = topic
-        self.waiting: deque[tuple[bytes, Headers, asyncio.Future[None]]] = deque()
-        self.in_flight = 0
+        self.waiting: deque[_Record] = deque()
+        self.in_flight: list[list[_Record]] = []
         self.scheduled = False
         self.partitions = itertools.cycle(range(partitions))
+
+    def expire(self, now: float) -> bool:
+        """Tell the senders of what is overdue. Whether records are left."""
+        left = False
+        for records in (self.waiting, *self.in_flight):
+            for record in records:
+                if record.deadline > now:
+                    # The rest came later still.
+                    left = True
+                    break
+                record.end(ProduceError("Kafka did not acknowledge in time"))
+        return left
 
 
 class BatchingProducer:
@@ -69,6 +103,7 @@ class BatchingProducer:
         self._restart: asyncio.Task[None] | None = None
         self._problem: str | None = "not started"
         self._closed = False
+        self._sweeping = False
 
     @classmethod
     def of(cls, settings: Settings, name: str) -> BatchingProducer:
@@ -87,18 +122,34 @@ class BatchingProducer:
         """Returns once every in-sync replica has the record. Raises ProduceError after the deadline or a refusal."""
         if len(value) > RECORD_BYTES_MAX:
             raise ProduceError(f"a record of {len(value)} bytes is larger than {RECORD_BYTES_MAX}")
-        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = asyncio.get_running_loop().call_later(self._timeout_s, _expire, acknowledged)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout_s
+        if not self._room.is_set():
+            await self._wait_for_room()
+        lane = self._lanes.get(topic) or await self._open_lane(topic)
+        acknowledged: asyncio.Future[None] = loop.create_future()
+
+        def on_end(error: ProduceError | None) -> None:
+            if acknowledged.done():
+                return
+            if error is None:
+                acknowledged.set_result(None)
+            else:
+                acknowledged.set_exception(error)
+
+        record = self._queue(lane, _Record(value, headers, on_end, deadline))
         try:
-            if not self._room.is_set():
-                await self._wait_for_room(acknowledged)
-            lane = self._lanes.get(topic) or await self._open_lane(topic)
-            self._count(1, len(value))
-            lane.waiting.append((value, headers, acknowledged))
-            self._schedule(lane)
             await acknowledged
         finally:
-            timer.cancel()
+            record.on_end = None
+
+    def begin(self, topic: str, value: bytes, on_end: OnEnd) -> bool:
+        """`send` without waiting. False, and nothing done, where it would have to wait for room or for the topic, or refuse."""
+        lane = self._lanes.get(topic)
+        if lane is None or not self._room.is_set() or len(value) > RECORD_BYTES_MAX:
+            return False
+        self._queue(lane, _Record(value, (), on_end, asyncio.get_running_loop().time() + self._timeout_s))
+        return True
 
     async def persist(self, topic: str, value: bytes, *, headers: Headers = ()) -> None:
         """Like `send`, but tries until Kafka has acknowledged: what the record stands for must stay unsettled meanwhile."""
@@ -122,11 +173,29 @@ class BatchingProducer:
         for task in self._tasks:
             task.cancel()
         for lane in self._lanes.values():
-            for *_, acknowledged in lane.waiting:
-                _fail(acknowledged, ProduceError("the producer is closed"))
+            for records in (lane.waiting, *lane.in_flight):
+                for record in records:
+                    record.end(ProduceError("the producer is closed"))
         producer, self._producer = self._producer, None
         if producer is not None:
             await _discard(producer)
+
+    def _queue(self, lane: _Lane, record: _Record) -> _Record:
+        self._count(1, len(record.value))
+        lane.waiting.append(record)
+        self._schedule(lane)
+        if not self._sweeping:
+            self._sweeping = True
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+        return record
+
+    def _sweep(self) -> None:
+        """Deadlines are kept by one coarse timer, not by one for each record."""
+        now = asyncio.get_running_loop().time()
+        left = [lane.expire(now) for lane in self._lanes.values()]
+        self._sweeping = any(left) and not self._closed
+        if self._sweeping:
+            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _count(self, records: int, size_bytes: int) -> None:
         self._waiting_records += records
@@ -136,12 +205,11 @@ class BatchingProducer:
         else:
             self._room.set()
 
-    async def _wait_for_room(self, acknowledged: asyncio.Future[None]) -> None:
+    async def _wait_for_room(self) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._room.wait()
         except TimeoutError:
-            acknowledged.cancel()
             raise ProduceError("too many records wait for Kafka") from None
 
     async def _open_lane(self, topic: str) -> _Lane:
@@ -155,62 +223,58 @@ class BatchingProducer:
         return self._lanes.setdefault(topic, _Lane(topic, max(1, len(partitions))))
 
     def _schedule(self, lane: _Lane) -> None:
-        if not lane.scheduled and lane.in_flight < IN_FLIGHT_BATCHES_MAX:
+        if not lane.scheduled and len(lane.in_flight) < IN_FLIGHT_BATCHES_MAX:
             lane.scheduled = True
             asyncio.get_running_loop().call_soon(self._flush, lane)
 
     def _flush(self, lane: _Lane) -> None:
         lane.scheduled = False
-        while lane.waiting and lane.in_flight < IN_FLIGHT_BATCHES_MAX:
+        while lane.waiting and len(lane.in_flight) < IN_FLIGHT_BATCHES_MAX:
             producer = self._producer
             if producer is None:
                 self._fail_waiting(lane)
                 return
             batch = producer.create_batch()
-            acknowledged: list[asyncio.Future[None]] = []
+            records: list[_Record] = []
             while lane.waiting:
-                value, headers, future = lane.waiting[0]
+                record = lane.waiting[0]
                 # Whoever sent a record that expired was told so: writing it now would only make a surprise.
-                if not future.done():
-                    if batch.append(timestamp=None, key=None, value=value, headers=list(headers)) is None:
+                if record.on_end is not None:
+                    if batch.append(timestamp=None, key=None, value=record.value, headers=list(record.headers)) is None:
                         break
-                    acknowledged.append(future)
+                    records.append(record)
                 lane.waiting.popleft()
-                self._count(-1, -len(value))
-            if not acknowledged:
+                self._count(-1, -len(record.value))
+            if not records:
                 continue
-            lane.in_flight += 1
-            task = asyncio.create_task(self._deliver(producer, lane, batch, acknowledged))
+            lane.in_flight.append(records)
+            task = asyncio.create_task(self._deliver(producer, lane, batch, records))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(
-        self, producer: AIOKafkaProducer, lane: _Lane, batch: object, acknowledged: list[asyncio.Future[None]]
-    ) -> None:
+    async def _deliver(self, producer: AIOKafkaProducer, lane: _Lane, batch: object, records: list[_Record]) -> None:
+        failure: ProduceError | None = None
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 written = await producer.send_batch(batch, lane.topic, partition=next(lane.partitions))
                 await written
         except (KafkaError, TimeoutError, OSError) as error:
             failure = ProduceError(f"Kafka did not take a batch for {lane.topic}: {error!r}")
-            for future in acknowledged:
-                _fail(future, failure)
             self._replace(producer, repr(error))
         else:
             self._problem = None
-            for future in acknowledged:
-                if not future.done():
-                    future.set_result(None)
         finally:
-            lane.in_flight -= 1
+            lane.in_flight.remove(records)
             self._schedule(lane)
+        for record in records:
+            record.end(failure)
 
     def _fail_waiting(self, lane: _Lane) -> None:
         failure = ProduceError(f"no connection to Kafka: {self._problem}")
         while lane.waiting:
-            value, _, future = lane.waiting.popleft()
-            self._count(-1, -len(value))
-            _fail(future, failure)
+            record = lane.waiting.popleft()
+            self._count(-1, -len(record.value))
+            record.end(failure)
 
     def _replace(self, producer: AIOKafkaProducer, problem: str) -> None:
         """Give up a producer whose sequence is broken or that stands still; make the next one in the background."""
@@ -254,15 +318,6 @@ class BatchingProducer:
             await _discard(producer)
             raise
         return producer
-
-
-def _expire(future: asyncio.Future[None]) -> None:
-    _fail(future, ProduceError("Kafka did not acknowledge in time"))
-
-
-def _fail(future: asyncio.Future[None], error: ProduceError) -> None:
-    if not future.done():
-        future.set_exception(error)
 
 
 async def _discard(producer: AIOKafkaProducer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import Counter
 
 from shared.domain.errors import ServiceException
@@ -40,5 +42,22 @@ class AsyncQueue:
             await self._producer.send(self._topic, encode(event))
         except ProduceError as error:
             REFUSED.inc()
-            raise ServiceException("The event could not be queued. Please try again.") from error
+            raise _not_queued() from error
         ACCEPTED.inc()
+
+    def begin(self, event: AsyncEvent, on_end: Callable[[Exception | None], None]) -> bool:
+        """`enqueue` without waiting: on_end gets None or the error. False, and nothing done, if it had to wait first."""
+
+        def ended(error: ProduceError | None) -> None:
+            if error is None:
+                ACCEPTED.inc()
+                on_end(None)
+            else:
+                REFUSED.inc()
+                on_end(_not_queued())
+
+        return self._producer.begin(self._topic, encode(event), ended)
+
+
+def _not_queued() -> ServiceException:
+    return ServiceException("The event could not be queued. Please try again.")

@@ -52,13 +52,20 @@ class TargetCache:
         function_name is the bare name. Raises ResourceNotFoundException with AWS's text, ResourceConflictException for a
         function that failed to become active, ServiceException when the registry cannot be reached.
         """
+        target = self.cached(function_name, qualifier)
+        if target is not None:
+            return target
+        entry = await self._load_shared(function_name, qualifier)
+        return entry.target or _draw(entry.choices)
+
+    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
+        """What `resolve` answers without reading; None when it has to read."""
         qualifiers = self._entries.get(function_name)
         if qualifiers is not None:
             entry = qualifiers.get(qualifier)
             if entry is not None and entry.expires > time.monotonic():
                 return entry.target or _draw(entry.choices)
-        entry = await self._load_shared(function_name, qualifier)
-        return entry.target or _draw(entry.choices)
+        return None
 
     def forget(self, function_name: str) -> None:
         """The next `resolve` reads again, and does not join a read that has begun before."""

@@ -22,6 +22,7 @@ from services.worker.sandbox.frame_stream import FrameStream
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.spec import (
     Flow,
+    OnEnd,
     ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
@@ -62,7 +63,7 @@ class LaunchedSandbox:
         self._answers: dict[str, asyncio.Future[list[int]]] = {}
         self._prepared = self._loop.create_future()
         self._ready = False
-        self._serving = False
+        self._on_end: OnEnd | None = None
         self._response_stream: ResponseStream | None = None
         self._ended: RuntimeExit | None = None
         self._failure: str | None = None
@@ -165,24 +166,17 @@ class LaunchedSandbox:
         assert not isinstance(end, RuntimeResponse)
         return end
 
-    async def invoke(
-        self, invocation: RuntimeInvocation, stream: ResponseStream | None = None
-    ) -> RuntimeResponse | RuntimeExit:
+    def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
         self._raise_failure()
         if self._ended is not None:
-            return self._ended
+            on_end(self._ended)
+            return
         transport = self._api or self._stream
         assert transport is not None
-        self._serving = True
+        assert self._on_end is None, "one caller at a time"
+        self._on_end = on_end
         self._response_stream = stream
         transport.invoke(invocation)
-        try:
-            end = await self._wait()
-        finally:
-            self._serving = False
-            self._response_stream = None
-        assert not isinstance(end, RuntimeReady)
-        return end
 
     async def restart(self) -> None:
         self._raise_failure()
@@ -242,15 +236,14 @@ class LaunchedSandbox:
         self._settle(RuntimeReady())
 
     def on_response(self, response: RuntimeResponse) -> None:
-        if not self._serving or self._waiter is None:
+        if self._on_end is None:
             self.on_violation("the runtime answered unasked")
             return
-        self._serving = False
         self._output.drain()
         self._settle(response)
 
     def on_stream(self, content_type: str, flow: Flow) -> ResponseStream | None:
-        if self._serving and self._response_stream is not None:
+        if self._on_end is not None and self._response_stream is not None:
             self._response_stream.begin(content_type, flow)
             return self._response_stream
         return None
@@ -315,8 +308,15 @@ class LaunchedSandbox:
             self._waiter = None
 
     def _settle(self, end: _Ended) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._on_end is not None and not isinstance(end, RuntimeReady):
+            self._answer_caller(end)
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(end)
+
+    def _answer_caller(self, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
+        on_end, self._on_end, self._response_stream = self._on_end, None, None
+        if on_end is not None:
+            on_end(end)
 
     def _expect(self, name: str) -> asyncio.Future[list[int]]:
         answer: asyncio.Future[list[int]] = self._loop.create_future()
@@ -354,6 +354,7 @@ class LaunchedSandbox:
                 future.set_exception(error)
                 future.exception()  # Seen here: nobody may be waiting for it.
         self._answers.clear()
+        self._answer_caller(error)
         return error
 
     async def _destroy(self) -> None:

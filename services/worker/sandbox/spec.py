@@ -90,6 +90,10 @@ class RuntimeReady(msgspec.Struct, frozen=True):
     """The runtime finished its initialisation and waits for its first event."""
 
 
+OnEnd = Callable[["RuntimeResponse | RuntimeExit | SandboxError"], None]
+"""Called exactly once, from the event loop, perhaps before `invoke` has returned. It must not raise."""
+
+
 class Sandbox(Protocol):
     uid: int
 
@@ -100,11 +104,10 @@ class Sandbox(Protocol):
     async def initialised(self) -> RuntimeReady | RuntimeExit:
         """Wait (no deadline of its own) until the runtime asks for its first event, or ends."""
 
-    async def invoke(
-        self, invocation: RuntimeInvocation, stream: ResponseStream | None = None
-    ) -> RuntimeResponse | RuntimeExit:
-        """Hand over one event and wait (no deadline of its own) for the answer. A runtime that answered may be used again.
-        stream: gets the response if the runtime streams it; the answer is then empty, or the error document."""
+    def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
+        """Hand over one event; on_end gets what came of it (no deadline of its own). A runtime that answered may be used again.
+        stream: gets the response if the runtime streams it; the answer is then empty, or the error document.
+        Raises SandboxError when the sandbox is broken already."""
 
     async def restart(self) -> None:
         """Start a fresh runtime process in the same sandbox after it ended; then wait for `initialised` again."""

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from shared.dispatch.connection import RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection
+from shared.dispatch.connection import RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection, into
 from shared.dispatch.frames import FrameDecoder, Handshake, HandshakeError, encode_credit, encode_frame, encode_result
 from shared.dispatch.keys import Keys
 from shared.dispatch.leases import Lease, Version
@@ -77,7 +77,9 @@ def lease() -> Lease:
 
 def invoke(connection: WorkerConnection) -> asyncio.Future[tuple[ResultHeader, bytes]]:
     header = InvokeHeader(1, 1, "1-1", "f1:1", "r", "arn", 0, 2)
-    return connection.invoke(lease(), header, b"{}", 5.0).future
+    answer: asyncio.Future[tuple[ResultHeader, bytes]] = asyncio.get_running_loop().create_future()
+    connection.invoke(lease(), header, b"{}", 5.0, into(answer))
+    return answer
 
 
 BROKEN = {

@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from shared.dispatch.client import OnInvoked
 from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
@@ -55,6 +56,8 @@ class Functions:
         self.names: list[str] = []
         self.times: list[float] = []
         self.gone: set[str] = set()
+        self._running: set[asyncio.Task[None]] = set()
+        self._targets: dict[tuple[str, str | None], InvokeTarget] = {}
 
     async def _works(self, _: Invocation) -> InvocationResult:
         return OK
@@ -62,6 +65,15 @@ class Functions:
     async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
         if function_name in self.gone:
             raise ResourceNotFoundException(f"Function not found: {ARN}{function_name}")
+        key = (function_name, qualifier)
+        if key not in self._targets:
+            self._targets[key] = self._target(function_name, qualifier)
+        return self._targets[key]
+
+    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
+        return None if function_name in self.gone else self._targets.get((function_name, qualifier))
+
+    def _target(self, function_name: str, qualifier: str | None) -> InvokeTarget:
         arn = ARN + function_name
         spec = VersionSpec(
             "k", "i", function_name, arn, "$LATEST", "000000000000", "us-east-1", "python3.12", "h", "0", 1, 128, 3, 512, {}, "r", "l"
@@ -73,6 +85,22 @@ class Functions:
         self.names.append(name)
         self.times.append(time.monotonic())
         return await self.behave(invocation)
+
+    def begin(self, name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked) -> Callable[[], None] | None:
+        """Like the dispatcher's short way: from the second event on, and what may be refused is left to `invoke`."""
+
+        async def run() -> None:
+            try:
+                result = await self.invoke(name, qualifier, invocation, wait_s=0.0)
+            except Exception as error:
+                on_end(None, error)
+            else:
+                on_end(result, None)
+
+        running = asyncio.create_task(run())
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return running.cancel
 
     def ids(self) -> list[str]:
         return [call.request_id for call in self.calls]

@@ -18,17 +18,20 @@ from botocore.config import Config
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.direct import DirectInvokes
 from services.frontend.http_protocol import FrontendServer
 from services.frontend.invoke import InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
+from services.frontend.invoke_request import InvokeRequests
 from services.frontend.main import check_access, listen, server_config
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import Verifier
+from shared.dispatch.client import OnInvoked
 from shared.dispatch.streaming import ResponseStream
-from shared.domain.errors import ResourceNotFoundException
+from shared.domain.errors import InvocationLostError, ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.records import AsyncEvent
@@ -94,6 +97,9 @@ class Backend:
             raise ResourceNotFoundException(f"Function not found: {arn}")
         return target(function_name, self.state)
 
+    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
+        return None if function_name.startswith("no-") or self.state != "Active" else target(function_name, self.state)
+
     def forget(self, function_name: str) -> None:
         pass
 
@@ -114,6 +120,41 @@ class Backend:
 
     async def enqueue(self, event: AsyncEvent) -> None:
         self.events.append(event)
+
+    # The short way
+
+    def begin(
+        self, function_name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked
+    ) -> Callable[[], None] | None:
+        if self.cached(function_name, qualifier) is None:
+            return None
+        self.invocations.append((function_name, qualifier, invocation))
+        self.reached.set()
+        running = asyncio.ensure_future(self.behave(invocation))
+
+        def ended(done: asyncio.Future[InvocationResult]) -> None:
+            if done.cancelled():
+                on_end(None, InvocationLostError("cancelled"))
+            elif (error := done.exception()) is not None:
+                assert isinstance(error, Exception)
+                on_end(None, error)
+            else:
+                on_end(done.result(), None)
+
+        running.add_done_callback(ended)
+        return running.cancel
+
+
+class DirectBackend:
+    """The queue's short way of a backend: its method has the invoker's name."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def begin(self, event: AsyncEvent, on_end: Callable[[Exception | None], None]) -> bool:
+        self._backend.events.append(event)
+        asyncio.get_running_loop().call_soon(on_end, None)
+        return True
 
 
 class Frontend:
@@ -152,7 +193,7 @@ class Frontend:
 
 
 @contextlib.asynccontextmanager
-async def running_frontend(**settings: Any) -> AsyncIterator[Frontend]:
+async def running_frontend(*, direct: bool = True, **settings: Any) -> AsyncIterator[Frontend]:
     chosen = FrontendSettings(port=0, root_access_key_id=KEY, root_secret_access_key=SECRET, **settings)
     listener: socket.socket = listen(chosen)
     request_ids, backend, bodies = RequestIds(), Backend(), BodyReader()
@@ -161,23 +202,31 @@ async def running_frontend(**settings: Any) -> AsyncIterator[Frontend]:
     verifier = None if find is None else Verifier(region="us-east-1", service="lambda", find_secret=find)
     app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
     server = FrontendServer(server_config(app if find is not None else NoBrowsers(app, request_ids), chosen))
+    requests, metrics = InvokeRequests(ROUTER, account_id="000000000000", region="us-east-1"), InvokeMetrics()
     invoke = InvokeApp(
-        router=ROUTER,
+        requests=requests,
         verifier=verifier,
         invoker=backend,
         resolver=InvocableResolver(backend),
         queue=backend,
         bodies=bodies,
         request_ids=request_ids,
-        metrics=InvokeMetrics(),
-        account_id="000000000000",
-        region="us-east-1",
+        metrics=metrics,
         queue_wait_s=1.0,
+    )
+    short = DirectInvokes(
+        requests=requests,
+        verifier=verifier,
+        invoker=backend,
+        resolver=InvocableResolver(backend),
+        queue=DirectBackend(backend),
+        request_ids=request_ids,
+        metrics=metrics,
     )
     plane = ControlPlane(
         operations=operations, context=None, router=ROUTER, verifier=verifier, bodies=bodies, request_ids=request_ids
     )
-    app.ready(invoke, build_control_app(plane))
+    app.ready(invoke, build_control_app(plane), begin=short.begin if direct else None)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield Frontend(listener.getsockname()[1], backend, operations, app)
@@ -187,9 +236,9 @@ async def running_frontend(**settings: Any) -> AsyncIterator[Frontend]:
             await serving
 
 
-@pytest.fixture(scope="session")
-async def signed_frontend() -> AsyncIterator[Frontend]:
-    async with running_frontend() as found:
+@pytest.fixture(scope="session", params=["short way", "long way"])
+async def signed_frontend(request: pytest.FixtureRequest) -> AsyncIterator[Frontend]:
+    async with running_frontend(direct=request.param == "short way") as found:
         yield found
 
 
@@ -203,7 +252,12 @@ def frontend(signed_frontend: Frontend) -> Frontend:
 @pytest.fixture(scope="session")
 async def unsigned_frontend() -> AsyncIterator[Frontend]:
     async with running_frontend(
-        auth=False, request_header_timeout_s=0.6, request_body_timeout_s=0.8, keep_alive_timeout_s=1.0, header_bytes_max=8_192
+        direct=True,
+        auth=False,
+        request_header_timeout_s=0.6,
+        request_body_timeout_s=0.8,
+        keep_alive_timeout_s=1.0,
+        header_bytes_max=8_192,
     ) as found:
         yield found
 

@@ -18,7 +18,14 @@ import pytest_asyncio
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import base_environment
 from services.worker.sandbox.launched import LaunchedSandbox
-from services.worker.sandbox.spec import RuntimeExit, RuntimeInvocation, RuntimeReady, RuntimeResponse, SandboxSpec
+from services.worker.sandbox.spec import (
+    RuntimeExit,
+    RuntimeInvocation,
+    RuntimeReady,
+    RuntimeResponse,
+    SandboxError,
+    SandboxSpec,
+)
 from shared.domain.functions import VersionSpec
 from shared.settings import Settings
 
@@ -46,8 +53,13 @@ class Running:
             trace=more.get("trace"),
             client_context=more.get("client_context"),
         )
+        answer: asyncio.Future[RuntimeResponse | RuntimeExit | SandboxError] = asyncio.get_running_loop().create_future()
+        self.sandbox.invoke(invocation, lambda end: None if answer.done() else answer.set_result(end))
         async with asyncio.timeout(DEADLINE_S):
-            return await self.sandbox.invoke(invocation)
+            end = await answer
+        if isinstance(end, SandboxError):
+            raise end
+        return end
 
     async def result(self, event: object = None, **more: Any) -> Any:
         """The handler's result; fails the test when there is none."""

@@ -79,7 +79,7 @@ async def test_the_worker_is_told_when_a_sandboxs_init_dies(harness: Harness) ->
         with pytest.raises(SandboxError, match="init"):
             await event
         with pytest.raises(SandboxError):
-            await sandbox.invoke(None)  # type: ignore[arg-type]
+            await function.invoke()
         await sandbox.kill_runtime()
 
 

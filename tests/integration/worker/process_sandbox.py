@@ -15,6 +15,7 @@ from pathlib import Path
 
 from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import (
+    OnEnd,
     ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
@@ -96,9 +97,11 @@ class ProcessSandbox:
             return await self._ended(json.dumps(message["document"]).encode())
         return RuntimeReady()
 
-    async def invoke(
-        self, invocation: RuntimeInvocation, stream: ResponseStream | None = None
-    ) -> RuntimeResponse | RuntimeExit:
+    def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
+        self._serving = asyncio.create_task(self._serve(invocation))
+        self._serving.add_done_callback(lambda done: None if done.cancelled() else on_end(done.result()))
+
+    async def _serve(self, invocation: RuntimeInvocation) -> RuntimeResponse | RuntimeExit:
         request = {"id": invocation.request_id, "deadline_ms": invocation.deadline_ms, "event": json.loads(invocation.payload)}
         with contextlib.suppress(BrokenPipeError):
             await asyncio.to_thread(os.write, self._requests, json.dumps(request).encode() + b"\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from services.poller.admission import Admission
+from services.poller.admission import Admission, Ran
 
 
 def offered(running_max: int, **events: int) -> Admission[str]:
@@ -23,16 +23,21 @@ def start_all(admission: Admission[str]) -> Counter[str]:
     return started
 
 
-def work(admission: Admission[str], function: str, seconds: float, rate_of: Callable[[int], float]) -> int:
-    """Run a function that has more events than it can take; rate_of: events a second by how many run. Its share at last."""
+def work(
+    admission: Admission[str], function: str, seconds: float, rate_of: Callable[[int], float], own_part: float = 1.0
+) -> int:
+    """Run a function that has more events than it can take; rate_of: events a second by how many run; own_part: of the time,
+    in the function itself. The greatest share that it had."""
     now, peak = 0.0, 0
     while now < seconds:
         admission.offer(function, "x", now)
         admission.offer(function, "x", now)
         start_all(admission)
         peak = max(peak, admission.running)
-        now += 1 / rate_of(admission.running)
-        admission.finished(function, now, throttled=False)
+        rate = rate_of(admission.running)
+        now += 1 / rate
+        whole_s = admission.running / rate
+        admission.finished(function, now, throttled=False, ran=Ran(whole_s * own_part, whole_s))
     return peak
 
 
@@ -49,6 +54,20 @@ def test_a_function_that_does_not_gain_by_running_more_at_once_stays_small() -> 
     assert work(admission, "computes", 20.0, lambda running: 500.0) <= 64
 
 
+def test_a_function_that_waits_for_the_platform_stays_as_small_as_it_began() -> None:
+    admission: Admission[str] = Admission(400)
+    assert work(admission, "trivial", 20.0, lambda running: running * 10.0, own_part=0.3) == 8
+
+
+def test_cold_starts_tell_nothing_of_what_more_at_once_would_bring() -> None:
+    admission = offered(400, f=1_000)
+    start_all(admission)
+    for number in range(500):
+        admission.finished("f", number * 0.01, throttled=False, ran=None)
+        start_all(admission)
+    assert admission.running == 8
+
+
 def test_a_slow_function_gets_its_share_before_the_first_event_ends() -> None:
     admission = offered(400, slow=1_000)
     start_all(admission)
@@ -59,7 +78,7 @@ def test_a_slow_function_gets_its_share_before_the_first_event_ends() -> None:
 
 
 def test_a_function_starts_small() -> None:
-    assert start_all(offered(400, busy=1_000)) == {"busy": 32}
+    assert start_all(offered(400, busy=1_000)) == {"busy": 8}
 
 
 def test_functions_take_turns() -> None:

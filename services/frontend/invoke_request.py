@@ -1,0 +1,187 @@
+"""What an invoke request asks for: read from its path, query, headers and body. No I/O, nothing is run.
+
+Everything here runs once per invocation, so what repeats is computed once: parsed paths stay in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from services.frontend.json_check import require_json
+from shared.aws.parsing import parse_params
+from shared.aws.routing import Router, parse_query
+from shared.aws.service_model import Operation
+from shared.aws.validation import validate
+from shared.domain.arns import merge_qualifier, parse_function_reference, require_reachable
+from shared.domain.errors import InvalidRequestContentException, ServiceException, UnsupportedMediaTypeException
+from shared.domain.invocations import Invocation
+from shared.domain.limits import CLIENT_CONTEXT_BYTES_MAX
+from shared.events.records import AsyncEvent
+
+INVOKE_PREFIX = b"/2015-03-31/functions/"
+INVOKE_SUFFIX = b"/invocations"
+STREAM_PREFIX = b"/2021-11-15/functions/"
+STREAM_SUFFIX = b"/response-streaming-invocations"
+INVOKE_ASYNC_PREFIX = b"/2014-11-13/functions/"
+INVOKE_ASYNC_SUFFIX = b"/invoke-async"
+ROUTES = (
+    (INVOKE_PREFIX, INVOKE_SUFFIX),
+    (INVOKE_ASYNC_PREFIX, INVOKE_ASYNC_SUFFIX),
+    (STREAM_PREFIX, STREAM_SUFFIX),
+)
+ADDRESSES_MAX = 10_000
+REQUEST_RESPONSE, EVENT, DRY_RUN = "RequestResponse", "Event", "DryRun"
+
+_UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_NOT_JSON_TYPES = (b"text/html", b"text/xml", b"application/xml", b"image/", b"audio/", b"video/", b"multipart/")
+_KINDS = {None: REQUEST_RESPONSE, b"RequestResponse": REQUEST_RESPONSE, b"Event": EVENT, b"DryRun": DRY_RUN}
+_LOG_TYPES = {None: False, b"None": False, b"Tail": True}
+
+_decode_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class Address(msgspec.Struct, frozen=True):
+    name: str
+    qualifier: str | None
+
+
+class InvokeRequest(msgspec.Struct, frozen=True):
+    """kind: REQUEST_RESPONSE, EVENT or DRY_RUN. streamed: the response is wanted as an event stream.
+    headers: by lower-case name. started: when the request was complete, by time.perf_counter()."""
+
+    request_id: str
+    address: Address
+    kind: str
+    streamed: bool
+    log_tail: bool
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    started: float
+
+    def invocation(self) -> Invocation:
+        """Raises InvalidRequestContentException for a payload or a client context that is none."""
+        headers, body = self.headers, self.body
+        if body:
+            require_json(body)
+        return Invocation(
+            request_id=self.request_id,
+            payload=body or b"{}",
+            log_tail=self.log_tail,
+            client_context=_client_context(headers.get(b"x-amz-client-context")),
+            trace=_trace(headers),
+        )
+
+    def event(self) -> AsyncEvent:
+        """Accepted now. Raises InvalidRequestContentException for a payload that is no JSON."""
+        if self.body:
+            require_json(self.body)
+        return AsyncEvent(
+            event_id=self.request_id,
+            function_name=self.address.name,
+            qualifier=self.address.qualifier,
+            payload=self.body or b"{}",
+            accepted_at_ms=int(time.time() * 1000),
+            trace=_trace(self.headers),
+        )
+
+
+class InvokeRequests:
+    """Reads requests, by the service model where it is not obvious."""
+
+    def __init__(self, router: Router, *, account_id: str, region: str) -> None:
+        self._router = router
+        self._account_id = account_id
+        self._region = region
+        self._addresses: dict[tuple[bytes, bytes], Address] = {}
+
+    def read(
+        self, request_id: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes, started: float
+    ) -> InvokeRequest:
+        """Raises ApiError for whatever the path, the query or the headers have wrong."""
+        address = self._addresses.get((raw_path, query))
+        if address is None:
+            address = self._parse_address(raw_path, query)
+        kind = kind_of(raw_path, headers)
+        log_tail = _LOG_TYPES.get(headers.get(b"x-amz-log-type"))
+        streamed = raw_path.startswith(STREAM_PREFIX)
+        if log_tail is None or not kind or streamed or b"x-amz-tenant-id" in headers:
+            self._check_headers(raw_path, query, headers)
+        _check_request(headers)
+        return InvokeRequest(request_id, address, kind, streamed, bool(log_tail), headers, body, started)
+
+    def _parse_address(self, raw_path: bytes, query: bytes) -> Address:
+        """Function and qualifier from path and query, by the model. Raises ApiError."""
+        operation, params = self._parse(raw_path, query, {})
+        validate(operation, params)
+        reference = parse_function_reference(params["FunctionName"])
+        require_reachable(reference, account_id=self._account_id, region=self._region)
+        address = Address(reference.name, merge_qualifier(reference, params.get("Qualifier")))
+        if len(self._addresses) >= ADDRESSES_MAX:
+            self._addresses.clear()
+        self._addresses[(raw_path, query)] = address
+        return address
+
+    def _check_headers(self, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes]) -> None:
+        """The slow way, for a request whose headers hold something unusual: the model says what is wrong with it."""
+        texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        operation, params = self._parse(raw_path, query, texts)
+        validate(operation, params)
+
+    def _parse(self, raw_path: bytes, query: bytes, headers: Mapping[str, str]) -> tuple[Operation, dict[str, Any]]:
+        parsed = parse_query(query.decode("latin-1"))
+        route = self._router.route("POST", raw_path.decode("latin-1"), parsed)
+        if route is None:
+            raise ServiceException("The path of the invoke route has no operation.")
+        return route.operation, parse_params(route, parsed, headers, b"{}")
+
+
+def is_invoke(method: str, raw_path: bytes) -> bool:
+    """Whether a request is for this application rather than for the control plane."""
+    if method != "POST":
+        return False
+    path = raw_path[:-1] if raw_path.endswith(b"/") else raw_path
+    for prefix, suffix in ROUTES:
+        if path.startswith(prefix) and path.endswith(suffix):
+            return path.count(b"/") == 4
+    return False
+
+
+def kind_of(raw_path: bytes, headers: Mapping[bytes, bytes]) -> str:
+    """Empty for a kind that does not exist."""
+    if raw_path.startswith(INVOKE_ASYNC_PREFIX):
+        return EVENT
+    return _KINDS.get(headers.get(b"x-amz-invocation-type"), "")
+
+
+def _trace(headers: Mapping[bytes, bytes]) -> str | None:
+    trace = headers.get(b"x-amzn-trace-id")
+    return None if trace is None else trace.decode("latin-1")
+
+
+def _check_request(headers: Mapping[bytes, bytes]) -> None:
+    content_type = headers.get(b"content-type")
+    if content_type is not None and content_type.lower().startswith(_NOT_JSON_TYPES):
+        raise UnsupportedMediaTypeException(f"Unsupported content type: {content_type.decode('latin-1')}")
+    request_id = headers.get(b"x-amzn-requestid")
+    if request_id is not None and _UUID.fullmatch(request_id) is None:
+        raise InvalidRequestContentException("The x-amzn-RequestId header is not a valid UUID.")
+
+
+def _client_context(value: bytes | None) -> str | None:
+    if not value:
+        return None
+    if len(value) > CLIENT_CONTEXT_BYTES_MAX:
+        raise InvalidRequestContentException(f"Client context must be at most {CLIENT_CONTEXT_BYTES_MAX} bytes of Base64.")
+    try:
+        text = base64.b64decode(value, validate=True)
+        _decode_json(text)
+        return text.decode()
+    except (binascii.Error, ValueError, RecursionError, msgspec.DecodeError) as error:
+        raise InvalidRequestContentException("Client context must be a valid Base64-encoded JSON object.") from error
