@@ -128,6 +128,9 @@ def redis() -> NoReturn:
         # The append-only file is the persistence; snapshots beside it would only cost.
         'save ""',
         f"requirepass {secret(REDIS_PASSWORD, 'REDIS_PASSWORD')}",
+        # As in the embedded stack (deploy/local/engines/redis.py, OPTIONS): leases are looked up faster.
+        "hash-max-listpack-entries 16",
+        "zset-max-listpack-entries 16",
     )
     configuration.write_text("\n".join(lines) + "\n")
     become("redis-server", str(configuration))

@@ -50,6 +50,8 @@ SPILL_BACKOFFS_MAX = 4
 """Events that only waited for their turn come back soon: the function works, it has much to do."""
 HELD_BYTES_MAX = 64 * 1024 * 1024
 FULL_CHECK_S = 0.25
+REFILL_PART = 0.75
+"""When all that may be held was held, fetching goes on from this part of it: fetching for every event that ends costs more."""
 DRAIN_S = 4.0
 CANCEL_S = 1.0
 
@@ -109,7 +111,9 @@ class AsyncPoller:
         )
         self._running_max = settings.events.in_flight_max
         self._held_max = settings.events.in_flight_max * 2
+        self._refill_below = self._held_max * REFILL_PART
         self._admission: Admission[_Job] = Admission(self._running_max)
+        IN_FLIGHT.set_function(lambda: self._admission.running)
         self._held_bytes = 0
         self._room = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -174,7 +178,6 @@ class AsyncPoller:
             while (chosen := self._admission.next()) is not None:
                 _, job = chosen
                 job.started_s = time.monotonic()
-                IN_FLIGHT.inc()
                 if not self._begin(job):
                     self._spawn(self._run_job(job))
         finally:
@@ -233,13 +236,13 @@ class AsyncPoller:
             self._ended(job, throttled=throttled)
 
     def _ended(self, job: _Job, *, throttled: bool) -> None:
-        IN_FLIGHT.dec()
         self._held_bytes -= job.size_bytes
         now, ran = time.monotonic(), None
         if job.result is not None and job.result.init_ms is None:
             ran = Ran(job.result.duration_ms / 1_000, now - job.started_s)
         self._admission.finished(job.event.function_name, now, throttled=throttled, ran=ran)
-        self._room.set()
+        if self._admission.held < self._refill_below:
+            self._room.set()
         self._start_jobs()
 
     async def _put_back_waiting(self, job: _Job) -> None:

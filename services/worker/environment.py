@@ -104,6 +104,7 @@ class Environment:
         "_killing",
         "_limit_s",
         "_lines",
+        "_loop",
         "_memory_mb",
         "_memory_read_at",
         "_sandbox",
@@ -145,6 +146,7 @@ class Environment:
         self._lines = lines_for(spec, PROVISIONED if provisioned else ON_DEMAND)
         self._init_failed = Status.SUCCESS
         self._limit_s = float(spec.timeout_s)
+        self._loop = asyncio.get_running_loop()
         self._sandbox: Sandbox | None = None
         self._alive = False
         self._init_ms: float | None = None
@@ -246,7 +248,7 @@ class Environment:
             header.trace,
             header.client_context,
         )
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         timer = loop.call_later(self._limit_s, self._interrupt, Interruption.TIMEOUT)
         run = self._waiting = _Run(event, on_end, stream, time.monotonic(), timer)
         if self._alive:
@@ -293,7 +295,7 @@ class Environment:
         elif self._killing is None:
             self._end_badly(run, duration_ms, end)
         else:
-            self._ending = asyncio.get_running_loop().create_task(self._end_killed(run, duration_ms, end))
+            self._ending = self._loop.create_task(self._end_killed(run, duration_ms, end))
 
     async def _end_killed(self, run: _Run, duration_ms: float, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
         await self._killed()
@@ -394,14 +396,14 @@ class Environment:
     def _guard(self, limit_s: float) -> asyncio.TimerHandle:
         """From now until the handle is cancelled, the current task waits for the runtime; after `limit_s` that is killed."""
         self._waiting = asyncio.current_task()
-        return asyncio.get_running_loop().call_later(limit_s, self._interrupt, Interruption.TIMEOUT)
+        return self._loop.call_later(limit_s, self._interrupt, Interruption.TIMEOUT)
 
     def _interrupt(self, reason: Interruption) -> None:
         if self._interruption is not None:
             return
         self._interruption = reason
         if self._sandbox is not None and self._waiting is not None:
-            self._killing = asyncio.get_running_loop().create_task(self._kill(self._sandbox), name=f"kill-{self.id}")
+            self._killing = self._loop.create_task(self._kill(self._sandbox), name=f"kill-{self.id}")
 
     async def _kill(self, sandbox: Sandbox) -> None:
         """Kill the runtime, which makes the sandbox answer; a sandbox that does not is given up after a grace."""
@@ -412,7 +414,7 @@ class Environment:
         except (SandboxError, TimeoutError) as error:
             log.error("environment %s could not kill its runtime: %s", self.id, error or "it took too long")
         if waiting is not None and self._waiting is waiting:
-            asyncio.get_running_loop().call_later(KILL_GRACE_S, self._give_up, waiting)
+            self._loop.call_later(KILL_GRACE_S, self._give_up, waiting)
 
     def _give_up(self, waiting: asyncio.Task[object] | _Run) -> None:
         if self._waiting is not waiting:

@@ -99,6 +99,12 @@ class StreamLog:
             self._dropped_bytes = 0
         rest, began = b"", 0.0
         for at, data in pending:
+            if not rest and data[-1] == 0x0A and len(data) <= EVENT_BYTES_MAX:
+                # Whole lines, as the platform writes them for every invocation.
+                at_ms = int(at * 1e3)
+                lines_of = data[:-1].decode("utf-8", "replace").split("\n")
+                events.extend([LogEvent(at_ms, line + "\n") for line in lines_of if line.strip("\r")])
+                continue
             *lines, last = data.split(b"\n")
             for line in lines:
                 _add(events, began if rest else at, rest + line, b"\n")

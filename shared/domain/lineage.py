@@ -8,6 +8,7 @@ chains that carry it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -60,5 +61,6 @@ def _entries(trace: str | None) -> dict[str, int]:
     return {}
 
 
+@functools.lru_cache(maxsize=4_096)
 def _name(function_arn: str) -> str:
     return hashlib.sha256(function_arn.encode()).hexdigest()[:8]

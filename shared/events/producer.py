@@ -104,6 +104,7 @@ class BatchingProducer:
         self._problem: str | None = "not started"
         self._closed = False
         self._sweeping = False
+        self._loop = asyncio.get_running_loop()
 
     @classmethod
     def of(cls, settings: Settings, name: str) -> BatchingProducer:
@@ -122,12 +123,11 @@ class BatchingProducer:
         """Returns once every in-sync replica has the record. Raises ProduceError after the deadline or a refusal."""
         if len(value) > RECORD_BYTES_MAX:
             raise ProduceError(f"a record of {len(value)} bytes is larger than {RECORD_BYTES_MAX}")
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout_s
+        deadline = self._loop.time() + self._timeout_s
         if not self._room.is_set():
             await self._wait_for_room()
         lane = self._lanes.get(topic) or await self._open_lane(topic)
-        acknowledged: asyncio.Future[None] = loop.create_future()
+        acknowledged: asyncio.Future[None] = self._loop.create_future()
 
         def on_end(error: ProduceError | None) -> None:
             if acknowledged.done():
@@ -148,7 +148,7 @@ class BatchingProducer:
         lane = self._lanes.get(topic)
         if lane is None or not self._room.is_set() or len(value) > RECORD_BYTES_MAX:
             return False
-        self._queue(lane, _Record(value, (), on_end, asyncio.get_running_loop().time() + self._timeout_s))
+        self._queue(lane, _Record(value, (), on_end, self._loop.time() + self._timeout_s))
         return True
 
     async def persist(self, topic: str, value: bytes, *, headers: Headers = ()) -> None:
@@ -164,8 +164,8 @@ class BatchingProducer:
 
     async def close(self) -> None:
         """Wait (bounded) for what is in flight, then leave."""
-        deadline = asyncio.get_running_loop().time() + STOP_TIMEOUT_S
-        while self._tasks and asyncio.get_running_loop().time() < deadline:
+        deadline = self._loop.time() + STOP_TIMEOUT_S
+        while self._tasks and self._loop.time() < deadline:
             await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT_S)
         self._closed = True
         if self._restart is not None:
@@ -186,16 +186,16 @@ class BatchingProducer:
         self._schedule(lane)
         if not self._sweeping:
             self._sweeping = True
-            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+            self._loop.call_later(SWEEP_S, self._sweep)
         return record
 
     def _sweep(self) -> None:
         """Deadlines are kept by one coarse timer, not by one for each record."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         left = [lane.expire(now) for lane in self._lanes.values()]
         self._sweeping = any(left) and not self._closed
         if self._sweeping:
-            asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+            self._loop.call_later(SWEEP_S, self._sweep)
 
     def _count(self, records: int, size_bytes: int) -> None:
         self._waiting_records += records
@@ -225,7 +225,7 @@ class BatchingProducer:
     def _schedule(self, lane: _Lane) -> None:
         if not lane.scheduled and len(lane.in_flight) < IN_FLIGHT_BATCHES_MAX:
             lane.scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush, lane)
+            self._loop.call_soon(self._flush, lane)
 
     def _flush(self, lane: _Lane) -> None:
         lane.scheduled = False

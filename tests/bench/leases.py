@@ -17,7 +17,7 @@ from pathlib import Path
 
 import uvloop
 
-from deploy.local.engines.redis import server_binary
+from deploy.local.engines.redis import OPTIONS, server_binary
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.leases import IDLE, Lease
 from shared.dispatch.membership import EnvironmentReport, WorkerMembership
@@ -38,6 +38,7 @@ def lease_rate(workdir: Path, seconds: float) -> Outcome:
     try:
         port = free_port()
         redis = [str(server_binary()), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        redis += [word for option, value in OPTIONS.items() for word in (f"--{option}", str(value))]
         home = workdir / "lease-redis"
         home.mkdir(parents=True)
         children.append(Child(redis, log=workdir / "lease-redis.log", cwd=home))

@@ -19,6 +19,9 @@ VERSION_MIN = (7, 0)
 MEMORY_BYTES_MAX = 1024**3
 AOF_REWRITE_BYTES_MIN = 64 * 1024**2
 CLIENTS_MAX = 2_000
+OPTIONS = {"hash-max-listpack-entries": 16, "zset-max-listpack-entries": 16}
+"""Lists that are searched from their beginning stay short: the leases of one process and the idle environments of one version
+are a hundred and more, and looked up in every call. Worth a fifth of the lease rate."""
 
 
 class RedisEngine:
@@ -43,6 +46,7 @@ class RedisEngine:
             f"auto-aof-rewrite-percentage 100\nauto-aof-rewrite-min-size {AOF_REWRITE_BYTES_MIN}\n"
             f"maxmemory {MEMORY_BYTES_MAX}\nmaxmemory-policy noeviction\nmaxclients {CLIENTS_MAX}\n"
             "tcp-keepalive 60\nhz 5\ndatabases 16\nloglevel notice\n"
+            + "".join(f"{option} {value}\n" for option, value in OPTIONS.items())
         )
 
     def launch(self) -> Launch:
