@@ -10,11 +10,11 @@ import enum
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
 from services.worker import error_documents
+from services.worker.environment_log import EnvironmentLog, LogSink
 from services.worker.machine import Event, State, advance
 from services.worker.report import ON_DEMAND, PROVISIONED, Report, Status, billed_ms, lines_for
 from services.worker.sandbox.spec import (
@@ -30,7 +30,7 @@ from services.worker.sandbox.spec import (
 from shared.dispatch.wire import InvokeHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.invocations import InvocationResult
-from shared.domain.limits import INIT_TIMEOUT_S, LOG_TAIL_BYTES, PROVISIONED_INIT_TIMEOUT_S, TIMEOUT_S_MAX
+from shared.domain.limits import INIT_TIMEOUT_S, PROVISIONED_INIT_TIMEOUT_S, TIMEOUT_S_MAX
 
 log = logging.getLogger("lambdad.worker")
 
@@ -42,14 +42,6 @@ call or two, and only ever grows while the runtime lives."""
 UNHANDLED = "Unhandled"
 STUCK = "the runtime did not end after it was killed"
 MIB = 1024 * 1024
-
-
-class LogSink(Protocol):
-    """Where an environment's log goes: one stream of a log group."""
-
-    name: str
-
-    def append(self, data: bytes) -> None: ...
 
 
 class Interruption(enum.Enum):
@@ -96,7 +88,6 @@ class Environment:
 
     __slots__ = (
         "_alive",
-        "_at_line_start",
         "_ending",
         "_init_failed",
         "_init_ms",
@@ -104,12 +95,12 @@ class Environment:
         "_killing",
         "_limit_s",
         "_lines",
+        "_log",
         "_loop",
         "_memory_mb",
         "_memory_read_at",
         "_sandbox",
         "_stuck",
-        "_tail",
         "_waiting",
         "holder",
         "id",
@@ -141,6 +132,7 @@ class Environment:
         self.stop_when_done = False
         self.usable = True
         self.sink = sink
+        self._log = EnvironmentLog(sink)
         self.provisioned = provisioned
         self.prepared = False
         self._lines = lines_for(spec, PROVISIONED if provisioned else ON_DEMAND)
@@ -155,8 +147,6 @@ class Environment:
         self._ending: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
         self._stuck = False
-        self._tail: bytearray | None = None
-        self._at_line_start = True
         self._memory_mb = 0
         self._memory_read_at = 0.0
 
@@ -185,9 +175,9 @@ class Environment:
 
         On return the environment is busy with the invocation that it was started for."""
         self._sandbox = sandbox
-        self._write(self._lines.init_start())
+        self._log.write(self._lines.init_start())
         began = time.monotonic()
-        await sandbox.start(sandbox_spec, self._on_output)
+        await sandbox.start(sandbox_spec, self._log.on_output)
         if self.cancelled:
             raise SandboxError("the caller cancelled before the runtime was up")
         timer = self._guard(float(self._init_limit_s()))
@@ -205,7 +195,7 @@ class Environment:
         if isinstance(end, RuntimeReady) and self._interruption is None:
             self._alive = True
             self._init_ms = init_ms
-            self._write(self._lines.init_report("init", init_ms, Status.SUCCESS, None))
+            self._log.write(self._lines.init_report("init", init_ms, Status.SUCCESS, None))
         else:
             self._report_failed_init("init", init_ms, end)
         if self._interruption is Interruption.TIMEOUT:
@@ -239,7 +229,7 @@ class Environment:
         """Run one event under the function's timeout; on_end gets the result, exactly once. Whatever happens is a result; when
         it was the sandbox that broke, `usable` is False by then. The runtime's deadline is the function's, not the caller's:
         as on AWS. stream: gets the response while it is written, if the runtime streams it; the result has no payload then."""
-        self._tail = bytearray() if header.log_tail else None
+        self._log.begin(tail=header.log_tail)
         event = RuntimeInvocation(
             header.request_id,
             payload,
@@ -258,7 +248,7 @@ class Environment:
 
     def _hand_over(self, run: _Run) -> None:
         assert self._sandbox is not None
-        self._write(self._lines.start(run.event.request_id))
+        self._log.write(self._lines.start(run.event.request_id))
         try:
             self._sandbox.invoke(run.event, self._on_end, run.stream)
         except SandboxError as error:
@@ -275,7 +265,7 @@ class Environment:
         if end is None:
             self._hand_over(run)
         else:
-            self._write(self._lines.start(run.event.request_id))
+            self._log.write(self._lines.start(run.event.request_id))
             self._on_end(end)
 
     def _on_end(self, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
@@ -339,33 +329,6 @@ class Environment:
                 log.error("environment %s left something behind: %s", self.id, error)
         self.state = advance(self.state, Event.DESTROYED)
 
-    # What the function and its runtime do
-
-    def _on_output(self, data: bytes) -> None:
-        if not data:
-            return
-        self.sink.append(data)
-        self._at_line_start = data[-1] == 0x0A
-        if self._tail is not None:
-            self._add_to_tail(data)
-
-    def _write(self, lines: bytes) -> None:
-        if not lines:
-            return
-        if not self._at_line_start:
-            lines = b"\n" + lines
-            self._at_line_start = True
-        self.sink.append(lines)
-        if self._tail is not None:
-            self._add_to_tail(lines)
-
-    def _add_to_tail(self, data: bytes) -> None:
-        tail = self._tail
-        assert tail is not None
-        tail += data[-LOG_TAIL_BYTES:]
-        if len(tail) > 4 * LOG_TAIL_BYTES:
-            del tail[:-LOG_TAIL_BYTES]
-
     async def _initialise_again(self, sandbox: Sandbox, began: float) -> RuntimeExit | None:
         """Answers how it failed, None when the runtime is ready."""
         self._init_ms = None
@@ -385,11 +348,11 @@ class Environment:
     def _report_failed_init(self, phase: str, init_ms: float, end: RuntimeReady | RuntimeExit) -> None:
         if self._interruption is Interruption.TIMEOUT:
             self._init_failed = Status.TIMEOUT
-            self._write(self._lines.init_report(phase, init_ms, Status.TIMEOUT, None))
+            self._log.write(self._lines.init_report(phase, init_ms, Status.TIMEOUT, None))
         elif isinstance(end, RuntimeExit) and self._interruption is None:
             status = Status.FAILURE if end.init_error is None else Status.ERROR
             self._init_failed = status
-            self._write(self._lines.init_report(phase, init_ms, status, error_documents.exit_error_type(end)))
+            self._log.write(self._lines.init_report(phase, init_ms, status, error_documents.exit_error_type(end)))
 
     # Time limits and cancelling
 
@@ -447,9 +410,9 @@ class Environment:
         billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
         memory_mb = self._peak_memory_mb()
         report = Report(request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms)
-        self._write(self._lines.end(report))
+        self._log.write(self._lines.end(report))
         return InvocationResult(
-            payload, self.spec.version, None, self._take_tail(), duration_ms, billed, init_ms, max_memory_mb=memory_mb
+            payload, self.spec.version, None, self._log.take_tail(), duration_ms, billed, init_ms, max_memory_mb=memory_mb
         )
 
     def _finish_badly(self, request_id: str, duration_ms: float, verdict: Verdict) -> InvocationResult:
@@ -461,9 +424,9 @@ class Environment:
         report = Report(
             request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms, verdict.status, verdict.error_type
         )
-        self._write(self._lines.end(report))
+        self._log.write(self._lines.end(report))
         return InvocationResult(
-            verdict.payload, self.spec.version, UNHANDLED, self._take_tail(), duration_ms, billed, init_ms, memory_mb
+            verdict.payload, self.spec.version, UNHANDLED, self._log.take_tail(), duration_ms, billed, init_ms, memory_mb
         )
 
     def _judge(self, request_id: str, end: RuntimeResponse | RuntimeExit | None) -> Verdict:
@@ -488,10 +451,6 @@ class Environment:
     def _break(self, error: SandboxError) -> None:
         log.error("environment %s of %s broke: %s", self.id, self.spec.function_arn, error)
         self.usable = False
-
-    def _take_tail(self) -> bytes:
-        tail, self._tail = self._tail, None
-        return bytes(tail[-LOG_TAIL_BYTES:]) if tail is not None else b""
 
     def _peak_memory_mb(self) -> int:
         """Whole MB, rounded up, never over the limit."""

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.worker.environment import Environment, LogSink
+from services.worker.environment import Environment
+from services.worker.environment_log import LogSink
 from services.worker.machine import State
 from services.worker.report import PROVISIONED
 from services.worker.runtimes.catalogue import UnsupportedRuntimeError

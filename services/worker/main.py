@@ -8,7 +8,7 @@ import logging
 
 from services.worker.code_cache import CodeCache
 from services.worker.credentials import function_credentials
-from services.worker.environment import LogSink
+from services.worker.environment_log import LogSink
 from services.worker.fleet import Fleet, StartSettings
 from services.worker.logs import LogShipper
 from services.worker.pool import SandboxPool

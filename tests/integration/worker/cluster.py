@@ -14,7 +14,7 @@ import msgspec
 from pydantic import SecretStr
 
 from services.worker.code_cache import CodeCache
-from services.worker.environment import LogSink
+from services.worker.environment_log import LogSink
 from services.worker.fleet import Fleet, Pool, StartSettings
 from services.worker.server import WorkerServer
 from shared.dispatch.frames import (

@@ -12,7 +12,7 @@ import pytest
 
 from services.worker import environment as environment_module
 from services.worker.credentials import function_credentials
-from services.worker.environment import LogSink
+from services.worker.environment_log import LogSink
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import base_environment, find_pythons
 from services.worker.workspace import claim

@@ -1,0 +1,60 @@
+"""One environment's log: what the function writes and the platform's own lines, in order; and the tail that a caller may want."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from shared.domain.limits import LOG_TAIL_BYTES
+
+
+class LogSink(Protocol):
+    """Where an environment's log goes: one stream of a log group."""
+
+    name: str
+
+    def append(self, data: bytes) -> None: ...
+
+
+class EnvironmentLog:
+    __slots__ = ("_at_line_start", "_sink", "_tail")
+
+    def __init__(self, sink: LogSink) -> None:
+        self._sink = sink
+        self._tail: bytearray | None = None
+        self._at_line_start = True
+
+    def begin(self, *, tail: bool) -> None:
+        """An invocation begins; tail: its caller wants the end of its log."""
+        self._tail = bytearray() if tail else None
+
+    def on_output(self, data: bytes) -> None:
+        """What the function wrote."""
+        if not data:
+            return
+        self._sink.append(data)
+        self._at_line_start = data[-1] == 0x0A
+        if self._tail is not None:
+            self._add_to_tail(data)
+
+    def write(self, lines: bytes) -> None:
+        """The platform's lines, on lines of their own."""
+        if not lines:
+            return
+        if not self._at_line_start:
+            lines = b"\n" + lines
+            self._at_line_start = True
+        self._sink.append(lines)
+        if self._tail is not None:
+            self._add_to_tail(lines)
+
+    def take_tail(self) -> bytes:
+        """The end of the invocation's log; empty unless it was asked for."""
+        tail, self._tail = self._tail, None
+        return bytes(tail[-LOG_TAIL_BYTES:]) if tail is not None else b""
+
+    def _add_to_tail(self, data: bytes) -> None:
+        tail = self._tail
+        assert tail is not None
+        tail += data[-LOG_TAIL_BYTES:]
+        if len(tail) > 4 * LOG_TAIL_BYTES:
+            del tail[:-LOG_TAIL_BYTES]
