@@ -1,4 +1,4 @@
-"""One environment's log: what the function writes and the platform's own lines, in order; and the tail that a caller may want."""
+"""One environment's log: what the function writes and the platform's own lines, in order; and the tail for a caller."""
 
 from __future__ import annotations
 
