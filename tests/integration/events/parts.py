@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from shared.dispatch.client import OnInvoked
+from shared.dispatch.connection import InvocationRefusedError
+from shared.dispatch.wire import Refusal, RefusalReason
 from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
@@ -56,6 +58,7 @@ class Functions:
         self.names: list[str] = []
         self.times: list[float] = []
         self.gone: set[str] = set()
+        self.begun = self.begin_refuses = 0
         self._running: set[asyncio.Task[None]] = set()
         self._targets: dict[tuple[str, str | None], InvokeTarget] = {}
 
@@ -87,9 +90,14 @@ class Functions:
         return await self.behave(invocation)
 
     def begin(self, name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked) -> Callable[[], None] | None:
-        """Like the dispatcher's short way: from the second event on, and what may be refused is left to `invoke`."""
+        """Like the dispatcher's short way. begin_refuses: how many of the next are refused by their worker."""
 
         async def run() -> None:
+            if self.begin_refuses:
+                self.begin_refuses -= 1
+                on_end(None, InvocationRefusedError(Refusal(RefusalReason.BUSY, gone=False)))
+                return
+            self.begun += 1
             try:
                 result = await self.invoke(name, qualifier, invocation, wait_s=0.0)
             except Exception as error:

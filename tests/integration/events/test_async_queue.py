@@ -13,7 +13,7 @@ from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from shared.domain.errors import InvocationLostError, NoCapacityError, ServiceException, TooManyRequestsException
 from shared.domain.invocations import Invocation, InvocationResult
-from shared.events.producer import BatchingProducer
+from shared.events.producer import BatchingProducer, ProduceError
 from shared.events.queue import AsyncQueue
 from shared.events.records import Condition, decode_outcome
 from shared.events.topics import TopicNames, ensure_topics
@@ -72,6 +72,38 @@ async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: str)
         await until(lambda: len(functions.calls) >= 500)
     assert sorted(functions.ids()) == sorted(e.event_id for e in sent)
     assert {call.payload for call in functions.calls} == {e.payload for e in sent}
+
+
+async def test_what_a_worker_refuses_is_run_elsewhere_and_no_attempt_is_used(kafka_engine: str) -> None:
+    functions = Functions()
+    async with poller_of(settings_of(kafka_engine), functions) as queue:
+        await queue.enqueue(event())
+        await until(lambda: functions.calls)
+        functions.begin_refuses = 10
+        await asyncio.gather(*(queue.enqueue(event()) for _ in range(20)))
+        await until(lambda: len(functions.calls) >= 21)
+    assert (functions.begin_refuses, functions.begun) == (0, 10)
+    assert len(set(functions.ids())) == 21
+
+
+async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoever_waits(kafka_engine: str) -> None:
+    settings = settings_of(kafka_engine, produce_timeout_s=0.6)
+    names = TopicNames.of(settings.events)
+    await ensure_topics(settings)
+    ended: list[Exception | None] = []
+    async with producing(settings) as producer:
+        assert not producer.begin(names.asynchronous, b"x", ended.append)
+        await producer.send(names.asynchronous, b"x")
+        assert producer.begin(names.asynchronous, b"x", ended.append)
+        await until(lambda: ended)
+        assert ended == [None]
+        real, producer._producer = producer._producer, None
+        producer._lanes[names.asynchronous].scheduled = True  # as if every place in flight were taken
+        assert producer.begin(names.asynchronous, b"x", ended.append)
+        with pytest.raises(ProduceError, match="in time"):
+            await producer.send(names.asynchronous, b"x")
+        producer._producer = real
+    assert [type(error) for error in ended] == [type(None), ProduceError]
 
 
 async def test_an_event_of_one_mebibyte_fits(kafka_engine: str) -> None:

@@ -30,7 +30,9 @@ from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import Verifier
 from shared.dispatch.client import OnInvoked
+from shared.dispatch.connection import InvocationRefusedError
 from shared.dispatch.streaming import ResponseStream
+from shared.dispatch.wire import Refusal, RefusalReason
 from shared.domain.errors import InvocationLostError, ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
@@ -79,6 +81,8 @@ class Backend:
         self.reached = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.state = "Active"
+        self.begun = 0
+        self.begin_refuses = 0
         self.behave: Callable[[Invocation], Awaitable[InvocationResult]] = self.echo
 
     async def echo(self, invocation: Invocation) -> InvocationResult:
@@ -128,6 +132,11 @@ class Backend:
     ) -> Callable[[], None] | None:
         if self.cached(function_name, qualifier) is None:
             return None
+        if self.begin_refuses:
+            self.begin_refuses -= 1
+            asyncio.get_running_loop().call_soon(on_end, None, InvocationRefusedError(Refusal(RefusalReason.BUSY, gone=False)))
+            return lambda: None
+        self.begun += 1
         self.invocations.append((function_name, qualifier, invocation))
         self.reached.set()
         running = asyncio.ensure_future(self.behave(invocation))
@@ -264,6 +273,6 @@ async def unsigned_frontend() -> AsyncIterator[Frontend]:
 
 @pytest.fixture
 def open_frontend(unsigned_frontend: Frontend) -> Frontend:
-    """Without signatures and with short deadlines: for tests that speak HTTP by hand."""
+    """Without signatures and with short deadlines: for tests that speak HTTP by hand. Invokes go the short way."""
     unsigned_frontend.backend.reset()
     return unsigned_frontend
