@@ -10,6 +10,7 @@ import pytest
 
 from shared.dispatch.announce import Announcer
 from shared.dispatch.client import ACCOUNT_REASON, RESERVED_REASON
+from shared.dispatch.connection import InvocationRefusedError
 from shared.dispatch.wire import Refusal, RefusalReason
 from shared.domain.errors import (
     DispatchUnavailableError,
@@ -18,7 +19,7 @@ from shared.domain.errors import (
     StaleTargetError,
     TooManyRequestsException,
 )
-from shared.domain.invocations import Invocation
+from shared.domain.invocations import Invocation, InvocationResult
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until
 
@@ -48,6 +49,68 @@ async def test_a_busy_function_is_leased_once_and_used_many_times(cell: Cell) ->
         await dispatcher.invoke(target(), event(), wait_s=5)
     assert dispatcher.counts.sticky >= 45
     await until(cell.no_leases)
+
+
+class Ends:
+    """Collects what `begin` gives its caller."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[InvocationResult | None, Exception | None]] = []
+
+    def __call__(self, result: InvocationResult | None, error: Exception | None) -> None:
+        self.ended.append((result, error))
+
+
+async def test_the_short_way_takes_a_kept_lease_and_does_nothing_without_one(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    ends = Ends()
+    assert dispatcher.begin(target(), event(), ends) is None
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    assert dispatcher.begin(target(), event(n=7), ends) is not None
+    # The lease is in use; another that asks meanwhile finds none.
+    assert dispatcher.begin(target(), event(), ends) is None
+    assert dispatcher.begin(target(revision=2), event(), ends) is None
+    await until(lambda: ends.ended)
+    [(result, error)] = ends.ended
+    assert error is None
+    assert result is not None
+    assert json.loads(result.payload)["n"] == 7
+    assert len(worker.ran) == 2
+    await until(cell.no_leases)
+
+
+async def test_the_short_way_tells_of_a_refusal_and_of_a_lost_worker(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    ends = Ends()
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    worker.refuse_next = [Refusal(RefusalReason.BUSY, gone=False)]
+    assert dispatcher.begin(target(), event(), ends) is not None
+    await until(lambda: ends.ended)
+    assert type(ends.ended[0][1]) is InvocationRefusedError
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    assert dispatcher.begin(target(), event("hang"), ends) is not None
+    await until(lambda: worker.running == 1)
+    await worker.kill()
+    await until(lambda: len(ends.ended) == 2)
+    assert type(ends.ended[1][1]) is InvocationLostError
+    assert dispatcher.begin(target(), event(), ends) is None
+
+
+async def test_the_short_way_can_be_cancelled(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    ends = Ends()
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    cancel = dispatcher.begin(target(), event("hang"), ends)
+    await until(lambda: worker.running == 1)
+    assert cancel is not None
+    cancel()
+    await until(lambda: worker.cancelled)
+    await until(lambda: len(ends.ended) == 1)
+    await until(cell.no_leases)
+    await cell.check()
 
 
 async def test_concurrent_invocations_get_an_environment_each(cell: Cell) -> None:
