@@ -19,9 +19,10 @@ COMMAND = [str(Path(sys.executable).with_name("lambdad"))]
 
 
 def python_runtime() -> str:
-    """The interpreter whose zygote is started with the worker if it is here, else the newest."""
+    """The machine's own interpreter, which the services run on too: others may be built without optimisation."""
     found = sorted((p.name for p in (ROOT / ".runtimes").glob("python3.*")), key=lambda name: int(name.split(".")[1]))
-    return "python3.12" if "python3.12" in found or not found else found[-1]
+    own = f"python3.{sys.version_info.minor}"
+    return own if own in found or not found else found[-1]
 
 
 class Cluster:
