@@ -84,6 +84,10 @@ class DirectInvokes:
                 return self._begin_event(exchange, request)
         except ApiError:
             pass
+        except Exception as error:
+            # It may have been sent already: the long way must not send it again.
+            fail(exchange, error, request.request_id, self.metrics)
+            return True
         return False
 
     def _read(self, scope: dict[str, Any], body: bytes) -> InvokeRequest | None:

@@ -148,7 +148,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._phase == Phase.HEAD and self._head_bytes > self.bounds.header_bytes_max:
                 self._refuse(HEADERS_TOO_LARGE)
         coming, self._coming = self._coming, None
-        if coming is not None and self._phase != Phase.DEAD:
+        if coming is not None and self._phase < Phase.LINGER:
             # Its body is late or large: the application reads it as it comes.
             self._start_asgi_task(coming, self.app)
 

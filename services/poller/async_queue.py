@@ -194,6 +194,7 @@ class AsyncPoller:
         target = self._resolver.cached(event.function_name, event.qualifier)
         if target is None or policy.before_run(event, target, _now_ms()) is not None:
             return False
+        invocation = Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target))
 
         def on_end(result: InvocationResult | None, error: Exception | None) -> None:
             self._direct.discard(job)
@@ -206,8 +207,12 @@ class AsyncPoller:
             else:
                 self._spawn(self._run_job(job, Begun(target, result, error)))
 
-        invocation = Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target))
-        cancel = self._invoker.begin(event.function_name, event.qualifier, invocation, on_end)
+        try:
+            cancel = self._invoker.begin(event.function_name, event.qualifier, invocation, on_end)
+        except Exception as error:
+            # Before anything was sent: the long way puts it off.
+            _explain(event, error)
+            return False
         if cancel is None:
             return False
         job.cancel = cancel

@@ -303,12 +303,15 @@ class CallerConnection(asyncio.Protocol):
     def _start(self, run: Run) -> None:
         """Its environment and the whole event are there: run it."""
         header, environment = run.header, run.environment
-        if header.prepare and not environment.prepared:
-            self._answer(run, environment.prepare())
-            return
-        if header.streamed:
-            run.stream_to(self)
-        environment.invoke(header, run.payload, functools.partial(self._on_end, run), run.streamed)
+        try:
+            if header.prepare and not environment.prepared:
+                self._answer(run, environment.prepare())
+                return
+            if header.streamed:
+                run.stream_to(self)
+            environment.invoke(header, run.payload, functools.partial(self._on_end, run), run.streamed)
+        except Exception:
+            self._fail(run)
 
     async def _prepare_and_start(self, run: Run) -> None:
         try:

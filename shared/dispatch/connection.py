@@ -333,12 +333,12 @@ class WorkerConnection(asyncio.Protocol):
             raise WireError("a response of another size than announced")
         del self._calls[call.stream]
         self._on_end(call.lease, IDLE if header.reusable else GONE)
-        call.on_result(header, last, None)
+        _tell(call, header, last, None)
 
     def _finish(self, call: Call, outcome: bytes, error: Exception) -> None:
         del self._calls[call.stream]
         self._on_end(call.lease, outcome)
-        call.on_result(None, b"", error)
+        _tell(call, None, b"", error)
 
     # -- sending -----------------------------------------------------------------------------------------------------
 
@@ -407,5 +407,13 @@ class WorkerConnection(asyncio.Protocol):
         calls, self._calls = self._calls, {}
         for call in calls.values():
             self._on_end(call.lease, UNCERTAIN)
-            call.on_result(None, b"", InvocationLostError(reason))
+            _tell(call, None, b"", InvocationLostError(reason))
         self._on_lost(self)
+
+
+def _tell(call: Call, header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
+    """Whoever asked for it may be wrong; everybody else's invocations on the connection go on."""
+    try:
+        call.on_result(header, response, error)
+    except Exception:
+        log.exception("an invocation's end could not be dealt with")

@@ -57,8 +57,13 @@ class _Record:
 
     def end(self, error: ProduceError | None) -> None:
         on_end, self.on_end = self.on_end, None
-        if on_end is not None:
+        if on_end is None:
+            return
+        try:
             on_end(error)
+        except Exception:
+            # Its sender's fault alone: the other records of the batch have ended too.
+            log.exception("a record's end could not be dealt with")
 
 
 class _Lane:

@@ -61,6 +61,27 @@ async def test_what_a_worker_refuses_looks_for_another_place_the_long_way(open_f
     assert open_frontend.backend.begun == 0
 
 
+async def test_a_body_that_breaks_the_protocol_is_refused_once_and_runs_nothing(open_frontend: Frontend) -> None:
+    head = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await open_frontend.send(head + b"zz\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert not open_frontend.backend.invocations
+
+
+async def test_a_failure_that_nobody_foresaw_is_told_and_not_tried_again(
+    open_frontend: Frontend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(open_frontend.backend, "begin", broken)
+    answer = await open_frontend.send(request(b"{}", CLOSE))
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert b"An internal error occurred." in answer
+    assert not open_frontend.backend.invocations
+
+
 async def test_what_is_wrong_is_told_by_the_long_way(open_frontend: Frontend) -> None:
     for raw, status in (
         (request(b"not json", CLOSE), b"400"),
