@@ -258,7 +258,8 @@ class BatchingProducer:
             task.add_done_callback(self._tasks.discard)
 
     async def _deliver(self, producer: AIOKafkaProducer, lane: _Lane, batch: object, records: list[_Record]) -> None:
-        failure: ProduceError | None = None
+        # Whatever ends this, nobody is left waiting: these records are in no list any more that could expire.
+        failure: ProduceError | None = ProduceError(f"the delivery of a batch for {lane.topic} was broken off")
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 written = await producer.send_batch(batch, lane.topic, partition=next(lane.partitions))
@@ -267,12 +268,12 @@ class BatchingProducer:
             failure = ProduceError(f"Kafka did not take a batch for {lane.topic}: {error!r}")
             self._replace(producer, repr(error))
         else:
-            self._problem = None
+            self._problem = failure = None
         finally:
             lane.in_flight.remove(records)
             self._schedule(lane)
-        for record in records:
-            record.end(failure)
+            for record in records:
+                record.end(failure)
 
     def _fail_waiting(self, lane: _Lane) -> None:
         failure = ProduceError(f"no connection to Kafka: {self._problem}")

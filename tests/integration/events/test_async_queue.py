@@ -106,6 +106,25 @@ async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoev
     assert [type(error) for error in ended] == [type(None), ProduceError]
 
 
+async def test_a_delivery_that_breaks_in_a_way_nobody_foresaw_leaves_nobody_waiting(
+    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("on purpose")
+
+    settings = settings_of(kafka_engine)
+    names = TopicNames.of(settings.events)
+    await ensure_topics(settings)
+    async with producing(settings) as producer:
+        await producer.send(names.asynchronous, b"x")
+        with monkeypatch.context() as patched:
+            patched.setattr(producer._producer, "send_batch", broken)
+            async with asyncio.timeout(5):
+                with pytest.raises(ProduceError, match="broken off"):
+                    await producer.send(names.asynchronous, b"x")
+        await producer.send(names.asynchronous, b"x")
+
+
 async def test_an_event_of_one_mebibyte_fits(kafka_engine: str) -> None:
     functions = Functions()
     async with poller_of(settings_of(kafka_engine), functions) as queue:

@@ -8,6 +8,7 @@ import pytest
 
 from services.frontend import main
 from services.frontend.direct import BODY_BYTES_MAX
+from services.frontend.invoke_request import InvokeRequests
 from tests.integration.frontend.conftest import Frontend, running_frontend
 
 HEAD = b"POST /2015-03-31/functions/%b/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n"
@@ -42,15 +43,29 @@ async def test_a_large_body_goes_the_long_way(open_frontend: Frontend, size: int
 
 
 async def test_a_body_that_comes_late_goes_the_long_way(open_frontend: Frontend) -> None:
-    raw = request(b'{"a": 1}', CLOSE)
+    body = b'{"a": 1}'
+    raw = request(body, CLOSE, b"Expect: 100-continue")
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
-    writer.write(raw[:-4])
-    await asyncio.sleep(0.05)
-    writer.write(raw[-4:])
     async with asyncio.timeout(5):
-        assert (await reader.read()).endswith(b'{"a": 1}')
+        writer.write(raw.removesuffix(body))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 Continue")
+        writer.write(body)
+        assert (await reader.read()).endswith(body)
     writer.close()
     assert open_frontend.backend.begun == 0
+    assert len(open_frontend.backend.invocations) == 1
+
+
+async def test_a_failure_while_reading_is_told_by_the_long_way(
+    open_frontend: Frontend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(InvokeRequests, "read", broken)
+    answer = await open_frontend.send(request(b"{}", CLOSE))
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert not open_frontend.backend.invocations
 
 
 async def test_what_a_worker_refuses_looks_for_another_place_the_long_way(open_frontend: Frontend) -> None:
