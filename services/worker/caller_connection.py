@@ -316,16 +316,17 @@ class CallerConnection(asyncio.Protocol):
     async def _prepare_and_start(self, run: Run) -> None:
         try:
             refusal = await self._prepare(run)
+            if refusal is not None:
+                if not refusal.gone and not self._finish(run):
+                    refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
+                self._refuse(run.stream, refusal)
         except Exception:
             self._fail(run)
             return
         if refusal is None:
             self._start(run)
-            return
-        if not refusal.gone and not self._finish(run):
-            refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
-        self._refuse(run.stream, refusal)
-        self._end(run)
+        else:
+            self._end(run)
 
     def _on_end(self, run: Run, result: InvocationResult) -> None:
         (SUCCEEDED if result.function_error is None else FAILED).inc()
