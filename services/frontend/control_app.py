@@ -14,17 +14,16 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from services.frontend.bodies import BodyReader, ClientGoneError, declared_length
+from services.frontend.bodies import ClientGoneError
 from services.frontend.control import package_links
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import Limit, RequestReader
 from services.frontend.wire import LARGE_BYTES, log, translate
 from shared.aws.canonical import normal_path
-from shared.aws.chunked_payload import wire_bytes_max
 from shared.aws.error_rendering import render
 from shared.aws.parsing import Params, parse_params
 from shared.aws.routing import Route, Router, parse_query
 from shared.aws.serialization import BODILESS, serialize_reply
-from shared.aws.sigv4 import Verifier, payload_hash
 from shared.aws.validation import validate
 from shared.domain.errors import (
     AccessDeniedException,
@@ -53,15 +52,13 @@ class ControlPlane:
         operations: Mapping[str, Handler],
         context: Any,
         router: Router,
-        verifier: Verifier | None,
-        bodies: BodyReader,
+        reader: RequestReader,
         request_ids: RequestIds,
     ) -> None:
         self._operations = operations
         self._context = context
         self._router = router
-        self._verifier = verifier
-        self._bodies = bodies
+        self._reader = reader
         self._request_ids = request_ids
 
     async def answer(self, request: Request) -> Response:
@@ -83,24 +80,10 @@ class ControlPlane:
         query = parse_query(query_string.decode("latin-1"))
         path = normal_path(raw_path)
         route = self._router.route(request.method, path.decode("latin-1"), query)
-        claim = None if self._verifier is None else self._verifier.claim(scope["headers"], query_string)
-        headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
-        chunked = claim is not None and claim.chunked is not None
-        too_large = _too_large(route)
-        body = await self._bodies.read(
-            request.receive,  # type: ignore[arg-type]
-            declared_length(headers.get(b"content-length")),
-            wire_bytes_max(CONTROL_BODY_BYTES_MAX) if chunked else CONTROL_BODY_BYTES_MAX,
-            too_large,
-        )
+        claimed = self._reader.claim(scope)
+        signed = await claimed.read(request.receive, Limit(CONTROL_BODY_BYTES_MAX, _too_large(route)))  # type: ignore[arg-type]
+        headers, body = signed.headers, signed.body
         large = len(body) > LARGE_BYTES
-        if claim is not None and self._verifier is not None:
-            hashed = await asyncio.to_thread(payload_hash, claim, body) if large else payload_hash(claim, body)
-            self._verifier.prove(claim, request.method.encode(), raw_path, query_string, hashed)
-            if chunked:
-                body = await asyncio.to_thread(self._verifier.payload, claim, body)
-                if len(body) > CONTROL_BODY_BYTES_MAX:
-                    raise too_large(len(body))
         handler = None if route is None else self._operations.get(route.operation.name)
         if route is None or (handler is None and path != raw_path):
             # The path of an invocation in an odd spelling is not answered by the application in front of this one.

@@ -8,16 +8,16 @@ is wrong with a request; what was read of it already goes along in the scope.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from services.frontend.http_protocol import Exchange
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.invoke_request import EVENT, INVOKE_PREFIX, REQUEST_RESPONSE, InvokeRequest, InvokeRequests
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import RequestReader
 from services.frontend.wire import log, result_head, translate
 from shared.aws.error_rendering import render
-from shared.aws.sigv4 import Verifier, payload_hash
 from shared.dispatch.client import OnInvoked
 from shared.dispatch.connection import InvocationRefusedError
 from shared.domain.errors import ApiError, ServiceException
@@ -50,7 +50,7 @@ class DirectInvokes:
         self,
         *,
         requests: InvokeRequests,
-        verifier: Verifier | None,
+        reader: RequestReader,
         invoker: DirectInvoker,
         resolver: DirectResolver,
         queue: DirectQueue,
@@ -58,7 +58,7 @@ class DirectInvokes:
         metrics: InvokeMetrics,
     ) -> None:
         self._requests = requests
-        self._verifier = verifier
+        self._reader = reader
         self._invoker = invoker
         self._resolver = resolver
         self._queue = queue
@@ -93,19 +93,11 @@ class DirectInvokes:
 
     def _read(self, scope: dict[str, Any], body: bytes) -> InvokeRequest | None:
         """None for a body in signed chunks. Raises ApiError."""
-        started = time.perf_counter()
-        raw_path, query = scope["raw_path"], scope["query_string"]
-        verifier = self._verifier
-        headers: Mapping[bytes, bytes]
-        if verifier is None:
-            headers = dict(scope["headers"])
-        else:
-            claim = verifier.claim(scope["headers"], query)
-            if claim.chunked is not None:
-                return None
-            headers = claim.values
-            verifier.prove(claim, b"POST", raw_path, query, payload_hash(claim, body))
-        return self._requests.read(self._request_ids(), raw_path, query, headers, body, started)
+        found = self._reader.whole(scope, body)
+        if found is None:
+            return None
+        request_id = self._request_ids()
+        return self._requests.read(request_id, found.raw_path, found.query, found.headers, found.body, found.complete_at)
 
     def _begin_event(self, exchange: Exchange, request: InvokeRequest) -> bool:
         address = request.address

@@ -11,23 +11,21 @@ import secrets
 import time
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import parse_qs
 
-from services.frontend.bodies import BodyReader, ClientGoneError, Receive, declared_length
+from services.frontend.bodies import ClientGoneError, Receive
 from services.frontend.http_protocol import CANCEL_ON_DISCONNECT, EXCHANGE
+from services.frontend.identity import Caller
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import Limit, RequestReader
 from services.frontend.streamed import StreamedInvocation, StreamingInvoker
 from services.frontend.urls import cors, replies
-from services.frontend.urls.callers import NOBODY, Caller, Circumstances, may_invoke, root_caller, session_caller
+from services.frontend.urls.callers import Circumstances, may_invoke
 from services.frontend.urls.events import UrlRequest, event_of
 from services.frontend.urls.replies import INTERNAL_SERVER_ERROR, Headers, MalformedReplyError, UrlReply
 from services.frontend.urls.streams import opening
 from services.frontend.wire import LARGE_BYTES, Scope, Send, log, translate
-from shared.aws import session_tokens
-from shared.aws.chunked_payload import wire_bytes_max
 from shared.aws.error_rendering import render
-from shared.aws.sigv4 import Claim, Verifier, payload_hash
 from shared.domain.errors import (
     AccessDeniedException,
     ApiError,
@@ -55,16 +53,15 @@ class Urls(Protocol):
 
 
 class FunctionUrlApp:
-    """verifier: None when signatures are not checked. secret: the cluster's. queue_wait_s: the longest wait for room."""
+    """secret: the cluster's. queue_wait_s: the longest wait for room."""
 
     def __init__(
         self,
         *,
         urls: Urls,
         hosts: UrlHosts,
-        verifier: Verifier | None,
+        reader: RequestReader,
         invoker: StreamingInvoker,
-        bodies: BodyReader,
         request_ids: RequestIds,
         metrics: InvokeMetrics,
         secret: bytes,
@@ -74,9 +71,8 @@ class FunctionUrlApp:
     ) -> None:
         self._urls = urls
         self._hosts = hosts
-        self._verifier = verifier
+        self._reader = reader
         self._invoker = invoker
-        self._bodies = bodies
         self._request_ids = request_ids
         self._metrics = metrics
         self._secret = secret
@@ -144,45 +140,20 @@ class FunctionUrlApp:
     async def _admitted(self, served: ServedUrl, exchange: _Exchange) -> tuple[Caller, bytes]:
         """Who calls, once it is known that they may, and the request's body. Raises AuthError, AccessDeniedException."""
         if served.url.auth_type != AWS_IAM:
-            self._authorize(served, exchange, NOBODY)
-            return NOBODY, await self._read(exchange, SYNC_PAYLOAD_BYTES_MAX)
-        if self._verifier is None:
-            if "origin" in exchange.headers or "sec-fetch-site" in exchange.headers:
-                raise AccessDeniedException("Without signatures only programs on this machine are answered, not web pages.")
-            caller = root_caller(self._account_id, "")
-            self._authorize(served, exchange, caller)
-            return caller, await self._read(exchange, SYNC_PAYLOAD_BYTES_MAX)
-        caller, body = await self._verified(self._verifier, exchange)
-        self._authorize(served, exchange, caller)
-        return caller, body
-
-    async def _verified(self, verifier: Verifier, exchange: _Exchange) -> tuple[Caller, bytes]:
-        scope = exchange.scope
+            claimed = self._reader.unsigned(exchange.scope)
+            self._authorize(served, exchange, claimed.caller)
+            return claimed.caller, (await claimed.read(exchange.receive, _LIMIT)).body
+        if not self._reader.checks_signatures and ("origin" in exchange.headers or "sec-fetch-site" in exchange.headers):
+            raise AccessDeniedException("Without signatures only programs on this machine are answered, not web pages.")
         try:
-            claim = verifier.claim(scope["headers"], scope["query_string"])
+            claimed = self._reader.claim(exchange.scope)
         except AuthError as error:
             if error.code == "MissingAuthenticationTokenException":
                 raise AccessDeniedException(FORBIDDEN) from error
             raise
-        limit = SYNC_PAYLOAD_BYTES_MAX
-        body = await self._read(exchange, limit if claim.chunked is None else wire_bytes_max(limit))
-        hashed = await asyncio.to_thread(payload_hash, claim, body) if len(body) > LARGE_BYTES else payload_hash(claim, body)
-        verifier.prove(claim, exchange.method.encode(), scope["raw_path"], scope["query_string"], hashed)
-        if claim.chunked is not None:
-            body = await asyncio.to_thread(verifier.payload, claim, body)
-            if len(body) > limit:
-                raise _too_large(len(body))
-        return self._caller(claim, exchange), body
-
-    def _caller(self, claim: Claim, exchange: _Exchange) -> Caller:
-        key = claim.scope.access_key_id
-        token = exchange.headers.get("x-amz-security-token")
-        if token is None and claim.presigned:
-            token = parse_qs(exchange.scope["query_string"].decode("latin-1")).get("X-Amz-Security-Token", [None])[0]
-        session = None if token is None else session_tokens.find_session(self._secret, token)
-        if session is None:
-            return root_caller(self._account_id, key)
-        return session_caller(self._account_id, key, session.principal)
+        request = await claimed.read(exchange.receive, _LIMIT)
+        self._authorize(served, exchange, request.caller)
+        return request.caller, request.body
 
     def _authorize(self, served: ServedUrl, exchange: _Exchange, caller: Caller) -> None:
         circumstances = Circumstances(
@@ -194,11 +165,6 @@ class FunctionUrlApp:
         )
         if not may_invoke(served, caller, circumstances, owner=self._account_id):
             raise AccessDeniedException(FORBIDDEN)
-
-    async def _read(self, exchange: _Exchange, limit_bytes: int) -> bytes:
-        declared = exchange.headers.get("content-length")
-        length = declared_length(None if declared is None else declared.encode("latin-1"))
-        return await self._bodies.read(exchange.receive, length, limit_bytes, _too_large)
 
     async def _invoked(self, served: ServedUrl, exchange: _Exchange, event: bytes, send: Send) -> UrlReply | None:
         started = time.perf_counter()
@@ -291,6 +257,9 @@ def _too_large(size_bytes: int) -> ApiError:
     return RequestEntityTooLargeException(
         f"Request must be smaller than {SYNC_PAYLOAD_BYTES_MAX} bytes for the InvokeFunction operation"
     )
+
+
+_LIMIT = Limit(SYNC_PAYLOAD_BYTES_MAX, _too_large)
 
 
 def _rendered(error: ApiError, request_id: str) -> UrlReply:

@@ -7,22 +7,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
 
-from services.frontend.bodies import BodyReader, ClientGoneError, Receive, declared_length
+from services.frontend.bodies import ClientGoneError, Receive
 from services.frontend.direct import READ
 from services.frontend.http_protocol import CANCEL_ON_DISCONNECT, EXCHANGE, Exchange
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.invoke_request import DRY_RUN, EVENT, Address, InvokeRequest, InvokeRequests, kind_of
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import Limit, RequestReader
 from services.frontend.streamed import StreamedInvocation, StreamingInvoker
-from services.frontend.wire import LARGE_BYTES, Scope, Send, log, result_head, send_answer, send_error, translate
+from services.frontend.wire import Scope, Send, log, result_head, send_answer, send_error, translate
 from shared.aws import event_stream
-from shared.aws.chunked_payload import wire_bytes_max
-from shared.aws.sigv4 import Verifier, payload_hash
 from shared.domain.errors import (
     ApiError,
     RequestEntityTooLargeException,
@@ -77,27 +75,25 @@ class InvocableResolver:
 
 
 class InvokeApp:
-    """verifier: None when signatures are not checked. queue_wait_s: the longest wait for a worker with room."""
+    """queue_wait_s: the longest wait for a worker with room."""
 
     def __init__(
         self,
         *,
         requests: InvokeRequests,
-        verifier: Verifier | None,
+        reader: RequestReader,
         invoker: StreamingInvoker,
         resolver: InvocableResolver,
         queue: EventQueue,
-        bodies: BodyReader,
         request_ids: RequestIds,
         metrics: InvokeMetrics,
         queue_wait_s: float,
     ) -> None:
         self._requests = requests
-        self._verifier = verifier
+        self._reader = reader
         self._invoker = invoker
         self._resolver = resolver
         self._queue = queue
-        self._bodies = bodies
         self._request_ids = request_ids
         self._metrics = metrics
         self._queue_wait_s = queue_wait_s
@@ -123,29 +119,10 @@ class InvokeApp:
 
     async def _read(self, scope: Scope, receive: Receive, request_id: str) -> InvokeRequest:
         """The whole request, its signature proven. A stranger is refused before the body is read."""
-        verifier = self._verifier
-        raw_path: bytes = scope["raw_path"]
-        query: bytes = scope["query_string"]
-        claim = None if verifier is None else verifier.claim(scope["headers"], query)
-        headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
-        event = kind_of(raw_path, headers) == EVENT
-        limit = ASYNC_PAYLOAD_BYTES_MAX if event else SYNC_PAYLOAD_BYTES_MAX
-        too_large = _too_large_for_event if event else _too_large
-        chunked = claim is not None and claim.chunked is not None
-        declared = declared_length(headers.get(b"content-length"))
-        body = await self._bodies.read(receive, declared, wire_bytes_max(limit) if chunked else limit, too_large)
-        started = time.perf_counter()
-        if claim is not None and verifier is not None:
-            if len(body) > LARGE_BYTES:
-                hashed = await asyncio.to_thread(payload_hash, claim, body)
-            else:
-                hashed = payload_hash(claim, body)
-            verifier.prove(claim, b"POST", raw_path, query, hashed)
-            if chunked:
-                body = await asyncio.to_thread(verifier.payload, claim, body)
-                if len(body) > limit:
-                    raise too_large(len(body))
-        return self._requests.read(request_id, raw_path, query, headers, body, started)
+        claimed = self._reader.claim(scope)
+        event = kind_of(scope["raw_path"], claimed.headers) == EVENT
+        found = await claimed.read(receive, _EVENT_LIMIT if event else _LIMIT)
+        return self._requests.read(request_id, found.raw_path, found.query, found.headers, found.body, found.complete_at)
 
     async def _serve(self, scope: Scope, send: Send, request: InvokeRequest) -> None:
         if request.kind == EVENT:
@@ -229,7 +206,13 @@ def _too_large(size_bytes: int) -> ApiError:
     )
 
 
+_LIMIT = Limit(SYNC_PAYLOAD_BYTES_MAX, _too_large)
+
+
 def _too_large_for_event(size_bytes: int) -> ApiError:
     return RequestTooLargeException(
         f"{size_bytes} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_BYTES_MAX} bytes)"
     )
+
+
+_EVENT_LIMIT = Limit(ASYNC_PAYLOAD_BYTES_MAX, _too_large_for_event)

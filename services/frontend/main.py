@@ -24,11 +24,13 @@ from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.direct import DirectInvokes
 from services.frontend.function_urls import FunctionUrlApp
 from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
+from services.frontend.identity import Callers
 from services.frontend.invoke import InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.invoke_request import InvokeRequests
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import RequestReader
 from shared.aws import session_tokens
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
@@ -160,7 +162,8 @@ class Parts:
         verifier = None
         if find_secret is not None:
             verifier = Verifier(region=settings.region, service="lambda", find_secret=find_secret)
-        bodies = BodyReader()
+        callers = Callers(settings.account_id, settings.cluster_secret.get_secret_value().encode())
+        reader = RequestReader(verifier, BodyReader(), callers)
         metrics = InvokeMetrics()
         REGISTRY.register(metrics)
         self._stack.callback(REGISTRY.unregister, metrics)
@@ -168,18 +171,17 @@ class Parts:
         invoker = FunctionInvoker(resolver, dispatcher)
         invoke = InvokeApp(
             requests=requests,
-            verifier=verifier,
+            reader=reader,
             invoker=invoker,
             resolver=resolver,
             queue=queue,
-            bodies=bodies,
             request_ids=request_ids,
             metrics=metrics,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
         direct = DirectInvokes(
             requests=requests,
-            verifier=verifier,
+            reader=reader,
             invoker=invoker,
             resolver=resolver,
             queue=queue,
@@ -202,16 +204,14 @@ class Parts:
             operations=OPERATIONS,
             context=context,
             router=router,
-            verifier=verifier,
-            bodies=bodies,
+            reader=reader,
             request_ids=request_ids,
         )
         function_urls = FunctionUrlApp(
             urls=urls,
             hosts=UrlHosts(settings.region, settings.frontend.domain),
-            verifier=verifier,
+            reader=reader,
             invoker=invoker,
-            bodies=bodies,
             request_ids=request_ids,
             metrics=metrics,
             secret=settings.cluster_secret.get_secret_value().encode(),

@@ -50,6 +50,7 @@ class Claim(msgspec.Struct, frozen=True):
     """A well-formed, current, but not yet proven signature. payload_hash: None when it is the body's to be computed.
 
     values: the headers by lower-case name, repeated ones joined. chunked: the body's form, None for a plain body.
+    token: the session token that goes with the key.
     """
 
     scope: Scope
@@ -60,6 +61,7 @@ class Claim(msgspec.Struct, frozen=True):
     payload_hash: bytes | None
     presigned: bool = False
     chunked: bytes | None = None
+    token: str | None = None
 
 
 class Verifier:
@@ -105,12 +107,13 @@ class Verifier:
         if scope is None or signed_at is None or b"," in signature:
             scope, signature, signed_at = self._parse(authorization, start, values)
         _require_signed(amz_headers, scope)
-        token = values.get(b"x-amz-security-token")
-        secret = self._secret(scope, None if token is None else text_of(token))
+        given = values.get(b"x-amz-security-token")
+        token = None if given is None else text_of(given)
+        secret = self._secret(scope, token)
         self._check_scope(scope, signed_at)
         self._check_time(signed_at)
         named = values.get(b"x-amz-content-sha256")
-        return Claim(scope, signature, signed_at, secret, values, named, False, _chunked(named))
+        return Claim(scope, signature, signed_at, secret, values, named, False, _chunked(named), token)
 
     def prove(self, claim: Claim, method: bytes, raw_path: bytes, query: bytes, hashed: bytes) -> str:
         """Check the signature itself; `hashed` is the payload's hash from `payload_hash`. Raises AuthError."""
@@ -154,12 +157,13 @@ class Verifier:
         if found is None:
             raise AuthError("MissingAuthenticationTokenException", "Missing Authentication Token")
         _require_signed(amz_headers, found.scope)
-        token = values.get(b"x-amz-security-token")
-        secret = self._secret(found.scope, found.token if token is None else text_of(token))
+        given = values.get(b"x-amz-security-token")
+        token = found.token if given is None else text_of(given)
+        secret = self._secret(found.scope, token)
         self._check_scope(found.scope, found.amz_date)
         self._check_time(found.amz_date, found.expires_s)
         named = values.get(b"x-amz-content-sha256", found.payload_hash)
-        return Claim(found.scope, found.signature, found.amz_date, secret, values, named, True, _chunked(named))
+        return Claim(found.scope, found.signature, found.amz_date, secret, values, named, True, _chunked(named), token)
 
     def _parse(self, authorization: bytes, start: bytes, values: dict[bytes, bytes]) -> tuple[Scope, bytes, bytes]:
         scope, signature, signed_at = parse_authorization(authorization, values)

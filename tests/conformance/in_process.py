@@ -15,7 +15,9 @@ from redis.asyncio import Redis
 from services.frontend.bodies import BodyReader
 from services.frontend.control import OPERATIONS, ControlContext
 from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.identity import Callers
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import RequestReader
 from shared.aws.routing import Router
 from shared.dispatch.announce import Announcer
 from shared.registry.cache import TargetCache
@@ -90,8 +92,7 @@ async def control_plane(database_url: str, redis_url: str, data_dir: Path) -> As
         operations=OPERATIONS,
         context=context,
         router=Router(MODEL.operations.values()),
-        verifier=None,
-        bodies=BodyReader(),
+        reader=RequestReader(None, BodyReader(), Callers(settings.account_id)),
         request_ids=RequestIds(),
     )
     try:

@@ -1,4 +1,4 @@
-"""Who calls a function URL, and whether the resource policy lets them.
+"""Whether the resource policy lets somebody call a function URL.
 
 Source: AWS's page on access control of function URLs. Both actions are asked for: InvokeFunctionUrl, and InvokeFunction with
 the condition key that says it comes through a URL.
@@ -6,66 +6,19 @@ the condition key that says it comes through a URL.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
-from shared.domain.arns import PARTITION, function_arn
+from services.frontend.identity import Caller
+from shared.domain.arns import function_arn
 from shared.domain.policy_conditions import Context
-from shared.domain.policy_evaluation import ANONYMOUS, AccessRequest, Decision, Principal, account_root, decide
+from shared.domain.policy_evaluation import AccessRequest, Decision, decide
 from shared.registry.function_urls import ServedUrl
 
 ACTIONS = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
 HEADER_VALUE_CHARACTERS_MAX = 2_048
 """Of a header's value as a condition's: what is compared with a pattern comes from anybody."""
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """access_key_id: None for a request that nobody signed. user_id: as in `aws:userid`."""
-
-    principal: Principal
-    access_key_id: str | None = None
-    arn: str = ""
-    user_id: str = ""
-
-    @property
-    def account_id(self) -> str:
-        """As events show it: AWS writes `anonymous` where nobody signed."""
-        return self.principal.account_id or "anonymous"
-
-    def authorizer(self) -> dict[str, Any]:
-        """requestContext.authorizer of the event."""
-        return {
-            "iam": {
-                "accessKey": self.access_key_id,
-                "accountId": self.account_id,
-                "callerId": self.user_id,
-                "cognitoIdentity": None,
-                "principalOrgId": None,
-                "userArn": self.arn,
-                "userId": self.user_id,
-            }
-        }
-
-
-NOBODY = Caller(ANONYMOUS)
-
-
-def root_caller(account_id: str, access_key_id: str | None) -> Caller:
-    principal = account_root(account_id)
-    return Caller(principal, access_key_id, principal.arns[0], account_id)
-
-
-def session_caller(account_id: str, access_key_id: str, session_arn: str) -> Caller:
-    """Somebody with temporary credentials: session_arn is `arn:aws:sts::<account>:assumed-role/<role>/<session>`."""
-    role, _, session = session_arn.partition(":assumed-role/")[2].partition("/")
-    role_arn = f"arn:{PARTITION}:iam::{account_id}:role/{role}"
-    # Role ids are made up by IAM; this one is the role's for ever, too.
-    role_id = "AROA" + base64.b32encode(hashlib.sha256(role_arn.encode()).digest()).decode()[:17]
-    return Caller(Principal(account_id, (session_arn, role_arn)), access_key_id, session_arn, f"{role_id}:{session}")
 
 
 class Circumstances(msgspec.Struct, frozen=True):

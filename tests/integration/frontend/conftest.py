@@ -20,12 +20,14 @@ from services.frontend.bodies import BodyReader
 from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.direct import DirectInvokes
 from services.frontend.http_protocol import FrontendServer
+from services.frontend.identity import Callers
 from services.frontend.invoke import InvocableResolver, InvokeApp
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.invoke_request import InvokeRequests
 from services.frontend.main import check_access, listen, server_config
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import RequestReader
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import Verifier
@@ -205,36 +207,34 @@ class Frontend:
 async def running_frontend(*, direct: bool = True, **settings: Any) -> AsyncIterator[Frontend]:
     chosen = FrontendSettings(port=0, root_access_key_id=KEY, root_secret_access_key=SECRET, **settings)
     listener: socket.socket = listen(chosen)
-    request_ids, backend, bodies = RequestIds(), Backend(), BodyReader()
+    request_ids, backend = RequestIds(), Backend()
     operations: dict[str, Any] = {}
     find = check_access(chosen)
     verifier = None if find is None else Verifier(region="us-east-1", service="lambda", find_secret=find)
+    reader = RequestReader(verifier, BodyReader(), Callers("000000000000"))
     app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
     server = FrontendServer(server_config(app if find is not None else NoBrowsers(app, request_ids), chosen))
     requests, metrics = InvokeRequests(ROUTER, account_id="000000000000", region="us-east-1"), InvokeMetrics()
     invoke = InvokeApp(
         requests=requests,
-        verifier=verifier,
+        reader=reader,
         invoker=backend,
         resolver=InvocableResolver(backend),
         queue=backend,
-        bodies=bodies,
         request_ids=request_ids,
         metrics=metrics,
         queue_wait_s=1.0,
     )
     short = DirectInvokes(
         requests=requests,
-        verifier=verifier,
+        reader=reader,
         invoker=backend,
         resolver=InvocableResolver(backend),
         queue=DirectBackend(backend),
         request_ids=request_ids,
         metrics=metrics,
     )
-    plane = ControlPlane(
-        operations=operations, context=None, router=ROUTER, verifier=verifier, bodies=bodies, request_ids=request_ids
-    )
+    plane = ControlPlane(operations=operations, context=None, router=ROUTER, reader=reader, request_ids=request_ids)
     app.ready(invoke, build_control_app(plane), begin=short.begin if direct else None)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

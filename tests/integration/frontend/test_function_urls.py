@@ -18,9 +18,11 @@ from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.function_urls import FORBIDDEN, FunctionUrlApp
 from services.frontend.http_protocol import CANCEL_ON_DISCONNECT
+from services.frontend.identity import Callers
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
+from services.frontend.signed_requests import RequestReader
 from shared.aws import session_tokens
 from shared.aws.sigv4 import Verifier
 from shared.domain.errors import (
@@ -73,9 +75,8 @@ class Site:
         urls = FunctionUrlApp(
             urls=self,
             hosts=HOSTS,
-            verifier=verifier,
+            reader=RequestReader(verifier, BodyReader(), Callers(ACCOUNT, SECRET)),
             invoker=self,
-            bodies=BodyReader(),
             request_ids=request_ids,
             metrics=InvokeMetrics(),
             secret=SECRET,

@@ -1,0 +1,124 @@
+"""How every part of the frontend reads a request: claim, body, hash, proof, chunks, in this order, and who asks.
+
+A small request that came whole is read at once, by a plain call. One whose body is late, large or in chunks is claimed first,
+so that a stranger is refused before the body is read, and then awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from services.frontend.bodies import BodyReader, Receive, declared_length
+from services.frontend.identity import NOBODY, Caller, Callers
+from services.frontend.wire import LARGE_BYTES
+from shared.aws.chunked_payload import wire_bytes_max
+from shared.aws.sigv4 import Claim, Verifier, payload_hash
+from shared.domain.errors import ApiError
+
+Scope = Mapping[str, Any]
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """The largest body that is taken, and what a larger one is answered, given its size in bytes."""
+
+    size_bytes: int
+    too_large: Callable[[int], ApiError]
+
+
+class SignedRequest(msgspec.Struct, frozen=True):
+    """A whole request, its signature proven where signatures are checked.
+
+    headers: by lower-case name. body: out of its chunks. complete_at: when all of it was there, by time.perf_counter().
+    """
+
+    raw_path: bytes
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    caller: Caller
+    complete_at: float
+
+
+class RequestReader:
+    """verifier: None when signatures are not checked; then whoever asks is the account itself."""
+
+    def __init__(self, verifier: Verifier | None, bodies: BodyReader, callers: Callers) -> None:
+        self._verifier = verifier
+        self._bodies = bodies
+        self._callers = callers
+
+    @property
+    def checks_signatures(self) -> bool:
+        return self._verifier is not None
+
+    def whole(self, scope: Scope, body: bytes) -> SignedRequest | None:
+        """The request whose whole body this is; None for a body in chunks, which is to be claimed and read.
+
+        body: small, for it is hashed at once. Raises AuthError.
+        """
+        complete_at = time.perf_counter()
+        raw_path, query = scope["raw_path"], scope["query_string"]
+        verifier = self._verifier
+        if verifier is None:
+            return SignedRequest(raw_path, query, dict(scope["headers"]), body, self._callers.of("", None), complete_at)
+        claim = verifier.claim(scope["headers"], query)
+        if claim.chunked is not None:
+            return None
+        verifier.prove(claim, scope["method"].encode(), raw_path, query, payload_hash(claim, body))
+        return SignedRequest(raw_path, query, claim.values, body, self._caller(claim), complete_at)
+
+    def claim(self, scope: Scope) -> ClaimedRequest:
+        """The request without its body. Raises AuthError for one that is not signed, or not properly."""
+        verifier = self._verifier
+        if verifier is None:
+            return ClaimedRequest(scope, self._bodies, self._callers.of("", None))
+        claim = verifier.claim(scope["headers"], scope["query_string"])
+        return ClaimedRequest(scope, self._bodies, self._caller(claim), verifier, claim)
+
+    def unsigned(self, scope: Scope) -> ClaimedRequest:
+        """A request that anybody may make: a signature that it has is not looked at."""
+        return ClaimedRequest(scope, self._bodies, NOBODY)
+
+    def _caller(self, claim: Claim) -> Caller:
+        return self._callers.of(claim.scope.access_key_id, claim.token)
+
+
+class ClaimedRequest:
+    """A request whose signature is well-formed and of a known key. caller: to be believed once the request was read."""
+
+    def __init__(
+        self, scope: Scope, bodies: BodyReader, caller: Caller, verifier: Verifier | None = None, claim: Claim | None = None
+    ) -> None:
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
+        self.caller = caller
+        self._scope = scope
+        self._bodies = bodies
+        self._verifier = verifier
+        self._claim = claim
+
+    async def read(self, receive: Receive, limit: Limit) -> SignedRequest:
+        """The whole request. Raises what `limit` makes of a body that is too large, AuthError, InvalidRequestContentException
+        (chunks), TooManyRequestsException, ClientGoneError."""
+        claim, size_bytes_max = self._claim, limit.size_bytes
+        chunked = claim is not None and claim.chunked is not None
+        declared = declared_length(self.headers.get(b"content-length"))
+        wire_max = wire_bytes_max(size_bytes_max) if chunked else size_bytes_max
+        body = await self._bodies.read(receive, declared, wire_max, limit.too_large)
+        complete_at = time.perf_counter()
+        if claim is not None and self._verifier is not None:
+            body = await self._proven(self._verifier, claim, body)
+            if len(body) > size_bytes_max:
+                raise limit.too_large(len(body))
+        scope = self._scope
+        return SignedRequest(scope["raw_path"], scope["query_string"], self.headers, body, self.caller, complete_at)
+
+    async def _proven(self, verifier: Verifier, claim: Claim, body: bytes) -> bytes:
+        scope = self._scope
+        hashed = await asyncio.to_thread(payload_hash, claim, body) if len(body) > LARGE_BYTES else payload_hash(claim, body)
+        verifier.prove(claim, scope["method"].encode(), scope["raw_path"], scope["query_string"], hashed)
+        return body if claim.chunked is None else await asyncio.to_thread(verifier.payload, claim, body)
