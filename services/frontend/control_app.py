@@ -14,8 +14,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from services.frontend.apis.lambda_ import package_links
 from services.frontend.bodies import ClientGoneError
-from services.frontend.control import package_links
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import Limit, RequestReader
 from services.frontend.wire import LARGE_BYTES, log, translate

@@ -16,10 +16,11 @@ import uvicorn
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from services.frontend.apis.lambda_ import package_links
+from services.frontend.apis.lambda_.context import ControlContext
+from services.frontend.apis.lambda_.operations import OPERATIONS
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
-from services.frontend.control import OPERATIONS, package_links
-from services.frontend.control.context import ControlContext
 from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.direct import DirectInvokes
 from services.frontend.function_urls import FunctionUrlApp

@@ -20,7 +20,7 @@ from botocore.config import Config
 import services.frontend.main as frontend
 import services.poller.main as poller
 from deploy.local.ports import choose
-from services.frontend.control import ControlContext
+from services.frontend.apis.lambda_.context import ControlContext
 from shared.registry.records import FunctionVersion
 from shared.registry.tables import Base
 from shared.settings import Settings

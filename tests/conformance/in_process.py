@@ -12,8 +12,9 @@ from urllib.parse import unquote
 
 from redis.asyncio import Redis
 
+from services.frontend.apis.lambda_.context import ControlContext
+from services.frontend.apis.lambda_.operations import OPERATIONS
 from services.frontend.bodies import BodyReader
-from services.frontend.control import OPERATIONS, ControlContext
 from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.identity import Callers
 from services.frontend.request_ids import RequestIds

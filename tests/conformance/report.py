@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from services.frontend.control import OPERATIONS
+from services.frontend.apis.lambda_.operations import OPERATIONS
 from shared.aws.service_model import Kind, Operation, Shape, load_service_model
 from tests.conformance.facts import HERE, UNRECORDED, Fact, differing, load
 

@@ -19,7 +19,7 @@ from botocore.session import get_session
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from services.frontend.control import OPERATIONS
+from services.frontend.apis.lambda_.operations import OPERATIONS
 from shared.aws.canonical import normal_path
 from shared.aws.routing import Router, parse_query
 from tests.conformance.in_process import Answer, InProcess, control_plane

@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from services.frontend.control import code
+from services.frontend.apis.lambda_ import code
 from shared.domain.errors import (
     AccessDeniedException,
     ConfigurationError,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.frontend.control.absent import ABSENT
+from services.frontend.apis.lambda_.absent import ABSENT
 from shared.aws.serialization import serialize_reply
 from shared.aws.service_model import Kind, Shape, load_service_model
 from shared.aws.validation import validate

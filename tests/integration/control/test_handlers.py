@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-from services.frontend.control import package_links
+from services.frontend.apis.lambda_ import package_links
 from shared.domain.errors import (
     ApiError,
     InvalidParameterValueException,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.frontend.control import layer_attachment
+from services.frontend.apis.lambda_ import layer_attachment
 from shared.domain.errors import (
     AccessDeniedException,
     InvalidParameterValueException,

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from services.frontend.apis.lambda_ import package_links
 from services.frontend.app import FrontendApp
-from services.frontend.control import package_links
 from services.frontend.http_protocol import FrontendServer
 from services.frontend.main import listen, server_config
 from services.frontend.native import NativeApp

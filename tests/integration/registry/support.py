@@ -11,7 +11,8 @@ from typing import Any
 import asyncpg
 from sqlalchemy.engine import make_url
 
-from services.frontend.control import OPERATIONS, ControlContext
+from services.frontend.apis.lambda_.context import ControlContext
+from services.frontend.apis.lambda_.operations import OPERATIONS
 from shared.registry.cache import TargetCache
 from shared.registry.records import FunctionVersion
 from shared.registry.registry import Registry

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.frontend.control import mapping_rules
-from services.frontend.control.mapping_sources import OF_SOME_KINDS, RULES
+from services.frontend.apis.lambda_ import mapping_rules
+from services.frontend.apis.lambda_.mapping_sources import OF_SOME_KINDS, RULES
 from services.poller.mapping.filters import RecordFilter
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.mappings import SourceKind

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from services.frontend.control import code, environment, package_links, pages, settings_rules
+from services.frontend.apis.lambda_ import code, environment, package_links, pages, settings_rules
 from shared.domain.errors import InvalidParameterValueException, RequestEntityTooLargeException
 from shared.settings import Settings
 from tests.support import zip_of
