@@ -22,6 +22,7 @@ from shared.dispatch.workers import WorkerConnections
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
+from shared.telemetry.supervision import keep_running
 
 log = logging.getLogger("lambdad.scheduler")
 
@@ -79,16 +80,7 @@ class Scheduler:
             provisioning = self._provisioner.run(lambda: self._leads_open, self._heartbeat_s)
             tasks.append(asyncio.create_task(provisioning, name="provisioned-concurrency"))
         try:
-            while not stop.is_set():
-                pause_s = self._heartbeat_s
-                try:
-                    if self._redis.connected and not await self._step():
-                        pause_s = REBUILDING_STEP_S
-                except RedisError as error:
-                    self.problem = f"redis: {error}"
-                    self._leads_open = ""
-                    self._reaper.pause()
-                await pause(self._step_now, pause_s)
+            await keep_running("scheduler", lambda: self._step_until(stop), stop, essential=True)
         finally:
             for task in tasks:
                 task.cancel()
@@ -96,6 +88,21 @@ class Scheduler:
             await self._leadership.resign()
             await self._workers.close()
             await self._redis.close()
+
+    async def _step_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            pause_s = self._heartbeat_s
+            try:
+                if self._redis.connected and not await self._step():
+                    pause_s = REBUILDING_STEP_S
+            except Exception as error:
+                # Nobody knows how far the step came: as long as none has succeeded, nothing is done in a leader's name.
+                self._leads_open = ""
+                self._reaper.pause()
+                if not isinstance(error, RedisError):
+                    raise
+                self.problem = f"redis: {error}"
+            await pause(self._step_now, pause_s)
 
     async def _step(self) -> bool:
         """One round; False while a rebuild goes on under this leader."""

@@ -21,6 +21,7 @@ from shared.dispatch.heartbeat import pause
 from shared.dispatch.redis_connection import RedisError
 from shared.domain.errors import ApiError
 from shared.domain.provisioned import AllocationStatus, ProvisionedConcurrency
+from shared.telemetry.supervision import keep_running
 
 log = logging.getLogger("lambdad.scheduler")
 
@@ -69,24 +70,25 @@ class Provisioner:
     async def run(self, leadership: Callable[[], str], pause_s: float) -> None:
         """Until cancelled. leadership: "" while another scheduler leads, or nothing may be leased."""
         try:
-            while True:
-                held = leadership()
-                try:
-                    if held:
-                        await self.step(held)
-                    else:
-                        self._rest()
-                except (ApiError, RedisError, SQLAlchemyError) as error:
-                    log.warning("provisioned concurrency waits: %s", error)
-                except Exception:
-                    # The loop outlives a mistake in one step: the next one begins from what is really there.
-                    log.exception("a step for provisioned concurrency failed")
-                await asyncio.sleep(STEP_EVERY_S_MIN)
-                await pause(self._wake, pause_s)
+            # A step begins from what is really there, so a mistake in one does not spoil the next.
+            await keep_running("provisioned-concurrency", lambda: self._step_for_ever(leadership, pause_s))
         finally:
             self._rest()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._source.close()
+
+    async def _step_for_ever(self, leadership: Callable[[], str], pause_s: float) -> None:
+        while True:
+            held = leadership()
+            try:
+                if held:
+                    await self.step(held)
+                else:
+                    self._rest()
+            except (ApiError, RedisError, SQLAlchemyError) as error:
+                log.warning("provisioned concurrency waits: %s", error)
+            await asyncio.sleep(STEP_EVERY_S_MIN)
+            await pause(self._wake, pause_s)
 
     async def step(self, leadership: str) -> None:
         """Look once, and do what can be done at once. Raises ApiError, RedisError, SQLAlchemyError."""

@@ -20,6 +20,7 @@ from shared.domain.functions import VersionSpec
 from shared.registry.packages import PackageStore
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
+from shared.telemetry.supervision import keep_running
 
 log = logging.getLogger("lambdad.worker")
 
@@ -67,7 +68,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     try:
         async with HealthServer(settings.telemetry, service="worker", checks={"cluster": lambda: membership.problem}):
             async with asyncio.TaskGroup() as group:
-                shipping = group.create_task(logs.run(), name="logs")
+                shipping = group.create_task(keep_running("log-shipper", logs.run), name="log-shipper")
                 # Heartbeats go on while the worker drains: what still runs is not given up for lost.
                 left = asyncio.Event()
                 group.create_task(membership.run(left), name="membership")

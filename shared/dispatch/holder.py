@@ -12,6 +12,7 @@ from shared.dispatch.redis_connection import RedisConnection, RedisError
 from shared.dispatch.scripts import script
 from shared.dispatch.sticky import StickyLeases
 from shared.settings import DispatchSettings
+from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.dispatch")
 
@@ -37,7 +38,7 @@ class Holder:
         self.problem: str | None = "no heartbeat yet"
 
     def start(self) -> None:
-        self._tasks.add(asyncio.create_task(self._run(), name="holder-heartbeat"))
+        self._tasks.add(supervise("holder-heartbeat", self._run, essential=True))
 
     async def close(self) -> None:
         for task in self._tasks:

@@ -14,6 +14,7 @@ from shared.dispatch.keys import Keys, check_instance_name
 from shared.dispatch.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.scripts import Argument, script
 from shared.settings import Settings
+from shared.telemetry.supervision import keep_running
 
 log = logging.getLogger("lambdad.dispatch")
 
@@ -93,14 +94,17 @@ class WorkerMembership:
         self._redis.start()
         stopping = asyncio.create_task(set_after(stop, self._beat_now), name="membership-stop")
         try:
-            while not stop.is_set():
-                try:
-                    await self._beat()
-                except RedisError as error:
-                    self.problem = f"redis: {error}"
-                await pause(self._beat_now, self._settings.heartbeat_s)
+            await keep_running("worker-membership", lambda: self._beat_until(stop), stop, essential=True)
         finally:
             stopping.cancel()
+
+    async def _beat_until(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._beat()
+            except RedisError as error:
+                self.problem = f"redis: {error}"
+            await pause(self._beat_now, self._settings.heartbeat_s)
 
     async def environment_gone(self, environment_id: str) -> None:
         """An environment ended, whatever the reason. Idempotent, bounded, never raises: what Redis does not get to hear

@@ -21,6 +21,7 @@ from redis.asyncio.connection import parse_url
 
 from shared.dispatch.scripts import Script, all_scripts, pack
 from shared.domain.errors import DispatchUnavailableError
+from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.dispatch")
 
@@ -191,7 +192,7 @@ class RedisConnection:
         self.problem: str | None = "not connected yet"
 
     def start(self) -> None:
-        self._tasks.add(asyncio.create_task(self._stay_connected(), name="redis-connection"))
+        self._tasks.add(supervise("redis-connection", self._stay_connected, essential=True))
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -252,10 +253,14 @@ class RedisConnection:
                 continue
             backoff_s = 0.02
             self._link, self.problem = link, None
-            if self._on_connected is not None:
-                self._on_connected()
-            self._up.set()
-            await link.lost
+            try:
+                if self._on_connected is not None:
+                    self._on_connected()
+                self._up.set()
+                await link.lost
+            except BaseException:
+                link.close()
+                raise
             self._link, self.problem = None, "the connection was lost"
             self._up.clear()
 

@@ -18,6 +18,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError
 
 from shared.events.offsets import OffsetTracker, OrderedTracker, Tracker, decode_settled
+from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.events.group")
 
@@ -105,7 +106,7 @@ class GroupReader:
         except BaseException:
             await self._stop_consumer()
             raise
-        self._committer = asyncio.create_task(self._commit_often(), name=f"commit-{self._options.group_id}")
+        self._committer = supervise(f"offset-commits {self._options.group_id}", self._commit_often)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError, ProducerClosed
 from shared.domain.errors import LambdadError
 from shared.events.records import RECORD_BYTES_MAX
 from shared.settings import Settings
+from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.events.producer")
 
@@ -289,7 +290,7 @@ class BatchingProducer:
         log.warning("the producer is replaced: %s", problem)
         self._producer = None
         self._problem = problem
-        self._restart = asyncio.create_task(self._start_again(producer))
+        self._restart = supervise("event-producer", lambda: self._start_again(producer), essential=True)
 
     async def _start_again(self, broken: AIOKafkaProducer) -> None:
         await _discard(broken)

@@ -1,21 +1,17 @@
-"""How long-running consumers are kept running and are stopped."""
+"""How consumers of Kafka are kept running and are stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from shared.domain.errors import LambdadError
+from shared.telemetry import supervision
 
-log = logging.getLogger("lambdad.events")
-
-RESTART_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-HEALTHY_AFTER_S = 30.0
+FORESEEN = (KafkaError, *supervision.FORESEEN)
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
@@ -33,25 +29,6 @@ async def run_until(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
         working.result()
 
 
-async def keep_running(name: str, work: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-    """Call `work` again, with a growing pause, whenever it ends or fails before `stop` is set.
-
-    An engine that restarts ends a consumer now and then; that is this function's daily work and not an error of the service.
-    """
-    failures = 0
-    loop = asyncio.get_running_loop()
-    while not stop.is_set():
-        started = loop.time()
-        try:
-            await work()
-        except (KafkaError, LambdadError, OSError, TimeoutError) as error:
-            log.warning("%s starts again: %r", name, error)
-        except Exception:
-            log.exception("%s starts again", name)
-        if stop.is_set():
-            return
-        failures = 0 if loop.time() - started > HEALTHY_AFTER_S else failures + 1
-        pause = RESTART_BACKOFF_S[min(failures, len(RESTART_BACKOFF_S)) - 1]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await stop.wait()
+async def keep_running(name: str, work: supervision.Work, stop: asyncio.Event, *, essential: bool = False) -> None:
+    """As telemetry's `keep_running`; a Kafka that is away or moves partitions is no failure of the consumer."""
+    await supervision.keep_running(name, work, stop, foreseen=FORESEEN, essential=essential)

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from shared.domain.errors import LambdadError
+from shared.telemetry.supervision import supervise
 
 __all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "stream_key", "topic_key"]
 
@@ -100,7 +101,7 @@ class QueueWriter:
         )
         self._waiting.append(message)
         if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write())
+            self._writing = supervise("queue-writer", self._write, essential=True)
         return await message.sent
 
     async def close(self) -> None:
@@ -118,17 +119,26 @@ class QueueWriter:
                 batch.append(self._waiting.popleft())
                 size += len(batch[-1].body)
             try:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
-                    replies = await self._run(batch)
-            except (RedisError, OSError, TimeoutError) as error:
-                replies = [error] * len(batch)
-            for message, reply in zip(batch, replies, strict=True):
-                if message.sent.done():
-                    continue
-                if isinstance(reply, BaseException):
-                    message.sent.set_exception(QueueUnavailableError(f"Redis did not take a message: {reply!r}"))
-                else:
-                    message.sent.set_result(reply.decode() if isinstance(reply, bytes) else str(reply))
+                await self._send_batch(batch)
+            finally:
+                # Whatever went wrong: these are in no list any more, and nobody else would tell their senders.
+                for message in batch:
+                    if not message.sent.done():
+                        message.sent.set_exception(QueueUnavailableError("the batch of a message was broken off"))
+
+    async def _send_batch(self, batch: list[_Message]) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                replies = await self._run(batch)
+        except (RedisError, OSError, TimeoutError) as error:
+            replies = [error] * len(batch)
+        for message, reply in zip(batch, replies, strict=True):
+            if message.sent.done():
+                continue
+            if isinstance(reply, BaseException):
+                message.sent.set_exception(QueueUnavailableError(f"Redis did not take a message: {reply!r}"))
+            else:
+                message.sent.set_result(reply.decode() if isinstance(reply, bytes) else str(reply))
 
     async def _run(self, batch: list[_Message]) -> list[object]:
         replies = await self._pipeline(batch)

@@ -14,6 +14,7 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.settings import TelemetrySettings
+from shared.telemetry import supervision
 
 log = logging.getLogger("lambdad.health")
 
@@ -25,7 +26,8 @@ STOP_TIMEOUT_S = 2.0
 
 
 class Health:
-    """The three answers, usable from any ASGI application."""
+    """The three answers, usable from any ASGI application. Background tasks that fail are in each of them: an essential one
+    makes the service not ready, the others are only told."""
 
     def __init__(self, service: str, checks: Mapping[str, Check]) -> None:
         self.service = service
@@ -41,18 +43,20 @@ class Health:
                 problem = f"the check failed: {error}"
             if problem is not None:
                 found[name] = problem
-        return found
+        return found | supervision.failing(essential=True)
 
     def answer(self, path: str) -> tuple[int, bytes, bytes] | None:
         """(status, content type, body) of a health path, None for any other."""
         if path == "/health":
-            return 200, b"application/json", msgspec.json.encode({"service": self.service, "status": "alive"})
+            alive = {"service": self.service, "status": "alive", "failing_tasks": supervision.failing()}
+            return 200, b"application/json", msgspec.json.encode(alive)
         if path == "/ready":
             problems = self.problems()
             body = {
                 "service": self.service,
                 "status": "ready" if not problems else "not ready",
                 "problems": problems,
+                "failing_tasks": supervision.failing(),
             }
             return (503 if problems else 200), b"application/json", msgspec.json.encode(body)
         if path == "/metrics":

@@ -16,6 +16,7 @@ from shared.registry.records import FunctionVersion
 from shared.registry.registry import Registry
 from shared.registry.url_cache import UrlCache
 from shared.settings import Settings
+from shared.telemetry.supervision import supervise
 
 SETTLING_MAX = 1_000
 """Versions being settled at once; beyond that they are left to whoever reads them next."""
@@ -70,8 +71,8 @@ class ControlContext:
         await self.registry.settler.settle_all()
         if not self._repeating:
             self._repeating = [
-                asyncio.create_task(self._repeat_account(), name="account-limit"),
-                asyncio.create_task(self.registry.cleaner.run(), name="package-cleanup"),
+                supervise("account-limit", self._repeat_account),
+                supervise("package-cleanup", self.registry.cleaner.run),
             ]
 
     async def close(self) -> None:
