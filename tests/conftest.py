@@ -24,6 +24,7 @@ from deploy.local.layout import CHECKOUT, DataDir
 from deploy.local.ports import choose
 from deploy.local.status import environment
 from shared.settings import Settings
+from tests.needs import skip_where_missing
 
 GIVEN = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "redis": "REDIS_URL", "postgres": "DATABASE_URL"}
 CLUSTER_START_TIMEOUT_S = 150.0
@@ -31,6 +32,11 @@ CLUSTER_STOP_TIMEOUT_S = 90.0
 CLUSTER_SECRET = "test-cluster-secret"
 
 StartEngine = Callable[[str], str]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    skip_where_missing(item)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from deploy.local.runtimes import example_runtime
+
 T = TypeVar("T")
 ROLE = "arn:aws:iam::000000000000:role/test"
+PYTHON = example_runtime()
+"""The runtime of tests whose functions really run: one that is there. What needs another says so: tests/needs.py."""
 
 
 def zip_of(files: Mapping[str, str | bytes]) -> bytes:

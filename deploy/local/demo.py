@@ -27,6 +27,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from botocore.exceptions import ClientError
 
+from deploy.local.runtimes import example_runtime
 from shared.queues import stream_key
 
 SOURCE = """
@@ -169,11 +170,11 @@ def main() -> int:
         aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
     )
     streams = redis.Redis.from_url(environment["REDIS_URL"], decode_responses=True)
-    name = f"demo-{uuid.uuid4().hex[:6]}"
-    print(f"\nlambdad at {environment['AWS_ENDPOINT_URL']}, function {name}, python3.12, 1769 MB\n")
+    name, runtime = f"demo-{uuid.uuid4().hex[:6]}", example_runtime()
+    print(f"\nlambdad at {environment['AWS_ENDPOINT_URL']}, function {name}, {runtime}, 1769 MB\n")
     start = time.perf_counter()
     client.create_function(
-        FunctionName=name, Runtime="python3.12", Handler="app.handler", Role=ROLE, MemorySize=1769, Code={"ZipFile": package()}
+        FunctionName=name, Runtime=runtime, Handler="app.handler", Role=ROLE, MemorySize=1769, Code={"ZipFile": package()}
     )
     wait_for("the function", lambda: client.get_function_configuration(FunctionName=name)["State"] == "Active")
     say("created and Active", f"{(time.perf_counter() - start) * 1000:.0f} ms")

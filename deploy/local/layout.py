@@ -49,15 +49,3 @@ class DataDir:
 
     def log(self, child: str) -> Path:
         return self.logs / f"{child}.log"
-
-
-def installed_runtimes() -> list[str]:
-    """Names of the interpreters that have their runtime client, oldest first."""
-    found = [path.name for path in RUNTIMES.glob("python3.*") if path.is_dir()]
-    return sorted(found, key=lambda name: int(name.partition(".")[2]) if name.partition(".")[2].isdigit() else -1)
-
-
-def example_runtime() -> str:
-    """The runtime that examples use, and that is warmed up: python3.12 where there is one, else the newest."""
-    found = installed_runtimes()
-    return "python3.12" if "python3.12" in found or not found else found[-1]

@@ -6,7 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from deploy.local.layout import DataDir, example_runtime
+from deploy.local.layout import DataDir
+from deploy.local.runtimes import example_runtime
 from deploy.local.state import ChildState, ClusterState
 
 NO_AUTH = (

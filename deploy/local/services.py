@@ -11,8 +11,9 @@ import msgspec
 
 from deploy.local.credentials import Credentials
 from deploy.local.launch import Launch
-from deploy.local.layout import RUNTIMES, DataDir, example_runtime
+from deploy.local.layout import RUNTIMES, DataDir
 from deploy.local.ports import LOOPBACK
+from deploy.local.runtimes import example_runtime
 
 ENGINES = ("redis", "postgres", "kafka")
 ENGINE_VARIABLES = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "kafka": "KAFKA_BOOTSTRAP_SERVERS"}

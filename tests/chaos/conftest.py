@@ -13,7 +13,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from tests.chaos.load import SOURCE
-from tests.support import ROLE, wait_until, zip_of
+from tests.support import PYTHON, ROLE, wait_until, zip_of
 
 FUNCTION = "chaos"
 
@@ -47,7 +47,7 @@ def streams(cluster: Any) -> Iterator[Any]:
 def function(client: Any) -> Iterator[str]:
     client.create_function(
         FunctionName=FUNCTION,
-        Runtime="python3.12",
+        Runtime=PYTHON,
         Handler="app.handler",
         Role=ROLE,
         Timeout=10,

@@ -23,7 +23,7 @@ from deploy.local.credentials import load_or_create
 from deploy.local.layout import DataDir
 from deploy.local.ports import choose
 from deploy.local.services import ClusterOptions, Service, command
-from tests.support import ROLE, wait_until, zip_of
+from tests.support import PYTHON, ROLE, wait_until, zip_of
 
 CHANGES = 12
 WRITERS, INCREMENTS = 6, 5
@@ -78,7 +78,7 @@ def answers(client: Any) -> bool:
 def made(client: Any) -> Iterator[str]:
     name = f"consistent-{uuid.uuid4().hex[:8]}"
     client.create_function(
-        FunctionName=name, Runtime="python3.12", Handler="app.handler", Role=ROLE, Code={"ZipFile": code(0)}, Publish=True
+        FunctionName=name, Runtime=PYTHON, Handler="app.handler", Role=ROLE, Code={"ZipFile": code(0)}, Publish=True
     )
     wait_until(lambda: client.get_function_configuration(FunctionName=name)["State"] == "Active", deadline_s=20)
     client.create_alias(FunctionName=name, Name="live", FunctionVersion="1", Description="0")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.test_recovery import is_ready_again, kill
-from tests.support import ROLE, wait_until, zip_of
+from tests.support import PYTHON, ROLE, wait_until, zip_of
 
 SOURCE = """
 import os, time
@@ -28,7 +28,7 @@ def provisioned(client: Any) -> Iterator[str]:
     name = f"provisioned-{uuid.uuid4().hex[:8]}"
     client.create_function(
         FunctionName=name,
-        Runtime="python3.12",
+        Runtime=PYTHON,
         Handler="app.handler",
         Role=ROLE,
         Timeout=10,

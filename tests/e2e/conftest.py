@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.support import ROLE, zip_of
+from tests.support import PYTHON, ROLE, zip_of
 
 MakeFunction = Callable[..., str]
 
@@ -33,7 +33,7 @@ def make_function(client: Any) -> Iterator[MakeFunction]:
     """Creates functions that are gone after the test; answers the name, once the function is Active."""
     made: list[str] = []
 
-    def make(source: str, *, runtime: str = "python3.12", file: str | None = None, **parameters: Any) -> str:
+    def make(source: str, *, runtime: str = PYTHON, file: str | None = None, **parameters: Any) -> str:
         name = parameters.pop("FunctionName", f"test-{uuid.uuid4().hex[:12]}")
         file = file or ("index.mjs" if runtime.startswith("nodejs") else "app.py")
         handler = parameters.pop("Handler", "index.handler" if runtime.startswith("nodejs") else "app.handler")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import ROLE, zip_of
+from tests.support import PYTHON, ROLE, zip_of
 
 AWS = shutil.which("aws", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 
@@ -42,7 +42,7 @@ def test_a_function_is_created_invoked_changed_and_deleted(cluster: Any, tmp_pat
     package.write_bytes(zip_of({"app.py": "def handler(event, context):\n    return {'hello': event['name']}\n"}))
     name = "cli-function"
     created = aws(
-        cluster, "create-function", "--function-name", name, "--runtime", "python3.12", "--handler", "app.handler",
+        cluster, "create-function", "--function-name", name, "--runtime", PYTHON, "--handler", "app.handler",
         "--role", ROLE, "--zip-file", f"fileb://{package}",
     )  # fmt: skip
     assert created["State"] == "Pending"

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import pytest
 import urllib3
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -125,6 +126,7 @@ def test_an_event_is_made_of_everything_in_the_request(cluster: Cluster, client:
     assert answer.all("x-amzn-trace-id") == [event["headers"]["x-amzn-trace-id"]]
 
 
+@pytest.mark.needs("nodejs22.x")
 def test_all_methods_arrive_and_bodies_of_any_kind(cluster: Cluster, client: Any, make_function: MakeFunction) -> None:
     site = site_of(cluster, client, make_function(NODE_ECHO, runtime="nodejs22.x"))
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):

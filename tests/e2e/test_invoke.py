@@ -126,6 +126,7 @@ def test_an_environment_that_timed_out_keeps_tmp_and_starts_anew(client: Any, ma
     assert call(client, name)[0] == [1, True]
 
 
+@pytest.mark.needs("nodejs20.x")
 def test_node_functions_run_too(client: Any, make_function: MakeFunction) -> None:
     name = make_function(
         "let count = 0;\nexport const handler = async (event, context) => { console.log('from node'); return { event, count: ++count, id: context.awsRequestId }; };\n",

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeFunction
-from tests.support import ROLE, zip_of
+from tests.support import PYTHON, ROLE, zip_of
 
 MakeLayer = Callable[..., str]
 
@@ -48,7 +48,7 @@ def test_python_finds_a_layers_modules_and_the_later_layer_wins(
     second = make_layer(
         {
             "python/shared_code.py": "NAME = 'second'\n",
-            "python/lib/python3.12/site-packages/versioned.py": "Y = 2\n",
+            f"python/lib/{PYTHON}/site-packages/versioned.py": "Y = 2\n",
             "bin/tool": "#!/bin/sh\necho tool of a layer\n",
             "data/b.txt": "b",
         }
@@ -68,6 +68,7 @@ def test_python_finds_a_layers_modules_and_the_later_layer_wins(
     assert call(client, name)[0] == "first"
 
 
+@pytest.mark.needs("nodejs22.x")
 def test_node_finds_a_layers_modules(client: Any, make_function: MakeFunction, make_layer: MakeLayer) -> None:
     layer = make_layer(
         {
@@ -136,12 +137,12 @@ def test_code_is_taken_from_the_folder_that_stands_in_for_s3(cluster: Any, clien
     (folder / "code.zip").write_bytes(zip_of({"app.py": "def handler(event, context):\n    return 'from a bucket'\n"}))
     name = f"s3-{uuid.uuid4().hex[:12]}"
     code = {"S3Bucket": "my-bucket", "S3Key": "code.zip"}
-    client.create_function(FunctionName=name, Runtime="python3.12", Handler="app.handler", Role=ROLE, Code=code)
+    client.create_function(FunctionName=name, Runtime=PYTHON, Handler="app.handler", Role=ROLE, Code=code)
     try:
         assert call(client, name) == "from a bucket"
     finally:
         client.delete_function(FunctionName=name)
     with pytest.raises(client.exceptions.InvalidParameterValueException, match="S3 Error Code: NoSuchKey"):
         client.create_function(
-            FunctionName=name, Runtime="python3.12", Handler="app.handler", Role=ROLE, Code={**code, "S3Key": "none.zip"}
+            FunctionName=name, Runtime=PYTHON, Handler="app.handler", Role=ROLE, Code={**code, "S3Key": "none.zip"}
         )

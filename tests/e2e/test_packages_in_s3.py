@@ -19,7 +19,7 @@ from deploy.local.ports import choose
 from deploy.local.status import environment
 from tests.conftest import CLUSTER_START_TIMEOUT_S, CLUSTER_STOP_TIMEOUT_S, lambdad
 from tests.integration.registry.s3_server import client_of, s3_server
-from tests.support import ROLE, zip_of
+from tests.support import PYTHON, ROLE, zip_of
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_function_and_its_layer_come_from_s3_live_in_s3_and_run(client: Any, s
     layer = client.publish_layer_version(LayerName="from-s3", Content={"S3Bucket": "code", "S3Key": "layer.zip"})
     client.create_function(
         FunctionName="from-s3",
-        Runtime="python3.12",
+        Runtime=PYTHON,
         Handler="app.handler",
         Role=ROLE,
         Code={"S3Bucket": "code", "S3Key": "app/v1.zip"},

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeFunction
-from tests.support import ROLE, zip_of
+from tests.support import PYTHON, ROLE, zip_of
 
 SOURCE = "import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_FUNCTION_VERSION']\n"
 SOON = {"Delay": 1, "MaxAttempts": 20}
@@ -25,7 +25,7 @@ INVOCATIONS = 600
 def test_every_waiter_of_boto3_ends_and_finds_the_states_that_it_waits_for(client: Any) -> None:
     name = f"states-{uuid.uuid4().hex[:8]}"
     made = client.create_function(
-        FunctionName=name, Runtime="python3.12", Handler="app.handler", Role=ROLE, Code={"ZipFile": zip_of({"app.py": SOURCE})}
+        FunctionName=name, Runtime=PYTHON, Handler="app.handler", Role=ROLE, Code={"ZipFile": zip_of({"app.py": SOURCE})}
     )
     assert (made["State"], made["StateReasonCode"]) == ("Pending", "Creating")
     assert made["StateReason"] == "The function is being created."

@@ -69,11 +69,16 @@ class Streamed:
         return b"".join(data for _, data in self.chunks)
 
 
+needs_node = pytest.mark.needs("nodejs20.x")
+"""Of the managed runtimes, Node.js alone writes streams."""
+
+
 @pytest.fixture
 def streaming(make_function: MakeFunction) -> str:
     return make_function(STREAMING, runtime="nodejs20.x", Timeout=20, MemorySize=1769)
 
 
+@needs_node
 def test_pieces_arrive_while_the_function_still_writes(client: Any, streaming: str) -> None:
     Streamed(client, streaming, {})
     got = Streamed(client, streaming, {"gap": 300}, LogType="Tail")
@@ -85,6 +90,7 @@ def test_pieces_arrive_while_the_function_still_writes(client: Any, streaming: s
     assert "ErrorCode" not in got.complete
 
 
+@needs_node
 def test_an_error_before_the_first_byte_and_one_behind_it_are_told_in_the_last_event(client: Any, streaming: str) -> None:
     early = Streamed(client, streaming, {"early": True})
     assert early.body == b""
@@ -96,6 +102,7 @@ def test_an_error_before_the_first_byte_and_one_behind_it_are_told_in_the_last_e
     assert (details["errorType"], details["errorMessage"]) == ("TypeError", "late")
 
 
+@needs_node
 def test_a_large_stream_is_whole_and_one_over_the_limit_is_cut_and_said_to_be(client: Any, streaming: str) -> None:
     size, count = 200_000, 100
     got = Streamed(client, streaming, {"size": size, "count": count})
@@ -106,6 +113,7 @@ def test_a_large_stream_is_whole_and_one_over_the_limit_is_cut_and_said_to_be(cl
     assert json.loads(over.complete["ErrorDetails"])["errorType"] == "Function.ResponseSizeTooLarge"
 
 
+@needs_node
 def test_a_timeout_in_the_middle_ends_the_stream(client: Any, make_function: MakeFunction) -> None:
     name = make_function(STREAMING, runtime="nodejs20.x", Timeout=1, MemorySize=1769)
     got = Streamed(client, name, {"gap": 700})
@@ -121,6 +129,7 @@ def test_a_function_that_does_not_stream_is_answered_in_one_piece(client: Any, m
     assert Streamed(client, name, {}).complete["ErrorCode"] == "Unhandled"
 
 
+@needs_node
 def test_a_streaming_function_invoked_plainly_answers_with_the_whole(client: Any, streaming: str) -> None:
     assert client.invoke(FunctionName=streaming, Payload=b"{}")["Payload"].read() == b"aaaabbbbcccc"
     failed = client.invoke(FunctionName=streaming, Payload=b'{"late": true}')
@@ -128,6 +137,7 @@ def test_a_streaming_function_invoked_plainly_answers_with_the_whole(client: Any
     assert json.loads(failed["Payload"].read())["errorMessage"] == "late"
 
 
+@needs_node
 def test_bad_requests_and_dry_runs_get_a_plain_answer(client: Any, streaming: str) -> None:
     dry = client.invoke_with_response_stream(FunctionName=streaming, InvocationType="DryRun")
     assert dry["ResponseMetadata"]["HTTPStatusCode"] == 204
@@ -141,6 +151,7 @@ def test_bad_requests_and_dry_runs_get_a_plain_answer(client: Any, streaming: st
         assert refused.value.response["Error"]["Code"] == code
 
 
+@needs_node
 def test_a_client_that_leaves_ends_the_function(client: Any, streaming: str) -> None:
     answer = client.invoke_with_response_stream(FunctionName=streaming, Payload=json.dumps({"gap": 500, "count": 30}))
     next(iter(answer["EventStream"]))
@@ -190,6 +201,7 @@ def streamed_url(client: Any, make_function: MakeFunction) -> str:
     return url
 
 
+@needs_node
 def test_a_url_streams_with_the_status_and_headers_of_the_prelude(cluster: Any, streamed_url: str) -> None:
     head, body = get(cluster, streamed_url, "/")
     assert head.startswith(b"http/1.1 418 ")
@@ -198,6 +210,7 @@ def test_a_url_streams_with_the_status_and_headers_of_the_prelude(cluster: Any, 
     assert body == b"3\r\ntea\r\n3\r\npot\r\n0\r\n\r\n"
 
 
+@needs_node
 def test_a_url_without_a_prelude_sends_bytes_and_one_with_a_bad_one_is_an_error(cluster: Any, streamed_url: str) -> None:
     head, body = get(cluster, streamed_url, "/plain")
     assert head.startswith(b"http/1.1 200 ")
@@ -206,6 +219,7 @@ def test_a_url_without_a_prelude_sends_bytes_and_one_with_a_bad_one_is_an_error(
     assert get(cluster, streamed_url, "/bad")[0].startswith(b"http/1.1 502 ")
 
 
+@needs_node
 def test_a_url_that_fails_in_the_middle_does_not_look_complete(cluster: Any, streamed_url: str) -> None:
     head, body = get(cluster, streamed_url, "/broken")
     assert head.startswith(b"http/1.1 418 ")

@@ -13,6 +13,7 @@ from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import RuntimeExit
 from services.worker.sandbox.uids import UidPool
 from tests.integration.sandbox.harness import Harness
+from tests.support import PYTHON
 
 THIS_FILE = str(Path(__file__).resolve())
 SECRET = "LAMBDAD_TEST_SECRET"
@@ -313,7 +314,7 @@ async def test_uids_are_never_shared_by_two_workers_of_a_host(harness: Harness) 
 
 async def test_a_sandbox_is_confined_before_it_has_a_function(harness: Harness) -> None:
     """Nothing of the user's can run with more than it will have: the drop happens in the pool."""
-    sandbox = await harness.pool.take("python3.12")
+    sandbox = await harness.pool.take(PYTHON)
     assert isinstance(sandbox, LaunchedSandbox)
     try:
         own = _statuses(sandbox.uid)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Cluster
 from tests.e2e.test_aws_cli import AWS, aws
-from tests.support import ROLE, zip_of
+from tests.support import PYTHON, ROLE, zip_of
 
 CODE = "import shared\n\ndef handler(event, context):\n    return {'shared': shared.NAME}\n"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:failed"
@@ -48,10 +48,10 @@ def cli(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cli:
     (folder / "layer.zip").write_bytes(zip_of({"python/shared.py": "NAME = 'a layer'\n"}))
     made = Cli(cluster, f"cli-{uuid.uuid4().hex[:8]}")
     layer = made.plain(
-        "publish-layer-version", layer_name=made.name, zip_file=f"fileb://{folder}/layer.zip", compatible_runtimes="python3.12"
+        "publish-layer-version", layer_name=made.name, zip_file=f"fileb://{folder}/layer.zip", compatible_runtimes=PYTHON
     )
     made.call(
-        "create-function", runtime="python3.12", handler="app.handler", role=ROLE, zip_file=f"fileb://{folder}/code.zip",
+        "create-function", runtime=PYTHON, handler="app.handler", role=ROLE, zip_file=f"fileb://{folder}/code.zip",
         layers=layer["LayerVersionArn"], tags="team=cli", environment="Variables={STAGE=test}",
     )  # fmt: skip
     aws(cluster, "wait", "function-active-v2", "--function-name", made.name)

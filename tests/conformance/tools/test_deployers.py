@@ -19,7 +19,7 @@ from tests.bench.install import python_environment
 from tests.bench.processes import PeerError
 from tests.conformance.tools.stack import Stack
 from tests.conftest import Cluster
-from tests.support import zip_of
+from tests.support import PYTHON, zip_of
 
 HERE = Path(__file__).parent
 COMMAND_TIMEOUT_S = 120.0
@@ -121,7 +121,13 @@ def test_a_sam_template_becomes_functions(tools: Path, cluster: Cluster, client:
 
 def translated(tools: Path, prefix: str, bucket: str) -> dict[str, Any]:
     """What SAM makes of the template, for CloudFormation."""
-    text = (HERE / "sam" / "template.yaml").read_text().replace("PREFIX", prefix).replace("BUCKET", bucket)
+    text = (
+        (HERE / "sam" / "template.yaml")
+        .read_text()
+        .replace("PREFIX", prefix)
+        .replace("BUCKET", bucket)
+        .replace("RUNTIME", PYTHON)
+    )
     template = yaml.safe_load(text.replace("!Ref Shared", "{Ref: Shared}"))
     done = subprocess.run(
         [str(tools / "python"), str(HERE / "sam" / "translate.py")],

@@ -15,7 +15,7 @@ import pytest
 from tests.bench.install import node_packages
 from tests.bench.processes import PeerError
 from tests.conftest import Cluster
-from tests.support import ROLE, zip_of
+from tests.support import PYTHON, ROLE, zip_of
 
 NODE = shutil.which("node")
 SUITE_TIMEOUT_S = 120.0
@@ -52,6 +52,7 @@ def node_major() -> int:
 
 
 pytestmark = [
+    pytest.mark.needs("node", "npm"),
     pytest.mark.skipif(node_major() < NODE_MIN, reason=f"needs Node.js {NODE_MIN} or newer on PATH"),
     pytest.mark.timeout(420),
 ]
@@ -82,6 +83,7 @@ def told(suite: Path, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
         "AWS_ACCESS_KEY_ID": cluster.access_key_id,
         "AWS_SECRET_ACCESS_KEY": cluster.secret_access_key,
         "NODE_RUNTIME": "nodejs20.x",
+        "PYTHON_RUNTIME": PYTHON,
     }
     done = subprocess.run(
         [str(NODE), "suite.mjs", f"js-{uuid.uuid4().hex[:8]}", *files, ROLE],

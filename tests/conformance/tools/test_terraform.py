@@ -19,9 +19,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.conftest import Cluster
-from tests.support import zip_of
+from tests.support import PYTHON, zip_of
 
-TERRAFORM = shutil.which("terraform")
 PROVIDER = "registry.terraform.io/hashicorp/aws/5.100.0"
 SETTING = "LAMBDAD_TEST_TERRAFORM_PLUGINS"
 MODULE = Path(__file__).parent / "terraform" / "main.tf"
@@ -42,7 +41,7 @@ def plugins() -> Path | None:
 
 PLUGINS = plugins()
 pytestmark = [
-    pytest.mark.skipif(TERRAFORM is None, reason="needs Terraform on PATH"),
+    pytest.mark.needs("terraform"),
     pytest.mark.skipif(PLUGINS is None, reason=f"needs the AWS provider 5.100.0 in a folder of plug-ins ({SETTING} names one)"),
     pytest.mark.timeout(900),
 ]
@@ -70,6 +69,7 @@ class Terraform:
             "TF_VAR_endpoint": cluster.endpoint,
             "TF_VAR_kafka": cluster.environment["KAFKA_BOOTSTRAP_SERVERS"],
             "TF_VAR_prefix": prefix,
+            "TF_VAR_runtime": PYTHON,
             "TF_VAR_code": str(folder / "code.zip"),
             "TF_VAR_layer": str(folder / "layer.zip"),
         }
@@ -81,7 +81,7 @@ class Terraform:
         self._environment["TF_VAR_released"] = str(number > 1).lower()
 
     def run(self, *words: str, status: int = 0) -> str:
-        argv = [str(TERRAFORM), words[0], "-no-color", *words[1:]]
+        argv = ["terraform", words[0], "-no-color", *words[1:]]
         done = subprocess.run(
             argv, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
         )

@@ -28,8 +28,8 @@ from services.worker.sandbox.spec import (
 )
 from shared.domain.functions import VersionSpec
 from shared.settings import Settings
+from tests.support import PYTHON
 
-PYTHON = "python3.12"
 NODE = "nodejs20.x"
 DEADLINE_S = 20.0
 

@@ -16,7 +16,8 @@ from services.worker.pool import SandboxPool
 from services.worker.sandbox.cgroups import find_parents, remove_stale
 from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import RuntimeExit, SandboxError
-from tests.integration.sandbox.harness import PYTHON, Harness, until
+from tests.integration.sandbox.harness import Harness, until
+from tests.support import PYTHON
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -133,7 +134,7 @@ async def main():
     settings.worker.pool_size = 2
     pool = SandboxPool(settings, Path(sys.argv[1]))
     await pool.start()
-    sandbox = await pool.take("python3.12")
+    sandbox = await pool.take(sys.argv[2])
     print(sandbox.uid, flush=True)
     await asyncio.sleep(1000)
 
@@ -142,7 +143,7 @@ asyncio.run(main())
 
 
 def _start_worker(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", ORPHANING_WORKER, str(folder)], stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", ORPHANING_WORKER, str(folder), PYTHON], stdout=subprocess.PIPE)
 
 
 def _left_by(pid: int) -> list[Path]:

@@ -10,15 +10,14 @@ import pytest
 
 from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
 from tests.integration.sandbox.harness import Harness, until
+from tests.support import PYTHON
 
 ECHO = "def handler(event, context):\n    return event\n"
-VERSIONS = [f"python3.{minor}" for minor in range(8, 15)]
+VERSIONS = [pytest.param(name, marks=pytest.mark.needs(name)) for name in (f"python3.{minor}" for minor in range(8, 15))]
 
 
 @pytest.mark.parametrize("runtime", VERSIONS)
 async def test_every_python_of_this_machine_runs_its_own_version(harness: Harness, runtime: str) -> None:
-    if not harness.pool.supports(runtime):
-        pytest.skip(f"{runtime} or its runtime client is not installed here")
     source = "import sys, boto3\ndef handler(event, context):\n    return [list(sys.version_info[:2]), event, context.aws_request_id]\n"
     async with harness.running(source, runtime=runtime) as function:
         version, event, request_id = await function.result(
@@ -42,7 +41,7 @@ async def test_a_python_function_sees_exactly_the_variables_that_aws_sets_and_it
         "AWS_XRAY_DAEMON_ADDRESS", "LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "LANG", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PWD",
         "PYTHONPATH", "SHLVL", "TZ", "_AWS_XRAY_DAEMON_ADDRESS", "_AWS_XRAY_DAEMON_PORT", "_HANDLER", "_X_AMZN_TRACE_ID",
     }  # fmt: skip
-    assert variables["AWS_EXECUTION_ENV"] == "AWS_Lambda_python3.12"
+    assert variables["AWS_EXECUTION_ENV"] == f"AWS_Lambda_{PYTHON}"
     assert variables["AWS_LAMBDA_RUNTIME_API"].endswith(":9001")
 
 
@@ -105,9 +104,8 @@ async def test_a_raised_exception_is_answered_and_logged_as_on_aws(harness: Harn
         assert (await function.error({}))["errorMessage"] == "Handler fails"  # and the runtime lives on
 
 
+@pytest.mark.needs("python3.8")
 async def test_python38_leaves_the_request_id_out_of_errors(harness: Harness) -> None:
-    if not harness.pool.supports("python3.8"):
-        pytest.skip("python3.8 or its runtime client is not installed here")
     source = 'def handler(event, context):\n    raise Exception("Handler fails")\n'
     async with harness.running(source, runtime="python3.8") as function:
         assert set(await function.error({})) == {"errorMessage", "errorType", "stackTrace"}

@@ -19,8 +19,7 @@ from shared.domain.invocations import Invocation
 from shared.registry.packages import PackageStore
 from shared.settings import DispatchSettings, Settings, WorkerSettings
 from tests.integration.worker.cluster import SECRET
-from tests.integration.worker.test_real_sandbox import RUNTIME
-from tests.support import zip_of
+from tests.support import PYTHON, zip_of
 from tests.unit.worker.specs import version
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
@@ -45,7 +44,7 @@ async def dispatcher(redis_engine: str, tmp_path_factory: pytest.TempPathFactory
         redis_url=redis_engine,
         kafka_bootstrap_servers="127.0.0.1:1",
         dispatch=DispatchSettings(cell=f"t{uuid.uuid4().hex[:8]}"),
-        worker=WorkerSettings(environments_max=3, pool_size=1, prestart_runtimes=[RUNTIME]),
+        worker=WorkerSettings(environments_max=3, pool_size=1, prestart_runtimes=[PYTHON]),
     )
     stop = asyncio.Event()
     services = [
@@ -65,7 +64,7 @@ async def dispatcher(redis_engine: str, tmp_path_factory: pytest.TempPathFactory
 async def target(dispatcher: Dispatcher, name: str) -> InvokeTarget:
     sha256 = await dispatcher.packages.put(zip_of({"app.py": SOURCE}))  # type: ignore[attr-defined]
     spec: VersionSpec = version(
-        code_sha256=sha256, runtime=RUNTIME, version_key=f"{name}:1", function_id=name, function_name=name, timeout_s=10
+        code_sha256=sha256, runtime=PYTHON, version_key=f"{name}:1", function_id=name, function_name=name, timeout_s=10
     )
     return InvokeTarget(spec, 1, spec.function_arn, None, None, "Active", EventInvokeConfig())
 

@@ -19,8 +19,7 @@ from shared.domain.errors import ConfigurationError
 from shared.registry.packages import PackageStore
 from shared.settings import Settings, TelemetrySettings, WorkerSettings
 from tests.integration.worker.cluster import SECRET, Answer, Caller, header_for
-from tests.integration.worker.test_real_sandbox import RUNTIME
-from tests.support import zip_of
+from tests.support import PYTHON, zip_of
 from tests.unit.worker.specs import version
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
@@ -40,7 +39,7 @@ def worker_settings(redis_engine: str, tmp_path: Path) -> Settings:
         cluster_secret=SecretStr(SECRET),
         redis_url=redis_engine,
         kafka_bootstrap_servers="127.0.0.1:1",
-        worker=WorkerSettings(port=free_port(), pool_size=1, prestart_runtimes=[RUNTIME], drain_timeout_s=3),
+        worker=WorkerSettings(port=free_port(), pool_size=1, prestart_runtimes=[PYTHON], drain_timeout_s=3),
         telemetry=TelemetrySettings(port=free_port()),
     )
 
@@ -66,7 +65,7 @@ async def test_it_serves_without_kafka_finishes_what_runs_and_leaves_nothing(wor
     package = zip_of(
         {"app.py": "import time\ndef handler(event, context):\n    print('hi')\n    time.sleep(event)\n    return 'slept'\n"}
     )
-    spec = version(code_sha256=await PackageStore(worker_settings).put(package), runtime=RUNTIME)
+    spec = version(code_sha256=await PackageStore(worker_settings).put(package), runtime=PYTHON)
     stop = asyncio.Event()
     serving = asyncio.create_task(serve(worker_settings, stop))
     caller = await connected(worker_settings)

@@ -14,14 +14,14 @@ from services.worker import environment as environment_module
 from services.worker.credentials import function_credentials
 from services.worker.environment_log import LogSink
 from services.worker.pool import SandboxPool
-from services.worker.runtimes.catalogue import base_environment, find_pythons
+from services.worker.runtimes.catalogue import base_environment
 from services.worker.workspace import claim
 from shared.domain.functions import VersionSpec
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
+from tests.support import PYTHON
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
 
-RUNTIME = next((name for name in ("python3.12", "python3.11") if name in find_pythons()), "python3.12")
 COUNTER = """
 import os, time
 count = 0
@@ -52,13 +52,13 @@ class RealWorker(TestWorker):
         )
 
     def function(self, source: str, **changes: object) -> VersionSpec:
-        return super().function(source, **({"runtime": RUNTIME} | changes))
+        return super().function(source, **({"runtime": PYTHON} | changes))
 
 
 @pytest.fixture(scope="module")
 async def worker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestWorker]:
     workspace = claim(tmp_path_factory.mktemp("data"), "worker-real")
-    worker = RealWorker(workspace.path, None, environments_max=20, pool_size=2, prestart_runtimes=[RUNTIME])  # type: ignore[arg-type]
+    worker = RealWorker(workspace.path, None, environments_max=20, pool_size=2, prestart_runtimes=[PYTHON])  # type: ignore[arg-type]
     pool = SandboxPool(worker.settings, Path(workspace.path))
     worker.fleet._pool = pool
     await pool.start()

@@ -22,14 +22,14 @@ const layer = await client.send(
   new lambda.PublishLayerVersionCommand({
     LayerName: `${prefix}-layer`,
     Content: { ZipFile: readFileSync(layerFile) },
-    CompatibleRuntimes: ["python3.12"],
+    CompatibleRuntimes: [process.env.PYTHON_RUNTIME],
   }),
 );
 told.layer = { version: layer.Version, created: layer.CreatedDate };
 
 const parameters = {
   FunctionName: name,
-  Runtime: "python3.12",
+  Runtime: process.env.PYTHON_RUNTIME,
   Handler: "app.handler",
   Role: role,
   Code: { ZipFile: readFileSync(codeFile) },

@@ -34,6 +34,11 @@ variable "prefix" {
   type = string
 }
 
+variable "runtime" {
+  type        = string
+  description = "A Python that functions run on here."
+}
+
 variable "code" {
   type        = string
   description = "The function's package."
@@ -60,7 +65,7 @@ resource "aws_lambda_layer_version" "shared" {
   description              = "What functions share."
   filename                 = var.layer
   source_code_hash         = filebase64sha256(var.layer)
-  compatible_runtimes      = ["python3.11", "python3.12"]
+  compatible_runtimes      = distinct([var.runtime, "python3.13"])
   compatible_architectures = ["x86_64"]
   license_info             = "Apache-2.0"
 }
@@ -89,7 +94,7 @@ resource "aws_lambda_function" "main" {
   function_name                  = "${var.prefix}-main"
   description                    = "The function that everything here is about."
   role                           = local.role
-  runtime                        = "python3.12"
+  runtime                        = var.runtime
   handler                        = "index.handler"
   filename                       = var.code
   source_code_hash               = filebase64sha256(var.code)

@@ -1,4 +1,4 @@
-"""What Node.js functions and custom runtimes see, answer and log."""
+"""What Node.js functions see, answer and log."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ import re
 
 import pytest
 
-from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
 from tests.integration.sandbox.harness import NODE, Harness
 
-
-@pytest.fixture(autouse=True)
-def _needs_node(harness: Harness) -> None:
-    if not harness.pool.supports(NODE):
-        pytest.skip("node is not installed here")
+pytestmark = pytest.mark.needs(NODE)
 
 
 @pytest.mark.parametrize(
@@ -160,47 +155,3 @@ async def test_six_megabytes_go_both_ways_and_a_larger_answer_is_refused(harness
         assert isinstance(end, RuntimeResponse)
         assert (end.payload, end.too_large_bytes) == (b"", 6_291_557)
         assert await function.result("still here") == "still here"
-
-
-BOOTSTRAP = """#!/usr/bin/python3
-import http.client, os
-api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-while True:
-    api.request("GET", "/2018-06-01/runtime/invocation/next")
-    answer = api.getresponse()
-    body = answer.read()
-    request_id = answer.headers["Lambda-Runtime-Aws-Request-Id"]
-    where = "error" if body == b'"fail"' else "response"
-    print("handling", flush=True)
-    api.request("POST", "/2018-06-01/runtime/invocation/" + request_id + "/" + where, body=os.environ["_HANDLER"].encode() + body)
-    api.getresponse().read()
-"""
-
-
-@pytest.mark.parametrize("place", ["code", "layer"])
-async def test_a_custom_runtime_is_the_bootstrap_of_the_code_or_a_layer(harness: Harness, place: str) -> None:
-    files, layers = ({"bootstrap": BOOTSTRAP}, None) if place == "code" else ({"data": ""}, {"bootstrap": BOOTSTRAP})
-    async with harness.running(files, runtime="provided.al2023", handler="free text", layers=layers) as function:
-        assert isinstance(function.ready, RuntimeReady)
-        end = await function.invoke({"a": 1})
-        assert end == RuntimeResponse(b'free text{"a": 1}')
-        failed = await function.invoke("fail")
-        assert isinstance(failed, RuntimeResponse)
-        assert (failed.payload, failed.error_type) == (b'free text"fail"', "")
-        assert bytes(function.output) == b"handling\nhandling\n"
-
-
-async def test_a_custom_runtime_without_a_bootstrap_is_named(harness: Harness) -> None:
-    async with harness.running({"data": ""}, runtime="provided.al2023") as function:
-        assert isinstance(function.ready, RuntimeExit)
-        assert function.ready.platform_error == (
-            "Runtime.InvalidEntrypoint",
-            "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]",
-        )
-
-
-@pytest.mark.parametrize("runtime", ["java21", "ruby3.4", "dotnet8", "python2.7", "python3.99", "nonsense"])
-async def test_a_runtime_that_cannot_be_served_is_refused_with_what_would_help(harness: Harness, runtime: str) -> None:
-    assert not harness.pool.supports(runtime)
-    with pytest.raises(UnsupportedRuntimeError, match=runtime):
-        await harness.pool.take(runtime)

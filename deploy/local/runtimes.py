@@ -1,0 +1,29 @@
+"""The Python runtimes that functions can run on here, and the one that examples use."""
+
+from __future__ import annotations
+
+import sys
+
+from deploy.local.layout import RUNTIMES
+from services.worker.runtimes.catalogue import Catalogue
+from shared.settings import WorkerSettings
+
+FAVOURITE = "python3.12"
+"""Named by most examples for AWS Lambda, so theirs work as they are."""
+
+
+def usable_pythons() -> list[str]:
+    """Runtimes whose interpreter and runtime client a worker started from here finds, oldest first."""
+    catalogue = Catalogue(WorkerSettings(runtime_dir=RUNTIMES))
+    return [name for name in catalogue.pythons if catalogue.supports(name)]
+
+
+def example_runtime() -> str:
+    """The runtime that examples name and that is warmed up: one that runs here, python3.12 before all others.
+
+    Where none does, the runtime of this interpreter: what is said of it then tells what to install.
+    """
+    found = usable_pythons()
+    if FAVOURITE in found:
+        return FAVOURITE
+    return found[-1] if found else f"python3.{sys.version_info.minor}"

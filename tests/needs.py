@@ -1,0 +1,38 @@
+"""What a test needs beyond a bare machine: `@pytest.mark.needs("nodejs20.x", "npm")`. Skipped, and said, where it is not there.
+
+A bare machine has the Python that lambdad runs on, and nothing else that functions or tools run on.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from functools import cache
+
+import pytest
+
+from deploy.local.layout import RUNTIMES
+from services.worker.runtimes.catalogue import Catalogue, UnsupportedRuntimeError
+from shared.settings import WorkerSettings
+
+_RUNTIME = re.compile(r"(python3\.|nodejs|java|ruby|dotnet|provided)[\w.]*")
+
+
+def skip_where_missing(item: pytest.Item) -> None:
+    """Raises pytest.skip.Exception that names everything that is missing."""
+    names = [name for marker in item.iter_markers("needs") for name in marker.args]
+    found_missing = [reason for name in names if (reason := missing(name)) is not None]
+    if found_missing:
+        pytest.skip("; ".join(found_missing))
+
+
+@cache
+def missing(name: str) -> str | None:
+    """Why a runtime (`nodejs20.x`) cannot run here, or a program (`terraform`) cannot be called; None when it can."""
+    if _RUNTIME.fullmatch(name):
+        try:
+            Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).family(name)
+        except UnsupportedRuntimeError as error:
+            return str(error)
+        return None
+    return None if shutil.which(name) else f"{name} is not on PATH"
