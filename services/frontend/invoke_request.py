@@ -20,7 +20,12 @@ from shared.aws.routing import Router, parse_query
 from shared.aws.service_model import Operation
 from shared.aws.validation import validate
 from shared.domain.arns import merge_qualifier, parse_function_reference, require_reachable
-from shared.domain.errors import InvalidRequestContentException, ServiceException, UnsupportedMediaTypeException
+from shared.domain.errors import (
+    InvalidParameterValueException,
+    InvalidRequestContentException,
+    ServiceException,
+    UnsupportedMediaTypeException,
+)
 from shared.domain.invocations import Invocation
 from shared.domain.limits import CLIENT_CONTEXT_BYTES_MAX
 from shared.events.records import AsyncEvent
@@ -36,6 +41,14 @@ ROUTES = (
     (INVOKE_ASYNC_PREFIX, INVOKE_ASYNC_SUFFIX),
     (STREAM_PREFIX, STREAM_SUFFIX),
 )
+TENANT, DURABLE = b"x-amz-tenant-id", b"x-amz-durable-execution-name"
+UNAVAILABLE = {
+    TENANT: (
+        "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again."
+    ),
+    DURABLE: "Durable executions are not available here: the invoked function has no DurableConfig.",
+}
+"""Headers that ask for what no function here has."""
 ADDRESSES_MAX = 10_000
 REQUEST_RESPONSE, EVENT, DRY_RUN = "RequestResponse", "Event", "DryRun"
 
@@ -111,7 +124,7 @@ class InvokeRequests:
         kind = kind_of(raw_path, headers)
         log_tail = _LOG_TYPES.get(headers.get(b"x-amz-log-type"))
         streamed = raw_path.startswith(STREAM_PREFIX)
-        if log_tail is None or not kind or streamed or b"x-amz-tenant-id" in headers:
+        if log_tail is None or not kind or streamed or TENANT in headers or DURABLE in headers:
             self._check_headers(raw_path, query, headers)
         _check_request(headers)
         return InvokeRequest(request_id, address, kind, streamed, bool(log_tail), headers, body, started)
@@ -133,6 +146,9 @@ class InvokeRequests:
         texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         operation, params = self._parse(raw_path, query, texts)
         validate(operation, params)
+        for header, text in UNAVAILABLE.items():
+            if header in headers:
+                raise InvalidParameterValueException(text)
 
     def _parse(self, raw_path: bytes, query: bytes, headers: Mapping[str, str]) -> tuple[Operation, dict[str, Any]]:
         parsed = parse_query(query.decode("latin-1"))

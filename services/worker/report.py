@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import enum
-import hashlib
 import math
-import re
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 
 from shared.domain.functions import VersionSpec
+from shared.domain.runtime_versions import runtime_version, runtime_version_arn
 
 ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
 """Values of AWS_LAMBDA_INITIALIZATION_TYPE."""
@@ -56,17 +55,6 @@ def lines_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> Platfo
 def billed_ms(duration_ms: float, init_ms: float | None) -> int:
     """Whole milliseconds, rounded up, initialisation included."""
     return max(1, math.ceil(round(duration_ms + (init_ms or 0.0), 2)))
-
-
-def runtime_version(runtime: str) -> str:
-    """`python:3.12.v1` for python3.12: language, version and the number of our runtime release, which is 1 so far."""
-    found = re.fullmatch(r"([a-z]+)\.?([0-9a-z.]*?)(\.x)?", runtime)
-    language, version = (found[1], found[2]) if found else (runtime, "")
-    return f"{language}:{version}.v1" if version else f"{language}.v1"
-
-
-def runtime_version_arn(region: str, runtime: str) -> str:
-    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime_version(runtime).encode()).hexdigest()}"
 
 
 class TextLines:

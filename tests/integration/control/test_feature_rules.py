@@ -48,6 +48,14 @@ async def test_what_cannot_be_kept_is_refused_and_leaves_nothing_behind(
         await control("GetFunction", FunctionName=name)
 
 
+async def test_nothing_is_published_for_a_capacity_provider(control: Control) -> None:
+    name = await control.create()
+    for operation, sent in (("PublishVersion", {}), ("UpdateFunctionCode", {"ZipFile": ZIP})):
+        with pytest.raises(InvalidParameterValueException, match="Capacity providers are not available here"):
+            await control(operation, FunctionName=name, PublishTo="LATEST_PUBLISHED", **sent)
+    assert len((await control("ListVersionsByFunction", FunctionName=name))["Versions"]) == 1
+
+
 @pytest.mark.parametrize("runtime", ["java11", "java21", "java25", "python3.12", "python3.13", "dotnet8", "dotnet10"])
 async def test_snap_start_is_taken_for_the_runtimes_that_have_it(control: Control, runtime: str) -> None:
     name = await control.create(**SNAP_START, Runtime=runtime)

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from services.frontend.apis.lambda_.absent import ABSENT
+from services.worker.report import lines_for
 from shared.aws.serialization import serialize_reply
 from shared.aws.service_model import Kind, Shape, load_service_model
 from shared.aws.validation import validate
 from shared.domain.errors import ApiError, InvalidParameterValueException, ResourceNotFoundException
 from tests.integration.registry.support import Control
 from tests.support import ROLE
+from tests.unit.worker.specs import version
 
 MODEL = load_service_model()
 ACCOUNT_ARN = "arn:aws:lambda:us-east-1:000000000000"
@@ -37,6 +39,8 @@ async def test_manual_runtime_management_holds_on_to_the_runtime_version_that_th
     name = await control.create()
     put = "PutRuntimeManagementConfig"
     current = (await control("GetFunctionConfiguration", FunctionName=name))["RuntimeVersionConfig"]["RuntimeVersionArn"]
+    told = lines_for(version(runtime="python3.12")).init_start().decode()
+    assert told.rstrip().endswith(f"Runtime Version ARN: {current}"), "the log names another runtime version"
     kept = await control(put, FunctionName=name, UpdateRuntimeOn="Manual", RuntimeVersionArn=current)
     assert kept["RuntimeVersionArn"] == current
     assert await control("GetRuntimeManagementConfig", FunctionName=name) == kept

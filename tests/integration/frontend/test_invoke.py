@@ -137,6 +137,22 @@ async def test_bad_parameters_get_awss_errors(
     assert frontend.backend.invocations == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ({"TenantId": "t"}, "Remove the tenant ID from your request"),
+        ({"DurableExecutionName": "d"}, "Durable executions are not available here"),
+    ],
+)
+async def test_what_no_function_here_has_is_refused_and_nothing_runs(
+    frontend: Frontend, asked: dict[str, str], text: str
+) -> None:
+    answer = await refused(frontend, **asked)
+    assert answer["Error"]["Code"] == "InvalidParameterValueException"
+    assert text in answer["Error"]["Message"]
+    assert not frontend.backend.invocations
+
+
 async def test_the_log_tail_comes_when_it_is_asked_for(frontend: Frontend) -> None:
     answer = await invoke(frontend, LogType="Tail")
     assert base64.b64decode(answer["LogResult"]) == b"START\nEND\n"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from services.worker.report import PROVISIONED, Report, Status, billed_ms, lines_for, runtime_version
+from services.worker.report import PROVISIONED, Report, Status, billed_ms, lines_for
 from tests.unit.worker.specs import version
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -48,19 +48,6 @@ def test_init_start_names_the_runtime() -> None:
         rb"INIT_START Runtime Version: python:3\.12\.v1\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}\n"
     )
     assert re.fullmatch(pattern, lines_for(version()).init_start())
-
-
-@pytest.mark.parametrize(
-    ("runtime", "named"),
-    [
-        ("nodejs20.x", "nodejs:20.v1"),
-        ("provided.al2023", "provided:al2023.v1"),
-        ("java21", "java:21.v1"),
-        ("provided", "provided.v1"),
-    ],
-)
-def test_the_runtime_version_is_language_and_number(runtime: str, named: str) -> None:
-    assert runtime_version(runtime) == named
 
 
 def test_only_a_failed_initialisation_has_an_init_report_in_text() -> None:

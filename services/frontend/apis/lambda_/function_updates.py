@@ -5,7 +5,15 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.frontend.apis.lambda_ import code, deployment_trust, layer_attachment, naming, rendering, settings_rules
+from services.frontend.apis.lambda_ import (
+    code,
+    deployment_trust,
+    feature_rules,
+    layer_attachment,
+    naming,
+    rendering,
+    settings_rules,
+)
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException
 from shared.domain.function_state import State
@@ -32,6 +40,7 @@ def check_settled(ctx: ControlContext, found: FunctionVersion) -> None:
 async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     name = naming.named_unqualified(ctx, request)
     found = await naming.find(ctx, name)
+    feature_rules.check_available(request)
     if request.get("ImageUri") is not None:
         raise InvalidParameterValueException("Please don't provide ImageUri when updating a function with packageType Zip.")
     package = await code.package_of(ctx, request)

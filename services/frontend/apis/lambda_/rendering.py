@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 from services.frontend.apis.lambda_.context import ControlContext, Reply
 from services.frontend.apis.lambda_.naming import arn
-from shared.domain.arns import PARTITION
 from shared.domain.function_state import CREATING_REASON, CREATING_REASON_CODE, State, UpdateStatus
+from shared.domain.runtime_versions import runtime_version_arn
 from shared.registry.records import FileSystem, FunctionConfiguration, FunctionVersion, LoggingConfiguration, Version
 
 FAILED_REASON_CODE = "InvalidZipFileException"
@@ -19,7 +19,8 @@ def configuration(ctx: ControlContext, found: FunctionVersion, qualifier: str | 
     """The whole configuration; qualifier: as it stands in the ARN, None for none."""
     reply = listed(ctx, found, qualifier)
     reply |= _state(found.version)
-    reply["RuntimeVersionConfig"] = {"RuntimeVersionArn": runtime_version_arn(ctx, found.version.configuration.runtime)}
+    arn_ = runtime_version_arn(ctx.settings.region, found.version.configuration.runtime)
+    reply["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn_}
     return reply
 
 
@@ -112,8 +113,3 @@ def _state(version: Version) -> Reply:
     elif status.update is UpdateStatus.FAILED:
         reply |= {"LastUpdateStatusReason": version.failure, "LastUpdateStatusReasonCode": FAILED_REASON_CODE}
     return reply
-
-
-def runtime_version_arn(ctx: ControlContext, runtime: str) -> str:
-    digest = hashlib.sha256(runtime.encode()).hexdigest()
-    return f"arn:{PARTITION}:lambda:{ctx.settings.region}::runtime:{digest}"

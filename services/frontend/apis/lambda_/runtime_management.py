@@ -9,8 +9,8 @@ from __future__ import annotations
 from services.frontend.apis.lambda_ import naming
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
 from services.frontend.apis.lambda_.function_updates import check_settled
-from services.frontend.apis.lambda_.rendering import runtime_version_arn
 from shared.domain.errors import InvalidParameterValueException
+from shared.domain.runtime_versions import runtime_version_arn
 from shared.registry import function_settings, functions
 from shared.registry.function_settings import RuntimeManagement
 
@@ -36,7 +36,7 @@ async def put_runtime_management_config(ctx: ControlContext, request: Request) -
         management = RuntimeManagement(mode)
         if mode == "Manual":
             runtime = found.version.configuration.runtime
-            management = RuntimeManagement(mode, _checked(wanted, runtime, runtime_version_arn(ctx, runtime)))
+            management = RuntimeManagement(mode, _checked(wanted, runtime, runtime_version_arn(ctx.settings.region, runtime)))
         await function_settings.put_runtime_management(connection, found.function.id, found.version.number, management)
     return _shown(ctx, name, qualifier, management)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from services.frontend.apis.lambda_ import naming, pages, rendering
+from services.frontend.apis.lambda_ import feature_rules, naming, pages, rendering
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException, ServiceException
 from shared.domain.function_state import State
@@ -16,6 +16,7 @@ async def publish_version(ctx: ControlContext, request: Request) -> Reply:
     """Gives the last version back, unchanged, when `$LATEST` is what was published last."""
     name = naming.named_unqualified(ctx, request)
     found = await naming.find(ctx, name)
+    feature_rules.check_available(request)
     try:
         await ctx.registry.settler.settle(found)
     except PackageError as error:
