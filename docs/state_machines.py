@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from services.poller.mapping import machine as mapping
 from services.worker import machine as environment
 from services.worker.runtime_api import machine as runtime_api
 from shared.domain import function_state
+from shared.domain.mappings import machine as mapping
 
 TARGET = Path(__file__).with_name("state-machines.md")
 HEAD = """# State machines
@@ -57,7 +57,7 @@ def render() -> str:
         HEAD
         + section("Execution environment", "services/worker/machine.py", environments())
         + section("Function version: State and LastUpdateStatus", "shared/domain/function_state.py", functions())
-        + section("Event source mapping", "services/poller/mapping/machine.py", mappings())
+        + section("Event source mapping", "shared/domain/mappings/machine.py", mappings())
         + section("Runtime, as its Runtime API sees it", "services/worker/runtime_api/machine.py", runtimes())
     )
 

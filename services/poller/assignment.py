@@ -15,17 +15,11 @@ from typing import Protocol
 from prometheus_client import Gauge
 
 from services.poller.mapping.delivery import Invoker
-from services.poller.mapping.machine import IllegalTransitionError, MappingEvent, advance
 from services.poller.mapping.running import MappingBook, RunningMapping
 from shared.domain.errors import LambdadError
-from shared.domain.mappings import (
-    POLLED_KINDS,
-    STREAM_KINDS,
-    EventSourceMapping,
-    MappingState,
-    SourceKind,
-    state_reason,
-)
+from shared.domain.mappings import EventSourceMapping, MappingState, SourceKind
+from shared.domain.mappings.catalogue import rules_of
+from shared.domain.mappings.machine import IllegalTransitionError, MappingEvent, advance
 from shared.events.producer import BatchingProducer
 from shared.events.supervision import keep_running, run_until
 from shared.settings import Settings
@@ -35,7 +29,7 @@ log = logging.getLogger("lambdad.poller.assignment")
 RUNNING = Gauge("lambdad_mappings_running", "Event source mappings that this poller runs")
 UNREAD = Gauge("lambdad_mappings_unread", "Enabled event source mappings whose kind of source nothing reads yet", ["kind"])
 
-SERVICES = {SourceKind.SQS: "Amazon SQS", SourceKind.MQ: "Amazon MQ", SourceKind.DOCUMENTDB: "Amazon DocumentDB"}
+POLLED_KINDS = frozenset({SourceKind.MSK, SourceKind.SELF_MANAGED_KAFKA})
 
 
 class MappingSource(MappingBook, Protocol):
@@ -112,10 +106,8 @@ class MappingManager:
         if state is None or state is mapping.state:
             return
         log.warning("mapping %s is kept, but sources of kind %s are not read yet", mapping.uuid, mapping.kind.value)
-        told = None
-        if mapping.kind not in STREAM_KINDS:
-            told = f"PROBLEM: {SERVICES[mapping.kind]} event sources are not read yet: no record reaches the function."
-        await self._source.set_state(mapping.uuid, state, state_reason(mapping.kind), told, revision=mapping.revision)
+        rules = rules_of(mapping.kind)
+        await self._source.set_state(mapping.uuid, state, rules.state_reason, rules.unread_result, revision=mapping.revision)
 
     async def _settle_stopped(self, mapping: EventSourceMapping) -> None:
         """A mapping that does not run here any more reaches its end state."""
@@ -127,7 +119,8 @@ class MappingManager:
         if state is None:
             await self._source.delete(mapping.uuid)
         elif state is not mapping.state:
-            await self._source.set_state(mapping.uuid, state, state_reason(mapping.kind), revision=mapping.revision)
+            reason = rules_of(mapping.kind).state_reason
+            await self._source.set_state(mapping.uuid, state, reason, revision=mapping.revision)
 
     async def _stop_all(self, leaving: list[RunningMapping]) -> None:
         results = await asyncio.gather(*(running.stop() for running in leaving), return_exceptions=True)

@@ -8,11 +8,13 @@ from typing import Protocol
 
 from services.poller.mapping.delivery import RESULT_FAILED, BatchDelivery, Invoker
 from services.poller.mapping.kafka_event import EventBuilder
-from services.poller.mapping.machine import MappingEvent, advance
 from services.poller.sources.kafka import KafkaSource, SourceError
 from shared.domain.errors import ConfigurationError, InvalidParameterValueException
-from shared.domain.mappings import EventSourceMapping, MappingState, state_reason
-from shared.domain.source_arns import kafka_cluster
+from shared.domain.mappings import EventSourceMapping, MappingState
+from shared.domain.mappings.catalogue import rules_of
+from shared.domain.mappings.kafka import BUILT_IN_CLUSTER, kafka_cluster
+from shared.domain.mappings.machine import MappingEvent, advance
+from shared.domain.mappings.rules import NO_RECORDS
 from shared.events.producer import BatchingProducer
 from shared.events.records import Outcome, encode
 from shared.events.supervision import keep_running, run_until
@@ -21,11 +23,9 @@ from shared.settings import Settings
 
 log = logging.getLogger("lambdad.poller.mapping")
 
-NO_RECORDS = "No records processed"
 PROBLEM = "PROBLEM: "
 CONFIGURATION_REASON = "ESM_CONFIG_NOT_VALID"
 CHECK_PAUSE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-BUILT_IN_CLUSTER = "lambdad"
 
 
 class MappingBook(Protocol):
@@ -138,7 +138,7 @@ class RunningMapping:
 
     async def _polling(self) -> None:
         """The source gives what it has: a problem that was told is over."""
-        state, reason = self._enabled(), state_reason(self.mapping.kind)
+        state, reason = self._enabled(), rules_of(self.mapping.kind).state_reason
         result = NO_RECORDS if self._has_problem else None
         if state is self._state and self._reason == reason and result is None:
             return
@@ -152,7 +152,7 @@ class RunningMapping:
 
         reason: one of AWS's codes where waiting does not help.
         """
-        state, reason = self._enabled(), reason or state_reason(self.mapping.kind)
+        state, reason = self._enabled(), reason or rules_of(self.mapping.kind).state_reason
         if (state, reason, problem) == (self._state, self._reason, self._told_result):
             return
         log.warning("mapping %s: %s", self.mapping.uuid, problem)

@@ -137,7 +137,7 @@ async def test_an_update_changes_what_it_sends_and_takes_away_what_it_sends_empt
     )
     identity = created["UUID"]
     changed = await control("UpdateEventSourceMapping", UUID=identity, MaximumBatchingWindowInSeconds=1, BatchSize=50)
-    assert changed["State"] == "Updating"
+    assert changed["State"] == "Creating", "no poller has taken it up yet"
     same = {key: created[key] for key in ("ScalingConfig", "FilterCriteria", "FunctionResponseTypes", "FunctionArn")}
     assert {key: changed[key] for key in same} == same
     emptied = await control(
@@ -190,7 +190,9 @@ async def test_states_follow_what_the_owner_asks_for(control: Control) -> None:
     assert (created["State"], "Enabled" in created) == ("Creating", False)
     assert (await control("UpdateEventSourceMapping", UUID=identity, Enabled=True))["State"] == "Enabling"
     assert (await control("UpdateEventSourceMapping", UUID=identity, Enabled=False))["State"] == "Disabling"
-    assert (await control("UpdateEventSourceMapping", UUID=identity, Enabled=False))["State"] == "Updating"
+    assert (await control("UpdateEventSourceMapping", UUID=identity, Enabled=False))["State"] == "Disabling", (
+        "a change of what is being stopped"
+    )
     gone = await control("DeleteEventSourceMapping", UUID=identity)
     assert (gone["State"], gone["StateTransitionReason"]) == ("Deleting", "User action")
     for operation in ("UpdateEventSourceMapping", "DeleteEventSourceMapping"):

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.frontend.apis.lambda_ import mapping_rules
-from services.frontend.apis.lambda_.mapping_sources import OF_SOME_KINDS, RULES
 from services.poller.mapping.filters import RecordFilter
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.mappings import SourceKind
-from shared.domain.source_arns import kafka_cluster, kind_of_arn
+from shared.domain.mappings.catalogue import RULES, kind_of_arn
+from shared.domain.mappings.kafka import kafka_cluster
+from shared.domain.mappings.rules import OF_SOME_KINDS
 
 HERE = "us-east-1:000000000000"
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from services.frontend.apis.lambda_.context import ControlContext, Reply
-from services.frontend.apis.lambda_.mapping_sources import RULES
 from shared.domain.arns import mapping_arn
-from shared.domain.mappings import EventSourceMapping, MappingSettings, ProvisionedPollers, SchemaRegistry, SourceKind
+from shared.domain.mappings import EventSourceMapping, MappingSettings, ProvisionedPollers, SchemaRegistry
+from shared.domain.mappings.catalogue import rules_of
 from shared.registry.records import MappingRow
 
 
 def reply(ctx: ControlContext, row: MappingRow, *, listed: bool = False) -> Reply:
     """listed: in a list of mappings, where filters that were encrypted with the owner's key are left out."""
     mapping, settings = row.mapping, row.settings
-    rules = RULES[mapping.kind]
+    rules = rules_of(mapping.kind)
     start_ms = mapping.starting_timestamp_ms
     shown: Reply = {
         "UUID": mapping.uuid,
@@ -44,7 +44,8 @@ def reply(ctx: ControlContext, row: MappingRow, *, listed: bool = False) -> Repl
         "EventSourceMappingArn": mapping_arn(ctx.settings.region, ctx.settings.account_id, mapping.uuid),
         "ProvisionedPollerConfig": _pollers(settings.pollers),
         "DocumentDBEventSourceConfig": _document_db(settings),
-        **_kafka(mapping, settings),
+        "SelfManagedEventSource": _endpoints(mapping),
+        **({} if rules.group_parameter is None else {rules.group_parameter: _group(mapping, settings)}),
     }
     return {name: value for name, value in shown.items() if value is not None}
 
@@ -78,19 +79,19 @@ def _document_db(settings: MappingSettings) -> Reply | None:
     }
 
 
-def _kafka(mapping: EventSourceMapping, settings: MappingSettings) -> Reply:
+def _endpoints(mapping: EventSourceMapping) -> Reply | None:
+    if not mapping.bootstrap_servers:
+        return None
+    return {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": list(mapping.bootstrap_servers)}}
+
+
+def _group(mapping: EventSourceMapping, settings: MappingSettings) -> Reply:
     config: Reply = {
         "ConsumerGroupId": mapping.consumer_group_id,
         "SchemaRegistryConfig": None if settings.schema_registry is None else _schema_registry(settings.schema_registry),
         "ConsumptionMode": settings.consumption_mode,
     }
-    config = {name: value for name, value in config.items() if value is not None}
-    if mapping.kind is SourceKind.MSK:
-        return {"AmazonManagedKafkaEventSourceConfig": config}
-    if mapping.kind is SourceKind.SELF_MANAGED_KAFKA:
-        servers = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": list(mapping.bootstrap_servers)}}
-        return {"SelfManagedEventSource": servers, "SelfManagedKafkaEventSourceConfig": config}
-    return {}
+    return {name: value for name, value in config.items() if value is not None}
 
 
 def _schema_registry(registry: SchemaRegistry) -> Reply:

@@ -10,38 +10,20 @@ import msgspec
 
 from services.frontend.apis.lambda_ import mapping_settings
 from services.frontend.apis.lambda_.context import Request
-from services.frontend.apis.lambda_.mapping_sources import RULES, required, unsupported
+from services.frontend.apis.lambda_.mapping_sources import unsupported
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.filter_patterns import INVALID_PATTERN, Pattern
-from shared.domain.mappings import (
-    KAFKA_KINDS,
-    ErrorHandling,
-    EventSourceMapping,
-    MappingSettings,
-    SourceKind,
-)
-from shared.domain.source_arns import is_fifo
+from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingSettings, SourceKind
+from shared.domain.mappings.catalogue import rules_of
+from shared.domain.mappings.rules import REPORT_BATCH_ITEM_FAILURES
+from shared.domain.mappings.sqs import is_fifo
 
 FILTERS_MAX = 5
 BOOTSTRAP_SERVERS_MAX = 10
-SMALL_BATCH = 10
-"""Batches of a queue up to this size need no window."""
-REPORT_BATCH_ITEM_FAILURES = "ReportBatchItemFailures"
 TOPIC_SCHEME = "kafka://"
 NO_STARTING_POSITION = (
     "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
 )
-DATA_FIELDS = {
-    SourceKind.SQS: "body",
-    SourceKind.KINESIS: "data",
-    SourceKind.DYNAMODB: "dynamodb",
-    SourceKind.MSK: "value",
-    SourceKind.SELF_MANAGED_KAFKA: "value",
-    SourceKind.MQ: "data",
-}
-"""Where the records of a source hold their data, as filters see them."""
-TEXT_DATA_KINDS = frozenset({*KAFKA_KINDS, SourceKind.SQS, SourceKind.MQ})
-"""Sources whose data may be filtered as plain text; the others take patterns on JSON alone."""
 DESTINATIONS = ("sqs", "sns", "s3")
 _ENDPOINT = re.compile(r"[^\s:,]{1,255}:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 _DESTINATION = re.compile(r"arn:aws[a-zA-Z-]*:(?P<service>[a-z0-9-]+):[a-z0-9-]*:(\d{12})?:[a-zA-Z0-9_.-]+")
@@ -49,12 +31,13 @@ _DESTINATION = re.compile(r"arn:aws[a-zA-Z-]*:(?P<service>[a-z0-9-]+):[a-z0-9-]*
 
 def check_start(kind: SourceKind, request: Request) -> None:
     """Raises InvalidParameterValueException when it is not said, or cannot be, where reading begins."""
-    if not RULES[kind].has_start:
+    rules = rules_of(kind)
+    if not rules.has_start:
         return
     position = request.get("StartingPosition")
     if not position:
         raise InvalidParameterValueException(NO_STARTING_POSITION)
-    if position == "AT_TIMESTAMP" and kind is SourceKind.DYNAMODB:
+    if position not in rules.positions:
         raise InvalidParameterValueException(f"Unsupported starting position for arn type: {request['EventSourceArn']}")
     start_s = request.get("StartingPositionTimestamp")
     if position == "AT_TIMESTAMP" and start_s is None:
@@ -63,18 +46,6 @@ def check_start(kind: SourceKind, request: Request) -> None:
         raise InvalidParameterValueException("StartingPositionTimestamp goes with the StartingPosition AT_TIMESTAMP only.")
     if start_s is not None and start_s > time.time():
         raise InvalidParameterValueException("StartingPositionTimestamp cannot be in the future.")
-
-
-def check_place(kind: SourceKind, request: Request) -> None:
-    """Raises InvalidParameterValueException when a new mapping does not say which part of its source it reads."""
-    if kind in KAFKA_KINDS and not request.get("Topics"):
-        raise required("Topics")
-    if kind is SourceKind.MQ and not request.get("Queues"):
-        raise required("Queues")
-    if kind is SourceKind.DOCUMENTDB and not (request.get("DocumentDBEventSourceConfig") or {}).get("DatabaseName"):
-        raise required("DatabaseName")
-    if kind in (SourceKind.MQ, SourceKind.DOCUMENTDB) and not request.get("SourceAccessConfigurations"):
-        raise required("SourceAccessConfigurations")
 
 
 def endpoints(request: Request) -> tuple[str, ...]:
@@ -98,9 +69,10 @@ def filters(kind: SourceKind, request: Request) -> tuple[str, ...] | None:
     patterns = tuple(item.get("Pattern") or "" for item in criteria.get("Filters") or ())
     if len(patterns) > FILTERS_MAX:
         raise InvalidParameterValueException(f"FilterCriteria can have at most {FILTERS_MAX} filters.")
+    rules = rules_of(kind)
     for text in patterns:
-        pattern = Pattern(text, data_field=DATA_FIELDS.get(kind))
-        if pattern.data_is_text and kind not in TEXT_DATA_KINDS:
+        pattern = Pattern(text, data_field=rules.data_field)
+        if pattern.data_is_text and not rules.data_may_be_text:
             raise InvalidParameterValueException(INVALID_PATTERN)
     return patterns
 
@@ -112,7 +84,7 @@ def on_failure(kind: SourceKind, request: Request, topics: tuple[str, ...]) -> s
         return None
     destination = str(sent["Destination"])
     if destination.startswith(TOPIC_SCHEME):
-        if kind not in KAFKA_KINDS:
+        if not rules_of(kind).topics_as_destination:
             raise unsupported("DestinationConfig")
         if destination.removeprefix(TOPIC_SCHEME) in topics:
             raise InvalidParameterValueException("The topic that events come from cannot be their on-failure destination.")
@@ -127,7 +99,7 @@ def changed(
     mapping: EventSourceMapping, settings: MappingSettings, request: Request
 ) -> tuple[EventSourceMapping, MappingSettings]:
     """A mapping and its settings with what the request sends of them. Raises InvalidParameterValueException."""
-    rules = RULES[mapping.kind]
+    rules = rules_of(mapping.kind)
     settings = mapping_settings.changed(mapping.kind, settings, request)
     window_s = settings.batching_window_s
     changes: dict[str, Any] = {
@@ -148,16 +120,5 @@ def changed(
     if request.get("Enabled") is not None:
         changes["enabled"] = request["Enabled"]
     mapping = msgspec.structs.replace(mapping, **changes)
-    _check_batch(mapping)
+    rules.check(mapping)
     return mapping, settings
-
-
-def _check_batch(mapping: EventSourceMapping) -> None:
-    if mapping.kind is not SourceKind.SQS:
-        return
-    if is_fifo(mapping.source_arn or "") and mapping.batching_window_s:
-        raise InvalidParameterValueException("Batching window is not supported for FIFO queues")
-    if mapping.batch_size > SMALL_BATCH and not mapping.batching_window_s:
-        raise InvalidParameterValueException(
-            "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
-        )

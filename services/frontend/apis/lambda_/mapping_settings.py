@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 
 from services.frontend.apis.lambda_.context import Request
-from services.frontend.apis.lambda_.mapping_sources import RULES
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.mappings import DocumentDatabase, MappingSettings, ProvisionedPollers, SchemaRegistry, SourceKind
+from shared.domain.mappings.catalogue import RULES, rules_of
 
 RECORD_AGE_S_MIN = 60
 POLLERS_MAX_DEFAULT = 200
 FULL_DOCUMENT_DEFAULT = "Default"
-NETWORK_ACCESS = ("VPC_SUBNET", "VPC_SECURITY_GROUP")
-KAFKA_CONFIGS = ("AmazonManagedKafkaEventSourceConfig", "SelfManagedKafkaEventSourceConfig")
+GROUP_PARAMETERS = tuple(rules.group_parameter for rules in RULES.values() if rules.group_parameter is not None)
 
 _PLAIN = (
     ("MaximumBatchingWindowInSeconds", "batching_window_s"),
@@ -45,8 +44,8 @@ def changed(kind: SourceKind, settings: MappingSettings, request: Request) -> Ma
         changes["pollers"] = _pollers(kind, settings.pollers, request["ProvisionedPollerConfig"])
     if request.get("SourceAccessConfigurations") is not None:
         changes["source_access"] = _source_access(kind, request["SourceAccessConfigurations"])
-    for parameter in KAFKA_CONFIGS:
-        changes |= _kafka(request.get(parameter) or {})
+    for parameter in GROUP_PARAMETERS:
+        changes |= _group_settings(request.get(parameter) or {})
     found = msgspec.structs.replace(settings, **changes)
     age_s = found.record_age_s_max
     if age_s is not None and 0 <= age_s < RECORD_AGE_S_MIN:
@@ -57,7 +56,7 @@ def changed(kind: SourceKind, settings: MappingSettings, request: Request) -> Ma
 
 
 def consumer_group(request: Request) -> str | None:
-    for parameter in KAFKA_CONFIGS:
+    for parameter in GROUP_PARAMETERS:
         group = (request.get(parameter) or {}).get("ConsumerGroupId")
         if group is not None:
             return str(group)
@@ -93,13 +92,13 @@ _STRUCTURES: tuple[tuple[str, str, Callable[[Request], Any]], ...] = (
 def _pollers(kind: SourceKind, current: ProvisionedPollers | None, sent: Request) -> ProvisionedPollers | None:
     if not sent:
         return None
-    rules = RULES[kind]
+    rules = rules_of(kind)
     current = current or ProvisionedPollers(rules.pollers_min, POLLERS_MAX_DEFAULT)
     minimum = sent.get("MinimumPollers")
     maximum = sent.get("MaximumPollers")
     group = sent.get("PollerGroupName")
-    if kind is SourceKind.SQS and group:
-        raise InvalidParameterValueException("PollerGroupName is not supported for SQS event sources.")
+    if group and "PollerGroupName" in rules.refusals:
+        raise InvalidParameterValueException(rules.refusals["PollerGroupName"])
     found = ProvisionedPollers(
         current.minimum if minimum is None else minimum,
         current.maximum if maximum is None else maximum,
@@ -114,21 +113,19 @@ def _pollers(kind: SourceKind, current: ProvisionedPollers | None, sent: Request
 
 def _source_access(kind: SourceKind, sent: list[dict[str, str]]) -> tuple[tuple[str, str], ...]:
     pairs = tuple((access.get("Type") or "", access.get("URI") or "") for access in sent)
+    rules = rules_of(kind)
     for access_type, _ in pairs:
-        if access_type not in RULES[kind].access:
+        if access_type not in rules.access:
             raise InvalidParameterValueException(
                 f"Unsupported source access configuration type {access_type} for given event source mapping type."
             )
-        if kind is SourceKind.SELF_MANAGED_KAFKA and access_type not in NETWORK_ACCESS:
-            # Kept without being used, it would connect without the credentials that its owner wants used.
-            raise InvalidParameterValueException(
-                "Authentication at a self-managed Kafka cluster is not supported yet: a later release brings it."
-            )
+        if access_type in rules.access_refused:
+            raise InvalidParameterValueException(rules.access_refused[access_type])
     return pairs
 
 
-def _kafka(sent: Request) -> dict[str, Any]:
-    """What AmazonManagedKafkaEventSourceConfig and SelfManagedKafkaEventSourceConfig change besides the group."""
+def _group_settings(sent: Request) -> dict[str, Any]:
+    """What the structure that names the consumer group changes besides it."""
     changes: dict[str, Any] = {}
     registry = sent.get("SchemaRegistryConfig")
     if registry is not None:

@@ -11,22 +11,15 @@ from services.frontend.apis.lambda_ import mapping_rules as rules
 from services.frontend.apis.lambda_ import mapping_settings, mapping_sources, naming, pages, tag_rules
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
 from services.frontend.apis.lambda_.mapping_reply import reply as mapping_reply
-from services.frontend.apis.lambda_.mapping_sources import RULES
 from shared.domain.errors import (
     InvalidParameterValueException,
     ResourceConflictException,
     ResourceInUseException,
     ResourceNotFoundException,
 )
-from shared.domain.mappings import (
-    KAFKA_KINDS,
-    ErrorHandling,
-    EventSourceMapping,
-    MappingState,
-    SourceKind,
-    state_reason,
-)
-from shared.domain.source_arns import kind_of_arn
+from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
+from shared.domain.mappings.catalogue import kind_of_arn, rules_of
+from shared.domain.mappings.machine import IllegalTransitionError, MappingEvent, advance, owners_event
 from shared.registry import functions, mappings
 from shared.registry.functions import now_ms
 from shared.registry.records import MappingRow
@@ -40,11 +33,10 @@ async def create_event_source_mapping(ctx: ControlContext, request: Request) -> 
     kind = mapping_sources.kind_of(request)
     mapping_sources.check_parameters(kind, request)
     rules.check_start(kind, request)
-    rules.check_place(kind, request)
+    mapping_sources.check_place(kind, request)
     row = _made(kind, request)
     name, qualifier = await _existing_function(ctx, request)
-    if kind is SourceKind.MSK:
-        mapping_sources.check_cluster(ctx, request["EventSourceArn"])
+    mapping_sources.check_cluster(ctx, request)
     mapping = msgspec.structs.replace(
         row.mapping, function_name=name, qualifier=qualifier, function_arn=naming.arn(ctx, name, qualifier)
     )
@@ -100,8 +92,7 @@ async def update_event_source_mapping(ctx: ControlContext, request: Request) -> 
         if row is None:
             raise _not_found()
         before = row.mapping
-        if before.state is MappingState.DELETING:
-            raise ResourceInUseException("Cannot update the event source mapping because it is in use.")
+        _advanced(before, MappingEvent.OWNER_CHANGES)
         mapping_sources.check_parameters(before.kind, request)
         group = mapping_settings.consumer_group(request)
         if group is not None and group != before.consumer_group_id:
@@ -112,7 +103,8 @@ async def update_event_source_mapping(ctx: ControlContext, request: Request) -> 
             mapping = msgspec.structs.replace(
                 mapping, function_name=name, qualifier=qualifier, function_arn=naming.arn(ctx, name, qualifier)
             )
-        mapping = _touched(mapping, _next_state(before, mapping))
+        state = _advanced(before, owners_event(was_enabled=before.enabled, is_enabled=mapping.enabled))
+        mapping = _touched(mapping, state)
         row = await mappings.replace(connection, MappingRow(mapping, settings, row.tags))
     return mapping_reply(ctx, row)
 
@@ -124,16 +116,14 @@ async def delete_event_source_mapping(ctx: ControlContext, request: Request) -> 
         row = await mappings.lock(connection, identity)
         if row is None:
             raise _not_found()
-        if row.mapping.state is MappingState.DELETING:
-            raise ResourceInUseException("Cannot delete the event source mapping because it is in use.")
-        mapping = _touched(row.mapping, MappingState.DELETING)
+        mapping = _touched(row.mapping, _advanced(row.mapping, MappingEvent.OWNER_DELETES))
         row = await mappings.replace(connection, msgspec.structs.replace(row, mapping=mapping))
     return mapping_reply(ctx, row)
 
 
 def _made(kind: SourceKind, request: Request) -> MappingRow:
     """The mapping that a request asks for; its function is filled in once it was found."""
-    defaults = RULES[kind]
+    defaults = rules_of(kind)
     identity = str(uuid.uuid4())
     start_s = request.get("StartingPositionTimestamp")
     mapping = EventSourceMapping(
@@ -155,7 +145,7 @@ def _made(kind: SourceKind, request: Request) -> MappingRow:
         error_handling=ErrorHandling(),
         enabled=True,
         state=MappingState.CREATING,
-        state_reason=state_reason(kind),
+        state_reason=defaults.state_reason,
         last_processing_result=defaults.last_processing_result,
         last_modified_ms=now_ms(),
         revision=0,
@@ -173,13 +163,19 @@ async def _existing_function(ctx: ControlContext, request: Request) -> tuple[str
 
 
 def _touched(mapping: EventSourceMapping, state: MappingState) -> EventSourceMapping:
-    return msgspec.structs.replace(mapping, state=state, state_reason=state_reason(mapping.kind), last_modified_ms=now_ms())
+    reason = rules_of(mapping.kind).state_reason
+    return msgspec.structs.replace(mapping, state=state, state_reason=reason, last_modified_ms=now_ms())
 
 
-def _next_state(before: EventSourceMapping, after: EventSourceMapping) -> MappingState:
-    if before.enabled == after.enabled:
-        return MappingState.UPDATING
-    return MappingState.ENABLING if after.enabled else MappingState.DISABLING
+def _advanced(mapping: EventSourceMapping, event: MappingEvent) -> MappingState:
+    """The state after what its owner asks for. Raises ResourceInUseException when nothing can be asked for any more."""
+    try:
+        state = advance(mapping.state, event)
+    except IllegalTransitionError:
+        verb = "delete" if event is MappingEvent.OWNER_DELETES else "update"
+        raise ResourceInUseException(f"Cannot {verb} the event source mapping because it is in use.") from None
+    assert state is not None, "only a poller takes a mapping away"
+    return state
 
 
 def _identity(request: Request) -> str:
@@ -195,16 +191,10 @@ def _not_found() -> ResourceNotFoundException:
 
 def _exists(mapping: EventSourceMapping) -> ResourceConflictException:
     """AWS says it differently for each kind of source."""
-    source = mapping.source_arn or ",".join(mapping.bootstrap_servers)
-    name = mapping.function_name
-    if mapping.kind is SourceKind.SQS:
-        found = f'An event source mapping with SQS arn (" {source} ") and function (" {name} ") already exists.'
-    elif mapping.kind in KAFKA_KINDS:
-        topics = ",".join(mapping.topics)
-        found = (
-            f'An event source mapping with event source arn ("{source}"), function ("{mapping.function_arn}") '
-            f'and topics ("{topics}") already exists.'
-        )
-    else:
-        found = f'The event source arn (" {source} ") and function (" {name} ") provided mapping already exists.'
+    found = rules_of(mapping.kind).already_exists.format(
+        source=mapping.source_arn or ",".join(mapping.bootstrap_servers),
+        name=mapping.function_name,
+        function_arn=mapping.function_arn,
+        topics=",".join(mapping.topics),
+    )
     return ResourceConflictException(f"{found} Please update or delete the existing mapping with UUID {mapping.uuid}")

@@ -1,4 +1,4 @@
-"""Event source mappings as frozen records."""
+"""Event source mappings as frozen records. Beside them: the table of their states, a file of rules for each kind of source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class MappingState(enum.StrEnum):
 
 
 class SourceKind(enum.StrEnum):
-    """What events come from. It decides which settings a mapping has, their defaults, and who reads it."""
+    """What events come from. `catalogue.rules_of` has the settings that a mapping of it takes; pollers have a folder for each
+    kind that they read."""
 
     SQS = "sqs"
     KINESIS = "kinesis"
@@ -27,20 +28,6 @@ class SourceKind(enum.StrEnum):
     SELF_MANAGED_KAFKA = "self-managed-kafka"
     MQ = "mq"
     DOCUMENTDB = "documentdb"
-
-
-KAFKA_KINDS = frozenset({SourceKind.MSK, SourceKind.SELF_MANAGED_KAFKA})
-STREAM_KINDS = frozenset({SourceKind.KINESIS, SourceKind.DYNAMODB})
-POLLED_KINDS = KAFKA_KINDS
-"""The kinds that pollers read. Mappings of the others are kept and shown, and run no function yet."""
-
-STREAM_REASON = "User action"
-REASON = "USER_INITIATED"
-
-
-def state_reason(kind: SourceKind) -> str:
-    """StateTransitionReason of what an owner asked for and a poller carried out."""
-    return STREAM_REASON if kind in STREAM_KINDS else REASON
 
 
 class ErrorHandling(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,6 +1,7 @@
 """The life of an event source mapping as one frozen table.
 
-A poller advances it; an event that the table does not know for a state raises and changes nothing.
+The control plane advances it by what its owner asks for, the pollers by what they reached; an event that the table does not
+have for a state raises and changes nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ class MappingEvent(enum.Enum):
     STOPPED = "stopped"
 
 
+def owners_event(*, was_enabled: bool, is_enabled: bool) -> MappingEvent:
+    """What an update of a mapping's settings is to its state."""
+    if was_enabled == is_enabled:
+        return MappingEvent.OWNER_CHANGES
+    return MappingEvent.OWNER_ENABLES if is_enabled else MappingEvent.OWNER_DISABLES
+
+
 class IllegalTransitionError(LambdadError):
     """The event cannot happen to a mapping in that state."""
 
@@ -37,6 +45,8 @@ TRANSITIONS: MappingProxyType[tuple[MappingState, MappingEvent], MappingState | 
         (_S.CREATING, _E.POLLING): _S.ENABLED,
         (_S.CREATING, _E.STOPPED): _S.DISABLED,
         (_S.CREATING, _E.OWNER_CHANGES): _S.CREATING,
+        # Created disabled, and enabled before any poller saw it.
+        (_S.CREATING, _E.OWNER_ENABLES): _S.ENABLING,
         (_S.CREATING, _E.OWNER_DISABLES): _S.DISABLING,
         (_S.CREATING, _E.OWNER_DELETES): _S.DELETING,
         (_S.ENABLING, _E.POLLING): _S.ENABLED,
@@ -51,6 +61,8 @@ TRANSITIONS: MappingProxyType[tuple[MappingState, MappingEvent], MappingState | 
         (_S.UPDATING, _E.POLLING): _S.ENABLED,
         (_S.UPDATING, _E.STOPPED): _S.DISABLED,
         (_S.UPDATING, _E.OWNER_CHANGES): _S.UPDATING,
+        # Changed while it was disabled, and enabled before a poller saw the change.
+        (_S.UPDATING, _E.OWNER_ENABLES): _S.ENABLING,
         (_S.UPDATING, _E.OWNER_DISABLES): _S.DISABLING,
         (_S.UPDATING, _E.OWNER_DELETES): _S.DELETING,
         (_S.DISABLING, _E.STOPPED): _S.DISABLED,
