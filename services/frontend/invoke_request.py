@@ -27,7 +27,7 @@ from shared.domain.errors import (
     UnsupportedMediaTypeException,
 )
 from shared.domain.invocations import Invocation
-from shared.domain.limits import CLIENT_CONTEXT_BYTES_MAX
+from shared.domain.limits import CLIENT_CONTEXT_BYTES_MAX, TRACE_BYTES_MAX
 from shared.events.records import AsyncEvent
 
 INVOKE_PREFIX = b"/2015-03-31/functions/"
@@ -79,7 +79,7 @@ class InvokeRequest(msgspec.Struct, frozen=True):
     started: float
 
     def invocation(self) -> Invocation:
-        """Raises InvalidRequestContentException for a payload or a client context that is none."""
+        """Raises InvalidRequestContentException for a payload or a client context that is none, or a trace that is too long."""
         headers, body = self.headers, self.body
         if body:
             require_json(body)
@@ -92,7 +92,7 @@ class InvokeRequest(msgspec.Struct, frozen=True):
         )
 
     def event(self) -> AsyncEvent:
-        """Accepted now. Raises InvalidRequestContentException for a payload that is no JSON."""
+        """Accepted now. Raises InvalidRequestContentException for a payload that is no JSON, or a trace that is too long."""
         if self.body:
             require_json(self.body)
         return AsyncEvent(
@@ -178,7 +178,11 @@ def kind_of(raw_path: bytes, headers: Mapping[bytes, bytes]) -> str:
 
 def _trace(headers: Mapping[bytes, bytes]) -> str | None:
     trace = headers.get(b"x-amzn-trace-id")
-    return None if trace is None else trace.decode("latin-1")
+    if trace is None:
+        return None
+    if len(trace) > TRACE_BYTES_MAX:
+        raise InvalidRequestContentException(f"The X-Amzn-Trace-Id header must be at most {TRACE_BYTES_MAX} bytes.")
+    return trace.decode("latin-1")
 
 
 def _check_request(headers: Mapping[bytes, bytes]) -> None:

@@ -13,6 +13,7 @@ from shared.domain.errors import (
     DispatchUnavailableError,
     InvocationLostError,
     NoCapacityError,
+    ResponseLostError,
     ServiceException,
     StaleTargetError,
     TooManyRequestsException,
@@ -38,6 +39,8 @@ def translate(error: Exception) -> ApiError | None:
         )
     if isinstance(error, DispatchUnavailableError | StaleTargetError):
         return ServiceException("The function could not be started: no worker can be reached. It did not run.")
+    if isinstance(error, ResponseLostError):
+        return ServiceException("The function ran, and its response was lost on the way.")
     if isinstance(error, InvocationLostError):
         return ServiceException("The connection to the worker was lost. Whether the function ran is not known.")
     if isinstance(error, TimeoutError | ConnectionError):

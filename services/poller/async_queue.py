@@ -22,7 +22,7 @@ from services.poller import policy
 from services.poller.admission import Admission, Ran
 from shared.dispatch.client import OnInvoked
 from shared.dispatch.connection import InvocationRefusedError
-from shared.domain.errors import ApiError, DispatchError, ResourceNotFoundException, TooManyRequestsException
+from shared.domain.errors import ApiError, DispatchError, ResourceNotFoundException, ResponseLostError, TooManyRequestsException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.group import GroupReader, ReaderOptions
@@ -277,6 +277,8 @@ class AsyncPoller:
             return await self._follow(event, target, ended, "")
         try:
             result = job.result = await self._result(event, target, begun)
+        except ResponseLostError:
+            result = policy.response_lost(target)
         except TooManyRequestsException:
             return await self._follow(event, target, policy.after_refusal(event, target.event_invoke, _now_ms()), "throttled")
         except Exception as error:

@@ -12,6 +12,8 @@ from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import InvocationResult
 from shared.events.records import AsyncEvent, Condition, LastAttempt, Outcome
 
+RESPONSE_LOST = b'{"errorMessage":"The function ran, and its response was lost on the way","errorType":"Platform.ResponseLost"}'
+
 
 class Retry(msgspec.Struct, frozen=True):
     """The function failed and may be tried again after the retry delay that belongs to `event.attempts`."""
@@ -60,6 +62,11 @@ def after_result(event: AsyncEvent, result: InvocationResult, config: EventInvok
     if attempts > config.retry_attempts_max:
         return Ended(Condition.RETRIES_EXHAUSTED, attempts, last)
     return Retry(msgspec.structs.replace(event, attempts=attempts, backoffs=0, last=last))
+
+
+def response_lost(target: InvokeTarget) -> InvocationResult:
+    """What counts as the result of a run whose response was lost: the attempt was made, and it failed."""
+    return InvocationResult(RESPONSE_LOST, target.spec.version, "Unhandled")
 
 
 def after_refusal(event: AsyncEvent, config: EventInvokeConfig | None, now_ms: int) -> PutBack | Ended:

@@ -31,6 +31,7 @@ from shared.dispatch.frames import (
     decode_credit,
     decode_invoke,
     decode_stop,
+    encode_broken,
     encode_credit,
     encode_frame,
     encode_refused,
@@ -39,6 +40,7 @@ from shared.dispatch.frames import (
 from shared.dispatch.wire import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
+    Broken,
     FrameType,
     InvokeHeader,
     Refusal,
@@ -64,6 +66,7 @@ _INVOKE, _CANCEL, _STOP = int(FrameType.INVOKE), int(FrameType.CANCEL), int(Fram
 VIOLATIONS = Counter("lambdad_worker_protocol_violations_total", "Connections cut because the peer broke the protocol")
 _invocations = Counter("lambdad_worker_invocations_total", "Invocations by how they ended", ["outcome"])
 SUCCEEDED, FAILED = _invocations.labels("success"), _invocations.labels("function_error")
+BROKEN = Counter("lambdad_worker_broken_total", "Invocations that ran and whose response was not delivered whole")
 REFUSED = Counter("lambdad_worker_refused_total", "Invocations refused", ["reason"])
 
 
@@ -81,7 +84,8 @@ class Owner(Protocol):
 
 
 class Run:
-    """One stream: an event that arrives, its invocation, a response that leaves. holding: the environment is still its own."""
+    """One stream: an event that arrives, its invocation, a response that leaves. holding: the environment is still its own;
+    reusable: what became of it."""
 
     __slots__ = (
         "arrived",
@@ -93,6 +97,7 @@ class Run:
         "outgoing",
         "payload",
         "progress",
+        "reusable",
         "stream",
         "streamed",
         "task",
@@ -105,6 +110,7 @@ class Run:
         self.payload = first
         self.cancelled = False
         self.holding = True
+        self.reusable = False
         self.incoming: Incoming | None = None
         self.arrived: asyncio.Event | None = None
         self.outgoing: Outgoing | OutgoingStream | None = None
@@ -311,24 +317,32 @@ class CallerConnection(asyncio.Protocol):
                 run.stream_to(self)
             environment.invoke(header, run.payload, functools.partial(self._on_end, run), run.streamed)
         except Exception:
+            # It may have begun, so nobody may run it again, and what the environment does now is not known.
+            environment.usable = False
             self._fail(run)
 
     async def _prepare_and_start(self, run: Run) -> None:
         try:
             refusal = await self._prepare(run)
-            if refusal is not None:
-                if not refusal.gone and not self._finish(run):
-                    refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
-                self._refuse(run.stream, refusal)
+        except Exception:
+            log.exception("invocation %s was not started", run.header.request_id)
+            run.environment.usable = False
+            refusal = Refusal(RefusalReason.FAILED, gone=False, detail="the worker failed")
+        if refusal is None:
+            self._start(run)
+            return
+        try:
+            if not refusal.gone and not self._finish(run):
+                refusal = Refusal(refusal.reason, gone=True, detail=refusal.detail)
+            self._refuse(run.stream, refusal)
         except Exception:
             self._fail(run)
             return
-        if refusal is None:
-            self._start(run)
-        else:
-            self._end(run)
+        self._end(run)
 
     def _on_end(self, run: Run, result: InvocationResult) -> None:
+        if not run.holding:
+            return  # It was given up.
         (SUCCEEDED if result.function_error is None else FAILED).inc()
         self._answer(run, result)
 
@@ -336,7 +350,8 @@ class CallerConnection(asyncio.Protocol):
         """Nothing escapes: whatever fails here is this invocation's failure alone."""
         run.payload = b""
         try:
-            header = _result_header(result, self._finish(run))
+            run.reusable = self._finish(run)
+            header = _result_header(result, run.reusable)
             if header.payload_bytes > INLINE_PAYLOAD_BYTES_MAX or (run.streamed is not None and run.streamed.begun):
                 run.task = self._loop.create_task(self._answer_in_pieces(run, header, result.payload))
                 return
@@ -359,12 +374,19 @@ class CallerConnection(asyncio.Protocol):
 
     def _fail(self, run: Run) -> None:
         log.exception("invocation %s was not answered", run.header.request_id)
-        self.close()
+        if run.holding:
+            run.reusable = self._finish(run)
+        self._break(run, "the worker failed to answer")
         self._end(run)
 
+    def _break(self, run: Run, detail: str) -> None:
+        """It ran, and its response will not be whole."""
+        BROKEN.inc()
+        self._write(encode_broken(run.stream, Broken(run.reusable, detail)))
+
     def _end(self, run: Run) -> None:
-        self._runs.pop(run.stream, None)
-        self._server.run_ends()
+        if self._runs.pop(run.stream, None) is not None:
+            self._server.run_ends()
 
     def _finish(self, run: Run) -> bool:
         run.holding = False
@@ -385,7 +407,7 @@ class CallerConnection(asyncio.Protocol):
             except TimeoutError:
                 run.cancelled = True
         if run.cancelled:
-            # A caller that cancels a cold start counts the environment as gone, so it must be.
+            # A runtime that was stopped while it initialised is worth no place: the next start is as fast as its restart.
             environment.stop_when_done |= run.header.spec is not None
             return Refusal(RefusalReason.CANCELLED, gone=False)
         return None
@@ -423,11 +445,14 @@ class CallerConnection(asyncio.Protocol):
                     await run.progress.wait()
                 run.progress.clear()
                 if run.cancelled or self._transport is None:
-                    self._refuse(run.stream, Refusal(RefusalReason.CANCELLED, gone=False))
+                    self._break(run, "the rest of the response was not waited for")
                     return False
         except TimeoutError:
-            log.warning("caller %s does not take its response", self._holder)
-            self.close()
+            log.warning("caller %s does not take the response of %s", self._holder, run.header.request_id)
+            if self._writable.is_set():
+                self._break(run, "the response was not taken in time")
+            else:
+                self.close()
             return False
 
     @property

@@ -120,6 +120,11 @@ class Dispatcher:
         await self._holder.close()
         await self._redis.close()
 
+    @property
+    def unsettled(self) -> int:
+        """Leases that are held, or that Redis has not confirmed to have back."""
+        return self._leases.unsettled
+
     def problem(self) -> str | None:
         """A health check: None, or why invocations cannot run now."""
         if not self._redis.connected:

@@ -18,6 +18,7 @@ from shared.dispatch.frames import (
     Incoming,
     IncomingStream,
     Outgoing,
+    decode_broken,
     decode_credit,
     decode_refused,
     decode_result,
@@ -41,7 +42,7 @@ from shared.dispatch.wire import (
     StreamHeader,
     WireError,
 )
-from shared.domain.errors import InvocationLostError
+from shared.domain.errors import InvocationLostError, ResponseLostError
 from shared.domain.limits import RESPONSE_BYTES_MAX
 
 log = logging.getLogger("lambdad.dispatch")
@@ -110,22 +111,11 @@ class Call:
         self.streamed: IncomingStream | None = None
 
 
-_ENVIRONMENT_AFTER = {
-    RefusalReason.UNKNOWN_ENVIRONMENT: GONE,
-    RefusalReason.NO_ROOM: GONE,
-    RefusalReason.UNSUPPORTED_RUNTIME: GONE,
-}
-
-
-def environment_after(refusal: Refusal, lease: Lease) -> bytes:
-    """What a refusal says about the environment of the lease."""
+def environment_after(refusal: Refusal) -> bytes:
+    """What a refusal says about the environment of the lease: the worker's word alone decides."""
     if refusal.gone:
         return GONE
-    if refusal.reason == RefusalReason.CANCELLED:
-        return GONE if lease.cold else IDLE
-    if lease.cold and refusal.reason != RefusalReason.BUSY:
-        return GONE
-    return _ENVIRONMENT_AFTER.get(refusal.reason, UNCERTAIN)
+    return IDLE if refusal.reason is RefusalReason.CANCELLED else UNCERTAIN
 
 
 class WorkerConnection(asyncio.Protocol):
@@ -187,10 +177,11 @@ class WorkerConnection(asyncio.Protocol):
         on_result: OnResult,
         response: ResponseStream | None = None,
     ) -> Call:
-        """Send an invocation; on_result gets what came of it, or InvocationRefusedError or InvocationLostError.
+        """Send an invocation; on_result gets what came of it, or InvocationRefusedError (nothing ran), ResponseLostError (it
+        ran) or InvocationLostError (that is unknown).
 
         After timeout_s the worker is told to cancel; if it does not answer that either, the invocation is lost.
-        Raises NotSentError when nothing was sent; the lease is the caller's still."""
+        Raises NotSentError, or WireError for a header that is too large: nothing was sent, the lease is the caller's still."""
         if self.closed or self._transport is None:
             raise NotSentError
         stream = self._next_stream
@@ -309,7 +300,10 @@ class WorkerConnection(asyncio.Protocol):
                 self._pump(call)
         elif kind == FrameType.REFUSED:
             refusal = decode_refused(body)
-            self._finish(call, environment_after(refusal, call.lease), InvocationRefusedError(refusal))
+            self._finish(call, environment_after(refusal), InvocationRefusedError(refusal))
+        elif kind == FrameType.BROKEN:
+            broken = decode_broken(body)
+            self._finish(call, IDLE if broken.reusable else GONE, ResponseLostError(broken.detail))
         else:
             raise WireError(f"frame type {kind} from a worker")
 

@@ -20,8 +20,10 @@ from shared.dispatch.wire import (
     INLINE_PAYLOAD_BYTES_MAX,
     PREFIX,
     PROTOCOL_VERSION,
+    TEXT_CHARACTERS_MAX,
     U32,
     WINDOW_BYTES,
+    Broken,
     FrameType,
     Hello,
     InvokeHeader,
@@ -51,6 +53,7 @@ _invoke_decoder = msgspec.msgpack.Decoder(InvokeHeader)
 _result_decoder = msgspec.msgpack.Decoder(ResultHeader)
 _refusal_decoder = msgspec.msgpack.Decoder(Refusal)
 _stop_decoder = msgspec.msgpack.Decoder(StopEnvironments)
+_broken_decoder = msgspec.msgpack.Decoder(Broken)
 _stream_decoder = msgspec.msgpack.Decoder(StreamHeader)
 
 
@@ -116,6 +119,7 @@ def _split_headed(body: bytes) -> tuple[bytes, bytes]:
 
 def encode_invoke(stream: int, header: InvokeHeader, first: bytes) -> bytes:
     """INVOKE with the first `INLINE_PAYLOAD_BYTES_MAX` bytes at most; header.payload_bytes is the whole payload's size."""
+    _check_texts(header)
     return _encode_headed(FrameType.INVOKE, stream, header, first)
 
 
@@ -124,7 +128,20 @@ def decode_invoke(body: bytes) -> tuple[InvokeHeader, bytes]:
     header = _decode(_invoke_decoder, packed)
     if header.payload_bytes < len(first):
         raise WireError("INVOKE carries more than the payload's size")
+    _check_texts(header)
     return header, first
+
+
+def _check_texts(header: InvokeHeader) -> None:
+    """What is said here is repeated to runtimes in fields of 16-bit lengths."""
+    trace, context = header.trace, header.client_context
+    if (
+        (trace is not None and len(trace) > TEXT_CHARACTERS_MAX)
+        or (context is not None and len(context) > TEXT_CHARACTERS_MAX)
+        or len(header.request_id) > TEXT_CHARACTERS_MAX
+        or len(header.invoked_arn) > TEXT_CHARACTERS_MAX
+    ):
+        raise WireError(f"a text of more than {TEXT_CHARACTERS_MAX} characters in an INVOKE")
 
 
 def encode_result(stream: int, header: ResultHeader, last: bytes) -> bytes:
@@ -146,6 +163,14 @@ def encode_refused(stream: int, refusal: Refusal) -> bytes:
 
 def decode_refused(body: bytes) -> Refusal:
     return _decode(_refusal_decoder, body)
+
+
+def encode_broken(stream: int, broken: Broken) -> bytes:
+    return encode_frame(FrameType.BROKEN, stream, _encoder.encode(broken))
+
+
+def decode_broken(body: bytes) -> Broken:
+    return _decode(_broken_decoder, body)
 
 
 def encode_stop(stop: StopEnvironments) -> bytes:

@@ -1,4 +1,4 @@
-"""The wire protocol between a caller (frontend, poller, router, scheduler) and a worker, version 1. See docs/wire.md.
+"""The wire protocol between a caller (frontend, poller, router, scheduler) and a worker, version 2. See docs/wire.md.
 
 A frame is `u32 length | u8 type | u32 stream | body`, big-endian; length counts type, stream and body. Stream 0 is the
 connection itself; every invocation has a stream of its own, chosen by the caller, never reused on a connection.
@@ -14,12 +14,14 @@ import msgspec
 
 from shared.domain.functions import VersionSpec
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 FRAME_BYTES_MAX = 512 * 1024
 INLINE_PAYLOAD_BYTES_MAX = 256 * 1024
 """A payload up to this size travels inside INVOKE or RESULT; the rest of a larger one as DATA frames of at most this size."""
 WINDOW_BYTES = 1024 * 1024
 """Flow control: DATA a side may send on a stream before it needs CREDIT."""
+TEXT_CHARACTERS_MAX = 16_000
+"""Of each text of an `InvokeHeader` that comes from a client: as UTF-8 it stays below 65,536 bytes whatever it holds."""
 
 PREFIX = struct.Struct(">IBI")
 U32 = struct.Struct(">I")
@@ -31,13 +33,14 @@ class FrameType(enum.IntEnum):
     INVOKE = 3  # caller: InvokeHeader + first bytes of the event
     DATA = 4  # both: more bytes of the event, or of the response
     CREDIT = 5  # both: u32, bytes of DATA that may be sent further on this stream
-    RESULT = 6  # worker: ResultHeader + last bytes of the response; ends the stream
+    RESULT = 6  # worker: ResultHeader + last bytes of the response; it ran; ends the stream
     REFUSED = 7  # worker: Refusal; nothing ran; ends the stream
-    CANCEL = 8  # caller: stop the invocation; the worker still answers with RESULT or REFUSED
+    CANCEL = 8  # caller: stop the invocation; the worker still ends the stream with RESULT, REFUSED or BROKEN
     STOP = 9  # scheduler: StopEnvironments
     PING = 10
     PONG = 11
     STREAM = 12  # worker: StreamHeader; the response follows as DATA while the function writes it
+    BROKEN = 13  # worker: Broken; it ran, and its response is incomplete or lost; ends the stream
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -104,10 +107,17 @@ class RefusalReason(enum.StrEnum):
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
-    """Nothing ran. gone: the environment named does not exist (any more) at this worker."""
+    """Nothing ran, so it may be tried elsewhere. gone: the environment named does not exist (any more) at this worker."""
 
     reason: RefusalReason
     gone: bool
+    detail: str = ""
+
+
+class Broken(msgspec.Struct, frozen=True, array_like=True):
+    """The function ran, and its response is incomplete or lost. reusable: as in ResultHeader."""
+
+    reusable: bool
     detail: str = ""
 
 

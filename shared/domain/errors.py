@@ -190,3 +190,7 @@ class InvocationLostError(DispatchError):
 
     A synchronous invoke is never executed again by the platform; at-least-once callers (poller, router) may.
     """
+
+
+class ResponseLostError(InvocationLostError):
+    """The function ran, and its response is incomplete or lost. For at-least-once callers that was an attempt that failed."""

@@ -92,6 +92,7 @@ BROKEN = {
     "unreadable result": encode_frame(FrameType.RESULT, 1, b"\x00\x00\x00\x02\xff\xff"),
     "short result": encode_frame(FrameType.RESULT, 1, b"\x00"),
     "unreadable refusal": encode_frame(FrameType.REFUSED, 1, b"\xc1"),
+    "unreadable end of a response": encode_frame(FrameType.BROKEN, 1, b"\xc1"),
     "size that does not agree": encode_result(1, ResultHeader(True, 99), b"x"),
     "empty data": encode_frame(FrameType.DATA, 1, b""),
     "data over the window": encode_frame(FrameType.DATA, 1, b"x" * 262_144) * (RESPONSE_BYTES_BOUND // 262_144 + 2),
@@ -125,7 +126,7 @@ async def test_random_answers_end_every_invocation() -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     for _ in range(60):
-        kind = chance.choice([*FrameType, FrameType.RESULT, FrameType.REFUSED])
+        kind = chance.choice([*FrameType, FrameType.RESULT, FrameType.REFUSED, FrameType.BROKEN])
         body = chance.randbytes(chance.randrange(60))
         junk = chance.choice([encode_frame(kind, chance.choice([0, 1, 2]), body), chance.randbytes(40)])
         connection = await against(lambda junk=junk: Hostile(junk))

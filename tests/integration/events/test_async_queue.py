@@ -11,7 +11,13 @@ import pytest
 
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
-from shared.domain.errors import InvocationLostError, NoCapacityError, ServiceException, TooManyRequestsException
+from shared.domain.errors import (
+    InvocationLostError,
+    NoCapacityError,
+    ResponseLostError,
+    ServiceException,
+    TooManyRequestsException,
+)
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.producer import BatchingProducer, ProduceError
 from shared.events.queue import AsyncQueue
@@ -152,6 +158,23 @@ async def test_a_failing_event_is_retried_after_its_delays_and_then_told_of(kafk
     assert outcome.last is not None
     assert outcome.last.payload == FAILED.payload
     assert outcome.request_payload == sent.payload
+
+
+async def test_a_run_whose_response_was_lost_is_an_attempt_that_failed(kafka_engine: str) -> None:
+    settings = settings_of(kafka_engine, retries_s=(1, 1))
+
+    async def lost(_: Invocation) -> InvocationResult:
+        raise ResponseLostError("half of it")
+
+    functions = Functions(lost, retry_attempts_max=1, on_failure_arn=QUEUE)
+    async with poller_of(settings, functions, delays=True) as queue:
+        await queue.enqueue(event())
+        [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+    outcome = decode_outcome(told.value)
+    assert (outcome.condition, outcome.attempts) == (Condition.RETRIES_EXHAUSTED, 2)
+    assert outcome.last is not None
+    assert outcome.last.function_error == "Unhandled"
+    assert len(functions.calls) == 2
 
 
 async def test_success_is_told_only_to_who_asked(kafka_engine: str) -> None:

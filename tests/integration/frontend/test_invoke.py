@@ -316,6 +316,9 @@ async def test_a_slow_function_is_not_cut_by_the_deadlines_of_requests(open_fron
         (b"Content-Type: application/json; charset=utf-8", b"200"),
         (b"Content-Type: application/octet-stream", b"200"),
         (b"x-amzn-RequestId: not-a-uuid", b"400"),
+        (b"X-Amzn-Trace-Id: " + b"t" * 4_096, b"200"),
+        (b"X-Amzn-Trace-Id: " + b"\xfc" * 4_097, b"400"),
+        (b"X-Amzn-Invocation-Type: Event\r\nX-Amzn-Trace-Id: " + b"t" * 4_097, b"400"),
         (b"x-amzn-RequestId: 12345678-1234-1234-1234-123456789012", b"200"),
     ],
 )

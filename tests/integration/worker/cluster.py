@@ -22,6 +22,7 @@ from shared.dispatch.frames import (
     Handshake,
     Incoming,
     Outgoing,
+    decode_broken,
     decode_credit,
     decode_refused,
     decode_result,
@@ -29,7 +30,7 @@ from shared.dispatch.frames import (
     encode_frame,
     encode_invoke,
 )
-from shared.dispatch.wire import INLINE_PAYLOAD_BYTES_MAX, FrameType, InvokeHeader, Refusal, ResultHeader
+from shared.dispatch.wire import INLINE_PAYLOAD_BYTES_MAX, Broken, FrameType, InvokeHeader, Refusal, ResultHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.limits import RESPONSE_BYTES_MAX
 from shared.settings import Settings, WorkerSettings
@@ -130,7 +131,7 @@ class Answer(msgspec.Struct):
 
 class _Waiting:
     def __init__(self) -> None:
-        self.future: asyncio.Future[Answer | Refusal] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Answer | Refusal | Broken] = asyncio.get_running_loop().create_future()
         self.incoming = Incoming(RESPONSE_BYTES_MAX)
         self.outgoing: Outgoing | None = None
 
@@ -179,6 +180,8 @@ class Caller:
             waiting.future.set_result(Answer(header, waiting.incoming.finish(last, header.payload_bytes)))
         elif kind == FrameType.REFUSED:
             waiting.future.set_result(decode_refused(body))
+        elif kind == FrameType.BROKEN:
+            waiting.future.set_result(decode_broken(body))
         elif kind == FrameType.DATA:
             granted = waiting.incoming.data(body)
             if granted and self.give_credit:
@@ -192,7 +195,9 @@ class Caller:
         assert waiting.outgoing is not None
         self.writer.writelines(waiting.outgoing.frames())
 
-    def send(self, header: InvokeHeader, payload: bytes, *, whole: bool = True) -> tuple[int, asyncio.Future[Answer | Refusal]]:
+    def send(
+        self, header: InvokeHeader, payload: bytes, *, whole: bool = True
+    ) -> tuple[int, asyncio.Future[Answer | Refusal | Broken]]:
         self.last_stream += 1
         stream = self.last_stream
         waiting = self._streams[stream] = _Waiting()
@@ -210,7 +215,7 @@ class Caller:
 
     async def invoke(
         self, spec: VersionSpec, environment_id: str, event: Any = None, *, cold: bool = False, **changes: Any
-    ) -> Answer | Refusal:
+    ) -> Answer | Refusal | Broken:
         """`changes` are of the header. Waits 20 s at most."""
         payload = event if isinstance(event, bytes) else msgspec.json.encode(event)
         async with asyncio.timeout(20):

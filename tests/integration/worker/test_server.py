@@ -11,7 +11,7 @@ import pytest
 
 from services.worker import caller_connection
 from shared.dispatch.frames import encode_frame, encode_invoke, encode_stop
-from shared.dispatch.wire import FrameType, RefusalReason, StopEnvironments
+from shared.dispatch.wire import Broken, FrameType, Refusal, RefusalReason, StopEnvironments
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool
 
@@ -153,9 +153,7 @@ async def test_a_large_response_does_not_hold_up_others_on_the_connection(worker
     assert (await caller.answer(spec, "e-1", 3)).json() == "aaa"
     caller.cancel(stream)
     async with asyncio.timeout(2):
-        refused = await large
-    assert not isinstance(refused, Answer)
-    assert refused.reason == RefusalReason.CANCELLED
+        assert isinstance(await large, Broken)
     assert (await caller.answer(spec, "e-1", 3)).json() == "aaa"
 
 
@@ -168,7 +166,7 @@ async def test_cancelling_while_the_event_still_arrives_leaves_the_environment_i
     caller.cancel(stream)
     async with asyncio.timeout(2):
         refused = await future
-    assert not isinstance(refused, Answer)
+    assert isinstance(refused, Refusal)
     assert (refused.reason, refused.gone) == (RefusalReason.CANCELLED, False)
     assert (await caller.answer(spec, "e-1", 1)).json() == 1
 
@@ -181,7 +179,7 @@ async def test_a_cold_start_that_is_cancelled_is_gone(worker: TestWorker, caller
     caller.cancel(stream)
     async with asyncio.timeout(2):
         refused = await future
-    assert not isinstance(refused, Answer)
+    assert isinstance(refused, Refusal)
     assert (refused.reason, refused.gone) == (RefusalReason.CANCELLED, True)
     await until(lambda: pool.made[0].destroyed)
 
@@ -195,7 +193,7 @@ async def test_a_caller_that_never_sends_the_rest_of_its_event_is_refused(
     _, future = caller.send(header_for(spec, "e-1", payload, cold=True), payload, whole=False)
     async with asyncio.timeout(5):
         refused = await future
-    assert not isinstance(refused, Answer)
+    assert isinstance(refused, Refusal)
     assert refused.reason == RefusalReason.CANCELLED
 
 
@@ -274,6 +272,7 @@ def _huge_event(spec):  # type: ignore[no-untyped-def]
         lambda spec: encode_frame(FrameType.HELLO, 0, b"again"),
         lambda spec: encode_frame(FrameType.RESULT, 1, b""),
         lambda spec: encode_frame(FrameType.REFUSED, 1, b""),
+        lambda spec: encode_frame(FrameType.BROKEN, 1, b""),
         lambda spec: encode_frame(FrameType.INVOKE, 1, b""),
         lambda spec: encode_frame(FrameType.INVOKE, 1, b"\xff\xff\xff\xff"),
         lambda spec: encode_frame(FrameType.DATA, 7, b"x"),

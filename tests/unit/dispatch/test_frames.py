@@ -15,11 +15,13 @@ from shared.dispatch.frames import (
     HandshakeError,
     Incoming,
     Outgoing,
+    decode_broken,
     decode_credit,
     decode_invoke,
     decode_refused,
     decode_result,
     decode_stop,
+    encode_broken,
     encode_credit,
     encode_frame,
     encode_invoke,
@@ -31,7 +33,10 @@ from shared.dispatch.wire import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
     PREFIX,
+    PROTOCOL_VERSION,
+    TEXT_CHARACTERS_MAX,
     WINDOW_BYTES,
+    Broken,
     FrameType,
     Hello,
     InvokeHeader,
@@ -71,6 +76,8 @@ def test_every_headed_frame_comes_back_as_it_was() -> None:
     assert decode_result(only(encode_result(7, result, b"abc"))[2]) == (result, b"abc")
     refusal = Refusal(RefusalReason.BUSY, False, "why")
     assert decode_refused(only(encode_refused(7, refusal))[2]) == refusal
+    broken = Broken(True, "half of it")
+    assert decode_broken(only(encode_broken(7, broken))[2]) == broken
     assert decode_stop(only(encode_stop(StopEnvironments(("a", "b"))))[2]) == StopEnvironments(("a", "b"))
     assert decode_credit(only(encode_credit(7, 99))[2]) == 99
 
@@ -98,7 +105,7 @@ def test_garbage_raises_nothing_but_a_wire_error(chunks: list[bytes]) -> None:
 
 @given(st.binary(max_size=400))
 def test_garbage_in_a_body_raises_nothing_but_a_wire_error(body: bytes) -> None:
-    for decode in (decode_invoke, decode_result, decode_refused, decode_stop, decode_credit):
+    for decode in (decode_invoke, decode_result, decode_refused, decode_broken, decode_stop, decode_credit):
         try:
             decode(body)
         except WireError:
@@ -117,10 +124,23 @@ def test_a_frame_out_of_bounds_is_refused_by_its_prefix(length: int) -> None:
         FrameDecoder().feed(PREFIX.pack(length, FrameType.DATA, 1))
 
 
-@pytest.mark.parametrize("kind", [0, 13, 255])
+@pytest.mark.parametrize("kind", [0, 14, 255])
 def test_an_unknown_frame_type_is_refused(kind: int) -> None:
     with pytest.raises(WireError):
         FrameDecoder().feed(PREFIX.pack(5, kind, 0))
+
+
+@pytest.mark.parametrize("field", ["request_id", "invoked_arn", "trace", "client_context"])
+def test_a_text_that_a_runtimes_header_has_no_room_for_is_neither_sent_nor_taken(field: str) -> None:
+    fits = header(**{field: "\U0001f600" * TEXT_CHARACTERS_MAX})
+    assert len(getattr(fits, field).encode()) < 65_536
+    assert decode_invoke(only(encode_invoke(1, fits, b"{}"))[2])[0] == fits
+    longer = header(**{field: "x" * (TEXT_CHARACTERS_MAX + 1)})
+    with pytest.raises(WireError):
+        encode_invoke(1, longer, b"{}")
+    packed = msgspec.msgpack.encode(longer)
+    with pytest.raises(WireError):
+        decode_invoke(len(packed).to_bytes(4, "big") + packed + b"{}")
 
 
 def test_nothing_larger_than_a_frame_is_encoded() -> None:
@@ -197,12 +217,12 @@ def test_a_replayed_proof_is_refused() -> None:
 
 def test_another_protocol_version_is_refused_by_both_ends_with_a_word() -> None:
     caller, worker = handshakes()
-    other = msgspec.msgpack.encode(Hello(2, "frontend", "x", b"n" * 32))
-    with pytest.raises(HandshakeError, match="protocol 2") as raised:
+    other = msgspec.msgpack.encode(Hello(PROTOCOL_VERSION + 1, "frontend", "x", b"n" * 32))
+    with pytest.raises(HandshakeError, match=f"protocol {PROTOCOL_VERSION + 1}") as raised:
         worker.receive((FrameType.HELLO, 0, other))
     assert only(raised.value.farewell)[0] == FrameType.HELLO
     caller.start()
-    with pytest.raises(HandshakeError, match="protocol 2"):
+    with pytest.raises(HandshakeError, match=f"protocol {PROTOCOL_VERSION + 1}"):
         caller.receive((FrameType.HELLO, 0, other))
 
 
