@@ -20,8 +20,7 @@ from shared.dispatch.wire import InvokeHeader, RefusalReason, ResultHeader
 from shared.dispatch.workers import WorkerConnections, WorkerUnreachableError
 from shared.domain.errors import InvocationLostError
 from shared.domain.functions import InvokeTarget
-from shared.domain.limits import PROVISIONED_INIT_TIMEOUT_S, TIMEOUT_S_MAX
-from shared.domain.provisioned import INIT_FAILURE
+from shared.domain.provisioned import INIT_FAILURE, init_limit_s
 
 log = logging.getLogger("lambdad.scheduler")
 
@@ -92,7 +91,7 @@ class Environments:
     async def start(self, start: Start) -> Outcome:
         """Have the worker start and initialise it. Never raises, but when it is cancelled: so is the start then."""
         lease, spec = start.lease, start.target.spec
-        limit_s = min(max(PROVISIONED_INIT_TIMEOUT_S, spec.timeout_s), TIMEOUT_S_MAX) + MARGIN_S
+        limit_s = init_limit_s(spec.timeout_s) + MARGIN_S
         header = InvokeHeader(
             lease.epoch,
             lease.fence,

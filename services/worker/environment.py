@@ -30,7 +30,8 @@ from services.worker.sandbox.spec import (
 from shared.dispatch.wire import InvokeHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.invocations import InvocationResult
-from shared.domain.limits import INIT_TIMEOUT_S, PROVISIONED_INIT_TIMEOUT_S, TIMEOUT_S_MAX
+from shared.domain.limits import INIT_TIMEOUT_S
+from shared.domain.provisioned import init_limit_s
 
 log = logging.getLogger("lambdad.worker")
 
@@ -215,9 +216,7 @@ class Environment:
         return self.prepared and not self._alive
 
     def _init_limit_s(self) -> int:
-        if not self.provisioned:
-            return INIT_TIMEOUT_S
-        return min(max(PROVISIONED_INIT_TIMEOUT_S, self.spec.timeout_s), TIMEOUT_S_MAX)
+        return init_limit_s(self.spec.timeout_s) if self.provisioned else INIT_TIMEOUT_S
 
     def invoke(
         self,

@@ -65,5 +65,8 @@ LEFT_TO_THE_OPERATION = frozenset(
 )
 """Enumerations that AWS checks after everything else, inside the operation."""
 
+MAXIMUM_LEFT_TO_THE_OPERATION = frozenset({"Timeout"})
+"""Numbers whose maximum depends on the account and on what the function is; the model has the largest of all."""
+
 MEMBERS_FIRST = {"PublishLayerVersionRequest": ("CompatibleRuntimes", "CompatibleArchitectures")}
 """Members whose violations were seen in another order than the model's."""

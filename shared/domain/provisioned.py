@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from shared.domain.limits import PROVISIONED_INIT_TIMEOUT_S_MAX, PROVISIONED_INIT_TIMEOUT_S_MIN
+
 
 class AllocationStatus(enum.StrEnum):
     IN_PROGRESS = "IN_PROGRESS"
@@ -33,6 +35,11 @@ class ProvisionedConcurrency(msgspec.Struct, frozen=True):
     status: AllocationStatus = AllocationStatus.IN_PROGRESS
     status_reason: str = ""
     held_version: int | None = None
+
+
+def init_limit_s(timeout_s: int) -> int:
+    """How long an environment that is started ahead may initialise: as long as the function may run, within AWS's bounds."""
+    return min(max(PROVISIONED_INIT_TIMEOUT_S_MIN, timeout_s), PROVISIONED_INIT_TIMEOUT_S_MAX)
 
 
 def split(requested: int, additional_weight: float) -> tuple[int, int]:

@@ -12,6 +12,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.domain.limits import TIMEOUT_S_MAX, TIMEOUT_S_MAX_DEFAULT
+
 
 class FrontendSettings(BaseModel):
     host: str = "127.0.0.1"
@@ -32,6 +34,12 @@ class FrontendSettings(BaseModel):
         description="what the host names of function URLs end in: all names under it must lead to the endpoint",
     )
     block_public_policies: bool = Field(False, description="refuse resource policies that let everybody in")
+
+
+class FunctionSettings(BaseModel):
+    timeout_s_max: int = Field(
+        TIMEOUT_S_MAX_DEFAULT, ge=1, le=TIMEOUT_S_MAX, description="the longest Timeout that a function may be given"
+    )
 
 
 class WorkerSettings(BaseModel):
@@ -129,6 +137,7 @@ class Settings(BaseSettings):
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
     database_url: str = Field("postgresql://lambdad@127.0.0.1:5432/lambdad", validation_alias="DATABASE_URL")
     frontend: FrontendSettings = Field(default_factory=FrontendSettings)
+    functions: FunctionSettings = Field(default_factory=FunctionSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
     events: EventSettings = Field(default_factory=EventSettings)

@@ -1,10 +1,10 @@
-"""How provisioned concurrency is divided between the two versions of a weighted alias."""
+"""How provisioned concurrency is divided between the two versions of a weighted alias, and how long it may initialise."""
 
 from __future__ import annotations
 
 import pytest
 
-from shared.domain.provisioned import split
+from shared.domain.provisioned import init_limit_s, split
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,8 @@ def test_nothing_is_lost_or_made_up(requested: int) -> None:
         assert first + additional == requested
         assert first >= 0
         assert additional >= 0
+
+
+@pytest.mark.parametrize(("timeout_s", "limit_s"), [(3, 130), (130, 130), (131, 131), (900, 900), (1_800, 900)])
+def test_what_is_started_ahead_may_initialise_as_long_as_it_may_run_within_awss_bounds(timeout_s: int, limit_s: int) -> None:
+    assert init_limit_s(timeout_s) == limit_s

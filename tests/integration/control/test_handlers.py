@@ -159,7 +159,6 @@ async def test_destinations_are_kept_merged_and_taken_away(control: Control) -> 
     ("changed", "message"),
     [
         ({"Runtime": None}, "Runtime and Handler are mandatory"),
-        ({"Timeout": 901}, "less than or equal to 900"),
         ({"MemorySize": 10_241}, "less than or equal to 10240"),
         ({"EphemeralStorage": {"Size": 10_241}}, "less than or equal to 10240"),
         ({"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "DEBUG"}}, "need the LogFormat JSON"),

@@ -32,7 +32,7 @@ def free_port() -> int:
         return port
 
 
-def settings_of(data_dir: Path, **engines: str) -> Settings:
+def settings_of(data_dir: Path, **sections: Any) -> Settings:
     return Settings.model_validate(
         {
             "data_dir": data_dir,
@@ -46,7 +46,7 @@ def settings_of(data_dir: Path, **engines: str) -> Settings:
                 "root_secret_access_key": SECRET,
                 "queue_wait_s": 0.3,
             },
-            **engines,
+            **sections,
         }
     )
 

@@ -77,7 +77,7 @@ async def test_it_may_initialise_for_longer_than_on_demand_but_not_for_ever(
 ) -> None:
     monkeypatch.setattr(environment_module, "INIT_TIMEOUT_S", 0.1)
     assert (await prepare(caller, worker, SOURCE, "p-1")).header.reusable
-    monkeypatch.setattr(environment_module, "PROVISIONED_INIT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(environment_module, "init_limit_s", lambda _timeout_s: 0.1)
     spec = worker.function("import time\ntime.sleep(30)", timeout_s=1)
     answer = await caller.answer(spec, "p-2", b"", cold=True, prepare=True)
     assert (answer.header.reusable, answer.header.function_error) == (False, "timeout")

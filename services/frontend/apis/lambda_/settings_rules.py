@@ -9,8 +9,8 @@ import msgspec
 from services.frontend.apis.lambda_ import environment, feature_rules, layer_attachment
 from services.frontend.apis.lambda_.context import ControlContext, Request
 from shared.aws.recorded_texts import RUNTIMES_CURRENT
-from shared.domain.errors import InvalidParameterValueException
-from shared.domain.limits import MEMORY_MB_MAX, TIMEOUT_S_MAX, TMP_MB_MAX
+from shared.domain.errors import InvalidParameterValueException, ValidationException
+from shared.domain.limits import MEMORY_MB_MAX, TMP_MB_MAX
 from shared.registry.records import FileSystem, FunctionConfiguration, LoggingConfiguration, VpcConfiguration
 
 RUNTIMES_DEPRECATED = frozenset(
@@ -62,7 +62,7 @@ def created(ctx: ControlContext, name: str, request: Request) -> FunctionConfigu
 
 def updated(ctx: ControlContext, current: FunctionConfiguration, request: Request) -> FunctionConfiguration:
     """`current` with what the request sends. Raises InvalidParameterValueException."""
-    _validate_numbers(request)
+    _validate_numbers(request, ctx.settings.functions.timeout_s_max)
     feature_rules.check_available(request)
     if request.get("Runtime") is not None:
         validate_runtime(request["Runtime"])
@@ -100,11 +100,16 @@ def validate_runtime(runtime: str) -> None:
         )
 
 
-def _validate_numbers(request: Request) -> None:
+def _validate_numbers(request: Request, timeout_s_max: int) -> None:
     """The service model allows more than AWS gives to ordinary functions."""
+    timeout_s = request.get("Timeout")
+    if timeout_s is not None and timeout_s > timeout_s_max:
+        raise ValidationException(
+            f"1 validation error detected: Value '{timeout_s}' at 'timeout' failed to satisfy constraint: "
+            f"Member must have value less than or equal to {timeout_s_max}"
+        )
     size = (request.get("EphemeralStorage") or {}).get("Size")
     for what, value, most in (
-        ("Timeout", request.get("Timeout"), TIMEOUT_S_MAX),
         ("MemorySize", request.get("MemorySize"), MEMORY_MB_MAX),
         ("EphemeralStorage", size, TMP_MB_MAX),
     ):
