@@ -10,7 +10,7 @@ help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## everything that this checkout needs, pinned by hash; repeating it costs nothing
-	@python=$$(deploy/local/find_python.sh) && "$$python" deploy/local/bootstrap.py
+	@python=$$(deploy/local/find_python.sh) && "$$python" -m deploy.local.bootstrap
 
 up: setup ## start the cluster and leave it running (ARGS="--port 9001 --workers 2")
 	@$(BIN)/lambdad up --detach $(ARGS)
@@ -49,7 +49,7 @@ docs: setup ## draw docs/state-machines.md from the tables in the code, docs/con
 	@$(BIN)/python -m docs.state_machines && $(BIN)/python -m tests.conformance.report
 
 lock: setup ## pin everything anew: requirements/*.txt from pyproject.toml and requirements/*.in, kafka.lock
-	@$(BIN)/python deploy/local/lock.py
+	@$(BIN)/python -m deploy.local.lock
 
 clean: ## remove what setup and the tools made; a cluster's state in .lambdad stays
 	rm -rf $(VENV) .runtimes .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

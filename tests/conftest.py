@@ -22,6 +22,7 @@ from deploy.local.credentials import Credentials
 from deploy.local.engines.starting import make_engine, running
 from deploy.local.layout import CHECKOUT, DataDir
 from deploy.local.ports import choose
+from deploy.local.proxies import exemption
 from deploy.local.status import environment
 from shared.settings import Settings
 from tests.needs import skip_where_missing
@@ -32,6 +33,10 @@ CLUSTER_STOP_TIMEOUT_S = 90.0
 CLUSTER_SECRET = "test-cluster-secret"
 
 StartEngine = Callable[[str], str]
+
+
+def pytest_configure() -> None:
+    os.environ.update(exemption(os.environ))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -216,7 +216,9 @@ def _service_problem() -> str | None:
     endpoint = os.environ.get("LAMBDAD_FRONTEND__PORT")
     where = f"{endpoint}/_lambdad" if endpoint else os.environ.get("LAMBDAD_TELEMETRY__PORT", str(HEALTH_PORT))
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{where}/ready", timeout=PROBE_TIMEOUT_S):
+        # Engines put the host's proxy into every container; what runs beside us is not behind it.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"http://127.0.0.1:{where}/ready", timeout=PROBE_TIMEOUT_S):
             return None
     except urllib.error.HTTPError as error:
         return error.read(4096).decode(errors="replace")

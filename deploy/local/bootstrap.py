@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from deploy.local.certificates import with_certificates
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = CHECKOUT / "requirements"
 VENV = CHECKOUT / ".venv"
@@ -172,7 +174,7 @@ def is_new_enough(interpreter: Path) -> bool:
 
 
 def run(*command: str | Path) -> None:
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = with_certificates({**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
     environment.pop("VIRTUAL_ENV", None)
     words = [str(word) for word in command]
     try:

@@ -135,9 +135,10 @@ def _status(options: argparse.Namespace) -> int:
 
 def _env(options: argparse.Namespace) -> int:
     from deploy.local.layout import DataDir
+    from deploy.local.proxies import exemption
     from deploy.local.status import environment
 
-    for name, value in environment(DataDir.at(options.data_dir)).items():
+    for name, value in (environment(DataDir.at(options.data_dir)) | exemption(os.environ)).items():
         print(f"export {name}={shlex.quote(value)}")
     return 0
 

@@ -162,13 +162,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.demo", description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("LAMBDAD_DATA_DIR", ".lambdad")))
     environment = environment_of_cluster(parser.parse_args().data_dir)
-    client = boto3.client(
-        "lambda",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        region_name=environment["AWS_REGION"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-    )
+    os.environ.update(environment)  # as a person does with `eval "$(lambdad env)"`
+    client = boto3.client("lambda")
     streams = redis.Redis.from_url(environment["REDIS_URL"], decode_responses=True)
     name, runtime = f"demo-{uuid.uuid4().hex[:6]}", example_runtime()
     print(f"\nlambdad at {environment['AWS_ENDPOINT_URL']}, function {name}, {runtime}, 1769 MB\n")

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local.certificates import trusted
 from shared.domain.errors import ConfigurationError
 
 LOCK_FILE = Path(__file__).with_name("kafka.lock")
@@ -115,7 +116,8 @@ def _download(missing: list[Jar], cache: Path) -> None:
             f"them, e.g. {missing[0].coordinate}. Fill that directory (or the LAMBDAD_JAR_CACHE) on a machine with a network."
         )
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".incoming-", dir=cache) as incoming, _progress(missing) as arrived:
+    incoming_dir = tempfile.TemporaryDirectory(prefix=".incoming-", dir=cache)
+    with trusted(), incoming_dir as incoming, _progress(missing) as arrived:
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
             futures = [pool.submit(_fetch, jar, Path(incoming), cache, arrived) for jar in missing]
             try:
@@ -192,7 +194,7 @@ def _progress(missing: list[Jar]) -> Iterator[Progress]:
 
 def write_lock() -> None:
     """Resolve the roots' transitive runtime dependencies and pin every jar by its SHA-256."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with trusted(), tempfile.TemporaryDirectory() as scratch:
         context = _context(Path(scratch))
         pinned: dict[str, str] = {}
         # One root at a time: resolved together, a root's managed versions (log4j's parent manages Kafka's) bend the others'.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from deploy.local.certificates import with_certificates
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = CHECKOUT / "requirements"
@@ -33,7 +36,7 @@ def main() -> None:
 def compile_to(name: str, *arguments: str, stdin: str | None = None) -> None:
     print(f"requirements/{name}", flush=True)
     command = [str(UV), "pip", "compile", *arguments, *COMMON, "-o", f"requirements/{name}"]
-    subprocess.run(command, cwd=CHECKOUT, input=stdin, text=True, check=True)
+    subprocess.run(command, cwd=CHECKOUT, env=with_certificates(os.environ), input=stdin, text=True, check=True)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from deploy.local.certificates import with_certificates
 from tests.bench.processes import PeerError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +54,10 @@ def node_packages(source: Path) -> Path:
 def _run(command: Sequence[str], cwd: Path | None = None) -> None:
     print(f"  installing: {' '.join(command[-4:])}", flush=True)
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
+        environment = with_certificates(os.environ)
+        done = subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PeerError(f"could not be installed: {error}") from error
     if done.returncode != 0:
