@@ -1,4 +1,4 @@
-"""One execution environment: a sandbox, what runs in it, its limits of time, and what its log and its answers say.
+"""One execution environment: a sandbox, what runs in it, and its limits of time. How what ran is judged: verdicts.py.
 
 The environment never decides who may use it: `fleet.py` does. It is used by one invocation at a time.
 """
@@ -6,18 +6,15 @@ The environment never decides who may use it: `fleet.py` does. It is used by one
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from services.worker import error_documents
-from services.worker.environment_log import EnvironmentLog, LogSink
 from services.worker.machine import Event, State, advance
-from services.worker.report import ON_DEMAND, PROVISIONED, Report, Status, billed_ms, lines_for
+from services.worker.peak_memory import PeakMemory
 from services.worker.sandbox.spec import (
+    InvalidInvocationError,
     ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
@@ -27,6 +24,22 @@ from services.worker.sandbox.spec import (
     SandboxError,
     SandboxSpec,
 )
+from services.worker.telemetry.environment_log import EnvironmentLog, LogSink
+from services.worker.telemetry.events import (
+    ON_DEMAND,
+    PROVISIONED,
+    FunctionOutput,
+    InitReport,
+    InitStart,
+    Phase,
+    Report,
+    Start,
+    Status,
+    Subscriber,
+    TelemetryEvent,
+)
+from services.worker.telemetry.lines import renderer_for
+from services.worker.verdicts import UNHANDLED, End, Interruption, Verdict, billed_ms, judge, judge_initialisation
 from shared.dispatch.wire import InvokeHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.invocations import InvocationResult
@@ -37,28 +50,7 @@ log = logging.getLogger("lambdad.worker")
 
 KILL_GRACE_S = 2.0
 """How long a killed runtime may take to be reported as ended before the sandbox counts as broken."""
-MEMORY_READ_INTERVAL_S = 0.05
-"""The peak of memory is read again after an invocation only when the last reading is at least this old: it costs a system
-call or two, and only ever grows while the runtime lives."""
-UNHANDLED = "Unhandled"
 STUCK = "the runtime did not end after it was killed"
-MIB = 1024 * 1024
-
-
-class Interruption(enum.Enum):
-    """Why the platform killed a runtime."""
-
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """How an invocation that did not simply succeed ended: what the caller gets and what the log says."""
-
-    payload: bytes
-    status: Status
-    error_type: str | None
-    out_of_memory: bool = False
 
 
 class _Run:
@@ -85,7 +77,8 @@ class _Run:
 class Environment:
     """lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or last had, the lease.
     stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must then be destroyed.
-    provisioned: started for provisioned concurrency. prepared: and it has initialised."""
+    provisioned: started for provisioned concurrency. prepared: and it has initialised. subscribers: get what happens here,
+    after its log."""
 
     __slots__ = (
         "_alive",
@@ -95,13 +88,12 @@ class Environment:
         "_interruption",
         "_killing",
         "_limit_s",
-        "_lines",
         "_log",
         "_loop",
-        "_memory_mb",
-        "_memory_read_at",
+        "_peak_memory",
         "_sandbox",
         "_stuck",
+        "_subscribers",
         "_waiting",
         "holder",
         "id",
@@ -124,6 +116,7 @@ class Environment:
         lease: tuple[int, int],
         holder: str,
         provisioned: bool = False,
+        subscribers: tuple[Subscriber, ...] = (),
     ) -> None:
         self.id = environment_id
         self.spec = spec
@@ -133,10 +126,10 @@ class Environment:
         self.stop_when_done = False
         self.usable = True
         self.sink = sink
-        self._log = EnvironmentLog(sink)
+        self._log = EnvironmentLog(sink, renderer_for(spec, PROVISIONED if provisioned else ON_DEMAND))
+        self._subscribers = (self._log.on_event, *subscribers)
         self.provisioned = provisioned
         self.prepared = False
-        self._lines = lines_for(spec, PROVISIONED if provisioned else ON_DEMAND)
         self._init_failed = Status.SUCCESS
         self._limit_s = float(spec.timeout_s)
         self._loop = asyncio.get_running_loop()
@@ -148,8 +141,7 @@ class Environment:
         self._ending: asyncio.Task[None] | None = None
         self._killing: asyncio.Task[None] | None = None
         self._stuck = False
-        self._memory_mb = 0
-        self._memory_read_at = 0.0
+        self._peak_memory = PeakMemory(spec.memory_mb)
 
     @property
     def busy(self) -> bool:
@@ -176,9 +168,9 @@ class Environment:
 
         On return the environment is busy with the invocation that it was started for."""
         self._sandbox = sandbox
-        self._log.write(self._lines.init_start())
+        self._publish(InitStart())
         began = time.monotonic()
-        await sandbox.start(sandbox_spec, self._log.on_output)
+        await sandbox.start(sandbox_spec, self._on_output)
         if self.cancelled:
             raise SandboxError("the caller cancelled before the runtime was up")
         timer = self._guard(float(self._init_limit_s()))
@@ -196,9 +188,9 @@ class Environment:
         if isinstance(end, RuntimeReady) and self._interruption is None:
             self._alive = True
             self._init_ms = init_ms
-            self._log.write(self._lines.init_report("init", init_ms, Status.SUCCESS, None))
+            self._publish(InitReport(Phase.INIT, Status.SUCCESS, init_ms))
         else:
-            self._report_failed_init("init", init_ms, end)
+            self._report_failed_init(Phase.INIT, init_ms, end)
         if self._interruption is Interruption.TIMEOUT:
             self._interruption = None
         self.state = advance(advance(self.state, Event.STARTED), Event.INVOKED)
@@ -247,11 +239,15 @@ class Environment:
 
     def _hand_over(self, run: _Run) -> None:
         assert self._sandbox is not None
-        self._log.write(self._lines.start(run.event.request_id))
         try:
+            self._publish(Start(run.event.request_id))
             self._sandbox.invoke(run.event, self._on_end, run.stream)
-        except SandboxError as error:
+        except (SandboxError, InvalidInvocationError) as error:
             self._on_end(error)
+        except Exception as error:
+            # Nobody knows what the sandbox has got of the event: it is not used again.
+            log.exception("environment %s could not begin an invocation", self.id)
+            self._on_end(SandboxError(f"an invocation could not be begun: {error!r}"))
 
     async def _restart(self, run: _Run) -> None:
         """Start the runtime inside an invocation, under its timeout, and hand the event over."""
@@ -264,10 +260,10 @@ class Environment:
         if end is None:
             self._hand_over(run)
         else:
-            self._log.write(self._lines.start(run.event.request_id))
+            self._publish(Start(run.event.request_id))
             self._on_end(end)
 
-    def _on_end(self, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
+    def _on_end(self, end: End) -> None:
         run = self._waiting
         if type(run) is not _Run:
             return  # It was given up.
@@ -280,35 +276,31 @@ class Environment:
             and end.error_type is None
             and end.too_large_bytes is None
         ):
-            run.on_end(self._result(run, lambda request_id: self._finish(request_id, duration_ms, end.payload)))
+            try:
+                result = self._succeeded(run, duration_ms, end.payload)
+            except Exception:
+                result = self._failed_unforeseen(run)
+            run.on_end(result)
         elif self._killing is None:
             self._end_badly(run, duration_ms, end)
         else:
             self._ending = self._loop.create_task(self._end_killed(run, duration_ms, end))
 
-    async def _end_killed(self, run: _Run, duration_ms: float, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
+    async def _end_killed(self, run: _Run, duration_ms: float, end: End) -> None:
         await self._killed()
         self._end_badly(run, duration_ms, end)
 
-    def _end_badly(self, run: _Run, duration_ms: float, end: RuntimeResponse | RuntimeExit | SandboxError) -> None:
-        ended: RuntimeResponse | RuntimeExit | None
+    def _end_badly(self, run: _Run, duration_ms: float, end: End) -> None:
         if isinstance(end, SandboxError):
-            self._break(end)
-            ended = None
-        else:
-            ended = end
-        run.on_end(
-            self._result(run, lambda request_id: self._finish_badly(request_id, duration_ms, self._judge(request_id, ended)))
-        )
-
-    def _result(self, run: _Run, make: Callable[[str], InvocationResult]) -> InvocationResult:
-        try:
-            return make(run.event.request_id)
-        except Exception:
-            log.exception("environment %s failed in a way nobody foresaw", self.id)
+            log.error("environment %s of %s broke: %s", self.id, self.spec.function_arn, end)
             self.usable = False
-            document = error_documents.sandbox_failed(run.event.request_id, "The execution environment failed")
-            return InvocationResult(document, self.spec.version, UNHANDLED)
+        if self._interruption is not None or isinstance(end, SandboxError | RuntimeExit):
+            self._alive = False
+        try:
+            result = self._failed(duration_ms, run, judge(run.event.request_id, end, self._interruption, self._limit_s))
+        except Exception:
+            result = self._failed_unforeseen(run)
+        run.on_end(result)
 
     def cancel(self) -> None:
         """The caller went away: kill what runs. The environment stays usable, its runtime starts again when next needed."""
@@ -331,8 +323,7 @@ class Environment:
     async def _initialise_again(self, sandbox: Sandbox, began: float) -> RuntimeExit | None:
         """Answers how it failed, None when the runtime is ready."""
         self._init_ms = None
-        self._memory_mb = 0
-        self._memory_read_at = 0.0
+        self._peak_memory.reset()
         await sandbox.restart()
         if self._interruption is not None:
             await sandbox.kill_runtime()
@@ -341,17 +332,14 @@ class Environment:
             self._alive = True
             return None
         if self._interruption is None:
-            self._report_failed_init("invoke", (time.monotonic() - began) * 1e3, end)
+            self._report_failed_init(Phase.INVOKE, (time.monotonic() - began) * 1e3, end)
         return end
 
-    def _report_failed_init(self, phase: str, init_ms: float, end: RuntimeReady | RuntimeExit) -> None:
-        if self._interruption is Interruption.TIMEOUT:
-            self._init_failed = Status.TIMEOUT
-            self._log.write(self._lines.init_report(phase, init_ms, Status.TIMEOUT, None))
-        elif isinstance(end, RuntimeExit) and self._interruption is None:
-            status = Status.FAILURE if end.init_error is None else Status.ERROR
-            self._init_failed = status
-            self._log.write(self._lines.init_report(phase, init_ms, status, error_documents.exit_error_type(end)))
+    def _report_failed_init(self, phase: Phase, init_ms: float, end: RuntimeReady | RuntimeExit) -> None:
+        failed = judge_initialisation(end, self._interruption)
+        if failed is not None:
+            self._init_failed, error_type = failed
+            self._publish(InitReport(phase, self._init_failed, init_ms, error_type))
 
     # Time limits and cancelling
 
@@ -375,6 +363,9 @@ class Environment:
                 await sandbox.kill_runtime()
         except (SandboxError, TimeoutError) as error:
             log.error("environment %s could not kill its runtime: %s", self.id, error or "it took too long")
+        except Exception:
+            log.exception("environment %s could not kill its runtime", self.id)
+            self.usable = False
         if waiting is not None and self._waiting is waiting:
             self._loop.call_later(KILL_GRACE_S, self._give_up, waiting)
 
@@ -402,59 +393,50 @@ class Environment:
             task.uncancel()
         return SandboxError(STUCK)
 
-    # How it ended
+    # What is said about it
 
-    def _finish(self, request_id: str, duration_ms: float, payload: bytes) -> InvocationResult:
+    def _on_output(self, data: bytes) -> None:
+        self._publish(FunctionOutput(data))
+
+    def _publish(self, event: TelemetryEvent) -> None:
+        for subscriber in self._subscribers:
+            subscriber(event)
+
+    def _succeeded(self, run: _Run, duration_ms: float, payload: bytes) -> InvocationResult:
+        assert self._sandbox is not None
         init_ms, self._init_ms = self._init_ms, None
         billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
-        memory_mb = self._peak_memory_mb()
-        report = Report(request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms)
-        self._log.write(self._lines.end(report))
+        memory_mb = self._peak_memory.read_mb(self._sandbox)
+        self._publish(Report(run.event.request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms))
         return InvocationResult(
             payload, self.spec.version, None, self._log.take_tail(), duration_ms, billed, init_ms, max_memory_mb=memory_mb
         )
 
-    def _finish_badly(self, request_id: str, duration_ms: float, verdict: Verdict) -> InvocationResult:
+    def _failed(self, duration_ms: float, run: _Run, verdict: Verdict) -> InvocationResult:
+        assert self._sandbox is not None
         init_ms, self._init_ms = self._init_ms, None
         if verdict.status is Status.TIMEOUT:
             duration_ms = self._limit_s * 1e3
-        memory_mb = self.spec.memory_mb if verdict.out_of_memory else self._peak_memory_mb()
+        memory_mb = self.spec.memory_mb if verdict.out_of_memory else self._peak_memory.read_mb(self._sandbox)
         billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
-        report = Report(
-            request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms, verdict.status, verdict.error_type
+        self._publish(
+            Report(
+                run.event.request_id,
+                duration_ms,
+                billed,
+                self.spec.memory_mb,
+                memory_mb,
+                init_ms,
+                verdict.status,
+                verdict.error_type,
+            )
         )
-        self._log.write(self._lines.end(report))
         return InvocationResult(
             verdict.payload, self.spec.version, UNHANDLED, self._log.take_tail(), duration_ms, billed, init_ms, memory_mb
         )
 
-    def _judge(self, request_id: str, end: RuntimeResponse | RuntimeExit | None) -> Verdict:
-        if self._interruption is not None or end is None or isinstance(end, RuntimeExit):
-            self._alive = False
-        if self._interruption is Interruption.TIMEOUT:
-            return Verdict(error_documents.timed_out(request_id, self._limit_s), Status.TIMEOUT, None)
-        if self._interruption is Interruption.CANCELLED:
-            document = error_documents.sandbox_failed(request_id, "The caller cancelled the invocation")
-            return Verdict(document, Status.FAILURE, error_documents.SANDBOX_FAILURE)
-        if end is None:
-            document = error_documents.sandbox_failed(request_id, "The execution environment failed")
-            return Verdict(document, Status.FAILURE, error_documents.SANDBOX_FAILURE)
-        if isinstance(end, RuntimeExit):
-            document = end.init_error if end.init_error is not None else error_documents.exited(request_id, end)
-            status = Status.FAILURE if end.init_error is None else Status.ERROR
-            return Verdict(document, status, error_documents.exit_error_type(end), end.out_of_memory)
-        if end.too_large_bytes is not None:
-            return Verdict(error_documents.response_too_large(), Status.ERROR, error_documents.RESPONSE_TOO_LARGE)
-        return Verdict(end.payload, Status.ERROR, error_documents.reportable_type(end.error_type or ""))
-
-    def _break(self, error: SandboxError) -> None:
-        log.error("environment %s of %s broke: %s", self.id, self.spec.function_arn, error)
+    def _failed_unforeseen(self, run: _Run) -> InvocationResult:
+        log.exception("environment %s failed in a way nobody foresaw", self.id)
         self.usable = False
-
-    def _peak_memory_mb(self) -> int:
-        """Whole MB, rounded up, never over the limit."""
-        now = time.monotonic()
-        if now - self._memory_read_at >= MEMORY_READ_INTERVAL_S and self._sandbox is not None:
-            self._memory_read_at = now
-            self._memory_mb = min(-(-self._sandbox.max_memory_bytes() // MIB), self.spec.memory_mb)
-        return self._memory_mb
+        document = error_documents.sandbox_failed(run.event.request_id, "The execution environment failed")
+        return InvocationResult(document, self.spec.version, UNHANDLED)

@@ -15,12 +15,12 @@ import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.worker.environment import Environment
-from services.worker.environment_log import LogSink
 from services.worker.machine import State
-from services.worker.report import PROVISIONED
 from services.worker.runtimes.catalogue import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
+from services.worker.telemetry.environment_log import LogSink
+from services.worker.telemetry.events import PROVISIONED, Subscriber
 from shared.dispatch.membership import EnvironmentReport
 from shared.dispatch.wire import InvokeHeader, Refusal, RefusalReason
 from shared.domain.errors import LambdadError
@@ -63,10 +63,12 @@ class Pool(Protocol):
 
 
 class StartSettings(msgspec.Struct, frozen=True):
-    """What a new environment is given. variables: of the runtime process, all of them."""
+    """What a new environment is given. variables: of the runtime process, all of them. subscribers: get what happens in it,
+    after its log."""
 
     open_log: Callable[[VersionSpec, str], LogSink]
     variables: Callable[[VersionSpec, LogSink], dict[str, str]]
+    subscribers: tuple[Subscriber, ...] = ()
 
 
 class StartRefusedError(LambdadError):
@@ -159,6 +161,7 @@ class Fleet:
             lease=(header.epoch, header.fence),
             holder=holder,
             provisioned=header.prepare,
+            subscribers=self._start.subscribers,
         )
         self._environments[environment.id] = environment
         return environment

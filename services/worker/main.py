@@ -8,12 +8,13 @@ import logging
 
 from services.worker.code_cache import CodeCache
 from services.worker.credentials import function_credentials
-from services.worker.environment_log import LogSink
 from services.worker.fleet import Fleet, StartSettings
-from services.worker.logs import LogShipper
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import base_environment
 from services.worker.server import WorkerServer
+from services.worker.telemetry import metrics
+from services.worker.telemetry.environment_log import LogSink
+from services.worker.telemetry.shipper import LogShipper
 from services.worker.workspace import claim, remove_abandoned
 from shared.dispatch.membership import WorkerMembership
 from shared.domain.functions import VersionSpec
@@ -56,7 +57,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     fleet = Fleet(
         pool=pool,
         code=cache,
-        start=StartSettings(open_log=logs.open, variables=functools.partial(_variables, secret)),
+        start=StartSettings(open_log=logs.open, variables=functools.partial(_variables, secret), subscribers=(metrics.count,)),
         environments_max=worker.environments_max,
         on_gone=lambda environment_id: membership.environment_gone(environment_id),
         epoch=lambda: membership.epoch,

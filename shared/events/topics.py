@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -51,6 +51,11 @@ class TopicNames(msgspec.Struct, frozen=True):
         """What no destination would take after every retry: kept without limit, for a person to look at."""
         return f"{self.prefix}.undeliverable"
 
+    @property
+    def logs(self) -> str:
+        """What functions log, for a week: docs/log-topic.md."""
+        return f"{self.prefix}.logs"
+
     def delay(self, seconds: int) -> str:
         return f"{self.prefix}.delay.{seconds}s"
 
@@ -80,13 +85,14 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
         topic(names.asynchronous, settings.async_partitions),
         topic(names.outcomes, settings.async_partitions),
         topic(names.undeliverable, 1, retention_ms=-1),
+        topic(names.logs, settings.async_partitions),
         # One partition a tier: order in it is the order of due times, whoever wrote.
         *(topic(name, 1) for name in names.delays()),
     ]
 
 
-async def ensure_topics(settings: Settings, *, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Create the topics that are missing and wait until each has leaders and groups have a coordinator.
+async def ensure_topics(settings: Settings, only: Collection[str] | None = None, *, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Create the topics that are missing and wait until each has leaders and groups have a coordinator. only: these of them.
 
     Safe to call from any number of processes at once. Raises EventsUnavailableError when Kafka does not get there in time.
     """
@@ -95,7 +101,7 @@ async def ensure_topics(settings: Settings, *, timeout_s: float = START_TIMEOUT_
         async with asyncio.timeout(timeout_s):
             while True:
                 try:
-                    await _ensure_once(settings)
+                    await _ensure_once(settings, only)
                     return
                 except (KafkaError, OSError) as error:
                     problem = repr(error)
@@ -104,13 +110,13 @@ async def ensure_topics(settings: Settings, *, timeout_s: float = START_TIMEOUT_
         raise EventsUnavailableError(f"Kafka at {settings.kafka_bootstrap_servers} is not ready: {problem}") from None
 
 
-async def _ensure_once(settings: Settings) -> None:
+async def _ensure_once(settings: Settings, only: Collection[str] | None) -> None:
     admin = AIOKafkaAdminClient(
         bootstrap_servers=settings.kafka_bootstrap_servers, client_id="lambdad-topics", request_timeout_ms=ADMIN_TIMEOUT_MS
     )
     await admin.start()
     try:
-        topics = _new_topics(settings.events)
+        topics = [topic for topic in _new_topics(settings.events) if only is None or topic.name in only]
         existing = set(await admin.list_topics())
         missing = [topic for topic in topics if topic.name not in existing]
         if missing:

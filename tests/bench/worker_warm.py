@@ -15,10 +15,21 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
-from services.worker.sandbox.spec import RuntimeInvocation, RuntimeReady, RuntimeResponse, SandboxSpec
+from services.worker.fleet import StartSettings
+from services.worker.sandbox.spec import (
+    OnEnd,
+    ResponseStream,
+    RuntimeInvocation,
+    RuntimeReady,
+    RuntimeResponse,
+    SandboxSpec,
+)
+from services.worker.telemetry import metrics
+from services.worker.telemetry.shipper import LogShipper
 from shared.dispatch.frames import FrameDecoder, Handshake, encode_invoke
 from tests.integration.worker.cluster import SECRET, TestWorker, header_for
 
@@ -34,13 +45,9 @@ class InstantSandbox:
     async def initialised(self) -> RuntimeReady:
         return RuntimeReady()
 
-    async def invoke(self, invocation: RuntimeInvocation) -> RuntimeResponse:
-        # One future and one turn of the loop, as any real sandbox needs at least.
-        loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        loop.call_soon(future.set_result, None)
-        await future
-        return RuntimeResponse(invocation.payload)
+    def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
+        # One turn of the loop, as any real sandbox needs at least.
+        asyncio.get_running_loop().call_soon(on_end, RuntimeResponse(invocation.payload))
 
     async def restart(self) -> None:
         pass
@@ -60,19 +67,30 @@ class InstantPool:
         return InstantSandbox()
 
 
-class NoLog:
-    name = "bench"
+class Discarded:
+    """Where the log's records go: everything before that is the worker's, and is measured."""
 
-    def append(self, data: bytes) -> None:
+    async def send(self, topic: str, value: bytes, key: bytes) -> asyncio.Future[object]:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+    async def stop(self) -> None:
         pass
+
+
+class DiscardingShipper(LogShipper):
+    async def _connect(self) -> Any:
+        return Discarded()
 
 
 def run_worker(pipe: Connection) -> None:
     async def main() -> None:
         with tempfile.TemporaryDirectory() as root:
             worker = TestWorker(Path(root), InstantPool(), environments_max=1_000)
-            worker._open_log = lambda spec, environment_id: NoLog()  # type: ignore[assignment, method-assign]
-            worker.fleet._start = type(worker.fleet._start)(worker._open_log, worker.variables)
+            logs = DiscardingShipper(worker.settings)
+            worker.fleet._start = StartSettings(logs.open, worker.variables, (metrics.count,))
+            shipping = asyncio.create_task(logs.run())
             await worker.start()
             spec = worker.function("x = 1")
             pipe.send((worker.server.port, spec))
@@ -80,6 +98,7 @@ def run_worker(pipe: Connection) -> None:
             while await loop.run_in_executor(None, pipe.recv) == "usage":
                 usage = resource.getrusage(resource.RUSAGE_SELF)
                 pipe.send(usage.ru_utime + usage.ru_stime)
+            shipping.cancel()
             await worker.stop()
 
     if os.environ.get("BENCH_PROFILE"):

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from services.worker.sandbox import protocol
-from services.worker.sandbox.spec import Flow, ResponseStream, RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.spec import Flow, InvalidInvocationError, ResponseStream, RuntimeInvocation, RuntimeResponse
 
 _READ_BYTES = 64 * 1024
 _READ_BYTES_MAX = 1024 * 1024
@@ -50,14 +50,19 @@ class FrameStream:
         self._write(protocol.frame(protocol.START, msgspec.json.encode(message)))
 
     def invoke(self, invocation: RuntimeInvocation) -> None:
-        request_id = invocation.request_id.encode()
-        arn = invocation.invoked_arn.encode()
-        trace = invocation.trace.encode() if invocation.trace else b""
-        context = invocation.client_context.encode() if invocation.client_context else b""
-        sizes = protocol.INVOKE_HEADER.pack(len(request_id), len(arn), len(trace), len(context), invocation.deadline_ms)
-        length = len(sizes) + len(request_id) + len(arn) + len(trace) + len(context) + len(invocation.payload)
-        header = protocol.HEADER.pack(length, protocol.INVOKE)
-        self._write(b"".join((header, sizes, request_id, arn, trace, context, invocation.payload)))
+        """Raises InvalidInvocationError, and has sent nothing, when a field does not fit."""
+        try:
+            frame = protocol.invoke_frame(
+                invocation.request_id.encode(),
+                invocation.invoked_arn.encode(),
+                invocation.trace.encode() if invocation.trace else b"",
+                invocation.client_context.encode() if invocation.client_context else b"",
+                invocation.deadline_ms,
+                invocation.payload,
+            )
+        except protocol.FieldTooLongError as error:
+            raise InvalidInvocationError(str(error)) from error
+        self._write(frame)
 
     def drain(self) -> None:
         """Read what is there already, after the process ended."""

@@ -22,6 +22,7 @@ from services.worker.sandbox.frame_stream import FrameStream
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.spec import (
     Flow,
+    InvalidInvocationError,
     OnEnd,
     ResponseStream,
     RuntimeExit,
@@ -176,7 +177,11 @@ class LaunchedSandbox:
         assert self._on_end is None, "one caller at a time"
         self._on_end = on_end
         self._response_stream = stream
-        transport.invoke(invocation)
+        try:
+            transport.invoke(invocation)
+        except InvalidInvocationError:
+            self._on_end = self._response_stream = None
+            raise
 
     async def restart(self) -> None:
         self._raise_failure()

@@ -30,6 +30,7 @@ START, INVOKE = 1, 2
 PREPARED, READY, RESULT, ERROR, TOO_LARGE, INIT_ERROR, BROKEN = 16, 17, 18, 19, 20, 21, 22
 
 FRAME_BYTES_MAX = 7 * 1024 * 1024
+FIELD_BYTES_MAX = 0xFFFF
 RESPONSE_BYTES_MAX = 6_291_556
 """As shared.domain.limits, which a zygote cannot import."""
 
@@ -41,6 +42,23 @@ RUNTIME_FD = 3
 
 MESSAGE_BYTES_MAX = 64 * 1024
 _FDS_MAX = 8
+
+
+class FieldTooLongError(ValueError):
+    """A text does not fit the 16 bits that its length has in an INVOKE frame."""
+
+
+def invoke_frame(request_id: bytes, arn: bytes, trace: bytes, context: bytes, deadline_ms: int, event: bytes) -> bytes:
+    """Raises FieldTooLongError."""
+    try:
+        sizes = INVOKE_HEADER.pack(len(request_id), len(arn), len(trace), len(context), deadline_ms)
+    except struct.error:
+        for name, text in (("request id", request_id), ("ARN", arn), ("trace header", trace), ("client context", context)):
+            if len(text) > FIELD_BYTES_MAX:
+                raise FieldTooLongError("its %s has %d bytes, more than %d" % (name, len(text), FIELD_BYTES_MAX)) from None
+        raise
+    length = len(sizes) + len(request_id) + len(arn) + len(trace) + len(context) + len(event)
+    return b"".join((HEADER.pack(length, INVOKE), sizes, request_id, arn, trace, context, event))
 
 
 def frame(kind: int, body: bytes = b"") -> bytes:

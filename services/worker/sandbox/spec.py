@@ -107,7 +107,8 @@ class Sandbox(Protocol):
     def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
         """Hand over one event; on_end gets what came of it (no deadline of its own). A runtime that answered may be used again.
         stream: gets the response if the runtime streams it; the answer is then empty, or the error document.
-        Raises SandboxError when the sandbox is broken already."""
+        Raises SandboxError when the sandbox is broken already, InvalidInvocationError when the runtime got nothing of the
+        event, for it cannot be told; then on_end is not called and the next event may come."""
 
     async def restart(self) -> None:
         """Start a fresh runtime process in the same sandbox after it ended; then wait for `initialised` again."""
@@ -120,6 +121,10 @@ class Sandbox(Protocol):
 
     def max_memory_bytes(self) -> int:
         """Peak memory use since the last call of `start` or `restart`."""
+
+
+class InvalidInvocationError(Exception):
+    """A field of an invocation does not fit what a runtime can be told. The sandbox is as it was."""
 
 
 class SandboxError(Exception):

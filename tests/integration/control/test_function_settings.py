@@ -6,9 +6,9 @@ import base64
 from typing import Any
 
 import pytest
+from services.worker.report import lines_for
 
 from services.frontend.apis.lambda_.absent import ABSENT
-from services.worker.report import lines_for
 from shared.aws.serialization import serialize_reply
 from shared.aws.service_model import Kind, Shape, load_service_model
 from shared.aws.validation import validate

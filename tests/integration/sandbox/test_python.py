@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
+from services.worker.sandbox.spec import InvalidInvocationError, RuntimeExit, RuntimeReady, RuntimeResponse
 from tests.integration.sandbox.harness import Harness, until
 from tests.support import PYTHON
 
@@ -288,3 +288,14 @@ async def test_a_wrapper_script_that_is_not_there_is_exit_status_127(harness: Ha
     async with harness.running(ECHO, variables={"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/nothing"}) as function:
         assert isinstance(function.ready, RuntimeExit)
         assert function.ready.exit_status == 127
+
+
+async def test_a_field_of_64_kib_is_refused_before_anything_is_sent(harness: Harness) -> None:
+    async with harness.running(
+        "def handler(event, context):\n    return [event, len(context.client_context.custom)]\n"
+    ) as running:
+        longest = '{"custom":"' + "x" * (65_535 - 13) + '"}'
+        for more in ({"trace": "x" * 65_536}, {"client_context": longest + " "}, {"request_id": "ä" * 32_768}):
+            with pytest.raises(InvalidInvocationError, match="has 65536 bytes, more than 65535"):
+                await running.invoke("no", **more)
+        assert await running.result("yes", trace="t" * 65_535, client_context=longest) == ["yes", 65_522]

@@ -14,9 +14,9 @@ import msgspec
 from pydantic import SecretStr
 
 from services.worker.code_cache import CodeCache
-from services.worker.environment_log import LogSink
 from services.worker.fleet import Fleet, Pool, StartSettings
 from services.worker.server import WorkerServer
+from services.worker.telemetry.environment_log import LogSink
 from shared.dispatch.frames import (
     FrameDecoder,
     Handshake,

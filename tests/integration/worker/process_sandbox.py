@@ -39,6 +39,7 @@ class ProcessSandbox:
         self.hang_on_kill = False
         self.fail_start = False
         self.fail_restart = False
+        self.fail_invoke: Exception | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._spec: SandboxSpec | None = None
         self._on_output: Callable[[bytes], None] = lambda data: None
@@ -98,6 +99,8 @@ class ProcessSandbox:
         return RuntimeReady()
 
     def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
+        if self.fail_invoke is not None:
+            raise self.fail_invoke
         self._serving = asyncio.create_task(self._serve(invocation))
         self._serving.add_done_callback(lambda done: None if done.cancelled() else on_end(done.result()))
 

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from services.worker import environment as environment_module
+from services.worker.sandbox.spec import InvalidInvocationError
 from shared.dispatch.wire import RefusalReason
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, until
 from tests.integration.worker.process_sandbox import ProcessPool, ProcessSandbox
@@ -264,3 +265,38 @@ def _hang(spec):  # type: ignore[no-untyped-def]
 
     payload = b'"hang"'
     return header_for(spec, "e-1", payload, cold=False), payload
+
+
+async def test_an_event_that_the_sandbox_cannot_begin_ends_its_invocation_at_once_and_once(
+    worker: TestWorker, caller: Caller, pool: ProcessPool
+) -> None:
+    spec = worker.function(ECHO, timeout_s=30)
+    await caller.answer(spec, "e-1", cold=True)
+    other = worker.function("import time\ndef handler(event, context):\n    time.sleep(event)\n", timeout_s=30)
+    await caller.answer(other, "e-2", 0, cold=True)
+    under_way = asyncio.create_task(caller.answer(other, "e-2", 2))
+    await until(lambda: worker.server.running == 1)
+    pool.made[0].fail_invoke = OverflowError("nobody foresaw this")
+    answer = await caller.answer(spec, "e-1", request_id="r-1")
+    failed(answer, "r-1", "Sandbox.Failure", "The execution environment failed")
+    assert not answer.header.reusable
+    assert worker.server.running == 1
+    await until(lambda: pool.made[0].destroyed)
+    await worker.server.drain(20)
+    assert under_way.done() or (await under_way).header.function_error is None
+    assert worker.server.running == 0
+
+
+async def test_a_field_that_a_runtime_cannot_be_told_is_an_error_of_that_invocation_alone(
+    worker: TestWorker, caller: Caller, pool: ProcessPool
+) -> None:
+    spec = worker.function(ECHO)
+    await caller.answer(spec, "e-1", cold=True)
+    pool.made[0].fail_invoke = InvalidInvocationError("its trace header has 70000 bytes, more than 65535")
+    answer = await caller.answer(spec, "e-1", request_id="r-1")
+    text = "The invocation cannot be given to the runtime: its trace header has 70000 bytes, more than 65535"
+    failed(answer, "r-1", "Sandbox.Failure", text)
+    assert answer.header.reusable
+    pool.made[0].fail_invoke = None
+    assert (await caller.answer(spec, "e-1", "again")).json() == "again"
+    assert pool.made[0].starts == 1

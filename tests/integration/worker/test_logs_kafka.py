@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import uuid
 
-import msgspec
 from aiokafka import AIOKafkaConsumer
 
-from services.worker.logs import LogBatch, LogShipper
+from services.worker.telemetry.shipper import LogShipper
+from shared.events.log_records import decode_log_batch
 from shared.settings import EventSettings, Settings
 from tests.integration.worker.cluster import until
 from tests.unit.worker.specs import version
@@ -34,7 +34,7 @@ async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: s
 
     seen: dict[str, list[str]] = {stream.name: [] for stream in streams}
     async with asyncio.timeout(40):
-        await until(lambda: not shipper._queue and not shipper._dirty, deadline_s=30)
+        await until(shipper.is_idle, deadline_s=30)
         shipping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await shipping
@@ -43,7 +43,7 @@ async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: s
         try:
             while sum(map(len, seen.values())) < 601:
                 record = await consumer.getone()
-                batch = msgspec.json.decode(record.value, type=LogBatch)
+                batch = decode_log_batch(record.value)
                 assert record.key == batch.log_stream.encode()
                 seen[batch.log_stream] += [event.message for event in batch.events]
         finally:

@@ -12,9 +12,9 @@ import pytest
 
 from services.worker import environment as environment_module
 from services.worker.credentials import function_credentials
-from services.worker.environment_log import LogSink
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import base_environment
+from services.worker.telemetry.environment_log import LogSink
 from services.worker.workspace import claim
 from shared.domain.functions import VersionSpec
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until

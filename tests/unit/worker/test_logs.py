@@ -2,27 +2,78 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from datetime import UTC, datetime
+from typing import Any
 
-import msgspec
+import pytest
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from prometheus_client import REGISTRY
 
-from services.worker import logs
-from services.worker.logs import LogBatch, LogShipper, log_stream_name
+from services.worker.telemetry import log_stream, shipper
+from services.worker.telemetry.log_stream import LogStream, log_stream_name
+from services.worker.telemetry.shipper import LogShipper
+from shared.events.log_records import LOG_RECORD_BYTES_MAX, LogBatch, LogEvent, decode_log_batch
 from shared.settings import Settings
+from shared.telemetry.supervision import keep_running
 from tests.support import wait_until
 from tests.unit.worker.specs import version
 
 
-def shipper() -> LogShipper:
+def new_shipper() -> LogShipper:
     return LogShipper(Settings(kafka_bootstrap_servers="127.0.0.1:1", instance="worker-t"))
 
 
+def taken(stream: LogStream) -> list[LogEvent]:
+    _, pieces = stream.take()
+    return [event for piece in pieces for event in piece]
+
+
 def written(*chunks: bytes) -> list[str]:
-    stream = shipper().open(version(), "e-1")
+    stream = new_shipper().open(version(), "e-1")
     for chunk in chunks:
         stream.append(chunk)
-    return [event.message for event in stream.take()]
+    return [event.message for event in taken(stream)]
+
+
+def collected(ship: LogShipper) -> list[LogBatch]:
+    for _ in ship.collect():
+        pass
+    return [decode_log_batch(record.value) for record in ship._queue]
+
+
+def dropped(unit: str) -> float:
+    return REGISTRY.get_sample_value(f"lambdad_worker_log_dropped_{unit}_total") or 0.0
+
+
+class Broker:
+    """Takes records, but those for which `refuse` has an error: raised at once, or told later."""
+
+    def __init__(self, refuse: Any = lambda value: None, *, later: bool = False) -> None:
+        self.refuse = refuse
+        self.later = later
+        self.values: list[bytes] = []
+
+    async def send(self, topic: str, value: bytes, key: bytes) -> asyncio.Future[object]:
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        error = self.refuse(value)
+        if error is None:
+            self.values.append(value)
+            future.set_result(None)
+        elif self.later:
+            future.set_exception(error)
+        else:
+            raise error
+        return future
+
+    @property
+    def batches(self) -> list[LogBatch]:
+        return [decode_log_batch(value) for value in self.values]
+
+    @property
+    def messages(self) -> list[str]:
+        return [event.message for batch in self.batches for event in batch.events]
 
 
 def test_a_log_stream_is_named_as_aws_names_it() -> None:
@@ -41,52 +92,172 @@ def test_bytes_that_are_no_text_do_no_harm() -> None:
     assert written(b"\xff\xfe\n") == ["\ufffd\ufffd\n"]
 
 
+def test_a_huge_line_becomes_several_events_and_loses_nothing() -> None:
+    line = "ä€𝄞x" * 80_000
+    messages = written(*(line.encode()[at : at + 65_536] for at in range(0, len(line.encode()), 65_536)), b"\nnext\n")
+    assert len(messages) == 5
+    assert "".join(messages) == line + "\nnext\n"
+    assert all(len(message.encode()) <= log_stream.EVENT_BYTES_MAX for message in messages)
+
+
 def test_a_flush_makes_one_record_for_each_stream() -> None:
-    ship = shipper()
+    ship = new_shipper()
     streams = [ship.open(version(), f"e-{n}") for n in range(2)]
     for stream in streams:
         for n in range(3):
             stream.append(f"line {n}\n".encode())
-    ship.collect()
-    batches = [msgspec.json.decode(value, type=LogBatch) for _, value in ship._queue]
+    batches = collected(ship)
     assert [b.log_stream for b in batches] == [s.name for s in streams]
     assert [e.message for e in batches[0].events] == ["line 0\n", "line 1\n", "line 2\n"]
     assert batches[0].log_group == "/aws/lambda/greeter"
 
 
+@pytest.mark.parametrize(
+    "written", [b"\x01" * 240_000 + b"\n", b"\x01" * 240 + b"\n", "€".encode() * 80_000 + b"\n", b'"\\' * 120_000 + b"\n"]
+)
+def test_records_are_bounded_in_encoded_bytes_whatever_is_written(written: bytes) -> None:
+    ship = new_shipper()
+    stream = ship.open(version(), "e-1")
+    whole = written * (480_000 // len(written))
+    stream.append(whole)
+    batches = collected(ship)
+    assert max(len(record.value) for record in ship._queue) <= LOG_RECORD_BYTES_MAX
+    assert "".join(event.message for batch in batches for event in batch.events) == whole.decode()
+
+
+def test_many_short_lines_give_others_their_turn_in_between() -> None:
+    stream = new_shipper().open(version(), "e-1")
+    for _ in range(60):
+        stream.append(b"a\n" * 32_768)
+    _, pieces = stream.take()
+    assert [len(piece) for piece in pieces] == [32_768] * 60
+
+
 def test_a_flood_loses_its_oldest_part_and_says_so() -> None:
-    ship = shipper()
+    ship = new_shipper()
+    before = dropped("bytes"), dropped("lines")
     stream = ship.open(version(), "e-1")
     line = b"x" * 1_023 + b"\n"
     for _ in range(6_000):
         stream.append(line)
     stream.append(b"the end\n")
-    events = stream.take()
-    assert re.match(r"\d+ bytes of log were dropped here", events[0].message)
+    batches = collected(ship)
+    events = [event for batch in batches for event in batch.events]
+    lost = batches[0].dropped
+    assert lost is not None
+    assert (lost.bytes, lost.lines) == (dropped("bytes") - before[0], dropped("lines") - before[1])
+    assert lost.lines + len(events) - 2 == 6_000
+    assert events[0].message == (
+        f"LOGS_DROPPED Dropped Bytes: {lost.bytes}\tDropped Lines: {lost.lines}\t"
+        "Reason: they came faster than they could be stored\n"
+    )
     assert events[-1].message == "the end\n"
-    assert sum(len(e.message) for e in events) <= logs.STREAM_BYTES_MAX + 1_024
+    assert sum(len(e.message) for e in events) <= log_stream.STREAM_BYTES_MAX + 1_024
     assert ship.pending_bytes == 0
+    assert [batch.dropped for batch in batches[1:]] == [None] * (len(batches) - 1)
 
 
-def test_the_queue_for_kafka_is_bounded_and_the_oldest_go_first() -> None:
-    ship = shipper()
+def test_a_function_that_logs_json_is_told_in_json() -> None:
+    ship = new_shipper()
+    stream = ship.open(version(log_format="JSON"), "e-1")
+    stream.dropped(1_000, 3)
+    ((event,),) = (batch.events for batch in collected(ship))
+    told = json.loads(event.message)
+    assert told["type"] == "platform.logsDropped"
+    assert told["record"] == {
+        "droppedBytes": 1_000,
+        "droppedRecords": 3,
+        "reason": "they came faster than they could be stored",
+    }
+
+
+def test_the_queue_for_kafka_is_bounded_and_the_oldest_go_first_and_are_told_of() -> None:
+    ship = new_shipper()
     stream = ship.open(version(), "e-1")
+    before = dropped("lines")
     for n in range(12):
         for _ in range(3_900):
             stream.append(b"%02d" % n + b"y" * 1_021 + b"\n")
-        ship.collect()
-    assert ship._queue_bytes <= logs.QUEUE_BYTES_MAX
-    assert ship._queue_bytes == sum(len(value) for _, value in ship._queue)
-    newest = msgspec.json.decode(ship._queue[-1][1], type=LogBatch)
-    assert newest.events[-1].message.startswith("11")
+        batches = collected(ship)
+    assert ship._queue_bytes <= shipper.QUEUE_BYTES_MAX
+    assert ship._queue_bytes == sum(len(record.value) for record in ship._queue)
+    assert batches[-1].events[-1].message.startswith("11")
+    stream.append(b"afterwards\n")
+    batches = collected(ship)
+    told = sum(batch.dropped.lines for batch in batches if batch.dropped is not None)
+    kept = sum(len(batch.events) for batch in batches) - sum(batch.dropped is not None for batch in batches)
+    assert told == dropped("lines") - before
+    assert kept + told == 12 * 3_900 + 1
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError(), ZeroDivisionError("nobody foresaw this")])
+async def test_a_record_that_cannot_be_sent_keeps_no_other_waiting_and_its_loss_is_told(error: Exception, later: bool) -> None:
+    ship = new_shipper()
+    poison, fine = ship.open(version(), "e-1"), ship.open(version(), "e-2")
+    broker: Any = Broker(lambda value: error if b"poison" in value else None, later=later)
+    before = dropped("lines")
+    poison.append(b"poison\nand more\n")
+    fine.append(b"well\n")
+    collected(ship)
+    assert await ship._send(broker)
+    assert broker.messages == ["well\n"]
+    assert dropped("lines") - before == 2
+    assert not ship._queue
+    collected(ship)
+    assert await ship._send(broker)
+    assert broker.batches[-1].log_stream == poison.name
+    assert broker.messages[-1].startswith("LOGS_DROPPED Dropped Bytes: 16\tDropped Lines: 2\t")
+    assert ship.is_idle()
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_records_wait_for_a_kafka_that_does_not_answer_and_none_is_sent_twice_that_was_taken(later: bool) -> None:
+    ship = new_shipper()
+    away: Any = Broker(lambda value: KafkaConnectionError("away") if b"two" in value else None, later=later)
+    for n in (b"one\n", b"two\n", b"three\n"):
+        ship.open(version(), "e").append(n)
+    collected(ship)
+    assert not await ship._send(away)
+    back: Any = Broker()
+    assert await ship._send(back)
+    assert sorted(away.messages + back.messages) == ["one\n", "three\n", "two\n"]
+    assert ship._queue_bytes == 0
 
 
 async def test_the_worker_lives_on_without_kafka() -> None:
-    ship = shipper()
+    ship = new_shipper()
     running = asyncio.create_task(ship.run())
     ship.open(version(), "e-1").append(b"kept\n")
     await asyncio.to_thread(wait_until, lambda: ship._queue, deadline_s=10)
     assert not running.done()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_an_unforeseen_failure_of_the_shipper_loses_nothing_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipper, "FLUSH_INTERVAL_S", 0.01)
+    ship = new_shipper()
+    broker = Broker()
+    connections = 0
+
+    async def connect() -> Any:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            raise ZeroDivisionError("nobody foresaw this")
+        return broker
+
+    async def close(producer: Any) -> None:
+        pass
+
+    monkeypatch.setattr(ship, "_connect", connect)
+    monkeypatch.setattr(ship, "_close", close)
+    running = asyncio.create_task(keep_running("log-shipper", ship.run))
+    ship.open(version(), "e-1").append(b"kept\n")
+    await asyncio.to_thread(wait_until, lambda: broker.values, deadline_s=10)
+    assert broker.messages == ["kept\n"]
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running

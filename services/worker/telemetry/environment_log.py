@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from services.worker.telemetry.events import FunctionOutput, TelemetryEvent
+from services.worker.telemetry.lines import Render
 from shared.domain.limits import LOG_TAIL_BYTES
 
 
@@ -16,10 +18,13 @@ class LogSink(Protocol):
 
 
 class EnvironmentLog:
-    __slots__ = ("_at_line_start", "_sink", "_tail")
+    """Subscribes to its environment's events."""
 
-    def __init__(self, sink: LogSink) -> None:
+    __slots__ = ("_at_line_start", "_render", "_sink", "_tail")
+
+    def __init__(self, sink: LogSink, render: Render) -> None:
         self._sink = sink
+        self._render = render
         self._tail: bytearray | None = None
         self._at_line_start = True
 
@@ -27,25 +32,23 @@ class EnvironmentLog:
         """An invocation begins; tail: its caller wants the end of its log."""
         self._tail = bytearray() if tail else None
 
-    def on_output(self, data: bytes) -> None:
-        """What the function wrote."""
-        if not data:
-            return
+    def on_event(self, event: TelemetryEvent) -> None:
+        if isinstance(event, FunctionOutput):
+            data = event.data
+            if not data:
+                return
+            self._at_line_start = data[-1] == 0x0A
+        else:
+            data = self._render(event)
+            if not data:
+                return
+            if not self._at_line_start:
+                # The platform's lines are lines of their own.
+                data = b"\n" + data
+                self._at_line_start = True
         self._sink.append(data)
-        self._at_line_start = data[-1] == 0x0A
         if self._tail is not None:
             self._add_to_tail(data)
-
-    def write(self, lines: bytes) -> None:
-        """The platform's lines, on lines of their own."""
-        if not lines:
-            return
-        if not self._at_line_start:
-            lines = b"\n" + lines
-            self._at_line_start = True
-        self._sink.append(lines)
-        if self._tail is not None:
-            self._add_to_tail(lines)
 
     def take_tail(self) -> bytes:
         """The end of the invocation's log; empty unless it was asked for."""

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-from services.worker.report import PROVISIONED, Report, Status, billed_ms, lines_for
+from services.worker.telemetry.events import PROVISIONED, InitReport, InitStart, Phase, Report, Start, Status
+from services.worker.telemetry.lines import renderer_for
+from services.worker.verdicts import billed_ms
 from tests.unit.worker.specs import version
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -23,11 +25,11 @@ def report(**changes: object) -> Report:
 
 
 def test_the_text_lines_are_those_of_aws() -> None:
-    lines = lines_for(version())
-    assert lines.start(ID) == f"START RequestId: {ID} Version: $LATEST\n".encode()
+    render = renderer_for(version())
+    assert render(Start(ID)) == f"START RequestId: {ID} Version: $LATEST\n".encode()
     warm = f"REPORT RequestId: {ID}\tDuration: 3.01 ms\tBilled Duration: 4 ms\tMemory Size: 128 MB\tMax Memory Used: 36 MB\t"
-    assert lines.end(report()).decode() == f"END RequestId: {ID}\n{warm}\n"
-    assert lines.end(report(init_ms=110.1)).decode() == f"END RequestId: {ID}\n{warm}Init Duration: 110.10 ms\t\n"
+    assert render(report()).decode() == f"END RequestId: {ID}\n{warm}\n"
+    assert render(report(init_ms=110.1)).decode() == f"END RequestId: {ID}\n{warm}Init Duration: 110.10 ms\t\n"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_the_text_lines_are_those_of_aws() -> None:
     ],
 )
 def test_a_failure_is_named_at_the_end_of_the_report(status: Status, error_type: str | None, suffix: str) -> None:
-    text = lines_for(version()).end(report(status=status, error_type=error_type)).decode()
+    text = renderer_for(version())(report(status=status, error_type=error_type)).decode()
     assert text.endswith(f"Max Memory Used: 36 MB\t{suffix}\n")
 
 
@@ -47,27 +49,27 @@ def test_init_start_names_the_runtime() -> None:
     pattern = (
         rb"INIT_START Runtime Version: python:3\.12\.v1\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:[0-9a-f]{64}\n"
     )
-    assert re.fullmatch(pattern, lines_for(version()).init_start())
+    assert re.fullmatch(pattern, renderer_for(version())(InitStart()))
 
 
 def test_only_a_failed_initialisation_has_an_init_report_in_text() -> None:
-    lines = lines_for(version())
-    assert lines.init_report("init", 12.0, Status.SUCCESS, None) == b""
-    assert lines.init_report("init", 1236.04, Status.TIMEOUT, None) == (
+    render = renderer_for(version())
+    assert render(InitReport(Phase.INIT, Status.SUCCESS, 12.0, None)) == b""
+    assert render(InitReport(Phase.INIT, Status.TIMEOUT, 1236.04, None)) == (
         b"INIT_REPORT Init Duration: 1236.04 ms\tPhase: init\tStatus: timeout\n"
     )
-    assert lines.init_report("invoke", 5.0, Status.ERROR, "Runtime.ImportModuleError") == (
+    assert render(InitReport(Phase.INVOKE, Status.ERROR, 5.0, "Runtime.ImportModuleError")) == (
         b"INIT_REPORT Init Duration: 5.00 ms\tPhase: invoke\tStatus: error\tError Type: Runtime.ImportModuleError\n"
     )
 
 
 def test_the_json_report_has_the_keys_of_aws_and_there_is_no_end_line() -> None:
-    lines = lines_for(version(log_format="JSON"))
-    start = json.loads(lines.start(ID))
+    render = renderer_for(version(log_format="JSON"))
+    start = json.loads(render(Start(ID)))
     assert start["type"] == "platform.start"
     assert start["record"] == {"requestId": ID, "version": "$LATEST"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", start["time"])
-    (line,) = lines.end(report(init_ms=110.1)).splitlines()
+    (line,) = render(report(init_ms=110.1)).splitlines()
     final = json.loads(line)
     assert final["type"] == "platform.report"
     metrics = {"durationMs": 3.009, "billedDurationMs": 4, "memorySizeMB": 128, "maxMemoryUsedMB": 36, "initDurationMs": 110.1}
@@ -75,11 +77,11 @@ def test_the_json_report_has_the_keys_of_aws_and_there_is_no_end_line() -> None:
 
 
 def test_the_system_log_level_chooses_the_json_records() -> None:
-    quiet = lines_for(version(log_format="JSON", system_log_level="WARN"))
-    assert (quiet.start(ID), quiet.init_start(), quiet.end(report())) == (b"", b"", b"")
-    assert b"platform.report" in quiet.end(report(status=Status.TIMEOUT))
-    chatty = lines_for(version(log_format="JSON", system_log_level="DEBUG"))
-    kinds = [json.loads(line)["type"] for line in chatty.end(report()).splitlines()]
+    quiet = renderer_for(version(log_format="JSON", system_log_level="WARN"))
+    assert (quiet(Start(ID)), quiet(InitStart()), quiet(report())) == (b"", b"", b"")
+    assert b"platform.report" in quiet(report(status=Status.TIMEOUT))
+    chatty = renderer_for(version(log_format="JSON", system_log_level="DEBUG"))
+    kinds = [json.loads(line)["type"] for line in chatty(report()).splitlines()]
     assert kinds == ["platform.runtimeDone", "platform.report"]
 
 
@@ -91,11 +93,11 @@ def test_billing_rounds_up_and_includes_initialisation() -> None:
 
 
 def test_an_initialisation_ahead_says_so_and_is_reported_even_when_it_succeeds() -> None:
-    text = lines_for(version(), PROVISIONED)
+    text = renderer_for(version(), PROVISIONED)
     assert (
-        text.init_report("init", 12.5, Status.SUCCESS, None)
+        text(InitReport(Phase.INIT, Status.SUCCESS, 12.5, None))
         == b"INIT_REPORT Init Duration: 12.50 ms\tPhase: init\tStatus: success\n"
     )
-    assert lines_for(version()).init_report("init", 12.5, Status.SUCCESS, None) == b""
-    record = json.loads(lines_for(version(log_format="JSON"), PROVISIONED).init_start())["record"]
+    assert renderer_for(version())(InitReport(Phase.INIT, Status.SUCCESS, 12.5, None)) == b""
+    record = json.loads(renderer_for(version(log_format="JSON"), PROVISIONED)(InitStart()))["record"]
     assert record["initializationType"] == "provisioned-concurrency"

@@ -1,60 +1,36 @@
-"""The platform's own log lines: INIT_START, START, END, REPORT and INIT_REPORT, as text or as JSON, as AWS writes them."""
+"""The platform's own log lines: INIT_START, START, END, REPORT and INIT_REPORT, as text or as JSON, as AWS writes them.
+
+One renderer an environment: it makes complete lines of a platform event, or nothing where the format or level has none.
+"""
 
 from __future__ import annotations
 
-import enum
-import math
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import msgspec
 
+from services.worker.telemetry.events import (
+    ON_DEMAND,
+    InitReport,
+    InitStart,
+    LogsDropped,
+    Phase,
+    PlatformEvent,
+    Report,
+    Start,
+    Status,
+)
 from shared.domain.functions import VersionSpec
 from shared.domain.runtime_versions import runtime_version, runtime_version_arn
 
-ON_DEMAND, PROVISIONED = "on-demand", "provisioned-concurrency"
-"""Values of AWS_LAMBDA_INITIALIZATION_TYPE."""
+Render = Callable[[PlatformEvent], bytes]
 
 
-class Status(enum.StrEnum):
-    """How an invocation or an initialisation ended. ERROR: the runtime reported it; FAILURE: the runtime itself failed."""
-
-    SUCCESS = "success"
-    ERROR = "error"
-    FAILURE = "failure"
-    TIMEOUT = "timeout"
-
-
-class Report(msgspec.Struct, frozen=True):
-    """duration_ms: of the invocation. init_ms: only for the first invocation after a successful initialisation of its own."""
-
-    request_id: str
-    duration_ms: float
-    billed_ms: int
-    memory_mb: int
-    max_memory_mb: int
-    init_ms: float | None = None
-    status: Status = Status.SUCCESS
-    error_type: str | None = None
-
-
-class PlatformLines(Protocol):
-    """Makes the lines of one environment. Every method answers complete lines, or nothing when the format or level has none."""
-
-    def init_start(self) -> bytes: ...
-    def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes: ...
-    def start(self, request_id: str) -> bytes: ...
-    def end(self, report: Report) -> bytes: ...
-
-
-def lines_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> PlatformLines:
-    made = JsonLines if spec.log_format == "JSON" else TextLines
-    return made(spec, initialization_type)
-
-
-def billed_ms(duration_ms: float, init_ms: float | None) -> int:
-    """Whole milliseconds, rounded up, initialisation included."""
-    return max(1, math.ceil(round(duration_ms + (init_ms or 0.0), 2)))
+def renderer_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> Render:
+    lines = JsonLines(spec, initialization_type) if spec.log_format == "JSON" else TextLines(spec, initialization_type)
+    return lines.render
 
 
 class TextLines:
@@ -64,21 +40,30 @@ class TextLines:
         self._start_tail = f" Version: {spec.version}\n"
         self._memory = f" ms\tMemory Size: {spec.memory_mb} MB\tMax Memory Used: "
 
-    def init_start(self) -> bytes:
+    def render(self, event: PlatformEvent) -> bytes:
+        return self._MAKERS[type(event)](self, event)
+
+    def _init_start(self, event: InitStart) -> bytes:
         spec = self._spec
         arn = runtime_version_arn(spec.region, spec.runtime)
         return f"INIT_START Runtime Version: {runtime_version(spec.runtime)}\tRuntime Version ARN: {arn}\n".encode()
 
-    def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes:
-        if status is Status.SUCCESS and self._initialization_type == ON_DEMAND:
+    def _init_report(self, event: InitReport) -> bytes:
+        if event.status is Status.SUCCESS and self._initialization_type == ON_DEMAND:
             return b""
-        ended = "Status: success" if status is Status.SUCCESS else _suffix(status, error_type)
-        return f"INIT_REPORT Init Duration: {duration_ms:.2f} ms\tPhase: {phase}\t{ended}\n".encode()
+        ended = "Status: success" if event.status is Status.SUCCESS else _suffix(event.status, event.error_type)
+        return f"INIT_REPORT Init Duration: {event.duration_ms:.2f} ms\tPhase: {event.phase}\t{ended}\n".encode()
 
-    def start(self, request_id: str) -> bytes:
-        return f"START RequestId: {request_id}{self._start_tail}".encode()
+    def _start(self, event: Start) -> bytes:
+        return f"START RequestId: {event.request_id}{self._start_tail}".encode()
 
-    def end(self, report: Report) -> bytes:
+    def _logs_dropped(self, event: LogsDropped) -> bytes:
+        return (
+            f"LOGS_DROPPED Dropped Bytes: {event.dropped_bytes}\tDropped Lines: {event.dropped_records}\t"
+            f"Reason: {event.reason}\n"
+        ).encode()
+
+    def _report(self, report: Report) -> bytes:
         request_id = report.request_id
         text = (
             f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\tDuration: {report.duration_ms:.2f} ms\t"
@@ -89,6 +74,14 @@ class TextLines:
         if report.status is not Status.SUCCESS:
             text += _suffix(report.status, report.error_type)
         return (text + "\n").encode()
+
+    _MAKERS: ClassVar[dict[type, Callable[[Any, Any], bytes]]] = {
+        Start: _start,
+        Report: _report,
+        InitStart: _init_start,
+        InitReport: _init_report,
+        LogsDropped: _logs_dropped,
+    }
 
 
 def _suffix(status: Status, error_type: str | None) -> str:
@@ -109,11 +102,14 @@ class JsonLines:
         self._initialization_type = initialization_type
         self._level = _LEVELS.get(spec.system_log_level or "INFO", _INFO)
 
-    def init_start(self) -> bytes:
+    def render(self, event: PlatformEvent) -> bytes:
+        return self._MAKERS[type(event)](self, event)
+
+    def _init_start(self, event: InitStart) -> bytes:
         spec = self._spec
         record = {
             "initializationType": self._initialization_type,
-            "phase": "init",
+            "phase": Phase.INIT,
             "runtimeVersion": runtime_version(spec.runtime),
             "runtimeVersionArn": runtime_version_arn(spec.region, spec.runtime),
             "functionName": spec.function_name,
@@ -121,18 +117,30 @@ class JsonLines:
         }
         return self._line(_INFO, "platform.initStart", record)
 
-    def init_report(self, phase: str, duration_ms: float, status: Status, error_type: str | None) -> bytes:
-        done: dict[str, Any] = {"initializationType": self._initialization_type, "phase": phase, "status": status}
-        if error_type:
-            done["errorType"] = error_type
-        level = _DEBUG if status is Status.SUCCESS else _WARN
-        report = done | {"metrics": {"durationMs": round(duration_ms, 3)}}
+    def _init_report(self, event: InitReport) -> bytes:
+        done: dict[str, Any] = {
+            "initializationType": self._initialization_type,
+            "phase": event.phase,
+            "status": event.status,
+        }
+        if event.error_type:
+            done["errorType"] = event.error_type
+        level = _DEBUG if event.status is Status.SUCCESS else _WARN
+        report = done | {"metrics": {"durationMs": round(event.duration_ms, 3)}}
         return self._line(level, "platform.initRuntimeDone", done) + self._line(level, "platform.initReport", report)
 
-    def start(self, request_id: str) -> bytes:
-        return self._line(_INFO, "platform.start", {"requestId": request_id, "version": self._spec.version})
+    def _start(self, event: Start) -> bytes:
+        return self._line(_INFO, "platform.start", {"requestId": event.request_id, "version": self._spec.version})
 
-    def end(self, report: Report) -> bytes:
+    def _logs_dropped(self, event: LogsDropped) -> bytes:
+        record = {
+            "droppedBytes": event.dropped_bytes,
+            "droppedRecords": event.dropped_records,
+            "reason": event.reason,
+        }
+        return self._line(_WARN, "platform.logsDropped", record)
+
+    def _report(self, report: Report) -> bytes:
         ok = report.status is Status.SUCCESS
         done: dict[str, Any] = {"requestId": report.request_id, "status": report.status}
         if report.error_type:
@@ -158,3 +166,11 @@ class JsonLines:
             return b""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return msgspec.json.encode({"time": time, "type": kind, "record": record}) + b"\n"
+
+    _MAKERS: ClassVar[dict[type, Callable[[Any, Any], bytes]]] = {
+        Start: _start,
+        Report: _report,
+        InitStart: _init_start,
+        InitReport: _init_report,
+        LogsDropped: _logs_dropped,
+    }
