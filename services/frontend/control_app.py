@@ -21,9 +21,9 @@ from services.frontend.signed_requests import Limit, RequestReader
 from services.frontend.wire import LARGE_BYTES, log, translate
 from shared.aws.canonical import normal_path
 from shared.aws.error_rendering import render
-from shared.aws.parsing import Params, parse_params
+from shared.aws.protocols.protocol import BODILESS, Params
+from shared.aws.protocols.rest_json import parse_params, serialize_reply
 from shared.aws.routing import Route, Router, parse_query
-from shared.aws.serialization import BODILESS, serialize_reply
 from shared.aws.validation import validate
 from shared.domain.errors import (
     AccessDeniedException,

@@ -5,7 +5,33 @@ Everything here was recorded from AWS. Keys are shape names, or operation and pa
 
 from __future__ import annotations
 
-PATTERNS = {
+import dataclasses
+from collections.abc import Mapping, Set
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedTexts:
+    """patterns: checked and printed in place of the model's. choices: enumerations in the order in which they are printed.
+
+    choices_at: printed by one operation only; what is accepted besides is the model's list. plain_list_choices: lists whose
+    enumeration is printed without the brackets that other constraints of list members get. member_not_null: lists whose
+    members' constraints end with `Member must not be null`. left_to_the_operation: enumerations that AWS checks after
+    everything else, inside the operation. maximum_left_to_the_operation: numbers whose maximum depends on the account and on
+    what the function is; the model has the largest of all. members_first: members whose violations were seen in another order
+    than the model's.
+    """
+
+    patterns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    choices_at: Mapping[tuple[str, str], tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    plain_list_choices: Set[str] = frozenset()
+    member_not_null: Set[str] = frozenset()
+    left_to_the_operation: Set[tuple[str, str]] = frozenset()
+    maximum_left_to_the_operation: Set[str] = frozenset()
+    members_first: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+
+_PATTERNS = {
     "LayerVersionArn": (
         r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)"
         r"|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)"
@@ -17,14 +43,12 @@ PATTERNS = {
         r"|capacity-provider:[a-zA-Z0-9-_]+)"
     ),
 }
-"""Patterns that are checked and printed in place of the model's."""
 
-CHOICES = {
+_CHOICES = {
     "RecursiveLoop": ("Terminate", "Allow"),
     "EventSourcePosition": ("LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"),
     "InvokeMode": ("RESPONSE_STREAM", "BUFFERED"),
 }
-"""Enumerations in the order in which they are printed."""
 
 # fmt: off
 RUNTIMES_CURRENT = (
@@ -43,30 +67,42 @@ RUNTIMES_EVER = (
 )
 # fmt: on
 
-CHOICES_AT = {
+_CHOICES_AT = {
     ("PublishLayerVersion", "compatibleRuntimes"): RUNTIMES_CURRENT,
     ("ListLayers", "compatibleRuntime"): RUNTIMES_EVER,
     ("ListLayerVersions", "compatibleRuntime"): RUNTIMES_EVER,
 }
-"""Enumerations printed by one operation only. What is accepted besides is the model's list."""
 
-PLAIN_LIST_CHOICES = frozenset({"CompatibleRuntimes"})
-"""Lists whose enumeration is printed without the brackets that other constraints of list members get."""
+_PLAIN_LIST_CHOICES = frozenset({"CompatibleRuntimes"})
 
-MEMBER_NOT_NULL = frozenset({"LayerList", "CompatibleArchitectures"})
-"""Lists whose members' constraints end with `Member must not be null`."""
+_MEMBER_NOT_NULL = frozenset({"LayerList", "CompatibleArchitectures"})
 
-LEFT_TO_THE_OPERATION = frozenset(
+_LEFT_TO_THE_OPERATION = frozenset(
     {
         # Answered as InvalidParameterValueException with a text of its own, and deprecated runtimes have yet another.
         ("CreateFunction", "runtime"),
         ("UpdateFunctionConfiguration", "runtime"),
     }
 )
-"""Enumerations that AWS checks after everything else, inside the operation."""
 
-MAXIMUM_LEFT_TO_THE_OPERATION = frozenset({"Timeout"})
-"""Numbers whose maximum depends on the account and on what the function is; the model has the largest of all."""
+_MAXIMUM_LEFT_TO_THE_OPERATION = frozenset({"Timeout"})
 
-MEMBERS_FIRST = {"PublishLayerVersionRequest": ("CompatibleRuntimes", "CompatibleArchitectures")}
-"""Members whose violations were seen in another order than the model's."""
+_MEMBERS_FIRST = {"PublishLayerVersionRequest": ("CompatibleRuntimes", "CompatibleArchitectures")}
+
+_NOTHING = RecordedTexts()
+_OF = {
+    "lambda": RecordedTexts(
+        patterns=_PATTERNS,
+        choices=_CHOICES,
+        choices_at=_CHOICES_AT,
+        plain_list_choices=_PLAIN_LIST_CHOICES,
+        member_not_null=_MEMBER_NOT_NULL,
+        left_to_the_operation=_LEFT_TO_THE_OPERATION,
+        maximum_left_to_the_operation=_MAXIMUM_LEFT_TO_THE_OPERATION,
+        members_first=_MEMBERS_FIRST,
+    )
+}
+
+
+def texts_of(service: str) -> RecordedTexts:
+    return _OF.get(service, _NOTHING)

@@ -6,8 +6,9 @@ import functools
 import re
 from typing import Any
 
-from shared.aws import recorded_texts as recorded
-from shared.aws.service_model import Kind, Operation, Shape, compile_pattern
+from shared.aws.patterns import compile_pattern
+from shared.aws.recorded_texts import RecordedTexts, texts_of
+from shared.aws.service_model import Kind, Operation, Shape
 from shared.domain.errors import ValidationException
 
 PATTERN_CHARACTERS_MAX = 20_480
@@ -21,7 +22,7 @@ def validate(operation: Operation, params: dict[str, Any]) -> None:
     """Raise ValidationException naming every constraint that `params` (from `parsing`) breaks, in the model's order."""
     if operation.input is None:
         return
-    found = _Violations(operation.name)
+    found = _Violations(operation.name, texts_of(operation.service))
     found.structure(operation.input, params, "")
     if found.texts:
         noun = "error" if len(found.texts) == 1 else "errors"
@@ -29,12 +30,13 @@ def validate(operation: Operation, params: dict[str, Any]) -> None:
 
 
 class _Violations:
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, recorded: RecordedTexts) -> None:
         self._operation = operation
+        self._recorded = recorded
         self.texts: list[str] = []
 
     def structure(self, shape: Shape, params: dict[str, Any], prefix: str) -> None:
-        first = recorded.MEMBERS_FIRST.get(shape.name, ())
+        first = self._recorded.members_first.get(shape.name, ())
         for name in (*first, *(name for name in shape.members if name not in first)):
             member = shape.members[name]
             value = params.get(name)
@@ -65,10 +67,10 @@ class _Violations:
             return
         if any(item is None or self._broken(element, item, path) for item in value):
             texts = self._constraints(element, path)
-            if shape.name in recorded.PLAIN_LIST_CHOICES:
+            if shape.name in self._recorded.plain_list_choices:
                 self._complain(shape, value, path, texts[0])
                 return
-            if shape.name in recorded.MEMBER_NOT_NULL or any(item is None for item in value):
+            if shape.name in self._recorded.member_not_null or any(item is None for item in value):
                 texts.append("Member must not be null")
             self._complain(shape, value, path, f"Member must satisfy constraint: [{', '.join(texts)}]")
 
@@ -93,15 +95,16 @@ class _Violations:
     def _broken(self, shape: Shape, value: Any, path: str) -> list[str]:
         """The constraints of the shape itself that the value breaks, in AWS's words: pattern, then smallest, then largest."""
         broken = []
-        if shape.pattern is not None and not _matches(shape, value):
-            broken.append(_pattern_text(shape))
+        if shape.pattern is not None and not _matches(self._pattern(shape), value):
+            broken.append(_pattern_text(self._pattern(shape)))
         if shape.choices and not self._allowed(shape, value, path):
             broken.append(self._choices_text(shape, path))
         if shape.minimum is not None or shape.maximum is not None:
             size = value if shape.kind in _NUMBERS else len(value)
             if shape.minimum is not None and size < shape.minimum:
                 broken.append(_minimum_text(shape))
-            if shape.maximum is not None and size > shape.maximum and shape.name not in recorded.MAXIMUM_LEFT_TO_THE_OPERATION:
+            left = shape.name in self._recorded.maximum_left_to_the_operation
+            if shape.maximum is not None and size > shape.maximum and not left:
                 broken.append(_maximum_text(shape))
         return broken
 
@@ -113,18 +116,23 @@ class _Violations:
         if shape.minimum is not None:
             texts.append(_minimum_text(shape))
         if shape.pattern is not None:
-            texts.append(_pattern_text(shape))
+            texts.append(_pattern_text(self._pattern(shape)))
         if shape.choices:
             texts.append(self._choices_text(shape, path))
         return texts
 
+    def _pattern(self, shape: Shape) -> str:
+        return self._recorded.patterns.get(shape.name) or shape.pattern or ""
+
     def _allowed(self, shape: Shape, value: str, path: str) -> bool:
-        if (self._operation, path) in recorded.LEFT_TO_THE_OPERATION:
+        if (self._operation, path) in self._recorded.left_to_the_operation:
             return True
-        return value in shape.choices or value in recorded.CHOICES_AT.get((self._operation, path), ())
+        return value in shape.choices or value in self._recorded.choices_at.get((self._operation, path), ())
 
     def _choices_text(self, shape: Shape, path: str) -> str:
-        choices = recorded.CHOICES_AT.get((self._operation, path)) or recorded.CHOICES.get(shape.name) or shape.choices
+        choices = (
+            self._recorded.choices_at.get((self._operation, path)) or self._recorded.choices.get(shape.name) or shape.choices
+        )
         return f"Member must satisfy enum value set: [{', '.join(choices)}]"
 
 
@@ -138,24 +146,28 @@ def _maximum_text(shape: Shape) -> str:
     return f"Member must have {what} less than or equal to {_number(shape.maximum)}"
 
 
-def _pattern_text(shape: Shape) -> str:
-    return f"Member must satisfy regular expression pattern: {recorded.PATTERNS.get(shape.name) or shape.pattern}"
+def _pattern_text(pattern: str) -> str:
+    return f"Member must satisfy regular expression pattern: {pattern}"
 
 
 def _number(value: float | None) -> str:
     return f"{value:g}" if isinstance(value, float) and not value.is_integer() else str(int(value or 0))
 
 
-def _matches(shape: Shape, value: str) -> bool:
+def _matches(pattern: str, value: str) -> bool:
     if len(value) > PATTERN_CHARACTERS_MAX:
         return True
-    return _compiled(recorded.PATTERNS.get(shape.name) or shape.pattern or "").fullmatch(value) is not None
+    compiled = _compiled(pattern)
+    return compiled is None or compiled.fullmatch(value) is not None
 
 
 @functools.cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """At first use: the whole model has about ninety patterns, a process needs few of them."""
-    return compile_pattern(pattern)
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """At first use: a whole model has about ninety patterns, a process needs few of them. None: Python has no words for it."""
+    try:
+        return compile_pattern(pattern)
+    except re.error:
+        return None
 
 
 def _shown(value: Any) -> str:

@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from shared.aws.service_model import Kind, Location, Member, Operation, Shape, compile_pattern, load_service_model
+from shared.aws.patterns import compile_pattern
+from shared.aws.service_model import Kind, Location, Member, Operation, Shape, load_service_model
 from tests.support import zip_of
 
 MODEL = load_service_model()

@@ -9,7 +9,7 @@ import pytest
 from services.worker.report import lines_for
 
 from services.frontend.apis.lambda_.absent import ABSENT
-from shared.aws.serialization import serialize_reply
+from shared.aws.protocols.rest_json import serialize_reply
 from shared.aws.service_model import Kind, Shape, load_service_model
 from shared.aws.validation import validate
 from shared.domain.errors import ApiError, InvalidParameterValueException, ResourceNotFoundException

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.aws.serialization import serialize_reply
+from shared.aws.protocols.rest_json import serialize_reply
 from shared.aws.service_model import load_service_model
 from shared.aws.validation import validate
 from shared.domain.errors import (

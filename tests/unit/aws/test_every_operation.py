@@ -13,9 +13,8 @@ import pytest
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
-from shared.aws.parsing import parse_params
+from shared.aws.protocols.rest_json import parse_params, serialize_reply
 from shared.aws.routing import Router, parse_query
-from shared.aws.serialization import serialize_reply
 from shared.aws.service_model import Kind, Location, Shape, load_service_model
 
 MODEL = load_service_model()

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.aws.parsing import parse_params
+from shared.aws.patterns import compile_pattern
+from shared.aws.protocols.rest_json import parse_params
 from shared.aws.routing import Route, Router
-from shared.aws.service_model import ServiceModel, Shape, compile_pattern, load_service_model
+from shared.aws.service_model import ServiceModel, Shape, load_service_model
 from shared.aws.validation import validate
 from shared.domain.errors import SerializationException, ValidationException
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from shared.aws.error_rendering import CAPITAL_MESSAGE, render
-from shared.aws.serialization import serialize_reply
+from shared.aws.protocols.rest_json import serialize_reply
 from shared.aws.service_model import ServiceModel
 from shared.domain.errors import (
     AccessDeniedException,
