@@ -6,11 +6,8 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from services.router.destinations.function import FunctionDestination
+from services.router.deliverers import Deliverers
 from services.router.destinations.kafka import KafkaDestination
-from services.router.destinations.s3 import S3Destination
-from services.router.destinations.sns import SnsDestination
-from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
 from services.router.outcomes import OutcomeRouter
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
@@ -28,18 +25,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     queue = AsyncQueue(settings)
     producer = BatchingProducer.of(settings, "router")
     topics = KafkaDestination()
-    router = OutcomeRouter(
-        settings,
-        producer,
-        destinations={
-            "sqs": SqsDestination(queues),
-            "lambda": FunctionDestination(queue),
-            "kafka": topics,
-            "s3": S3Destination(settings),
-            "sns": SnsDestination(queues),
-        },
-        dead_letters={"sqs": SqsDeadLetters(queues)},
-    )
+    router = OutcomeRouter(settings, producer, Deliverers.of(settings, queues, queue, topics))
     checks = {"kafka": producer.problem, "queue": queue.problem, "outcomes": router.problem}
     async with HealthServer(settings.telemetry, service="router", checks=checks):
         try:

@@ -15,8 +15,9 @@ import msgspec
 from aiokafka import TopicPartition
 from prometheus_client import Counter
 
+from services.router.deliverers import Deliverers
 from services.router.destinations import DeliveryError, Destination, UndeliverableError
-from services.router.destinations.kafka import SCHEME
+from shared.domain.destinations import instead, kind_of
 from shared.events.group import GroupReader, ReaderOptions
 from shared.events.producer import BatchingProducer
 from shared.events.records import Outcome, RecordError, decode_outcome, encode
@@ -41,23 +42,14 @@ TRIED_FOR_S = 6 * 3_600
 
 
 class OutcomeRouter:
-    """One member of the group that delivers outcomes.
+    """One member of the group that delivers outcomes."""
 
-    destinations: by kind, the service part of the target's ARN or "kafka"; dead_letters likewise for dead-letter queues.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        producer: BatchingProducer,
-        destinations: Mapping[str, Destination],
-        dead_letters: Mapping[str, Destination],
-    ) -> None:
+    def __init__(self, settings: Settings, producer: BatchingProducer, deliverers: Deliverers) -> None:
         self._names = TopicNames.of(settings.events)
         self._producer = producer
         self._tiers = DelayTiers(settings.events, producer)
-        self._destinations = destinations
-        self._dead_letters = dead_letters
+        self._destinations = deliverers.destinations
+        self._dead_letters = deliverers.dead_letters
         self._options = ReaderOptions(
             bootstrap_servers=settings.kafka_bootstrap_servers,
             group_id=self._names.outcomes,
@@ -137,7 +129,8 @@ class OutcomeRouter:
         letter = by_kind is self._dead_letters
         try:
             if destination is None:
-                raise UndeliverableError(f"destinations of kind {kind!r} are not supported yet")
+                # A configuration of an earlier version: today it would be refused.
+                raise UndeliverableError(instead(target) or f"nothing delivers to destinations of kind {kind!r}")
             await destination.deliver(outcome, target)
         except DeliveryError as error:
             FAILED.labels(kind).inc()
@@ -172,10 +165,3 @@ class OutcomeRouter:
             job.cancel()
         if left:
             await asyncio.wait(left, timeout=CANCEL_S)
-
-
-def kind_of(target: str) -> str:
-    """The service of an ARN ("sqs", "lambda", "sns", "events", "s3"), or "kafka"."""
-    if target.startswith(SCHEME):
-        return "kafka"
-    return [*target.split(":"), "", "", ""][2]

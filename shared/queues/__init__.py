@@ -81,9 +81,11 @@ class QueueWriter:
         """
         return await self._send(stream_key(queue), f"queue-sent:{queue}", body, attributes, deduplication_id)
 
-    async def publish(self, topic: str, body: bytes, *, deduplication_id: str) -> str:
+    async def publish(
+        self, topic: str, body: bytes, attributes: dict[str, Attribute] | None = None, *, deduplication_id: str
+    ) -> str:
         """To a topic, else as `send`."""
-        return await self._send(topic_key(topic), f"topic-sent:{topic}", body, None, deduplication_id)
+        return await self._send(topic_key(topic), f"topic-sent:{topic}", body, attributes, deduplication_id)
 
     async def _send(
         self, stream: str, sent: str, body: bytes, attributes: dict[str, Attribute] | None, deduplication_id: str | None

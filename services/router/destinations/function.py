@@ -8,17 +8,23 @@ import uuid
 from services.router import record
 from services.router.destinations import DeliveryError, UndeliverableError
 from shared.domain.arns import parse_function_reference
+from shared.domain.destinations import is_function_elsewhere
 from shared.domain.errors import ServiceException, ValidationException
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.events.queue import AsyncQueue
 from shared.events.records import AsyncEvent, Outcome
+from shared.settings import Settings
 
 
 class FunctionDestination:
-    def __init__(self, queue: AsyncQueue) -> None:
+    def __init__(self, settings: Settings, queue: AsyncQueue) -> None:
+        self._region = settings.region
+        self._account_id = settings.account_id
         self._queue = queue
 
     async def deliver(self, outcome: Outcome, target: str) -> None:
+        if is_function_elsewhere(target, region=self._region, account_id=self._account_id):
+            raise UndeliverableError(f"{target} is a function of another account or region")
         try:
             function = parse_function_reference(target)
         except ValidationException as error:

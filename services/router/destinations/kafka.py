@@ -11,9 +11,9 @@ from aiokafka.errors import KafkaError
 
 from services.router import record
 from services.router.destinations import DeliveryError, UndeliverableError
+from shared.domain.destinations import TOPIC_SCHEME
 from shared.events.records import RECORD_BYTES_MAX, Outcome
 
-SCHEME = "kafka://"
 DELIVERY_TIMEOUT_S = 20.0
 CLUSTERS_MAX = 8
 STOP_TIMEOUT_S = 3.0
@@ -34,7 +34,7 @@ class KafkaDestination:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 producer = await self._producer(servers)
                 sent = [
-                    await producer.send(target.removeprefix(SCHEME), value, key=key)
+                    await producer.send(target.removeprefix(TOPIC_SCHEME), value, key=key)
                     for key, value in record.topic_messages(outcome)
                 ]
                 await asyncio.gather(*sent)

@@ -1,24 +1,39 @@
-"""Topics of SNS: the stand-in on Redis streams, as destination."""
+"""Topics of SNS: the stand-in on Redis streams, as destination and for dead letters."""
 
 from __future__ import annotations
 
 from services.router import record
 from services.router.destinations import DeliveryError
 from shared.events.records import Outcome
-from shared.queues import QueueUnavailableError, QueueWriter
+from shared.queues import Attribute, QueueUnavailableError, QueueWriter
 
 
 class SnsDestination:
-    """The record is the message."""
+    """The record is the message; it has no attributes."""
 
     def __init__(self, queues: QueueWriter) -> None:
         self._queues = queues
 
     async def deliver(self, outcome: Outcome, target: str) -> None:
         body = record.batch_record(outcome) if outcome.batch is not None else record.invocation_record(outcome)
-        try:
-            await self._queues.publish(
-                target.rpartition(":")[2], body, deduplication_id=f"{outcome.event_id}:{outcome.condition.value}"
-            )
-        except QueueUnavailableError as error:
-            raise DeliveryError(str(error)) from error
+        await _publish(self._queues, target, body, None, f"{outcome.event_id}:{outcome.condition.value}")
+
+
+class SnsDeadLetters:
+    """The event is the message; attributes say why it is there."""
+
+    def __init__(self, queues: QueueWriter) -> None:
+        self._queues = queues
+
+    async def deliver(self, outcome: Outcome, target: str) -> None:
+        attributes = record.dead_letter_attributes(outcome)
+        await _publish(self._queues, target, outcome.request_payload, attributes, f"{outcome.event_id}:letter")
+
+
+async def _publish(
+    queues: QueueWriter, arn: str, body: bytes, attributes: dict[str, Attribute] | None, deduplication_id: str
+) -> None:
+    try:
+        await queues.publish(arn.rpartition(":")[2], body, attributes, deduplication_id=deduplication_id)
+    except QueueUnavailableError as error:
+        raise DeliveryError(str(error)) from error

@@ -155,6 +155,45 @@ async def test_destinations_are_kept_merged_and_taken_away(control: Control) -> 
         await control("PutFunctionEventInvokeConfig", FunctionName=name)
 
 
+BUS = "arn:aws:events:us-east-1:000000000000:event-bus/default"
+FUNCTION_ELSEWHERE = "arn:aws:lambda:us-east-1:111111111111:function:f"
+
+
+@pytest.mark.parametrize(
+    ("side", "target", "why"),
+    [
+        ("OnSuccess", BUS, "Event buses of EventBridge cannot be delivered to yet: name a queue"),
+        ("OnFailure", BUS, "Event buses of EventBridge cannot be delivered to yet: name a queue"),
+        ("OnFailure", FUNCTION_ELSEWHERE, "Only functions of this account and region"),
+        ("OnFailure", "arn:aws:lambda:us-east-1:000000000000:layer:l:1", "is invalid."),
+        ("OnSuccess", "arn:aws:s3:::bucket", "is invalid."),
+        ("OnFailure", "kafka://topic", "is invalid."),
+    ],
+)
+async def test_a_destination_that_nothing_delivers_to_is_refused(control: Control, side: str, target: str, why: str) -> None:
+    name = await control.create()
+    for operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig"):
+        if operation.startswith("Update"):
+            await control("PutFunctionEventInvokeConfig", FunctionName=name, MaximumRetryAttempts=1)
+        with pytest.raises(InvalidParameterValueException, match="The provided destination config") as refused:
+            await control(operation, FunctionName=name, DestinationConfig={side: {"Destination": target}})
+        assert why in refused.value.message
+
+
+async def test_the_destinations_of_a_mapping_are_those_that_can_be_delivered_to(control: Control) -> None:
+    name = await control.create()
+    for target in (BUS, f"{FUNCTION_ELSEWHERE[:-1]}g", "arn:aws:sqs:us-east-1:000000000000:q.fifo"):
+        with pytest.raises(InvalidParameterValueException, match="Unsupported DestinationConfig parameter"):
+            await control(
+                "CreateEventSourceMapping",
+                FunctionName=name,
+                EventSourceArn="arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/5c1a",
+                Topics=["t"],
+                StartingPosition="LATEST",
+                DestinationConfig={"OnFailure": {"Destination": target}},
+            )
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,13 @@ import pytest
 from redis.asyncio import Redis
 
 from services.poller.delays import DelayConsumer
+from services.router.deliverers import Deliverers
 from services.router.destinations import DeliveryError, Destination
-from services.router.destinations.function import FunctionDestination
 from services.router.destinations.kafka import KafkaDestination
 from services.router.destinations.s3 import S3Destination
-from services.router.destinations.sns import SnsDestination
-from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
+from services.router.destinations.sqs import SqsDestination
 from services.router.outcomes import OutcomeRouter
+from shared.domain.destinations import KINDS, Use, is_deliverable
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.events.records import (
@@ -40,6 +40,7 @@ from shared.queues import QueueUnavailableError, QueueWriter, stream_key, topic_
 from shared.settings import Settings
 from tests.integration.events.parts import ARN, QUEUE, make_topic, read_topic, running, settings_of, until
 
+TOPIC = "arn:aws:sns:us-east-1:000000000000:"
 ERROR = b'{"errorMessage": "on purpose", "errorType": "Exception"}'
 
 
@@ -70,21 +71,24 @@ class Router:
         self.producer = producer
         self.queues = QueueWriter(redis)
         self.topics = KafkaDestination()
-        self.destinations: dict[str, Destination] = {
-            "sqs": SqsDestination(self.queues),
-            "lambda": FunctionDestination(queue),
-            "kafka": self.topics,
-        }
+        self.deliverers = Deliverers.of(settings, self.queues, queue, self.topics)
+        self.destinations = dict(self.deliverers.destinations)
+
+    def with_destinations(self, **more: Destination) -> OutcomeRouter:
+        deliverers = Deliverers({**self.destinations, **more}, self.deliverers.dead_letters)
+        return OutcomeRouter(self.settings, self.producer, deliverers)
 
     def running(self) -> Any:
-        router = OutcomeRouter(self.settings, self.producer, self.destinations, {"sqs": SqsDeadLetters(self.queues)})
-        return running(router.run)
+        return running(self.with_destinations().run)
 
     async def tell(self, outcome: Outcome) -> None:
         await self.producer.send(self.names.outcomes, encode(outcome))
 
     async def messages(self, queue: str) -> list[dict[bytes, bytes]]:
         return [fields for _, fields in await self.redis.xrange(stream_key(queue))]
+
+    async def published(self, topic: str) -> list[dict[bytes, bytes]]:
+        return [fields for _, fields in await self.redis.xrange(topic_key(topic))]
 
 
 @pytest.fixture
@@ -123,17 +127,28 @@ async def test_a_queue_gets_the_record_and_a_dead_letter_queue_the_event(router:
     assert uuid.UUID(letter[b"message_id"].decode())
 
 
+async def test_a_topic_of_sns_gets_the_event_as_dead_letter(router: Router) -> None:
+    name = queue_name()
+    outcome = failure(dead_letter_arn=TOPIC + name)
+    async with router.running():
+        await router.tell(outcome)
+        [letter] = await until(lambda: router.published(name))
+    assert letter[b"body"] == b'{"n": 1}'
+    attributes = json.loads(letter[b"attributes"])
+    assert attributes["RequestID"] == {"DataType": "String", "StringValue": outcome.event_id}
+    assert attributes["ErrorMessage"] == {"DataType": "String", "StringValue": "on purpose"}
+
+
 async def test_a_topic_of_sns_gets_the_record_once(router: Router) -> None:
     name = queue_name()
-    router.destinations["sns"] = SnsDestination(router.queues)
-    outcome = failure(targets=(f"arn:aws:sns:us-east-1:000000000000:{name}",))
+    outcome = failure(targets=(TOPIC + name,))
     async with router.running():
         for _ in range(2):
             await router.tell(outcome)
         await router.tell(failure(targets=(QUEUE + name,)))
         await until(lambda: router.messages(name))
-        [message] = await until(lambda: router.redis.xrange(topic_key(name)))
-    assert json.loads(message[1][b"body"])["requestContext"]["requestId"] == outcome.event_id
+        [message] = await until(lambda: router.published(name))
+    assert json.loads(message[b"body"])["requestContext"]["requestId"] == outcome.event_id
 
 
 async def test_a_function_gets_the_record_as_an_asynchronous_event(router: Router) -> None:
@@ -189,6 +204,70 @@ async def test_a_bucket_gets_an_object_with_the_whole_event(router: Router, tmp_
     assert json.loads(of_event.read_bytes())["requestPayload"] == {"n": 1}
 
 
+Arrived = Callable[[], Awaitable[Any]]
+
+
+async def queue_of(router: Router, _folder: Path) -> tuple[str, Arrived]:
+    name = queue_name()
+    return QUEUE + name, lambda: router.messages(name)
+
+
+async def topic_of_sns(router: Router, _folder: Path) -> tuple[str, Arrived]:
+    name = queue_name()
+    return TOPIC + name, lambda: router.published(name)
+
+
+async def function_of(router: Router, _folder: Path) -> tuple[str, Arrived]:
+    kafka = router.settings.kafka_bootstrap_servers
+    return f"{ARN}next", lambda: read_topic(kafka, router.names.asynchronous, 1)
+
+
+async def bucket_of(router: Router, folder: Path) -> tuple[str, Arrived]:
+    (folder / "failed").mkdir()
+    router.destinations["s3"] = in_folder(folder)
+
+    async def arrived() -> list[Path]:
+        return objects_in(folder)
+
+    return "arn:aws:s3:::failed", arrived
+
+
+async def topic_of_kafka(router: Router, _folder: Path) -> tuple[str, Arrived]:
+    kafka = router.settings.kafka_bootstrap_servers
+    topic = await make_topic(kafka, 1)
+    return f"kafka://{topic}", lambda: read_topic(kafka, topic, 1)
+
+
+TARGETS = {"sqs": queue_of, "sns": topic_of_sns, "lambda": function_of, "s3": bucket_of, "kafka": topic_of_kafka}
+
+
+@pytest.mark.parametrize(("kind", "use"), [(kind.name, use) for kind in KINDS for use in Use if use in kind.uses])
+async def test_whatever_may_be_configured_is_delivered(router: Router, tmp_path: Path, kind: str, use: Use) -> None:
+    target, arrived = await TARGETS[kind](router, tmp_path)
+    assert is_deliverable(target, use)
+    if use is Use.DISCARDED_BATCH:
+        payload = b'{"records":{"t-0":[{"offset":1,"timestamp":3}]}}'
+        servers = router.settings.kafka_bootstrap_servers
+        batch = KafkaBatchInfo(1, "arn:k", servers, len(payload), {"t-0": KafkaPartitionInfo(1, 1, 3, 3)}, "m")
+        outcome = failure(targets=(target,), batch=batch, request_payload=payload)
+    elif use is Use.DEAD_LETTER:
+        outcome = failure(dead_letter_arn=target)
+    else:
+        condition = Condition.SUCCESS if use is Use.ON_SUCCESS else Condition.RETRIES_EXHAUSTED
+        outcome = failure(targets=(target,), condition=condition)
+    async with router.running():
+        await router.tell(outcome)
+        await until(arrived)
+
+
+async def test_the_router_has_a_deliverer_for_every_kind_of_the_catalogue_and_no_other(router: Router) -> None:
+    letters = {kind.name for kind in KINDS if Use.DEAD_LETTER in kind.uses}
+    assert set(router.deliverers.destinations) == {kind.name for kind in KINDS if kind.uses - {Use.DEAD_LETTER}}
+    assert set(router.deliverers.dead_letters) == letters
+    for name in letters:
+        assert router.deliverers.dead_letters[name] is not router.deliverers.destinations[name]
+
+
 async def test_a_bucket_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
     destination, outcome = in_folder(tmp_path), failure()
     with pytest.raises(DeliveryError, match="no bucket late"):
@@ -236,7 +315,8 @@ async def test_a_destination_that_fails_is_tried_again_and_the_others_are_not(ro
 async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) -> None:
     old_ms = int((time.time() - 7 * 3_600) * 1_000)
     failing_for_long = failure(targets=("arn:aws:broken:x",), finished_at_ms=old_ms)
-    unsupported = failure(targets=("arn:aws:sns:us-east-1:000000000000:topic",), dead_letter_arn="arn:aws:sns:us-east-1:0:dead")
+    bus, elsewhere = "arn:aws:events:us-east-1:000000000000:event-bus/b", "arn:aws:lambda:us-east-1:111111111111:function:f"
+    unsupported = failure(targets=(bus, elsewhere), dead_letter_arn=f"{ARN}f")
 
     class Broken:
         async def deliver(self, outcome: Outcome, target: str) -> None:
@@ -247,14 +327,17 @@ async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) 
         await router.tell(unsupported)
         await router.tell(failing_for_long)
         await router.producer.send(router.names.outcomes, b"garbage")
-        parked = await read_topic(router.settings.kafka_bootstrap_servers, router.names.undeliverable, 4)
+        parked = await read_topic(router.settings.kafka_bootstrap_servers, router.names.undeliverable, 5)
     kept = [decode_outcome(record.value) for record in parked if record.value != b"garbage"]
     assert {(o.event_id, o.targets, o.dead_letter_arn) for o in kept} == {
-        (unsupported.event_id, unsupported.targets, None),
+        (unsupported.event_id, (bus,), None),
+        (unsupported.event_id, (elsewhere,), None),
         (unsupported.event_id, (), unsupported.dead_letter_arn),
         (failing_for_long.event_id, failing_for_long.targets, None),
     }
-    assert all(dict(record.headers)["reason"] for record in parked)
+    reasons = [dict(record.headers)["reason"].decode() for record in parked]
+    assert all(reasons)
+    assert any("Event buses of EventBridge cannot be delivered to yet" in reason for reason in reasons)
 
 
 async def test_a_router_that_is_killed_in_the_middle_loses_nothing(router: Router) -> None:
@@ -274,8 +357,7 @@ async def test_a_router_that_is_killed_in_the_middle_loses_nothing(router: Route
             passed.add(outcome.event_id)
 
     await asyncio.gather(*map(router.tell, outcomes))
-    first = OutcomeRouter(router.settings, router.producer, {**router.destinations, "gate": Gate()}, {})
-    async with running(first.run, kill=True):
+    async with running(router.with_destinations(gate=Gate()).run, kill=True):
         await until(lambda: len(passed) == 20)
     router.destinations["gate"] = Open()
     async with router.running():

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from services.router import record
-from services.router.outcomes import kind_of
 from shared.events.records import (
     AsyncEvent,
     Condition,
@@ -162,9 +161,3 @@ def test_a_topic_gets_one_message_for_each_record_with_the_records_key() -> None
     assert shown["KafkaBatchInfo"]["batchSize"] == 1
     assert [r["offset"] for r in shown["payload"]["records"]["t-0"]] == [100]
     assert [r["offset"] for r in json.loads(second)["payload"]["records"]["t-0"]] == [101]
-
-
-def test_a_targets_kind_is_its_service() -> None:
-    assert kind_of("arn:aws:sqs:us-east-1:0:q") == "sqs"
-    assert kind_of("kafka://topic") == "kafka"
-    assert kind_of("nonsense") == ""

@@ -7,12 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.frontend.apis.lambda_ import naming, pages
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
 from shared.domain.arns import LATEST
+from shared.domain.destinations import Use, instead, is_deliverable, is_function_elsewhere
 from shared.domain.errors import InvalidParameterValueException, ResourceNotFoundException
 from shared.registry import event_invoke, functions
 from shared.registry.functions import now_ms
 from shared.registry.records import EventInvokeRow, Function
-
-DESTINATIONS = {"sqs", "sns", "lambda", "events"}
 
 
 async def put_function_event_invoke_config(ctx: ControlContext, request: Request) -> Reply:
@@ -28,7 +27,7 @@ async def update_function_event_invoke_config(ctx: ControlContext, request: Requ
 async def _write(ctx: ControlContext, request: Request, *, keep: bool) -> Reply:
     name, qualifier = naming.named(ctx, request)
     label = qualifier or LATEST
-    success, failure = _destinations(request)
+    success, failure = _destinations(ctx, request)
     retries, age = request.get("MaximumRetryAttempts"), request.get("MaximumEventAgeInSeconds")
     if retries is None and age is None and request.get("DestinationConfig") is None:
         raise InvalidParameterValueException("You must specify at least one of error handling or destination setting.")
@@ -104,21 +103,26 @@ def _missing(ctx: ControlContext, name: str, label: str) -> ResourceNotFoundExce
     return ResourceNotFoundException(f"The function {naming.arn(ctx, name, label)} doesn't have an EventInvokeConfig")
 
 
-def _destinations(request: Request) -> tuple[str | None, str | None]:
+def _destinations(ctx: ControlContext, request: Request) -> tuple[str | None, str | None]:
     """(on success, on failure): None where none was sent, "" where the one there was is to go."""
     sent = request.get("DestinationConfig") or {}
     success, failure = ((sent.get(side) or {}).get("Destination") for side in ("OnSuccess", "OnFailure"))
-    if (success and not _allowed(success, DESTINATIONS)) or (failure and not _allowed(failure, DESTINATIONS | {"s3"})):
-        raise InvalidParameterValueException(
-            "The provided destination config DestinationConfig("
-            f"onSuccess={_shown('OnSuccess', success)}, onFailure={_shown('OnFailure', failure)}) is invalid."
-        )
+    for target, use in ((success, Use.ON_SUCCESS), (failure, Use.ON_FAILURE)):
+        if target and (why := _refusal(ctx, target, use)) is not None:
+            shown = f"onSuccess={_shown('OnSuccess', success)}, onFailure={_shown('OnFailure', failure)}"
+            raise InvalidParameterValueException(
+                f"The provided destination config DestinationConfig({shown}) is invalid.{' ' if why else ''}{why}"
+            )
     return success, failure
 
 
-def _allowed(arn: str, services: set[str]) -> bool:
-    parts = arn.split(":")
-    return len(parts) >= 6 and parts[2] in services and not arn.endswith(".fifo")
+def _refusal(ctx: ControlContext, target: str, use: Use) -> str | None:
+    """None for a destination that can be delivered to; else what there is to say besides that it is invalid."""
+    if not is_deliverable(target, use):
+        return instead(target)
+    if is_function_elsewhere(target, region=ctx.settings.region, account_id=ctx.settings.account_id):
+        return "Only functions of this account and region can be invoked."
+    return None
 
 
 def _shown(side: str, destination: str | None) -> str:

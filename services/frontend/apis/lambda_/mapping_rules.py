@@ -11,22 +11,19 @@ import msgspec
 from services.frontend.apis.lambda_ import mapping_settings
 from services.frontend.apis.lambda_.context import Request
 from services.frontend.apis.lambda_.mapping_sources import unsupported
+from shared.domain.destinations import TOPIC_SCHEME, Use, is_deliverable
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.filter_patterns import INVALID_PATTERN, Pattern
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingSettings, SourceKind
 from shared.domain.mappings.catalogue import rules_of
 from shared.domain.mappings.rules import REPORT_BATCH_ITEM_FAILURES
-from shared.domain.mappings.sqs import is_fifo
 
 FILTERS_MAX = 5
 BOOTSTRAP_SERVERS_MAX = 10
-TOPIC_SCHEME = "kafka://"
 NO_STARTING_POSITION = (
     "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
 )
-DESTINATIONS = ("sqs", "sns", "s3")
 _ENDPOINT = re.compile(r"[^\s:,]{1,255}:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
-_DESTINATION = re.compile(r"arn:aws[a-zA-Z-]*:(?P<service>[a-z0-9-]+):[a-z0-9-]*:(\d{12})?:[a-zA-Z0-9_.-]+")
 
 
 def check_start(kind: SourceKind, request: Request) -> None:
@@ -88,10 +85,8 @@ def on_failure(kind: SourceKind, request: Request, topics: tuple[str, ...]) -> s
             raise unsupported("DestinationConfig")
         if destination.removeprefix(TOPIC_SCHEME) in topics:
             raise InvalidParameterValueException("The topic that events come from cannot be their on-failure destination.")
-    elif destination:
-        match = _DESTINATION.fullmatch(destination)
-        if match is None or match["service"] not in DESTINATIONS or is_fifo(destination):
-            raise unsupported("DestinationConfig")
+    if destination and not is_deliverable(destination, Use.DISCARDED_BATCH):
+        raise unsupported("DestinationConfig")
     return destination
 
 

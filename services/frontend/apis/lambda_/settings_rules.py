@@ -9,6 +9,7 @@ import msgspec
 from services.frontend.apis.lambda_ import environment, feature_rules, layer_attachment
 from services.frontend.apis.lambda_.context import ControlContext, Request
 from shared.aws.recorded_texts import RUNTIMES_CURRENT
+from shared.domain.destinations import Use, is_deliverable
 from shared.domain.errors import InvalidParameterValueException, ValidationException
 from shared.domain.limits import MEMORY_MB_MAX, TMP_MB_MAX
 from shared.registry.records import FileSystem, FunctionConfiguration, LoggingConfiguration, VpcConfiguration
@@ -39,7 +40,6 @@ RUNTIMES_DEPRECATED = frozenset(
 )
 RUNTIMES_NEWER = frozenset({"nodejs26.x", "python3.15", "ruby4.0", "java8.al2023", "java11.al2023", "java17.al2023"})
 """In the service model, but not yet in the recorded text."""
-DEAD_LETTER_SERVICES = ("sqs", "sns")
 
 
 def created(ctx: ControlContext, name: str, request: Request) -> FunctionConfiguration:
@@ -173,6 +173,6 @@ def _dead_letter_arn(target: str | None) -> str | None:
     """None for an empty target, which takes the queue away."""
     if not target:
         return None
-    if target.split(":")[2:3] not in [[service] for service in DEAD_LETTER_SERVICES] or target.endswith(".fifo"):
+    if not is_deliverable(target, Use.DEAD_LETTER):
         raise InvalidParameterValueException(f"The provided target ARN {target} is not a standard SQS queue or SNS topic.")
     return target

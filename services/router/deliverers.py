@@ -1,0 +1,39 @@
+"""One deliverer for each kind of destination in shared/domain/destinations, by the kind's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import msgspec
+
+from services.router.destinations import Destination
+from services.router.destinations.function import FunctionDestination
+from services.router.destinations.kafka import KafkaDestination
+from services.router.destinations.s3 import S3Destination
+from services.router.destinations.sns import SnsDeadLetters, SnsDestination
+from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
+from shared.domain.destinations import BUCKET, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
+from shared.events.queue import AsyncQueue
+from shared.queues import QueueWriter
+from shared.settings import Settings
+
+
+class Deliverers(msgspec.Struct, frozen=True):
+    """destinations: of records. dead_letters: of events themselves."""
+
+    destinations: Mapping[str, Destination]
+    dead_letters: Mapping[str, Destination]
+
+    @classmethod
+    def of(cls, settings: Settings, queues: QueueWriter, queue: AsyncQueue, topics: KafkaDestination) -> Self:
+        return cls(
+            destinations={
+                QUEUE.name: SqsDestination(queues),
+                TOPIC.name: SnsDestination(queues),
+                FUNCTION.name: FunctionDestination(settings, queue),
+                BUCKET.name: S3Destination(settings),
+                KAFKA_TOPIC.name: topics,
+            },
+            dead_letters={QUEUE.name: SqsDeadLetters(queues), TOPIC.name: SnsDeadLetters(queues)},
+        )

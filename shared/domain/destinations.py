@@ -1,0 +1,88 @@
+"""Where outcomes can go: every kind of destination, and what each may be used for.
+
+The control plane accepts what is here and the router has a way to deliver each, so that what is accepted can be delivered.
+Source of the uses: "Capturing records of Lambda asynchronous invocations", "Dead-letter queues" and "Retaining discarded
+batches" in the Lambda developer guide.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+import msgspec
+
+from shared.domain.arns import parse_function_reference
+from shared.domain.errors import ValidationException
+
+TOPIC_SCHEME = "kafka://"
+
+
+class Use(enum.Enum):
+    ON_SUCCESS = "the record of an asynchronous invocation that succeeded"
+    ON_FAILURE = "the record of an asynchronous invocation that failed"
+    DEAD_LETTER = "the event of an asynchronous invocation that failed"
+    DISCARDED_BATCH = "the record of a batch that an event source mapping gave up"
+
+
+class DestinationKind(msgspec.Struct, frozen=True):
+    """name: the service in the target's ARN, or "kafka". form: of a target, as it is configured."""
+
+    name: str
+    form: re.Pattern[str]
+    uses: frozenset[Use]
+
+
+def _arn(service: str, resource: str, *, regional: bool = True) -> re.Pattern[str]:
+    place = r"[a-z0-9-]+:\d{12}" if regional else ":"
+    return re.compile(rf"arn:aws[a-zA-Z-]*:{service}:{place}:{resource}")
+
+
+QUEUE = DestinationKind("sqs", _arn("sqs", r"[a-zA-Z0-9_-]{1,80}"), frozenset(Use))
+TOPIC = DestinationKind("sns", _arn("sns", r"[a-zA-Z0-9_-]{1,256}"), frozenset(Use))
+FUNCTION = DestinationKind(
+    "lambda",
+    _arn("lambda", r"function:[a-zA-Z0-9_-]{1,64}(:[a-zA-Z0-9$_-]{1,128})?"),
+    frozenset({Use.ON_SUCCESS, Use.ON_FAILURE}),
+)
+BUCKET = DestinationKind(
+    "s3", _arn("s3", r"[a-zA-Z0-9_.-]{3,255}", regional=False), frozenset({Use.ON_FAILURE, Use.DISCARDED_BATCH})
+)
+KAFKA_TOPIC = DestinationKind(
+    "kafka", re.compile(re.escape(TOPIC_SCHEME) + r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,248}"), frozenset({Use.DISCARDED_BATCH})
+)
+KINDS = (QUEUE, TOPIC, FUNCTION, BUCKET, KAFKA_TOPIC)
+"""FIFO queues and topics are none of them: AWS does not take them either."""
+
+NOT_YET = {
+    "events": "Event buses of EventBridge cannot be delivered to yet: name a queue (sqs), a topic (sns) or a function.",
+}
+"""What AWS has besides, by service: nothing here could deliver to it, so it is refused with these words."""
+
+
+def kind_of(target: str) -> str:
+    """What a target is called in metrics and messages: the service of an ARN, or "kafka"; whether or not it is one of KINDS."""
+    if target.startswith(TOPIC_SCHEME):
+        return KAFKA_TOPIC.name
+    return [*target.split(":"), "", "", ""][2]
+
+
+def is_deliverable(target: str, use: Use) -> bool:
+    """Whether the router can deliver `use` to `target`."""
+    return any(use in kind.uses and kind.form.fullmatch(target) for kind in KINDS)
+
+
+def is_function_elsewhere(target: str, *, region: str, account_id: str) -> bool:
+    """Whether a target is a function that another account or region has: only this cluster's own can be invoked."""
+    if FUNCTION.form.fullmatch(target) is None:
+        return False
+    try:
+        function = parse_function_reference(target)
+    except ValidationException:
+        return True
+    return (function.region, function.account) != (region, account_id)
+
+
+def instead(target: str) -> str:
+    """What to say of a target that AWS takes and that cannot be delivered to here; "" of any other."""
+    return NOT_YET.get(kind_of(target), "")
