@@ -12,7 +12,8 @@ from functools import cache
 import pytest
 
 from deploy.local.layout import RUNTIMES
-from services.worker.runtimes.catalogue import Catalogue, UnsupportedRuntimeError
+from services.worker.runtimes.catalogue import Catalogue
+from services.worker.runtimes.contract import UnsupportedRuntimeError
 from shared.settings import WorkerSettings
 
 _RUNTIME = re.compile(r"(python3\.|nodejs|java|ruby|dotnet|provided)[\w.]*")
@@ -31,7 +32,7 @@ def missing(name: str) -> str | None:
     """Why a runtime (`nodejs20.x`) cannot run here, or a program (`terraform`) cannot be called; None when it can."""
     if _RUNTIME.fullmatch(name):
         try:
-            Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).family(name)
+            Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).recipe(name)
         except UnsupportedRuntimeError as error:
             return str(error)
         return None

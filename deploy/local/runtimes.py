@@ -14,8 +14,8 @@ FAVOURITE = "python3.12"
 
 def usable_pythons() -> list[str]:
     """Runtimes whose interpreter and runtime client a worker started from here finds, oldest first."""
-    catalogue = Catalogue(WorkerSettings(runtime_dir=RUNTIMES))
-    return [name for name in catalogue.pythons if catalogue.supports(name)]
+    found = Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).installed()
+    return [runtime for runtime in found if runtime.startswith("python")]
 
 
 def example_runtime() -> str:

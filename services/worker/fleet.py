@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.worker.environment import Environment
 from services.worker.machine import State
-from services.worker.runtimes.catalogue import UnsupportedRuntimeError
+from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
 from services.worker.telemetry.environment_log import LogSink

@@ -10,7 +10,8 @@ from services.worker.code_cache import CodeCache
 from services.worker.credentials import function_credentials
 from services.worker.fleet import Fleet, StartSettings
 from services.worker.pool import SandboxPool
-from services.worker.runtimes.catalogue import base_environment
+from services.worker.runtimes.catalogue import Catalogue
+from services.worker.runtimes.variables import function_variables
 from services.worker.server import WorkerServer
 from services.worker.telemetry import metrics
 from services.worker.telemetry.environment_log import LogSink
@@ -57,7 +58,11 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     fleet = Fleet(
         pool=pool,
         code=cache,
-        start=StartSettings(open_log=logs.open, variables=functools.partial(_variables, secret), subscribers=(metrics.count,)),
+        start=StartSettings(
+            open_log=logs.open,
+            variables=functools.partial(_variables, pool.catalogue, secret),
+            subscribers=(metrics.count,),
+        ),
         environments_max=worker.environments_max,
         on_gone=lambda environment_id: membership.environment_gone(environment_id),
         epoch=lambda: membership.epoch,
@@ -85,9 +90,10 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         await membership.leave()
 
 
-def _variables(secret: bytes, spec: VersionSpec, sink: LogSink) -> dict[str, str]:
+def _variables(catalogue: Catalogue, secret: bytes, spec: VersionSpec, sink: LogSink) -> dict[str, str]:
     credentials = function_credentials(secret, spec)
-    return base_environment(
+    return function_variables(
+        catalogue.family(spec.runtime),
         spec,
         log_stream=sink.name,
         access_key_id=credentials.access_key_id,

@@ -1,4 +1,4 @@
-"""Sandboxes made ahead of need: a few ready ones for each family of runtimes in use, refilled in the background."""
+"""Sandboxes made ahead of need: a few ready ones for each pool in use, refilled in the background."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from services.worker.runtimes.catalogue import Catalogue, UnsupportedRuntimeError
-from services.worker.runtimes.families import Family
+from services.worker.runtimes.catalogue import Catalogue
+from services.worker.runtimes.contract import Recipe, UnsupportedRuntimeError
 from services.worker.sandbox.cgroups import CgroupTree
 from services.worker.sandbox.launch import Launcher
 from services.worker.sandbox.launched import LaunchedSandbox
@@ -25,8 +25,8 @@ from shared.settings import Settings
 
 log = logging.getLogger("lambdad.worker")
 
-TAKEN = Counter("lambdad_worker_sandboxes_taken_total", "Sandboxes given to environments", ["family", "ready"])
-READY = Gauge("lambdad_worker_sandboxes_ready", "Sandboxes that wait for a function", ["family"])
+TAKEN = Counter("lambdad_worker_sandboxes_taken_total", "Sandboxes given to environments", ["pool", "ready"])
+READY = Gauge("lambdad_worker_sandboxes_ready", "Sandboxes that wait for a function", ["pool"])
 
 TAKE_TIMEOUT_S = 60.0
 REFILL_TASKS_MAX = max(2, os.cpu_count() or 2)
@@ -38,7 +38,7 @@ _UIDS_SPARE = 256
 
 
 class PoolStats(msgspec.Struct, frozen=True):
-    """ready: sandboxes that wait for a function, by family. uids_free: of this worker's slice."""
+    """ready: sandboxes that wait for a function, by pool. uids_free: of this worker's slice."""
 
     ready: dict[str, int]
     zygotes: dict[str, int]
@@ -51,8 +51,8 @@ class SandboxPool:
     def __init__(self, settings: Settings, root: Path) -> None:
         self._settings = settings.worker
         self._root = root
-        self._catalogue = Catalogue(settings.worker)
-        self._families: dict[str, FamilyPool] = {}
+        self.catalogue = Catalogue(settings.worker)
+        self._pools: dict[str, RuntimePool] = {}
         self._cgroups: CgroupTree | None = None
         self._uids: UidPool | None = None
         self._launcher: Launcher | None = None
@@ -66,15 +66,15 @@ class SandboxPool:
         self._launcher = Launcher(self._cgroups, self._uids)
         for runtime in self._settings.prestart_runtimes:
             try:
-                self._family(runtime).refill()
+                self._pool(runtime).refill()
             except UnsupportedRuntimeError as error:
                 log.warning("%s is not started ahead: %s", runtime, error)
 
     async def close(self) -> None:
         """Destroy what waits. Sandboxes that were taken are their takers' to destroy, before this."""
-        for family in self._families.values():
-            await family.close()
-        self._families.clear()
+        for pool in self._pools.values():
+            await pool.close()
+        self._pools.clear()
         if self._launcher is not None:
             self._launcher.close()
         if self._uids is not None:
@@ -83,36 +83,39 @@ class SandboxPool:
             self._cgroups.close()
 
     def supports(self, runtime: str) -> bool:
-        return self._catalogue.supports(runtime)
+        return self.catalogue.supports(runtime)
 
     async def take(self, runtime: str) -> Sandbox:
         """A sandbox for one environment, ready at once when the pool has one. Raises UnsupportedRuntimeError, SandboxError."""
-        return await self._family(runtime).take()
+        return await self._pool(runtime).take()
 
     def stats(self) -> PoolStats:
         return PoolStats(
-            ready={name: family.ready for name, family in self._families.items()},
-            zygotes={name: family.zygote_pid for name, family in self._families.items()},
+            ready={name: pool.ready for name, pool in self._pools.items()},
+            zygotes={name: pool.zygote_pid for name, pool in self._pools.items()},
             uids_free=0 if self._uids is None else self._uids.free,
         )
 
-    def _family(self, runtime: str) -> FamilyPool:
-        name = self._catalogue.family_name(runtime)
-        family = self._families.get(name)
-        if family is None:
+    def _pool(self, runtime: str) -> RuntimePool:
+        family = self.catalogue.family(runtime)
+        name = family.pool(runtime)
+        pool = self._pools.get(name)
+        if pool is None:
             if self._launcher is None:
                 raise SandboxError("the pool is not started")
-            family = FamilyPool(self._catalogue.family(runtime), self._launcher, self._settings.pool_size)
-            self._families[name] = family
-        return family
+            pool = RuntimePool(family.recipe(runtime), self._launcher, self._settings.pool_size)
+            self._pools[name] = pool
+        return pool
 
 
-class FamilyPool:
-    def __init__(self, family: Family, launcher: Launcher, size: int) -> None:
-        self._family = family
+class RuntimePool:
+    """Sandboxes that are made alike."""
+
+    def __init__(self, recipe: Recipe, launcher: Launcher, size: int) -> None:
+        self._recipe = recipe
         self._launcher = launcher
         self._size = size
-        self._zygote = ZygoteProcess(family, self._on_zygote_death)
+        self._zygote = ZygoteProcess(recipe, self._on_zygote_death)
         self._starting: asyncio.Lock = asyncio.Lock()
         self._ready: deque[LaunchedSandbox] = deque()
         self._waiting: deque[asyncio.Future[LaunchedSandbox]] = deque()
@@ -143,7 +146,7 @@ class FamilyPool:
             async with asyncio.timeout(TAKE_TIMEOUT_S):
                 sandbox = await waiter
         except TimeoutError:
-            raise SandboxError(f"no {self._family.name} sandbox could be made within {TAKE_TIMEOUT_S:.0f} s") from None
+            raise SandboxError(f"no {self._recipe.pool} sandbox could be made within {TAKE_TIMEOUT_S:.0f} s") from None
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._ready.append(waiter.result())
@@ -152,8 +155,8 @@ class FamilyPool:
         return sandbox
 
     def _took(self, ready: bool) -> None:
-        TAKEN.labels(self._family.name, "yes" if ready else "no").inc()
-        READY.labels(self._family.name).set(len(self._ready))
+        TAKEN.labels(self._recipe.pool, "yes" if ready else "no").inc()
+        READY.labels(self._recipe.pool).set(len(self._ready))
         self.refill()
 
     def refill(self) -> None:
@@ -161,25 +164,25 @@ class FamilyPool:
         self._waiting = deque(waiter for waiter in self._waiting if not waiter.done())
         missing = self._size + len(self._waiting) - len(self._ready) - len(self._tasks)
         while missing > 0 and len(self._tasks) < REFILL_TASKS_MAX and not self._closed:
-            task = asyncio.get_running_loop().create_task(self._make(), name=f"refill-{self._family.name}")
+            task = asyncio.get_running_loop().create_task(self._make(), name=f"refill-{self._recipe.pool}")
             self._tasks.add(task)
             task.add_done_callback(self._made)
             missing -= 1
 
     def _made(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        READY.labels(self._family.name).set(len(self._ready))
+        READY.labels(self._recipe.pool).set(len(self._ready))
         if not task.cancelled() and task.exception() is not None:
-            log.error("a refill of %s failed", self._family.name, exc_info=task.exception())
+            log.error("a refill of %s failed", self._recipe.pool, exc_info=task.exception())
         self.refill()
 
     def _on_zygote_death(self) -> None:
         """Its sandboxes died with it. Those that waited are cleared away, and another zygote makes new ones."""
-        log.error("the zygote of %s died", self._family.name)
+        log.error("the zygote of %s died", self._recipe.pool)
         self._failures = max(1, self._failures)
         lost = list(self._ready)
         self._ready.clear()
-        task = asyncio.get_running_loop().create_task(_destroy_all(lost), name=f"clear-{self._family.name}")
+        task = asyncio.get_running_loop().create_task(_destroy_all(lost), name=f"clear-{self._recipe.pool}")
         self._tasks.add(task)
         task.add_done_callback(self._made)
 
@@ -192,12 +195,12 @@ class FamilyPool:
             async with self._starting:
                 if not self._zygote.alive:
                     await self._zygote.stop()
-                    self._zygote = ZygoteProcess(self._family, self._on_zygote_death)
+                    self._zygote = ZygoteProcess(self._recipe, self._on_zygote_death)
                     await self._zygote.start()
-            sandbox = await self._launcher.launch(self._zygote, self._family)
+            sandbox = await self._launcher.launch(self._zygote, self._recipe)
         except (SandboxError, OSError) as error:
             self._failures += 1
-            log.error("a sandbox of %s cannot be made: %s", self._family.name, error)
+            log.error("a sandbox of %s cannot be made: %s", self._recipe.pool, error)
             while self._waiting:
                 waiter = self._waiting.popleft()
                 if not waiter.done():

@@ -120,17 +120,25 @@ class CgroupTree:
         self._bases: dict[str, tuple[str, ModuleType]] = {}
         for controller, (parent, version) in parents.items():
             remove_stale(parent)
-            base = f"{parent}/{name}"
+            self._bases[controller] = (f"{parent}/{name}", version)
+        self._make_bases()
+
+    def _make_bases(self) -> None:
+        for controller, (base, version) in self._bases.items():
             os.makedirs(base, exist_ok=True)
             if version is cgroup_v2:
                 write(base, "cgroup.subtree_control", f"+{controller}")
-            self._bases[controller] = (base, version)
 
     def create(self, name: str) -> Cgroup:
         """A sandbox's cgroup, with its bound of processes and its CPU period set. Raises OSError."""
         folders = {controller: (f"{base}/{name}", version) for controller, (base, version) in self._bases.items()}
         for folder in dict.fromkeys(folder for folder, _version in folders.values()):
-            os.mkdir(folder)
+            try:
+                os.mkdir(folder)
+            except FileNotFoundError:
+                # An empty base may go: a worker in another pid namespace takes this one for dead.
+                self._make_bases()
+                os.mkdir(folder)
         cgroup = Cgroup(folders)
         cgroup.set_processes(PROCESSES_MAX)
         cgroup.set_cpu_period()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from services.worker.runtimes.families import Family
+from services.worker.runtimes.contract import Recipe
 from services.worker.sandbox.cgroups import CgroupTree
 from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import SandboxError
@@ -33,7 +33,7 @@ class Launcher:
     def close(self) -> None:
         os.close(self._null_fd)
 
-    async def launch(self, zygote: ZygoteProcess, family: Family) -> LaunchedSandbox:
+    async def launch(self, zygote: ZygoteProcess, recipe: Recipe) -> LaunchedSandbox:
         """A sandbox whose runtime process has dropped its privileges and waits. Raises SandboxError."""
         uid = self._uids.take()
         self._made += 1
@@ -42,7 +42,7 @@ class Launcher:
         except OSError as error:
             self._uids.give_back(uid)
             raise SandboxError(f"a cgroup cannot be made: {error}") from error
-        sandbox = LaunchedSandbox(uid, family, cgroup, self._uids)
+        sandbox = LaunchedSandbox(uid, recipe, cgroup, self._uids)
         try:
             async with asyncio.timeout(PREPARE_TIMEOUT_S):
                 await sandbox.prepare(zygote, self._null_fd)

@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 
 from services.worker.runtime_api.api import RuntimeApi
-from services.worker.runtimes.families import Family
-from services.worker.runtimes.programs import missing_entrypoint, programs
+from services.worker.runtimes.contract import Recipe
 from services.worker.sandbox import exits, mounts, protocol
 from services.worker.sandbox.cgroups import Cgroup
 from services.worker.sandbox.control import ControlSocket
@@ -46,9 +45,9 @@ _Ended = RuntimeReady | RuntimeResponse | RuntimeExit
 class LaunchedSandbox:
     """Implements `spec.Sandbox`."""
 
-    def __init__(self, uid: int, family: Family, cgroup: Cgroup, uids: UidPool) -> None:
+    def __init__(self, uid: int, recipe: Recipe, cgroup: Cgroup, uids: UidPool) -> None:
         self.uid = uid
-        self.family = family
+        self.recipe = recipe
         self._cgroup = cgroup
         self._uids = uids
         self._loop = asyncio.get_running_loop()
@@ -89,9 +88,9 @@ class LaunchedSandbox:
                 {
                     "uid": self.uid,
                     "tmp_mb": _TMP_MB_DEFAULT,
-                    "kind": self.family.kind,
-                    "argv": list(self.family.argv),
-                    "listens": self.family.http,
+                    "kind": self.recipe.kind,
+                    "argv": list(self.recipe.argv),
+                    "listens": self.recipe.http,
                 },
                 [self._control.far_end.fileno(), self._output.write_fd, null_fd, far_stream.fileno(), *procs_fds],
             )
@@ -135,9 +134,9 @@ class LaunchedSandbox:
         finally:
             for fd in mount_fds:
                 os.close(fd)
-        self._missing_entrypoint = missing_entrypoint(self.family, spec)
-        self._programs = programs(self.family, spec)
-        if self._programs and self.family.kind != protocol.KIND_EXEC:
+        self._missing_entrypoint = self.recipe.family.missing_entrypoint(spec)
+        self._programs = self.recipe.family.programs(self.recipe, spec)
+        if self._programs and self.recipe.kind != protocol.KIND_EXEC:
             await self._become_program()
         else:
             self._send_start()
@@ -192,13 +191,13 @@ class LaunchedSandbox:
         await self._replace_runtime()
 
     async def _replace_runtime(self) -> None:
-        kind = protocol.KIND_EXEC if self._programs else self.family.kind
+        kind = protocol.KIND_EXEC if self._programs else self.recipe.kind
         far_stream = self._new_stream()
         if self._api is not None:
             self._api.runtime_started()
         try:
             restarted = self._expect("restarted")
-            self._control.send({"op": "restart", "kind": kind, "argv": list(self.family.argv)}, [far_stream.fileno()])
+            self._control.send({"op": "restart", "kind": kind, "argv": list(self.recipe.argv)}, [far_stream.fileno()])
         finally:
             far_stream.close()
         await self._answer(restarted, "start a new runtime")

@@ -34,8 +34,9 @@ FIELD_BYTES_MAX = 0xFFFF
 RESPONSE_BYTES_MAX = 6_291_556
 """As shared.domain.limits, which a zygote cannot import."""
 
-KIND_PYTHON, KIND_EXEC, KIND_EXEC_EARLY = "python", "exec", "exec-early"
-"""What a runtime process does: serve by itself, become a program at START, become one at once that then reads START."""
+KIND_SERVE, KIND_EXEC, KIND_EXEC_EARLY = "serve", "exec", "exec-early"
+"""What a runtime process does: serve by itself with what the zygote loaded, become a program at START, become one at once that
+then reads START."""
 
 RUNTIME_FD = 3
 """The descriptor of the stream to the worker in a program that was executed early."""

@@ -31,6 +31,11 @@ class SandboxSpec(msgspec.Struct, frozen=True):
     memory_mb: int
     tmp_mb: int
 
+    @property
+    def wrapper(self) -> str | None:
+        """The program that is to start the runtime process, if the function names one."""
+        return self.environment.get("AWS_LAMBDA_EXEC_WRAPPER") or None
+
 
 class RuntimeInvocation(msgspec.Struct, frozen=True):
     """One event for the runtime, in the Runtime API's terms."""

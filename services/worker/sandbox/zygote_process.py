@@ -1,4 +1,4 @@
-"""A zygote as the worker holds it: started once for a family of runtimes, forks a sandbox on request."""
+"""A zygote as the worker holds it: started once for a pool, forks a sandbox on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from services.worker.runtimes.families import Family
+from services.worker.runtimes.contract import Recipe
 from services.worker.sandbox.control import ControlSocket
 from services.worker.sandbox.spec import SandboxError
 
@@ -25,8 +25,8 @@ _BOOT = Path(__file__).parent.parent / "zygote" / "boot.py"
 class ZygoteProcess:
     """on_death is called when it ends without having been stopped."""
 
-    def __init__(self, family: Family, on_death: Callable[[], None]) -> None:
-        self.family = family
+    def __init__(self, recipe: Recipe, on_death: Callable[[], None]) -> None:
+        self.recipe = recipe
         self._on_death = on_death
         self.pid = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,7 +47,7 @@ class ZygoteProcess:
         fd = self._control.far_end.fileno()
         # An empty environment: what a process was executed with stays readable in all its forks.
         self._process = subprocess.Popen(  # noqa: ASYNC220
-            [str(self.family.interpreter), "-S", str(_BOOT), str(fd)],
+            [str(self.recipe.interpreter), "-S", str(_BOOT), str(fd)],
             env={},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -59,18 +59,18 @@ class ZygoteProcess:
         try:
             self._control.send(
                 {
-                    "prefixes": [str(prefix) for prefix in self.family.prefixes],
-                    "runtime_dir": None if self.family.runtime_dir is None else str(self.family.runtime_dir),
-                    "language_root": None if self.family.language_root is None else str(self.family.language_root),
-                    "preload": self.family.preload,
-                    "execution_environment": f"AWS_Lambda_{self.family.name}",
+                    "prefixes": [str(prefix) for prefix in self.recipe.prefixes],
+                    "runtime_dir": None if self.recipe.runtime_dir is None else str(self.recipe.runtime_dir),
+                    "language_root": None if self.recipe.language_root is None else str(self.recipe.language_root),
+                    "inside": None if self.recipe.inside is None else str(self.recipe.inside),
+                    "pool": self.recipe.pool,
                 }
             )
             async with asyncio.timeout(START_TIMEOUT_S):
                 await asyncio.shield(self._started)
         except TimeoutError:
             await self.stop()
-            raise SandboxError(f"the zygote of {self.family.name} did not start within {START_TIMEOUT_S:.0f} s") from None
+            raise SandboxError(f"the zygote of {self.recipe.pool} did not start within {START_TIMEOUT_S:.0f} s") from None
         except BaseException:
             await self.stop()
             raise
@@ -78,7 +78,7 @@ class ZygoteProcess:
     async def spawn(self, request: dict[str, Any], fds: list[int]) -> int:
         """Fork a sandbox; the pidfd of its init. Raises SandboxError."""
         if self._control is None:
-            raise SandboxError(f"the zygote of {self.family.name} has ended")
+            raise SandboxError(f"the zygote of {self.recipe.pool} has ended")
         self._requests += 1
         number = self._requests
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -106,11 +106,11 @@ class ZygoteProcess:
         if not self._started.done():
             if "ready" in message:
                 if message.get("warning"):
-                    log.warning("zygote of %s: %s", self.family.name, message["warning"])
+                    log.warning("zygote of %s: %s", self.recipe.pool, message["warning"])
                 self._started.set_result(None)
             else:
                 self._started.set_exception(
-                    SandboxError(f"the zygote of {self.family.name} cannot start: {message.get('error')}")
+                    SandboxError(f"the zygote of {self.recipe.pool} cannot start: {message.get('error')}")
                 )
         answer = self._answers.get(message.get("id", 0))
         if answer is not None and not answer.done():
@@ -124,7 +124,7 @@ class ZygoteProcess:
     def _on_end(self) -> None:
         died = self._control is not None and self._started is not None and self._started.done()
         self._control = None
-        error = SandboxError(f"the zygote of {self.family.name} ended")
+        error = SandboxError(f"the zygote of {self.recipe.pool} ended")
         waiting: list[asyncio.Future[Any]] = [*self._answers.values()]
         if self._started is not None:
             waiting.append(self._started)

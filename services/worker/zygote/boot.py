@@ -8,17 +8,17 @@ import sys
 import types
 
 
+def add_package(name, folder):
+    package = types.ModuleType(name)
+    package.__path__ = [folder]
+    sys.modules[name] = package
+
+
 def _load():
     worker_dir = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != os.path.dirname(os.path.abspath(__file__))]
-    for name, folder in (
-        ("_lambdad", worker_dir),
-        ("_lambdad.sandbox", os.path.join(worker_dir, "sandbox")),
-        ("_lambdad.zygote", os.path.join(worker_dir, "zygote")),
-    ):
-        package = types.ModuleType(name)
-        package.__path__ = [folder]
-        sys.modules[name] = package
+    for name in ("", ".sandbox", ".zygote"):
+        add_package("_lambdad" + name, os.path.join(worker_dir, name[1:]))
     from _lambdad.zygote import server
 
     return server

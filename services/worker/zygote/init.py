@@ -13,17 +13,18 @@ from ..sandbox import libc, mounts, network, protocol, user
 from . import runtime_process
 
 
-def main(request, fds, seccomp_program):
+def main(request, fds, seccomp_program, runtime):
     """Serve the worker's control socket until it is closed; returns the process's exit status.
 
-    fds: control, output, null, runtime, then cgroup.procs files. The exit ends the pid namespace, and so the sandbox.
+    fds: control, output, null, runtime's stream, then cgroup.procs files. runtime: the module that serves, if any. The exit
+    ends the pid namespace, and so the sandbox.
     """
     libc.set_parent_death_signal(signal.SIGKILL)
     libc.set_dumpable(False)
     fds = _keep_only(fds)
     control = socket.socket(fileno=fds[0])
     try:
-        sandbox = Init(control, request, fds, seccomp_program)
+        sandbox = Init(control, request, fds, seccomp_program, runtime)
         sandbox.prepare()
     except Exception as error:
         protocol.send_message(control, {"error": "%s: %s" % (type(error).__name__, error)})
@@ -51,7 +52,7 @@ def _let_go(go_write):
 
 
 class Init:
-    def __init__(self, control, request, fds, seccomp_program):
+    def __init__(self, control, request, fds, seccomp_program, runtime):
         self.control = control
         self.uid = request["uid"]
         self.kind = request["kind"]
@@ -61,6 +62,7 @@ class Init:
         self.output_fd, self.null_fd, self.runtime_fd = fds[1], fds[2], fds[3]
         self.cgroup_fds = fds[4:]
         self.seccomp_program = seccomp_program
+        self.runtime = runtime
         self.runtime_pid = None
         self.attached = False
         self.go_write = -1
@@ -95,9 +97,8 @@ class Init:
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            runtime_process.main(
-                self.kind, self.argv, self.uid, runtime_fd, go_read, self.output_fd, self.cgroup_fds, self.seccomp_program
-            )
+            descriptors = (runtime_fd, go_read, self.output_fd, self.cgroup_fds)
+            runtime_process.main(self.kind, self.argv, self.uid, descriptors, self.seccomp_program, self.runtime)
         self.runtime_pid = pid
         os.close(go_read)
         os.close(runtime_fd)

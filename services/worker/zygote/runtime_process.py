@@ -8,15 +8,16 @@ import os
 import socket
 
 from ..sandbox import libc, mounts, namespaces, protocol, rlimits, seccomp, user
-from . import python_runtime
 
 _OOM_SCORE = b"500"
 """Of the whole machine's processes, a function's go first when memory ends."""
 
 
-def main(kind, argv, uid, runtime_fd, go_fd, output_fd, cgroup_fds, seccomp_program):
-    """Never returns. A failure before the user's code is said to the worker, which destroys the sandbox."""
+def main(kind, argv, uid, descriptors, seccomp_program, runtime):
+    """Never returns. A failure before the user's code is said to the worker, which destroys the sandbox. runtime: the module
+    that serves (KIND_SERVE)."""
     status = 70
+    runtime_fd, go_fd, output_fd, cgroup_fds = descriptors
     stream = socket.socket(fileno=runtime_fd)
     try:
         try:
@@ -25,8 +26,8 @@ def main(kind, argv, uid, runtime_fd, go_fd, output_fd, cgroup_fds, seccomp_prog
             if kind == protocol.KIND_EXEC_EARLY:
                 # The program answers PREPARED by itself, and reads START when its code is there.
                 _execute_early(argv, stream, go_fd)
-            if kind == protocol.KIND_PYTHON:
-                python_runtime.warm_up()
+            if kind == protocol.KIND_SERVE:
+                runtime.warm_up()
             stream.sendall(protocol.frame(protocol.PREPARED))
         except Exception as error:
             stream.sendall(protocol.frame(protocol.BROKEN, ("%s: %s" % (type(error).__name__, error)).encode()))
@@ -35,8 +36,8 @@ def main(kind, argv, uid, runtime_fd, go_fd, output_fd, cgroup_fds, seccomp_prog
         if os.read(go_fd, 1) != b"g":
             return
         os.close(go_fd)
-        if kind == protocol.KIND_PYTHON:
-            status = python_runtime.run(stream, start)
+        if kind == protocol.KIND_SERVE:
+            status = runtime.run(stream, start)
         else:
             status = _execute(start)
     finally:

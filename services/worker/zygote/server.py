@@ -4,6 +4,7 @@ It holds no secret: whatever is in its memory is in every function's.
 """
 
 import gc
+import importlib
 import os
 import select
 import signal
@@ -12,7 +13,7 @@ import socket
 from ..sandbox import libc, mounts, namespaces, network, protocol, rlimits, rootfs, seccomp, user  # noqa: F401
 
 # Everything that a sandbox needs is imported before the root is left behind.
-from . import immortal, init, preload, python_runtime
+from . import boot, immortal, init
 
 
 def serve(command_fd):
@@ -21,12 +22,14 @@ def serve(command_fd):
     commands = socket.socket(fileno=command_fd)
     try:
         config, _fds = protocol.receive_message(commands)
+        runtime = _load_runtime(config["inside"])
         namespaces.leave_mount_namespace()
         rootfs.build(config["prefixes"], config["runtime_dir"], config["language_root"])
         seccomp_program = seccomp.build(seccomp.machine())
-        warning = preload.prepare(config)
-        if config["preload"]:
-            python_runtime.warm_up()
+        warning = None
+        if runtime is not None:
+            warning = runtime.prepare(config)
+            runtime.warm_up()
         gc.collect()
         immortal.make_everything_immortal()
         gc.freeze()
@@ -54,7 +57,15 @@ def serve(command_fd):
                 return
             if not request:
                 return
-            _spawn(commands, request, fds, seccomp_program)
+            _spawn(commands, request, fds, seccomp_program, runtime)
+
+
+def _load_runtime(folder):
+    """What runtimes of this zygote are served by; None for those that are programs. Imported before the root is left behind."""
+    if folder is None:
+        return None
+    boot.add_package("_lambdad.inside", folder)
+    return importlib.import_module("_lambdad.inside.runtime")
 
 
 def _reap(wake_read):
@@ -71,13 +82,13 @@ def _reap(wake_read):
             return
 
 
-def _spawn(commands, request, fds, seccomp_program):
+def _spawn(commands, request, fds, seccomp_program, runtime):
     answer = {"id": request["id"]}
     pidfd = -1
     try:
         pid, pidfd = namespaces.fork_into_sandbox()
         if pid == 0:
-            _become_init(request, fds, seccomp_program)
+            _become_init(request, fds, seccomp_program, runtime)
         answer["pid"] = pid
     except Exception as error:
         answer["error"] = "%s: %s" % (type(error).__name__, error)
@@ -86,11 +97,11 @@ def _spawn(commands, request, fds, seccomp_program):
         os.close(fd)
 
 
-def _become_init(request, fds, seccomp_program):
+def _become_init(request, fds, seccomp_program, runtime):
     """Never returns."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        status = init.main(request, fds, seccomp_program)
+        status = init.main(request, fds, seccomp_program, runtime)
     finally:
         os._exit(status)

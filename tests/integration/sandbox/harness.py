@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 
 from services.worker.pool import SandboxPool
-from services.worker.runtimes.catalogue import base_environment
+from services.worker.runtimes.variables import function_variables
 from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import (
     RuntimeExit,
@@ -115,7 +115,8 @@ class Harness:
             environment_id=uuid.uuid4().hex,
             runtime=runtime,
             handler=handler,
-            environment=base_environment(
+            environment=function_variables(
+                self.pool.catalogue.family(runtime),
                 version,
                 log_stream="2026/01/01/[$LATEST]abc",
                 access_key_id="AKID",

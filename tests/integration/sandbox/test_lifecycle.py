@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from services.worker.pool import SandboxPool
-from services.worker.sandbox.cgroups import find_parents, remove_stale
+from services.worker.sandbox.cgroups import CgroupTree, find_parents, remove_stale
 from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import RuntimeExit, SandboxError
-from tests.integration.sandbox.harness import Harness, until
+from tests.integration.sandbox.harness import Harness, needs_root, until
 from tests.support import PYTHON
 
 ECHO = "def handler(event, context):\n    return event\n"
@@ -183,3 +183,17 @@ async def test_a_sandbox_that_was_never_given_a_function_can_be_destroyed(harnes
     sandbox = await harness.pool.take(PYTHON)
     assert isinstance(sandbox, LaunchedSandbox)
     await sandbox.destroy()
+
+
+@needs_root
+def test_a_worker_whose_empty_cgroup_was_taken_for_a_dead_ones_makes_it_again() -> None:
+    tree = CgroupTree()
+    bases = [base for base, _version in tree._bases.values()]
+    for base in dict.fromkeys(bases):
+        os.rmdir(base)
+    cgroup = tree.create("s1")
+    cgroup.set_memory_mb(128)
+    assert len(tree.children()) == len(dict.fromkeys(bases))
+    assert cgroup.remove()
+    tree.close()
+    assert not any(os.path.exists(base) for base in bases)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker.runtimes.catalogue import UnsupportedRuntimeError
+from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
 from tests.integration.sandbox.harness import Harness
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from services.worker.runtimes.catalogue import UnsupportedRuntimeError
+from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import (
     OnEnd,
     ResponseStream,

@@ -13,7 +13,8 @@ import pytest
 from services.worker import environment as environment_module
 from services.worker.credentials import function_credentials
 from services.worker.pool import SandboxPool
-from services.worker.runtimes.catalogue import base_environment
+from services.worker.runtimes.catalogue import Catalogue
+from services.worker.runtimes.variables import function_variables
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.workspace import claim
 from shared.domain.functions import VersionSpec
@@ -43,7 +44,8 @@ class RealWorker(TestWorker):
 
     def variables(self, spec: VersionSpec, sink: LogSink) -> dict[str, str]:
         credentials = function_credentials(b"secret", spec)
-        return base_environment(
+        return function_variables(
+            Catalogue(self.settings.worker).family(spec.runtime),
             spec,
             log_stream=sink.name,
             access_key_id=credentials.access_key_id,

@@ -1,4 +1,8 @@
-"""The Python runtime: AWS's own handler code (awslambdaric) over our frames instead of its HTTP client."""
+"""The Python runtime: AWS's own handler code (awslambdaric) over our frames instead of its HTTP client.
+
+What a zygote asks of the module that its runtimes are served by: `prepare` and `warm_up` once, in the zygote, `warm_up` in each
+process that waits, `run` when it is given its function.
+"""
 
 import importlib
 import inspect
@@ -11,6 +15,7 @@ import traceback
 
 from ..sandbox import mounts, protocol
 from . import preload, variables
+from .preload import prepare  # noqa: F401
 
 _READ_BYTES = 65536
 

@@ -19,11 +19,9 @@ def prepare(config):
     global _early_modules
     _add_interactive_names()
     _standard_path[:] = [entry for entry in sys.path if entry]
-    if not config["preload"]:
-        return None
     sys.path[:] = [RUNTIME] + _standard_path
-    os.environ["AWS_EXECUTION_ENV"] = config["execution_environment"]
-    # The native HTTP client has no part in it: python_runtime.py is the transport.
+    os.environ["AWS_EXECUTION_ENV"] = "AWS_Lambda_%s" % config["pool"]
+    # The native HTTP client has no part in it: runtime.py is the transport.
     stub = types.ModuleType("runtime_client")
     stub.initialize_client = lambda *_arguments: None
     sys.modules["runtime_client"] = stub

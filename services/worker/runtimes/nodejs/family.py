@@ -1,0 +1,72 @@
+"""Node.js: processes that are started without code and wait (inside/), or are started anew where that will not do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from services.worker.runtimes.contract import Recipe, UnsupportedRuntimeError
+from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
+from services.worker.sandbox import protocol
+from services.worker.sandbox.spec import SandboxSpec
+
+_RUNTIME = re.compile(r"nodejs(\d+)\.x")
+_INSIDE = Path(__file__).parent / "inside"
+_BOOTSTRAP = "/var/runtime/bootstrap.mjs"
+_READ_AT_START = ("NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "NODE_ICU_DATA", "UV_THREADPOOL_SIZE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that Node reads while it starts: a prepared process has started without them."""
+
+
+class NodejsFamily:
+    """Implements `contract.RuntimeFamily`. Whatever version a function names, the host's one Node runs it."""
+
+    name = "nodejs"
+
+    def __init__(self) -> None:
+        found = shutil.which("node")
+        self._node = None if found is None else Path(found).resolve()
+
+    def serves(self, runtime: str) -> bool:
+        return _RUNTIME.fullmatch(runtime) is not None
+
+    def pool(self, runtime: str) -> str:
+        return self.name
+
+    def recipe(self, runtime: str) -> Recipe:
+        node = self._node
+        if node is None:
+            raise UnsupportedRuntimeError(f"{runtime} needs Node.js: install `node` on this worker and restart it")
+        interpreter = own_interpreter()
+        return Recipe(
+            family=self,
+            pool=self.name,
+            interpreter=interpreter,
+            prefixes=beyond_usr(prefix_of(interpreter), prefix_of(node)),
+            kind=protocol.KIND_EXEC_EARLY,
+            runtime_dir=_INSIDE,
+            language_root=prefix_of(node),
+            argv=(str(node), _BOOTSTRAP, "prepared"),
+            http=True,
+        )
+
+    def installed(self) -> list[str]:
+        return []
+
+    def variables(self, runtime: str) -> dict[str, str]:
+        found = _RUNTIME.fullmatch(runtime)
+        assert found is not None
+        folders = (f"/opt/nodejs/node{found[1]}/node_modules", "/opt/nodejs/node_modules", "/var/runtime/node_modules")
+        return {"NODE_PATH": ":".join((*folders, "/var/runtime", "/var/task"))}
+
+    def execution_environment(self, runtime: str) -> str | None:
+        return f"AWS_Lambda_{runtime}"
+
+    def programs(self, recipe: Recipe, spec: SandboxSpec) -> list[list[str]]:
+        command = [*recipe.argv[:2]]
+        if spec.wrapper:
+            return [[spec.wrapper, *command]]
+        return [command] if any(name in spec.environment for name in _READ_AT_START) else []
+
+    def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
+        return None

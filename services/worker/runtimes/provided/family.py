@@ -1,0 +1,60 @@
+"""Custom runtimes: the package, or a layer, has a program named bootstrap, which speaks the Runtime API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.worker.runtimes.contract import Recipe
+from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
+from services.worker.sandbox import protocol
+from services.worker.sandbox.spec import SandboxSpec
+
+_BOOTSTRAP = "bootstrap"
+
+
+class ProvidedFamily:
+    """Implements `contract.RuntimeFamily`."""
+
+    name = "provided"
+
+    def serves(self, runtime: str) -> bool:
+        return runtime == self.name or runtime.startswith(f"{self.name}.")
+
+    def pool(self, runtime: str) -> str:
+        return self.name
+
+    def recipe(self, runtime: str) -> Recipe:
+        interpreter = own_interpreter()
+        return Recipe(
+            family=self,
+            pool=self.name,
+            interpreter=interpreter,
+            prefixes=beyond_usr(prefix_of(interpreter)),
+            kind=protocol.KIND_EXEC,
+            http=True,
+        )
+
+    def installed(self) -> list[str]:
+        return []
+
+    def variables(self, runtime: str) -> dict[str, str]:
+        return {}
+
+    def execution_environment(self, runtime: str) -> str | None:
+        return None
+
+    def programs(self, recipe: Recipe, spec: SandboxSpec) -> list[list[str]]:
+        return [[f"/var/task/{_BOOTSTRAP}"], [f"/opt/{_BOOTSTRAP}"]]
+
+    def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
+        for folder in (spec.code_dir, spec.layers_dir):
+            if folder is not None and _is_executable(folder / _BOOTSTRAP):
+                return None
+        return "Runtime.InvalidEntrypoint", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+
+
+def _is_executable(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_mode & 0o111 != 0
+    except OSError:
+        return False

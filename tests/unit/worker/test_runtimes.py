@@ -1,0 +1,110 @@
+"""Families of runtimes: a folder each, and nothing outside knows one."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from services.worker.runtimes import catalogue as catalogue_module
+from services.worker.runtimes.catalogue import Catalogue
+from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
+from services.worker.runtimes.variables import function_variables
+from services.worker.sandbox.spec import SandboxSpec
+from shared.settings import WorkerSettings
+from tests.unit.worker.specs import version
+
+WORKER = Path(catalogue_module.__file__).parents[1]
+NAMES = ["python", "nodejs", "provided"]
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return Catalogue(WorkerSettings())
+
+
+def sandbox_spec(folder: Path, runtime: str, **variables: str) -> SandboxSpec:
+    return SandboxSpec("e-1", runtime, "app.handler", variables, folder, None, 128, 512)
+
+
+def variables_of(family: RuntimeFamily, runtime: str, **own: str) -> dict[str, str]:
+    spec = version(runtime=runtime, environment=own)
+    return function_variables(
+        family, spec, log_stream="stream", access_key_id="id", secret_access_key="secret", session_token="token"
+    )
+
+
+@pytest.mark.parametrize(
+    ("runtime", "name", "pool"),
+    [
+        ("python3.8", "python", "python3.8"),
+        ("python3.14", "python", "python3.14"),
+        ("nodejs20.x", "nodejs", "nodejs"),
+        ("nodejs24.x", "nodejs", "nodejs"),
+        ("provided", "provided", "provided"),
+        ("provided.al2023", "provided", "provided"),
+    ],
+)
+def test_every_runtime_has_one_family_and_one_pool(catalogue: Catalogue, runtime: str, name: str, pool: str) -> None:
+    family = catalogue.family(runtime)
+    assert (family.name, family.pool(runtime)) == (name, pool)
+    assert [other.name for other in catalogue._families if other.serves(runtime)] == [name]
+
+
+@pytest.mark.parametrize("runtime", ["python", "python3", "python3.12x", "nodejs", "nodejs20", "providedx", "java21", ""])
+def test_a_runtime_of_no_family_is_refused_and_the_families_are_named(catalogue: Catalogue, runtime: str) -> None:
+    with pytest.raises(UnsupportedRuntimeError, match=f"^{runtime} is not .* python, nodejs, provided$"):
+        catalogue.recipe(runtime)
+    assert not catalogue.supports(runtime)
+
+
+def test_what_is_installed_can_be_made(catalogue: Catalogue) -> None:
+    for runtime in catalogue.installed():
+        recipe = catalogue.recipe(runtime)
+        assert recipe.interpreter.name == recipe.pool == runtime
+
+
+def test_a_function_may_override_what_its_family_sets_but_not_what_the_platform_sets(catalogue: Catalogue) -> None:
+    own = dict.fromkeys(("PYTHONPATH", "NODE_PATH", "AWS_EXECUTION_ENV"), "mine")
+    found = {}
+    for runtime in ("python3.12", "nodejs20.x", "provided.al2"):
+        family = catalogue.family(runtime)
+        found[family.name] = variables_of(family, runtime, **own)
+    assert [found[name]["AWS_EXECUTION_ENV"] for name in NAMES] == ["AWS_Lambda_python3.12", "AWS_Lambda_nodejs20.x", "mine"]
+    assert (found["python"]["PYTHONPATH"], found["nodejs"]["NODE_PATH"]) == ("mine", "mine")
+    plain = variables_of(catalogue.family("nodejs20.x"), "nodejs20.x")
+    assert plain["NODE_PATH"].startswith("/opt/nodejs/node20/node_modules:/opt/nodejs/node_modules:")
+    assert "PYTHONPATH" not in plain
+
+
+def test_a_wrapper_starts_the_program_that_would_have_served(catalogue: Catalogue, tmp_path: Path) -> None:
+    for runtime in [*catalogue.installed()[:1], *(["nodejs20.x"] if catalogue.supports("nodejs20.x") else [])]:
+        recipe = catalogue.recipe(runtime)
+        assert recipe.family.programs(recipe, sandbox_spec(tmp_path, runtime)) == []
+        assert recipe.family.programs(recipe, sandbox_spec(tmp_path, runtime, AWS_LAMBDA_EXEC_WRAPPER="")) == []
+        ((wrapper, *command),) = recipe.family.programs(recipe, sandbox_spec(tmp_path, runtime, AWS_LAMBDA_EXEC_WRAPPER="/w"))
+        assert wrapper == "/w"
+        assert len(command) >= 2
+
+
+def test_a_custom_runtime_without_a_program_is_told_so(catalogue: Catalogue, tmp_path: Path) -> None:
+    recipe = catalogue.recipe("provided.al2023")
+    spec = sandbox_spec(tmp_path, "provided.al2023")
+    missing = recipe.family.missing_entrypoint(spec)
+    assert missing is not None
+    assert missing[0] == "Runtime.InvalidEntrypoint"
+    (tmp_path / "bootstrap").write_text("#!/bin/sh\n")
+    (tmp_path / "bootstrap").chmod(0o755)
+    assert recipe.family.missing_entrypoint(spec) is None
+    assert recipe.family.programs(recipe, spec) == [["/var/task/bootstrap"], ["/opt/bootstrap"]]
+
+
+def test_no_module_outside_the_families_folders_names_a_family() -> None:
+    for path in WORKER.rglob("*.py"):
+        if path.is_relative_to(WORKER / "runtimes") and path.parent != WORKER / "runtimes":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not node.value.startswith(("python3", "nodejs")), f"{path}:{node.lineno}"
+                assert node.value not in NAMES, f"{path}:{node.lineno}"
