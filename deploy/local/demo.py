@@ -164,7 +164,7 @@ def main() -> int:
     environment = environment_of_cluster(parser.parse_args().data_dir)
     os.environ.update(environment)  # as a person does with `eval "$(lambdad env)"`
     client = boto3.client("lambda")
-    streams = redis.Redis.from_url(environment["REDIS_URL"], decode_responses=True)
+    streams = redis.Redis.from_url(environment["QUEUES_REDIS_URL"], decode_responses=True)
     name, runtime = f"demo-{uuid.uuid4().hex[:6]}", example_runtime()
     print(f"\nlambdad at {environment['AWS_ENDPOINT_URL']}, function {name}, {runtime}, 1769 MB\n")
     start = time.perf_counter()

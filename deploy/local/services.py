@@ -17,15 +17,17 @@ from deploy.local.runtimes import example_runtime
 
 ENGINES = ("redis", "postgres", "kafka")
 ENGINE_VARIABLES = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "kafka": "KAFKA_BOOTSTRAP_SERVERS"}
+QUEUES, QUEUES_VARIABLE = "queues", "QUEUES_REDIS_URL"
+"""A second Redis, for queues alone: only where its operator names one."""
 
 NEEDS: dict[str, frozenset[str]] = {
     "scheduler": frozenset({"redis", "postgres"}),
     "worker": frozenset({"redis"}),
     "frontend": frozenset(ENGINES),
     "poller": frozenset(ENGINES),
-    "router": frozenset(ENGINES),
+    "router": frozenset({*ENGINES, QUEUES}),
 }
-"""Service to the engines that must answer before it starts."""
+"""Service to the engines that must answer before it starts, as far as the cluster has them."""
 
 STOP_ORDER: tuple[frozenset[str], ...] = (
     frozenset({"frontend", "poller", "router"}),  # what takes in work, and uses the workers to finish what it has
@@ -91,6 +93,7 @@ def command(
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA"):
         environment.pop(name, None)
     environment |= {variable: urls[engine] for engine, variable in ENGINE_VARIABLES.items()}
+    environment[QUEUES_VARIABLE] = urls.get(QUEUES, "")
     environment |= {
         "LAMBDAD_DATA_DIR": str(data.root),
         "LAMBDAD_CLUSTER_SECRET": credentials.cluster_secret,

@@ -10,7 +10,7 @@ import msgspec
 from deploy.local.credentials import load, load_addresses
 from deploy.local.layout import DataDir
 from deploy.local.readiness import service_problem
-from deploy.local.services import ENGINE_VARIABLES
+from deploy.local.services import ENGINE_VARIABLES, QUEUES, QUEUES_VARIABLE
 from deploy.local.state import Child, ChildState, ClusterState, Phase, is_running, read_state
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings
@@ -60,4 +60,5 @@ def environment(data: DataDir) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
     }
     urls = load_addresses(data.addresses)
-    return variables | {ENGINE_VARIABLES[engine]: urls[engine] for engine in sorted(urls)}
+    variables |= {variable: urls[engine] for engine, variable in sorted(ENGINE_VARIABLES.items())}
+    return variables | {QUEUES_VARIABLE: urls.get(QUEUES, urls["redis"])}

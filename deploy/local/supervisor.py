@@ -140,7 +140,7 @@ class Supervisor:
     async def _start_service(self, service: Service, group: asyncio.TaskGroup) -> None:
         record = Child(name=service.name, kind="service", port=service.telemetry_port, ready_url=service.ready_url)
         self._state.children.append(record)
-        for need in service.needs:
+        for need in service.needs & self._answering.keys():
             await self._answering[need].wait()
         child = SupervisedChild(
             record,

@@ -20,7 +20,7 @@ from deploy.local.engines.starting import make_engine
 from deploy.local.layout import DataDir
 from deploy.local.logs import rotate, tail
 from deploy.local.ports import LOOPBACK, choose
-from deploy.local.services import ENGINE_VARIABLES, ClusterOptions
+from deploy.local.services import ENGINE_VARIABLES, QUEUES, QUEUES_VARIABLE, ClusterOptions
 from deploy.local.state import ClusterState, Phase, hold_lock, is_running, read_state
 from deploy.local.supervisor import Supervisor
 from shared.domain.errors import ConfigurationError
@@ -168,17 +168,23 @@ def _engines(
     own_kafka = f"{LOOPBACK}:{state.ports.get('kafka')}"
     taken = {options.port}
     engines: list[Engine | ExternalEngine] = []
-    for name in services.ENGINES:
-        variable = ENGINE_VARIABLES[name]
+
+    def named(variable: str) -> str:
+        """`eval "$(lambdad env)"` and then `up` again must not take this cluster's own, stopped engines for someone else's."""
         url = os.environ.get(variable, "")
-        # `eval "$(lambdad env)"` and then `up` again must not take this cluster's own, stopped engines for someone else's.
         ours = url == own_kafka or credentials.redis_password in url or credentials.postgres_password in url
-        if url and not ours:
+        return "" if ours else url
+
+    for name, variable in ENGINE_VARIABLES.items():
+        if url := named(variable):
             engines.append(ExternalEngine(name, variable, url))
         else:
             if name == "kafka":
                 ensure_installed({})
             engines.append(make_engine(name, data.root, credentials, taken, state.ports))
+    queues = named(QUEUES_VARIABLE)
+    if queues and queues != named(ENGINE_VARIABLES["redis"]):
+        engines.append(ExternalEngine(QUEUES, QUEUES_VARIABLE, queues))
     for name in services.names(options):
         state.ports[name] = choose(taken, state.ports.get(name))
     return engines

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from redis.asyncio import Redis
-
 from services.router.deliverers import Deliverers
 from services.router.destinations.kafka import KafkaDestination
 from services.router.outcomes import OutcomeRouter
@@ -19,9 +17,7 @@ from shared.telemetry.health import HealthServer
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs until `stop` is set; then ends what is under way within a few seconds. What is left is delivered elsewhere."""
-    timeout_s = settings.dispatch.redis_timeout_s
-    redis = Redis.from_url(settings.redis_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s)
-    queues = QueueWriter(redis)
+    queues = QueueWriter.of(settings)
     queue = AsyncQueue(settings)
     producer = BatchingProducer.of(settings, "router")
     topics = KafkaDestination()

@@ -13,12 +13,14 @@ import time
 import uuid
 from collections import deque
 from importlib import resources
+from typing import Self
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from shared.domain.errors import LambdadError
+from shared.settings import Settings
 from shared.telemetry.supervision import supervise
 
 __all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "stream_key", "topic_key"]
@@ -71,6 +73,12 @@ class QueueWriter:
         self._redis = redis
         self._waiting: deque[_Message] = deque()
         self._writing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """To the Redis that the settings name for queues; nothing is dialled yet."""
+        timeout_s = settings.dispatch.redis_timeout_s
+        return cls(Redis.from_url(settings.queues_url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s))
 
     async def send(
         self, queue: str, body: bytes, attributes: dict[str, Attribute] | None = None, *, deduplication_id: str | None = None

@@ -1,7 +1,8 @@
 """The one typed settings tree. Every value has its unit in its name and a bound.
 
 Read from the environment: `LAMBDAD_<SECTION>__<NAME>`, e.g. LAMBDAD_WORKER__ENVIRONMENTS_MAX=200. The three engines' addresses
-have the names that other tools use: KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, DATABASE_URL.
+have the names that other tools use: KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, DATABASE_URL. Queues may have a Redis of their own,
+QUEUES_REDIS_URL.
 """
 
 from __future__ import annotations
@@ -135,6 +136,11 @@ class Settings(BaseSettings):
     instance: str = Field("", description="name of this process in the cluster; made up when empty")
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    queues_redis_url: str = Field(
+        "",
+        validation_alias="QUEUES_REDIS_URL",
+        description="the Redis of queues and topics; REDIS_URL by default",
+    )
     database_url: str = Field("postgresql://lambdad@127.0.0.1:5432/lambdad", validation_alias="DATABASE_URL")
     frontend: FrontendSettings = Field(default_factory=FrontendSettings)
     functions: FunctionSettings = Field(default_factory=FunctionSettings)
@@ -145,3 +151,8 @@ class Settings(BaseSettings):
     s3: S3Settings = Field(default_factory=S3Settings)
     code_signing: CodeSigningSettings = Field(default_factory=CodeSigningSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    @property
+    def queues_url(self) -> str:
+        """The Redis of queues and topics: their own, or that of the leases."""
+        return self.queues_redis_url or self.redis_url

@@ -20,7 +20,7 @@ QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
 
 @pytest.fixture(scope="session")
 def streams(cluster: Any) -> Any:
-    connection = redis.Redis.from_url(cluster.environment["REDIS_URL"], decode_responses=True)
+    connection = redis.Redis.from_url(cluster.environment["QUEUES_REDIS_URL"], decode_responses=True)
     yield connection
     connection.close()
 

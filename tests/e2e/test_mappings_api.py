@@ -82,7 +82,7 @@ async def test_what_an_owner_sets_takes_effect_on_the_running_mapping(
     cluster: Any, client: Any, make_function: MakeFunction, producer: AIOKafkaProducer
 ) -> None:
     topic, failed, queue = await new_topic(cluster), await new_topic(cluster), f"failed-{uuid.uuid4().hex[:8]}"
-    streams = redis.Redis.from_url(cluster.environment["REDIS_URL"], decode_responses=True)
+    streams = redis.Redis.from_url(cluster.environment["QUEUES_REDIS_URL"], decode_responses=True)
     name = make_function(PICKY)
     # One environment at most, so that a direct call sees what the mapping's calls have left in its memory.
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)

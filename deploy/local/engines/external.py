@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from deploy.local.engines import PROBE_TIMEOUT_S
 
-DEFAULT_PORTS = {"redis": 6379, "postgres": 5432, "kafka": 9092}
+DEFAULT_PORTS = {"redis": 6379, "queues": 6379, "postgres": 5432, "kafka": 9092}
 
 
 class ExternalEngine:

@@ -65,7 +65,7 @@ def run_lambdad(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 def clean_environment() -> dict[str, str]:
     """Ours, without what would send a cluster to other engines or another directory."""
-    taken_out = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "DATABASE_URL", "LAMBDAD_DATA_DIR")
+    taken_out = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "QUEUES_REDIS_URL", "DATABASE_URL", "LAMBDAD_DATA_DIR")
     return {name: value for name, value in os.environ.items() if name not in taken_out}
 
 

@@ -40,6 +40,7 @@ def test_env_prints_lines_that_a_shell_takes(running_cluster: LocalCluster) -> N
     assert len(seen["AWS_ACCESS_KEY_ID"]) == 20
     assert len(seen["AWS_SECRET_ACCESS_KEY"]) == 40
     assert seen["REDIS_URL"].startswith("redis://")
+    assert seen["QUEUES_REDIS_URL"] == seen["REDIS_URL"]
     assert seen["DATABASE_URL"].startswith("postgresql://")
     assert seen["KAFKA_BOOTSTRAP_SERVERS"].startswith("127.0.0.1:")
 
@@ -78,12 +79,15 @@ def test_a_killed_child_is_started_again_and_status_says_so(running_cluster: Loc
 
 def test_a_second_cluster_lives_beside_the_first_and_may_use_its_engines(running_cluster: LocalCluster, scratch: Path) -> None:
     engines = {name: value for name, value in running_cluster.environment().items() if not name.startswith("AWS_")}
+    queues = engines["REDIS_URL"].removesuffix("/0") + "/1"
     second = LocalCluster(scratch / "data", running_cluster.port + 1)
-    up = second.up(**engines)
+    up = second.up(**{**engines, "QUEUES_REDIS_URL": queues})
     try:
         assert up.returncode == 0, up.stdout + up.stderr
-        assert {child["state"] for child in second.status()["cluster"]["children"]} == {"external"}
+        children = second.status()["cluster"]["children"]
+        assert {child["name"]: child["state"] for child in children} == dict.fromkeys([*ENGINES, "queues"], "external")
         assert second.environment()["REDIS_URL"] == engines["REDIS_URL"]
+        assert second.environment()["QUEUES_REDIS_URL"] == queues
         assert second.environment()["AWS_ACCESS_KEY_ID"] != running_cluster.environment()["AWS_ACCESS_KEY_ID"]
     finally:
         assert second.run("down").returncode == 0
