@@ -37,6 +37,8 @@ StartEngine = Callable[[str], str]
 
 def pytest_configure() -> None:
     os.environ.update(exemption(os.environ))
+    # However this run ends, the clusters that it started end with it.
+    os.environ["LAMBDAD_ENDS_WITH"] = str(os.getpid())
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from deploy.local.launch import die_with_parent
 from deploy.local.runtimes import example_runtime
 
 T = TypeVar("T")
@@ -30,6 +33,11 @@ def zip_of(files: Mapping[str, str | bytes]) -> bytes:
 
 def zip_folder(folder: Path) -> bytes:
     return zip_of({p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
+
+
+def mortal() -> Callable[[], None]:
+    """`preexec_fn` of a child that is to die with this process, however this one ends. Called by the main thread."""
+    return partial(die_with_parent, os.getpid())
 
 
 def wait_until(condition: Callable[[], T], *, deadline_s: float = 20.0, poll_s: float = 0.05, what: str = "") -> T:

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable
 
+from deploy.local.exits import exit_of
 from deploy.local.launch import Launch, launch
 from deploy.local.logs import tail
 from deploy.local.state import Child, ChildState
@@ -107,7 +108,7 @@ class SupervisedChild:
         self._changed()
         watcher = asyncio.create_task(self._watch_until_ready(), name=f"ready-{self.record.name}")
         try:
-            await _exit_of(process.pid)
+            await exit_of(process.pid)
         finally:
             watcher.cancel()
             if process.poll() is None:  # We are being cancelled: nothing may outlive this task.
@@ -151,21 +152,3 @@ def describe_exit(status: int, log_end: str) -> str:
     else:
         how = f"exit status {status}"
     return f"{how}; the end of its log: {log_end}" if log_end else how
-
-
-async def _exit_of(pid: int) -> None:
-    """Returns when the child has ended; leaves it to be collected."""
-    descriptor = os.pidfd_open(pid)
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def ended_once() -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    try:
-        loop.add_reader(descriptor, ended_once)
-        await ended
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)

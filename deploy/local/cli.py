@@ -57,6 +57,13 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--workers", type=int, metavar="N", help="how many workers (1)")
     up.add_argument("--no-auth", action="store_true", help="accept unsigned requests; loopback only")
     up.add_argument("--engines-only", action="store_true", help="without the services, to develop them against real engines")
+    up.add_argument(
+        "--ends-with",
+        type=int,
+        metavar="PID",
+        default=os.environ.get("LAMBDAD_ENDS_WITH"),
+        help="stop the cluster when this process ends, however it ends: for test suites (LAMBDAD_ENDS_WITH)",
+    )
     up.add_argument("--detach", action="store_true", help="return when the cluster is ready and leave it running")
 
     command("down", _down, "stop the cluster; its state is kept")
@@ -87,6 +94,7 @@ def _up(options: argparse.Namespace) -> int:
         workers=options.workers,
         auth=not options.no_auth,
         engines_only=options.engines_only,
+        ends_with=options.ends_with,
     )
     return run_detached(request) if options.detach else run_foreground(request)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -77,11 +78,19 @@ def launch(spec: Launch) -> subprocess.Popen[bytes]:
                 preexec_fn=enter,
             )
     except subprocess.SubprocessError as error:
-        hidden = ", ".join(str(path) for path in curtain.closed) if curtain else "nothing"
-        raise ConfigurationError(
-            f"{spec.argv[0]} must run as uid {spec.user and spec.user[0]}, which may not enter {hidden}, and this machine "
-            f"does not let us open a private view of it. Choose a data directory that every user can reach with --data-dir."
-        ) from error
+        raise ConfigurationError(_refusal(spec, curtain)) from error
+
+
+def _refusal(spec: Launch, curtain: _Curtain | None) -> str:
+    """What to change so that a child, which could not become what it should, can."""
+    program = Path(spec.argv[0]).name
+    if spec.user is None or curtain is None:
+        return f"{program} cannot be started: this machine does not let it become {spec.user or 'a process of its own'}."
+    closed = " ".join(shlex.quote(str(path)) for path in curtain.closed)
+    return (
+        f"{program} must run as uid {spec.user[0]}, which may not enter {closed}, and this machine does not let us open a "
+        f"private view of what is inside. Let every user pass (chmod o+x {closed}), or have data and checkout elsewhere."
+    )
 
 
 def die_with_parent(parent: int, death_signal: int = signal.SIGKILL) -> None:

@@ -29,9 +29,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def check(data_root: Path, port: int, *, workers: int) -> None:
     """Raises ConfigurationError that names every problem."""
-    problems = [*_python(), *_disk(data_root), *_port(port)]
+    problems = [*_python(), *_disk(data_root), *_port(port), *_closed_root()]
     if workers:
-        problems += [*_privilege(), *_kernel(), *_control_groups()]
+        problems += [*_privilege(), *_kernel(), *_control_groups(), *_mounted_root()]
     if problems:
         raise ConfigurationError("lambdad cannot start here:\n" + "\n".join(f"- {problem}" for problem in problems))
 
@@ -72,6 +72,30 @@ def _holder(port: int) -> str:
     except psutil.Error:
         pass
     return ""
+
+
+def _closed_root() -> list[str]:
+    mode = Path("/").stat().st_mode & 0o777
+    if os.geteuid() != 0 or mode & 0o001:
+        return []
+    return [
+        f"Only root may enter the root directory of this file system (its mode is {mode:04o}, as of a folder made by mktemp), "
+        "and engines and functions run as other users: chmod 755 /"
+    ]
+
+
+def _mounted_root() -> list[str]:
+    """A chroot into a plain folder has no mount at its root: the kernel refuses the private views that functions run in."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ["There is no /proc here: mount it (mount -t proc proc /proc)."]
+    if any(line.split()[4] == "/" for line in mounts):
+        return []
+    return [
+        "The root directory is no mount point (a chroot into a plain folder?), so functions cannot be given file systems of "
+        "their own. Outside, make the folder one before entering it: mount --bind FOLDER FOLDER"
+    ]
 
 
 def _privilege() -> list[str]:

@@ -16,6 +16,7 @@ from deploy.local.credentials import Credentials
 from deploy.local.engines import STOP_TIMEOUT_S as ENGINE_STOP_TIMEOUT_S
 from deploy.local.engines import Engine
 from deploy.local.engines.external import ExternalEngine
+from deploy.local.exits import exit_of
 from deploy.local.layout import DataDir
 from deploy.local.logs import rotate, tail
 from deploy.local.readiness import service_problem
@@ -35,7 +36,7 @@ Report = Callable[[str], None]
 
 
 class Supervisor:
-    """One run of one cluster. `report` gets a line for a person at each step."""
+    """One run of one cluster. `report` gets a line for a person at each step; `ends_with` is a pid that it does not outlive."""
 
     def __init__(
         self,
@@ -45,6 +46,8 @@ class Supervisor:
         credentials: Credentials,
         engines: list[Engine | ExternalEngine],
         report: Report,
+        *,
+        ends_with: int | None = None,
     ) -> None:
         self._data = data
         self._state = state
@@ -52,6 +55,7 @@ class Supervisor:
         self._credentials = credentials
         self._engines = engines
         self._report = report
+        self._ends_with = ends_with
         self._urls = {engine.name: engine.url for engine in engines}
         self._children: dict[str, SupervisedChild] = {}
         self._kinds: dict[str, str] = {}
@@ -83,6 +87,7 @@ class Supervisor:
 
     async def _run_until_stopped(self, group: asyncio.TaskGroup, on_ready: Callable[[], None]) -> str | None:
         """What kept the cluster from starting, or None when it was asked to stop. Nothing runs any more on return."""
+        owner = group.create_task(self._stop_with_owner())
         stop = group.create_task(self._stop.wait())
         start = group.create_task(self._start(group))
         await asyncio.wait((stop, start), return_when=asyncio.FIRST_COMPLETED)
@@ -94,9 +99,9 @@ class Supervisor:
             rotation = group.create_task(self._rotate_logs())
             await stop
             rotation.cancel()
-        for task in (start, stop):
+        for task in (start, stop, owner):
             task.cancel()
-        await asyncio.wait((start, stop))
+        await asyncio.wait((start, stop, owner))
         self._set_phase(Phase.STOPPING)
         await self._stop_all()
         return failure
@@ -183,6 +188,17 @@ class Supervisor:
                 child.stop() for name, child in self._children.items() if self._kinds[name] in kinds
             ]
             await asyncio.gather(*stopping)
+
+    async def _stop_with_owner(self) -> None:
+        """Stop once the process that the cluster was started for has ended, whichever way it ended."""
+        if self._ends_with is None:
+            return
+        try:
+            await exit_of(self._ends_with)
+        except ProcessLookupError:
+            pass
+        self._report(f"process {self._ends_with}, which this cluster was to end with, has ended")
+        self._ask_to_stop()
 
     async def _rotate_logs(self) -> None:
         while True:

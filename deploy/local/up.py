@@ -33,13 +33,18 @@ WORKERS_MAX = 16
 
 @dataclass(frozen=True)
 class UpRequest:
-    """What was asked for. port, workers: None keeps what the data directory had the last time, else the default."""
+    """What was asked for.
+
+    port, workers: None keeps what the data directory had the last time, else the default. ends_with: pid of the process that
+    the cluster must not outlive.
+    """
 
     data: DataDir
     port: int | None
     workers: int | None
     auth: bool
     engines_only: bool = False
+    ends_with: int | None = None
 
 
 def run_foreground(request: UpRequest) -> int:
@@ -58,7 +63,7 @@ def run_foreground(request: UpRequest) -> int:
         save_addresses(data.addresses, {engine.name: engine.url for engine in engines})
         if not options.auth:
             print(messages.NO_AUTH, file=sys.stderr)
-        supervisor = Supervisor(data, state, options, credentials, engines, _say)
+        supervisor = Supervisor(data, state, options, credentials, engines, _say, ends_with=request.ends_with)
         asyncio.run(supervisor.run(lambda: print(messages.ready(data, state), flush=True)))
     return 0
 
@@ -75,6 +80,7 @@ def run_detached(request: UpRequest) -> int:
     argv += ["--workers", str(request.workers)] if request.workers is not None else []
     argv += [] if request.auth else ["--no-auth"]
     argv += ["--engines-only"] if request.engines_only else []
+    argv += ["--ends-with", str(request.ends_with)] if request.ends_with is not None else []
     log = data.log("supervisor")
     rotate(log, 0)
     with log.open("ab") as output:

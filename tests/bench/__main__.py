@@ -7,6 +7,7 @@ absent. Results: a table on stdout, and bench-results/DATE.json.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -139,6 +140,7 @@ def main() -> int:
         parser.error(f"no benchmark is called {unknown[0]}" if unknown else "--seconds must be from 0.2 to 60")
     # A stop by signal goes through the same clean-up as any other end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.environ["LAMBDAD_ENDS_WITH"] = str(os.getpid())
     workdir = Path(tempfile.mkdtemp(prefix="lambdad-bench-"))
     machine = report.machine()
     bench = Bench(workdir, options.seconds, options.only_ours)

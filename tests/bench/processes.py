@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.support import mortal
+
 STOP_TIMEOUT_S = 10.0
 
 
@@ -33,6 +35,7 @@ class Child:
                 env={**os.environ, **(environment or {})},
                 cwd=cwd,
                 start_new_session=True,
+                preexec_fn=mortal(),
             )
 
     def wait_until(self, ready: Callable[[], bool], *, deadline_s: float, what: str) -> None:

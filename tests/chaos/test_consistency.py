@@ -23,7 +23,7 @@ from deploy.local.credentials import load_or_create
 from deploy.local.layout import DataDir
 from deploy.local.ports import choose
 from deploy.local.services import ClusterOptions, Service, command
-from tests.support import PYTHON, ROLE, wait_until, zip_of
+from tests.support import PYTHON, ROLE, mortal, wait_until, zip_of
 
 CHANGES = 12
 WRITERS, INCREMENTS = 6, 5
@@ -56,7 +56,9 @@ def other(cluster: Any) -> Iterator[Any]:
     urls = {engine: cluster.environment[variable] for engine, variable in ENGINES.items()}
     launch = command(service, data, ClusterOptions(port, 1, True), urls, load_or_create(data.credentials))
     with launch.log.open("ab") as log:
-        process = subprocess.Popen(launch.argv, env=dict(launch.environment), cwd=launch.cwd, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            launch.argv, env=dict(launch.environment), cwd=launch.cwd, stdout=log, stderr=log, preexec_fn=mortal()
+        )
     try:
         client = client_of(cluster, f"http://127.0.0.1:{port}")
         wait_until(lambda: process.poll() is not None or answers(client), deadline_s=60, what="the second frontend answers")

@@ -15,6 +15,7 @@ from services.worker.sandbox.uids import UidPool
 from tests.integration.sandbox.harness import Harness
 from tests.support import PYTHON
 
+NULL_DEVICE = os.makedev(1, 3)
 THIS_FILE = str(Path(__file__).resolve())
 SECRET = "LAMBDAD_TEST_SECRET"
 
@@ -261,11 +262,11 @@ async def test_open_descriptors_are_the_functions_own(harness: Harness) -> None:
             except OSError:
                 pass
         child = subprocess.run(["/bin/ls", "/proc/self/fd"], capture_output=True).stdout.decode().split()
-        return [found, child]
+        return [found, child, os.fstat(0).st_rdev]
     """)
     async with harness.running(source) as function:
-        found, child = await function.result()
-    assert found["0"] == "/dev/null"
+        found, child, first = await function.result()
+    assert first == NULL_DEVICE
     assert found["1"] == found["2"]
     assert found["1"].startswith("pipe:")
     assert found["3"].startswith("socket:")

@@ -25,6 +25,7 @@ from shared.dispatch.keys import Keys
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.settings import DispatchSettings, Settings
 from tests.integration.dispatch.toy_worker import Tally, ToyWorker, until
+from tests.support import mortal
 
 
 class RedisProcess:
@@ -42,7 +43,7 @@ class RedisProcess:
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "redis.log"]
         options += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
-        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL, preexec_fn=mortal())
         until_s = time.monotonic() + 10
         while time.monotonic() < until_s:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:

@@ -23,7 +23,7 @@ async def test_redis_keeps_an_append_only_file_and_refuses_rather_than_evicts(re
 
 
 async def test_redis_wants_its_password(redis_engine: str) -> None:
-    anonymous = Redis(port=urlsplit(redis_engine).port or 0, socket_timeout=5)
+    anonymous = Redis(host="127.0.0.1", port=urlsplit(redis_engine).port or 0, socket_timeout=5)
     async with anonymous:
         with pytest.raises(AuthenticationError):
             await anonymous.ping()

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.support import wait_until
+from tests.support import mortal, wait_until
 
 START_S = 30.0
 STOP_S = 10.0
@@ -27,7 +27,7 @@ def s3_server(folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "s3.log").open("wb") as log:
         argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        process = subprocess.Popen(argv, stdout=log, stderr=log)
+        process = subprocess.Popen(argv, stdout=log, stderr=log, preexec_fn=mortal())
     try:
 
         def answers() -> bool:
