@@ -111,7 +111,8 @@ def install_runtime_clients() -> bool:
 
 
 def install_engines() -> bool:
-    digest = digest_of([CHECKOUT / "deploy/local/kafka.lock", CHECKOUT / "deploy/local/engines/java_archive.py"], str(CHECKOUT))
+    made_by = ("kafka.lock", "engines/java.py", "engines/java_archive.py")
+    digest = digest_of([CHECKOUT / "deploy/local" / name for name in made_by], str(CHECKOUT))
     command = [str(PYTHON), "-P", "-m", "deploy.local.install"]
     if stamped(VENV, "engines") == digest and subprocess.run([*command, "--check"], check=False).returncode == 0:
         return False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from deploy.local.engines.java_archive import Java, archive, make_archive
+from deploy.local.engines.java import Java, archive
+from deploy.local.engines.java_archive import make_archive
 from deploy.local.jars import present_jars
 from shared.domain.errors import ConfigurationError
 

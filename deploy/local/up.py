@@ -15,7 +15,8 @@ from deploy.local import messages, preflight, services
 from deploy.local.credentials import Credentials, load_or_create, save_addresses
 from deploy.local.engines import Engine
 from deploy.local.engines.external import ExternalEngine
-from deploy.local.engines.java_archive import Java, make_archive
+from deploy.local.engines.java import Java
+from deploy.local.engines.java_archive import make_archive
 from deploy.local.engines.starting import make_engine
 from deploy.local.layout import DataDir
 from deploy.local.logs import rotate, tail

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.local.engines import PROBE_TIMEOUT_S
-from deploy.local.engines.java_archive import Java, archive, bootstrap_checkpoint
+from deploy.local.engines.java import Java, archive, bootstrap_checkpoint
 from deploy.local.launch import Launch
 from deploy.local.ports import LOOPBACK
 

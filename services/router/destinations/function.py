@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from services.router import record
-from services.router.destinations import DeliveryError, UndeliverableError
+from services.router.destinations import DeliveryError, UndeliverableError, record
 from shared.domain.arns import parse_function_reference
 from shared.domain.destinations import is_function_elsewhere
 from shared.domain.errors import ServiceException, ValidationException

@@ -9,8 +9,7 @@ from collections import OrderedDict
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from services.router import record
-from services.router.destinations import DeliveryError, UndeliverableError
+from services.router.destinations import DeliveryError, UndeliverableError, record
 from shared.domain.destinations import TOPIC_SCHEME
 from shared.events.records import RECORD_BYTES_MAX, Outcome
 

@@ -11,8 +11,7 @@ from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from services.router import record
-from services.router.destinations import DeliveryError, UndeliverableError
+from services.router.destinations import DeliveryError, UndeliverableError, record
 from shared.domain.arns import parse_function_reference
 from shared.events.records import Condition, Outcome
 from shared.settings import Settings

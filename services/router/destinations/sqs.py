@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from services.router import record
-from services.router.destinations import DeliveryError
+from services.router.destinations import DeliveryError, record
 from shared.events.records import Outcome
 from shared.queues import Attribute, QueueUnavailableError, QueueWriter
 

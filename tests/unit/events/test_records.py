@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from services.router import record
+from services.router.destinations import record
 from shared.events.records import (
     AsyncEvent,
     Condition,

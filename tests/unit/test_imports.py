@@ -1,0 +1,48 @@
+"""No file imports, in however many steps, what imports it: at run time, in functions, and for types alone.
+
+`make contracts` holds the same for folders, and the layers (pyproject.toml).
+"""
+
+from __future__ import annotations
+
+import graphlib
+
+import grimp
+import pytest
+
+PACKAGES = ("services", "shared", "deploy")
+KNOWN = {("shared.dispatch.leases", "shared.dispatch.connection")}
+"""Imports that close a circle and go with the next change there."""
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str] | None:
+    """One circle, each file importing the next, the first again at the end; None when there is none."""
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        return list(reversed(error.args[1]))
+    return None
+
+
+def test_no_file_imports_what_imports_it() -> None:
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=False, cache_dir=None)
+    imports = {
+        module: {found for found in graph.find_modules_directly_imported_by(module) if (module, found) not in KNOWN}
+        for module in graph.modules
+    }
+    assert len(imports) > 200, "the project's files were not found"
+    circle = circle_in(imports)
+    assert circle is None, " -> ".join(circle or [])
+
+
+@pytest.mark.parametrize(
+    ("imports", "circle"),
+    [
+        ({"a": {"b"}, "b": {"c"}}, None),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, {"a", "b", "c"}),
+        ({"a": {"b"}, "b": {"b.c"}, "b.c": {"b"}}, {"b", "b.c"}),
+    ],
+)
+def test_a_circle_is_found(imports: dict[str, set[str]], circle: set[str] | None) -> None:
+    found = circle_in(imports)
+    assert (None if found is None else set(found)) == circle
