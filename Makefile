@@ -21,7 +21,7 @@ down: ## stop the cluster; its state is kept
 # Two processes, each with engines and a cluster of its own; files in their order, for the slow ones come first.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-test: setup ## all tests, on the real engines (ARGS="tests/unit -k arn")
+test: setup ## all tests that this machine has the runtimes for, on the real engines (ARGS="tests/unit -k arn")
 	@$(BIN)/python -m pytest $(or $(ARGS),$(SIDE_BY_SIDE))
 
 demo: setup ## deploy a function and invoke it in every way; starts the cluster if needed

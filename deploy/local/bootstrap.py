@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from deploy.local.certificates import with_certificates
+from services.worker.runtimes.python.interpreters import find_interpreters
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = CHECKOUT / "requirements"
@@ -23,7 +24,6 @@ RUNTIMES = CHECKOUT / ".runtimes"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 STAMP = ".lambdad-stamp"
-FUNCTION_PYTHONS = range(8, 15)
 PROBE_TIMEOUT_S = 10
 INSTALL_TIMEOUT_S = 1_800
 
@@ -124,20 +124,8 @@ def install_engines() -> bool:
 
 
 def function_interpreters() -> dict[str, Path]:
-    """`python3.8` and so on, newest last, to a real interpreter: on PATH, under pyenv, or in the usual places."""
-    folders = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
-    folders += [Path("/usr/local/bin"), Path("/usr/bin")]
-    pyenvs = {Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv"), *(f.parent for f in folders if f.name == "shims")}
-    folders += sorted((folder for root in pyenvs for folder in root.glob("versions/*/bin")), reverse=True)
-    # Not our own environment's (it is one of the others underneath), nor pyenv's shims (scripts that may refuse).
-    real = [folder for folder in folders if folder != VENV / "bin" and folder.name != "shims"]
-    found = {}
-    for minor in FUNCTION_PYTHONS:
-        name = f"python3.{minor}"
-        candidates = [folder / name for folder in real if (folder / name).is_file()]
-        if candidates and (REQUIREMENTS / f"functions-{name}.txt").exists():
-            found[name] = candidates[0]
-    return found
+    """Those that workers will find, and that have a runtime client; newest last."""
+    return {name: path for name, path in find_interpreters().items() if (REQUIREMENTS / f"functions-{name}.txt").exists()}
 
 
 def digest_of(files: list[Path], *more: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from deploy.local.ports import LOOPBACK, is_free
+from services.worker.sandbox.host_root import root_problem
 from shared.domain.errors import ConfigurationError
 
 PYTHON_MIN = (3, 11)
@@ -85,17 +86,8 @@ def _closed_root() -> list[str]:
 
 
 def _mounted_root() -> list[str]:
-    """A chroot into a plain folder has no mount at its root: the kernel refuses the private views that functions run in."""
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return ["There is no /proc here: mount it (mount -t proc proc /proc)."]
-    if any(line.split()[4] == "/" for line in mounts):
-        return []
-    return [
-        "The root directory is no mount point (a chroot into a plain folder?), so functions cannot be given file systems of "
-        "their own. Outside, make the folder one before entering it: mount --bind FOLDER FOLDER"
-    ]
+    problem = root_problem()
+    return [] if problem is None else [problem]
 
 
 def _privilege() -> list[str]:

@@ -35,7 +35,11 @@ def plain_root(scratch: Path) -> Path:
 
 def up(root: Path, data: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """`lambdad up` in there."""
-    command = [sys.executable, "-m", "deploy.local.cli", "up", "--port", "29999", "--data-dir", str(data), *arguments]
+    return lambdad(root, "up", "--port", "29999", "--data-dir", str(data), *arguments, **environment)
+
+
+def lambdad(root: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "deploy.local.cli", *arguments]
     shell = {"PATH": os.environ["PATH"], "HOME": "/tmp", "CHECKOUT": str(CHECKOUT), "PYTHON": sys.base_prefix}
     return subprocess.run(
         ["unshare", "--mount", "--propagation", "private", "sh", "-euc", ENTER, "sh", str(root), *command],
@@ -61,6 +65,11 @@ def test_a_root_that_is_no_mount_point_is_named_with_what_makes_it_one(plain_roo
     assert "The root directory is no mount point" in said
     assert "mount --bind FOLDER FOLDER" in said
     assert nothing_runs(data)
+
+
+def test_a_worker_by_itself_refuses_such_a_root_too(plain_root: Path, data: Path) -> None:
+    settings = {"LAMBDAD_DATA_DIR": str(data), "LAMBDAD_CLUSTER_SECRET": "secret", **EXTERNAL}
+    assert "The root directory is no mount point" in refused(lambdad(plain_root, "serve", "worker", **settings))
 
 
 def test_a_root_that_only_root_may_enter_is_named(plain_root: Path, data: Path) -> None:

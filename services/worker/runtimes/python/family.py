@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 from services.worker.runtimes.contract import Recipe, UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, prefix_of
+from services.worker.runtimes.python.interpreters import find_interpreters
 from services.worker.sandbox import protocol
 from services.worker.sandbox.spec import SandboxSpec
 
-MINORS = range(8, 15)
 _RUNTIME = re.compile(r"python3\.\d+")
 _INSIDE = Path(__file__).parent / "inside"
 
@@ -70,31 +69,3 @@ class PythonFamily:
 
     def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
         return None
-
-
-def find_interpreters() -> dict[str, Path]:
-    """{"python3.12": its executable}. A version manager's own folder wins over PATH, whose entries may be shims."""
-    home = Path(os.environ.get("HOME") or Path.home())
-    managed = [Path(os.environ.get("PYENV_ROOT", home / ".pyenv")) / "versions", home / ".local/share/uv/python"]
-    path = [
-        Path(entry) for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry and not entry.endswith("/shims")
-    ]
-    found: dict[str, Path] = {}
-    for minor in MINORS:
-        name = f"python3.{minor}"
-        candidates = [
-            folder / "bin" / name
-            for root in managed
-            for pattern in (f"3.{minor}.*", f"cpython-3.{minor}.*")
-            for folder in sorted(root.glob(pattern), key=_version, reverse=True)
-        ]
-        candidates += [folder / name for folder in (*path, Path("/usr/local/bin"), Path("/usr/bin"))]
-        for candidate in candidates:
-            if candidate.is_file() and os.access(candidate, os.X_OK):
-                found[name] = candidate.resolve()
-                break
-    return found
-
-
-def _version(folder: Path) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", folder.name))
