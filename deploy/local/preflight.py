@@ -28,11 +28,27 @@ CLONE_NEWUSER = 0x1000_0000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def check_mounts() -> None:
+    """What nothing can be started or found out without. Raises ConfigurationError that says how to have it."""
+    missing = []
+    if not Path("/proc/self/ns").exists():
+        missing.append("There is no /proc here: mount it (mount -t proc proc /proc).")
+    if not Path(os.devnull).is_char_device():
+        missing.append(
+            "There are no devices in /dev here: for a chroot, mount them before entering it (mount --rbind /dev FOLDER/dev)."
+        )
+    _raise(missing)
+
+
 def check(data_root: Path, port: int, *, workers: int) -> None:
     """Raises ConfigurationError that names every problem."""
     problems = [*_python(), *_disk(data_root), *_port(port), *_closed_root()]
     if workers:
         problems += [*_privilege(), *_kernel(), *_control_groups(), *_mounted_root()]
+    _raise(problems)
+
+
+def _raise(problems: list[str]) -> None:
     if problems:
         raise ConfigurationError("lambdad cannot start here:\n" + "\n".join(f"- {problem}" for problem in problems))
 

@@ -51,6 +51,7 @@ class UpRequest:
 def run_foreground(request: UpRequest) -> int:
     """Start the cluster and stay until it is told to stop. Raises ConfigurationError."""
     data = request.data
+    preflight.check_mounts()
     prepare_data_dir(data)
     with hold_lock(data.lock) as ours:
         if not ours:
@@ -72,6 +73,7 @@ def run_foreground(request: UpRequest) -> int:
 def run_detached(request: UpRequest) -> int:
     """Start the cluster as a daemon; return when it is ready. Raises ConfigurationError."""
     data = request.data
+    preflight.check_mounts()
     prepare_data_dir(data)
     if is_running(data.lock):
         return already_running(request)

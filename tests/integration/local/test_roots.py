@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes anoth
 ENTER = """
 root=$1; shift
 for folder in usr etc proc dev sys tmp "$CHECKOUT" "$PYTHON"; do
-    mkdir -p "$root/$folder"; mount --rbind "/$folder" "$root/$folder"
+    mkdir -p "$root/$folder"; [ "$folder" = "${WITHOUT:-}" ] || mount --rbind "/$folder" "$root/$folder"
 done
 for folder in bin lib lib64 sbin; do [ ! -L "/$folder" ] || ln -s "usr/$folder" "$root/$folder"; done
 exec chroot "$root" env -C "$CHECKOUT" "$@"
@@ -65,6 +65,14 @@ def test_a_root_that_is_no_mount_point_is_named_with_what_makes_it_one(plain_roo
     assert "The root directory is no mount point" in said
     assert "mount --bind FOLDER FOLDER" in said
     assert nothing_runs(data)
+
+
+@pytest.mark.parametrize(("missing", "command"), [("proc", "mount -t proc proc /proc"), ("dev", "mount --rbind /dev")])
+@pytest.mark.parametrize("how", ["--detach", "--no-auth"])
+def test_what_is_not_mounted_is_named(missing: str, command: str, how: str, plain_root: Path, data: Path) -> None:
+    said = refused(up(plain_root, data, how, WITHOUT=missing, **EXTERNAL))
+    assert f"/{missing} here" in said
+    assert command in said
 
 
 def test_a_worker_by_itself_refuses_such_a_root_too(plain_root: Path, data: Path) -> None:
