@@ -6,12 +6,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+from services.frontend.answers import Scope, Send, send_error
 from services.frontend.bodies import Receive
-from services.frontend.http_protocol import Begin, Exchange
+from services.frontend.http_protocol import Exchange
 from services.frontend.invoke_request import is_invoke
 from services.frontend.native import PREFIX, NativeApp
 from services.frontend.request_ids import RequestIds
-from services.frontend.wire import Scope, Send, send_error
 from shared.domain.errors import AccessDeniedException, ServiceException
 from shared.domain.function_urls import UrlHosts
 
@@ -37,29 +37,27 @@ class FrontendApp:
         self._native = native
         self._request_ids = request_ids
         self._hosts = hosts
-        self._invoke: Application | None = None
+        self._invokes: Callable[[Exchange], None] | None = None
         self._control: Any = None
         self._urls: Application | None = None
-        self._begin: Begin | None = None
 
-    def ready(self, invoke: Application, control: Any, urls: Application | None = None, begin: Begin | None = None) -> None:
-        """begin: the invoke application's short way, for requests that it can take over whole."""
-        self._invoke, self._control, self._urls, self._begin = invoke, control, urls, begin
+    def ready(self, invokes: Callable[[Exchange], None], control: Any, urls: Application | None = None) -> None:
+        """invokes: takes the requests to invoke routes over."""
+        self._invokes, self._control, self._urls = invokes, control, urls
 
-    def begin(self, exchange: Exchange) -> bool:
-        """Take an invoke request over, if its short way can; see `http_protocol.Begin`."""
+    def serve(self, exchange: Exchange) -> bool:
+        """Take an invoke request over; see `http_protocol.Serve`."""
         scope = cast("Scope", exchange.scope)
-        if self._begin is None or not is_invoke(scope["method"], scope["raw_path"]):
+        if self._invokes is None or not is_invoke(scope["method"], scope["raw_path"]):
             return False
         if self._urls is not None and self._hosts is not None and is_url(self._hosts, scope):
             return False
-        return self._begin(exchange)
+        self._invokes(exchange)
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._urls is not None and self._hosts is not None and is_url(self._hosts, scope):
             await self._urls(scope, receive, send)
-        elif self._invoke is not None and is_invoke(scope["method"], scope["raw_path"]):
-            await self._invoke(scope, receive, send)
         elif scope["path"].startswith(PREFIX + "/"):
             await self._native(scope, receive, send)
         elif self._control is None:
@@ -88,8 +86,8 @@ class NoBrowsers:
         self._request_ids = request_ids
         self._hosts = hosts
 
-    def begin(self, exchange: Exchange) -> bool:
-        return not is_from_browser(cast("Scope", exchange.scope)) and self._app.begin(exchange)
+    def serve(self, exchange: Exchange) -> bool:
+        return not is_from_browser(cast("Scope", exchange.scope)) and self._app.serve(exchange)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not (self._hosts is not None and is_url(self._hosts, scope)) and is_from_browser(scope):

@@ -14,11 +14,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.types import Receive, Scope, Send
 
+from services.frontend.answers import LARGE_BYTES, log, translate
 from services.frontend.apis.lambda_ import package_links
 from services.frontend.bodies import ClientGoneError
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import Limit, RequestReader
-from services.frontend.wire import LARGE_BYTES, log, translate
 from shared.aws.canonical import normal_path
 from shared.aws.error_rendering import render
 from shared.aws.protocols.protocol import BODILESS, Params

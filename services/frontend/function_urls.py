@@ -12,19 +12,19 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
+from services.frontend.answers import LARGE_BYTES, Scope, Send, log, translate
 from services.frontend.bodies import ClientGoneError, Receive
-from services.frontend.http_protocol import CANCEL_ON_DISCONNECT, EXCHANGE
+from services.frontend.http_protocol import EXCHANGE
 from services.frontend.identity import Caller
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import Limit, RequestReader
-from services.frontend.streamed import StreamedInvocation, StreamingInvoker
+from services.frontend.streamed import Invoker, StreamedInvocation
 from services.frontend.urls import cors, replies
 from services.frontend.urls.callers import Circumstances, may_invoke
 from services.frontend.urls.events import UrlRequest, event_of
 from services.frontend.urls.replies import INTERNAL_SERVER_ERROR, Headers, MalformedReplyError, UrlReply
 from services.frontend.urls.streams import opening
-from services.frontend.wire import LARGE_BYTES, Scope, Send, log, translate
 from shared.aws.error_rendering import render
 from shared.domain.errors import (
     AccessDeniedException,
@@ -61,7 +61,7 @@ class FunctionUrlApp:
         urls: Urls,
         hosts: UrlHosts,
         reader: RequestReader,
-        invoker: StreamingInvoker,
+        invoker: Invoker,
         request_ids: RequestIds,
         metrics: InvokeMetrics,
         secret: bytes,
@@ -168,8 +168,7 @@ class FunctionUrlApp:
 
     async def _invoked(self, served: ServedUrl, exchange: _Exchange, event: bytes, send: Send) -> UrlReply | None:
         started = time.perf_counter()
-        # From here on the invocation is the client's alone: when it goes, the invocation is cancelled.
-        exchange.scope[CANCEL_ON_DISCONNECT] = True
+        exchange.scope[EXCHANGE].cancel_with_task()
         invocation = Invocation(request_id=exchange.request_id, payload=event, trace=exchange.trace)
         try:
             if served.url.invoke_mode == RESPONSE_STREAM:

@@ -11,7 +11,7 @@ import contextlib
 import enum
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -33,10 +33,8 @@ NEVER = float("inf")
 JOINED_BYTES_MAX = 64 * 1024
 EXCHANGE = "lambdad.exchange"
 """Scope key: the `Exchange` itself, for the one application that writes its answer directly."""
-Begin = Callable[["Exchange"], bool]
-"""Takes a whole request over, without a task, and answers it later; or leaves it (False) to the application."""
-CANCEL_ON_DISCONNECT = "lambdad.cancel_on_disconnect"
-"""Scope key: true when the application's task is to be cancelled as soon as the client has gone."""
+Serve = Callable[["Exchange"], bool]
+"""Takes a request over, whole or not, and answers it now or later; or leaves it (False) to the application."""
 
 
 class Phase(enum.IntEnum):
@@ -54,6 +52,7 @@ class HttpBounds(msgspec.Struct, frozen=True):
     header_timeout_s: float
     body_timeout_s: float
     keep_alive_timeout_s: float
+    cancel_on_disconnect: bool = False
 
     @classmethod
     def of(cls, settings: FrontendSettings) -> HttpBounds:
@@ -63,12 +62,13 @@ class HttpBounds(msgspec.Struct, frozen=True):
             header_timeout_s=settings.request_header_timeout_s,
             body_timeout_s=settings.request_body_timeout_s,
             keep_alive_timeout_s=settings.keep_alive_timeout_s,
+            cancel_on_disconnect=settings.cancel_on_disconnect,
         )
 
 
-def protocol_class(bounds: HttpBounds, begin: Begin) -> type[BoundedHttpProtocol]:
+def protocol_class(bounds: HttpBounds, serve: Serve) -> type[BoundedHttpProtocol]:
     """The protocol with these bounds: uvicorn makes the instances itself and passes nothing along."""
-    return type("FrontendHttpProtocol", (BoundedHttpProtocol,), {"bounds": bounds, "begin": staticmethod(begin)})
+    return type("FrontendHttpProtocol", (BoundedHttpProtocol,), {"bounds": bounds, "serve": staticmethod(serve)})
 
 
 def _canned(status: int, code: str, message: str) -> bytes:
@@ -85,7 +85,7 @@ TOO_MANY_CONNECTIONS = _canned(503, "ServiceUnavailableException", "Too many con
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     bounds: HttpBounds
-    begin: Begin
+    serve: Serve
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -119,10 +119,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
-            if active.cancel is not None:
+            if active.cancel is not None and self.bounds.cancel_on_disconnect:
                 active.cancel()
-            elif active.task is not None and cast("dict[str, Any]", active.scope).get(CANCEL_ON_DISCONNECT):
-                active.task.cancel()
+            elif active.cancel is not None:
+                active.outlive()
 
     def data_received(self, data: bytes) -> None:
         phase = self._phase
@@ -149,8 +149,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 self._refuse(HEADERS_TOO_LARGE)
         coming, self._coming = self._coming, None
         if coming is not None and self._phase < Phase.LINGER:
-            # Its body is late or large: the application reads it as it comes.
-            self._start_asgi_task(coming, self.app)
+            # Its body is late or large: whoever serves it reads it as it comes.
+            self._turn(coming)
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -202,12 +202,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((exchange, self.app))
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        task = self.loop.create_task(cycle.run_asgi(app))
-        self._active = cast("Exchange", cycle)
-        self._active.task = task
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    def _turn(self, exchange: Exchange) -> None:
+        """It is the request's turn to be served: those before it were answered."""
+        if self.transport.is_closing():
+            return
+        self._active = exchange
+        if not self.serve(exchange):
+            exchange.run(exchange.run_asgi(self.app))
 
     def on_message_complete(self) -> None:
         self._phase = Phase.ANSWERING
@@ -215,9 +216,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
         coming, self._coming = self._coming, None
         if coming is not None:
-            self._active = coming
-            if not self.begin(coming):
-                self._start_asgi_task(coming, self.app)
+            self._turn(coming)
 
     def on_response_complete(self) -> None:
         """The exchange calls this after its last byte was written and the connection stays open."""
@@ -226,20 +225,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            cycle, app = self.pipeline.pop()
-            self._start_asgi_task(cycle, app)
+            exchange, _ = self.pipeline.pop()
+            self._turn(cast("Exchange", exchange))
         elif self._phase == Phase.ANSWERING:
             self._phase = Phase.IDLE
             self._deadline = self.loop.time() + self.bounds.keep_alive_timeout_s
 
-    def start_over(self, exchange: Exchange) -> None:
-        """Give a request that was taken over, and not answered, to the application."""
-        self._start_asgi_task(exchange, self.app)
-
     def cancel_active(self) -> None:
-        """At the server's stop: end what was taken over and runs still. The server cancels the tasks itself."""
-        if self._active is not None and self._active.cancel is not None:
-            self._active.cancel()
+        """At the server's stop: end what was taken over and runs still without a task. The server cancels the tasks itself."""
+        active = self._active
+        if active is not None and active.cancel is not None and (active.task is None or active.task.done()):
+            active.cancel()
 
     def finish_connection(self, *, body_pending: bool) -> None:
         """Close after the answer. A client that is still sending would lose the answer to a reset, so it may finish first."""
@@ -309,9 +305,10 @@ class Exchange(RequestResponseCycle):
     def __init__(self, protocol: BoundedHttpProtocol, scope: dict[str, Any], *, keep_alive: bool) -> None:
         self.protocol = protocol
         self.task: asyncio.Task[None] | None = None
-        self.cancel: Callable[[], None] | None = None
-        """Ends what was taken over, when the client has gone or the server stops."""
+        self.cancel: Callable[[], object] | None = None
+        """Ends the invocation that runs for it."""
         self._head = b""
+        self._outlives: asyncio.Future[None] | None = None
         scope[EXCHANGE] = self
         super().__init__(
             scope=cast("Any", scope),
@@ -327,6 +324,37 @@ class Exchange(RequestResponseCycle):
             on_response=protocol.on_response_complete,
         )
 
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Serve it in a task, which the server waits for at its stop, and then cancels."""
+        self.task = task = self.protocol.loop.create_task(work)
+        self.protocol.tasks.add(task)
+        task.add_done_callback(self.protocol.tasks.discard)
+
+    def cancel_with_task(self) -> None:
+        """From here on the task waits for an invocation that is its client's alone."""
+        if self.task is not None:
+            self.cancel = self.task.cancel
+
+    def outlive(self) -> None:
+        """The client has gone, and its invocation runs on: at its stop the server waits for it as for a task, then ends it."""
+        if self.task is not None and not self.task.done():
+            return
+        tasks = cast("set[asyncio.Future[None]]", self.protocol.tasks)
+        self._outlives = outlives = self.protocol.loop.create_future()
+        tasks.add(outlives)
+
+        def over(done: asyncio.Future[None]) -> None:
+            tasks.discard(done)
+            if done.cancelled() and self.cancel is not None:
+                self.cancel()
+
+        outlives.add_done_callback(over)
+
+    def outlived(self) -> None:
+        """The invocation of a client that has gone has ended."""
+        if self._outlives is not None and not self._outlives.done():
+            self._outlives.set_result(None)
+
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         """The whole answer in one write. head: header lines with a line break behind each, content-length among them."""
         if self.disconnected:
@@ -341,10 +369,6 @@ class Exchange(RequestResponseCycle):
         else:
             self.transport.writelines((start, body))
         self._completed()
-
-    def start_over(self) -> None:
-        """Have the application answer after all what was taken over."""
-        self.protocol.start_over(self)
 
     def cut(self) -> None:
         """End the connection in the middle of an answer: the client must not take what it has got for all of it."""

@@ -1,5 +1,9 @@
-"""The invoke routes as raw ASGI: POST /2015-03-31/functions/{FunctionName}/invocations, beside it the one that streams the
-response and the old invoke-async. Most requests never come here: direct.py answers them.
+"""The invoke routes: POST /2015-03-31/functions/{FunctionName}/invocations, beside it the one that streams the response and the
+old invoke-async.
+
+A small, whole request of a function whose target and lease are at hand takes no task and none of ASGI's messages: it is read,
+started, and answered when it has ended. A task is made only for what has to be waited for: a body that is late, large or in
+chunks, a target that is not in memory, a response that is streamed.
 """
 
 from __future__ import annotations
@@ -7,74 +11,39 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
 
 import msgspec
 
-from services.frontend.bodies import ClientGoneError, Receive
-from services.frontend.direct import READ
-from services.frontend.http_protocol import CANCEL_ON_DISCONNECT, EXCHANGE, Exchange
+from services.frontend.answers import log, result_head, translate
+from services.frontend.bodies import ClientGoneError
+from services.frontend.http_protocol import Exchange
 from services.frontend.invoke_metrics import InvokeMetrics
-from services.frontend.invoke_request import DRY_RUN, EVENT, Address, InvokeRequest, InvokeRequests, kind_of
+from services.frontend.invoke_request import DRY_RUN, EVENT, InvokeRequest, InvokeRequests, kind_of
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import Limit, RequestReader
-from services.frontend.streamed import StreamedInvocation, StreamingInvoker
-from services.frontend.wire import Scope, Send, log, result_head, send_answer, send_error, translate
+from services.frontend.streamed import Invoker, StreamedInvocation
+from services.frontend.targets import InvocableResolver
 from shared.aws import event_stream
-from shared.domain.errors import (
-    ApiError,
-    RequestEntityTooLargeException,
-    RequestTooLargeException,
-    ResourceConflictException,
-    ServiceException,
-)
-from shared.domain.functions import InvokeTarget
-from shared.domain.invocations import Invocation, InvocationResult
+from shared.aws.error_rendering import render
+from shared.domain.errors import ApiError, RequestEntityTooLargeException, RequestTooLargeException, ServiceException
+from shared.domain.invocations import InvocationResult
 from shared.domain.limits import ASYNC_PAYLOAD_BYTES_MAX, SYNC_PAYLOAD_BYTES_MAX
 from shared.events.records import AsyncEvent
 
-_NOTHING: list[tuple[bytes, bytes]] = []
-
-
-class Resolver(Protocol):
-    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget: ...
-
-    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None: ...
-
-    def forget(self, function_name: str) -> None: ...
+BODY_BYTES_MAX = 64 * 1024
+"""What is read at once, without giving other requests a turn."""
+STOPPING = "The service is stopping."
 
 
 class EventQueue(Protocol):
-    async def enqueue(self, event: AsyncEvent) -> None: ...
+    """`shared.events.queue.AsyncQueue`."""
+
+    def start(self, event: AsyncEvent, on_end: Callable[[ServiceException | None], None]) -> None: ...
 
 
-class InvocableResolver:
-    """A resolver that refuses functions which are not there yet: what the invoke path resolves through."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-
-    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
-        """Raises ResourceNotFoundException, ResourceConflictException."""
-        target = await self._resolver.resolve(function_name, qualifier)
-        if target.state != "Active":
-            # What was remembered is not worth keeping: the next call should see the new state.
-            self._resolver.forget(function_name)
-            raise ResourceConflictException(
-                "The operation cannot be performed at this time. "
-                f"The function is currently in the following state: {target.state}"
-            )
-        return target
-
-    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
-        target = self._resolver.cached(function_name, qualifier)
-        return target if target is not None and target.state == "Active" else None
-
-    def forget(self, function_name: str) -> None:
-        self._resolver.forget(function_name)
-
-
-class InvokeApp:
+class Invokes:
     """queue_wait_s: the longest wait for a worker with room."""
 
     def __init__(
@@ -82,7 +51,7 @@ class InvokeApp:
         *,
         requests: InvokeRequests,
         reader: RequestReader,
-        invoker: StreamingInvoker,
+        invoker: Invoker,
         resolver: InvocableResolver,
         queue: EventQueue,
         request_ids: RequestIds,
@@ -98,70 +67,98 @@ class InvokeApp:
         self._metrics = metrics
         self._queue_wait_s = queue_wait_s
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request: InvokeRequest | None = scope.get(READ)
-        request_id = self._request_ids() if request is None else request.request_id
+    def serve(self, exchange: Exchange) -> None:
+        """Take a request over: it is answered now or later, and in any case."""
+        request_id = self._request_ids()
         try:
-            await self._serve(scope, send, request or await self._read(scope, receive, request_id))
-        except ClientGoneError:
-            self._metrics.count("disconnected")
-        except asyncio.CancelledError:
-            # By the protocol when the client has gone (then this reaches nobody), or by the server at its stop.
-            self._metrics.count("disconnected")
-            await send_error(send, ServiceException("The service is stopping."), request_id)
+            request = None
+            if not exchange.more_body and len(exchange.body) <= BODY_BYTES_MAX:
+                request = self._whole(exchange, request_id)
+            if request is None:
+                self._spawn(exchange, request_id, self._read_and_start(exchange, request_id))
+            else:
+                self._start(exchange, request)
         except Exception as error:
-            answer = translate(error)
-            if answer is None:
-                log.exception("invoke %s failed", request_id)
-                answer = ServiceException("An internal error occurred.")
-            self._metrics.count(answer.code)
-            await send_error(send, answer, request_id)
+            self._fail(exchange, error, request_id)
 
-    async def _read(self, scope: Scope, receive: Receive, request_id: str) -> InvokeRequest:
-        """The whole request, its signature proven. A stranger is refused before the body is read."""
-        claimed = self._reader.claim(scope)
-        event = kind_of(scope["raw_path"], claimed.headers) == EVENT
-        found = await claimed.read(receive, _EVENT_LIMIT if event else _LIMIT)
+    # Reading
+
+    def _whole(self, exchange: Exchange, request_id: str) -> InvokeRequest | None:
+        """None for a body in signed chunks. Raises ApiError."""
+        found = self._reader.whole(cast("dict[str, Any]", exchange.scope), bytes(exchange.body))
+        if found is None:
+            return None
         return self._requests.read(request_id, found.raw_path, found.query, found.headers, found.body, found.complete_at)
 
-    async def _serve(self, scope: Scope, send: Send, request: InvokeRequest) -> None:
-        if request.kind == EVENT:
-            await self._event(send, request)
-        elif request.kind == DRY_RUN:
-            await self._resolver.resolve(request.address.name, request.address.qualifier)
-            self._metrics.count("dry_run")
-            await send_answer(send, 204, _NOTHING, b"", request.request_id)
+    async def _read_and_start(self, exchange: Exchange, request_id: str) -> None:
+        """Read the whole request, its signature proven. A stranger is refused before the body is read."""
+        scope = cast("dict[str, Any]", exchange.scope)
+        claimed = self._reader.claim(scope)
+        event = kind_of(scope["raw_path"], claimed.headers) == EVENT
+        found = await claimed.read(cast("Any", exchange.receive), _EVENT_LIMIT if event else _LIMIT)
+        read = self._requests.read
+        request = read(request_id, found.raw_path, found.query, found.headers, found.body, found.complete_at)
+        self._start(exchange, request)
+
+    # Starting
+
+    def _start(self, exchange: Exchange, request: InvokeRequest) -> None:
+        """Raises ApiError."""
+        if request.kind == EVENT or request.kind == DRY_RUN:
+            address = request.address
+            if self._resolver.cached(address.name, address.qualifier) is None:
+                self._spawn(exchange, request.request_id, self._resolve_and_accept(exchange, request))
+            else:
+                self._accept(exchange, request)
+        elif request.streamed:
+            self._spawn(exchange, request.request_id, self._stream(exchange, request))
         else:
             invocation = request.invocation()
-            # From here on the invocation is the client's alone: when it goes, the invocation is cancelled.
-            scope[CANCEL_ON_DISCONNECT] = True
-            if request.streamed:
-                await self._streamed(send, request.address, invocation)
+            run = InvokeRun(self._metrics, exchange, request)
+            run.cancel_run = self._invoker.start(
+                request.address.name, request.address.qualifier, invocation, run.on_end, self._queue_wait_s
+            )
+            exchange.cancel = run.cancel
+
+    async def _resolve_and_accept(self, exchange: Exchange, request: InvokeRequest) -> None:
+        await self._resolver.resolve(request.address.name, request.address.qualifier)
+        self._accept(exchange, request)
+
+    def _accept(self, exchange: Exchange, request: InvokeRequest) -> None:
+        """The function is there. Raises InvalidRequestContentException."""
+        head = b"x-amzn-requestid: %b\r\n" % request.request_id.encode()
+        if request.kind == DRY_RUN:
+            self._metrics.count("dry_run")
+            exchange.answer(204, head, b"")
+            return
+
+        def on_end(error: ServiceException | None) -> None:
+            if error is None:
+                self._metrics.count("accepted")
+                exchange.answer(202, head + b"content-length: 0\r\n", b"")
             else:
-                await self._request_response(scope[EXCHANGE], request.address, invocation)
-            self._metrics.observe(time.perf_counter() - request.started)
+                self._fail(exchange, error, request.request_id)
 
-    async def _request_response(self, exchange: Exchange, address: Address, invocation: Invocation) -> None:
-        result = await self._invoker.invoke(address.name, address.qualifier, invocation, wait_s=self._queue_wait_s)
-        self._metrics.count("ok" if result.function_error is None else "function_error")
-        # Not through ASGI's two messages: this is the answer that has to be fast.
-        exchange.answer(200, result_head(invocation.request_id, result, log_tail=invocation.log_tail), result.payload)
+        self._queue.start(request.event(), on_end)
 
-    async def _streamed(self, send: Send, address: Address, invocation: Invocation) -> None:
-        """Pieces as they come, each a PayloadChunk; then InvokeComplete says how it ended."""
-        call = StreamedInvocation(self._invoker, address.name, address.qualifier, invocation, wait_s=self._queue_wait_s)
-        async with call:
+    async def _stream(self, exchange: Exchange, request: InvokeRequest) -> None:
+        """Pieces as they come, each a PayloadChunk; then InvokeComplete says how it ended. A client that has gone takes
+        everything: the function writes to its end."""
+        address, request_id = request.address, request.request_id
+        invocation = request.invocation()
+        wait_s = self._queue_wait_s
+        exchange.cancel_with_task()
+        async with StreamedInvocation(self._invoker, address.name, address.qualifier, invocation, wait_s=wait_s) as call:
             streams = await call.begun()
-            version = call.executed_version
             headers = [
                 (b"content-type", event_stream.CONTENT_TYPE.encode()),
-                (b"x-amz-executed-version", version.encode()),
-                (b"x-amzn-requestid", invocation.request_id.encode()),
+                (b"x-amz-executed-version", call.executed_version.encode()),
+                (b"x-amzn-requestid", request_id.encode()),
             ]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
             if streams:
                 async for piece in call.pieces():
-                    await send({"type": "http.response.body", "body": _chunk(piece), "more_body": True})
+                    await exchange.send({"type": "http.response.body", "body": _chunk(piece), "more_body": True})
             try:
                 result = await call.result()
             except Exception as error:
@@ -172,17 +169,85 @@ class InvokeApp:
             else:
                 self._metrics.count("ok" if result.function_error is None else "function_error")
                 if not streams and result.function_error is None and result.payload:
-                    await send({"type": "http.response.body", "body": _chunk(result.payload), "more_body": True})
+                    await exchange.send({"type": "http.response.body", "body": _chunk(result.payload), "more_body": True})
                 complete = _completion(result, log_tail=invocation.log_tail)
             last = event_stream.event("InvokeComplete", "application/json", msgspec.json.encode(complete))
-            await send({"type": "http.response.body", "body": last})
+            await exchange.send({"type": "http.response.body", "body": last})
+        self._metrics.observe(time.perf_counter() - request.started)
 
-    async def _event(self, send: Send, request: InvokeRequest) -> None:
-        event = request.event()
-        await self._resolver.resolve(event.function_name, event.qualifier)
-        await self._queue.enqueue(event)
-        self._metrics.count("accepted")
-        await send_answer(send, 202, _NOTHING, b"", request.request_id)
+    # Tasks, and what goes wrong
+
+    def _spawn(self, exchange: Exchange, request_id: str, work: Coroutine[Any, Any, None]) -> None:
+        exchange.run(self._guarded(exchange, request_id, work))
+
+    async def _guarded(self, exchange: Exchange, request_id: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except ClientGoneError:
+            self._metrics.count("disconnected")
+        except asyncio.CancelledError:
+            # By the protocol when the client has gone, should the operator want that, or by the server at its stop.
+            self._metrics.count("disconnected")
+            if exchange.response_started:
+                exchange.cut()
+            else:
+                _answer_error(exchange, ServiceException(STOPPING), request_id)
+        except Exception as error:
+            self._fail(exchange, error, request_id)
+
+    def _fail(self, exchange: Exchange, error: Exception, request_id: str) -> None:
+        fail(exchange, error, request_id, self._metrics)
+
+
+class InvokeRun:
+    """One synchronous invocation under way. The protocol cancels it when the server stops and, if the operator wants that, when
+    the client has gone; otherwise it runs to its end, as on AWS, and nobody is answered."""
+
+    __slots__ = ("_exchange", "_metrics", "_request", "cancel_run")
+
+    cancel_run: Callable[[], None]
+
+    def __init__(self, metrics: InvokeMetrics, exchange: Exchange, request: InvokeRequest) -> None:
+        self._metrics = metrics
+        self._exchange = exchange
+        self._request = request
+
+    def cancel(self) -> None:
+        exchange = self._exchange
+        exchange.cancel = None
+        self.cancel_run()
+        self._metrics.count("disconnected")
+        _answer_error(exchange, ServiceException(STOPPING), self._request.request_id)
+
+    def on_end(self, result: InvocationResult | None, error: Exception | None) -> None:
+        exchange, request = self._exchange, self._request
+        exchange.cancel = None
+        if exchange.disconnected:
+            self._metrics.count("disconnected")
+            exchange.outlived()
+        elif result is not None:
+            self._metrics.count("ok" if result.function_error is None else "function_error")
+            exchange.answer(200, result_head(request.request_id, result, log_tail=request.log_tail), result.payload)
+            self._metrics.observe(time.perf_counter() - request.started)
+        elif error is not None:
+            fail(exchange, error, request.request_id, self._metrics)
+
+
+def fail(exchange: Exchange, error: Exception, request_id: str, metrics: InvokeMetrics) -> None:
+    answer = translate(error)
+    if answer is None:
+        log.error("invoke %s failed", request_id, exc_info=error)
+        answer = ServiceException("An internal error occurred.")
+    metrics.count(answer.code)
+    if exchange.response_started:
+        exchange.cut()
+    else:
+        _answer_error(exchange, answer, request_id)
+
+
+def _answer_error(exchange: Exchange, error: ApiError, request_id: str) -> None:
+    rendered = render(error, request_id)
+    exchange.answer(rendered.status, b"".join(b"%b: %b\r\n" % pair for pair in rendered.headers), rendered.body)
 
 
 def _chunk(piece: bytes) -> bytes:
@@ -206,13 +271,11 @@ def _too_large(size_bytes: int) -> ApiError:
     )
 
 
-_LIMIT = Limit(SYNC_PAYLOAD_BYTES_MAX, _too_large)
-
-
 def _too_large_for_event(size_bytes: int) -> ApiError:
     return RequestTooLargeException(
         f"{size_bytes} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_BYTES_MAX} bytes)"
     )
 
 
+_LIMIT = Limit(SYNC_PAYLOAD_BYTES_MAX, _too_large)
 _EVENT_LIMIT = Limit(ASYNC_PAYLOAD_BYTES_MAX, _too_large_for_event)

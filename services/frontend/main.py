@@ -22,16 +22,16 @@ from services.frontend.apis.lambda_.operations import OPERATIONS
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.control_app import ControlPlane, build_control_app
-from services.frontend.direct import DirectInvokes
 from services.frontend.function_urls import FunctionUrlApp
 from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
 from services.frontend.identity import Callers
-from services.frontend.invoke import InvocableResolver, InvokeApp
+from services.frontend.invoke import Invokes
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.invoke_request import InvokeRequests
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import RequestReader
+from services.frontend.targets import InvocableResolver
 from shared.aws import session_tokens
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
@@ -39,10 +39,9 @@ from shared.aws.sigv4 import FindSecret, Verifier
 from shared.dispatch.announce import Announcer
 from shared.dispatch.client import Dispatcher
 from shared.dispatch.invoker import FunctionInvoker
-from shared.domain.errors import ConfigurationError, ServiceException
+from shared.domain.errors import ConfigurationError
 from shared.domain.function_urls import UrlHosts
 from shared.events.queue import AsyncQueue
-from shared.events.records import AsyncEvent
 from shared.registry.cache import TargetCache
 from shared.registry.registry import Registry
 from shared.registry.url_cache import UrlCache
@@ -92,7 +91,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 def server_config(app: FrontendApp | NoBrowsers, settings: FrontendSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=protocol_class(HttpBounds.of(settings), app.begin),
+        http=protocol_class(HttpBounds.of(settings), app.serve),
         ws="none",
         interface="asgi3",
         lifespan="off",
@@ -128,12 +127,11 @@ class Parts:
         self._waiting = {"registry": "starting", "dispatch": "starting", "events": "starting"}
         try:
             async with asyncio.TaskGroup() as group:
-                late_queue = LateQueue(queue)
                 self._stack.push_async_callback(queue.close)
-                group.create_task(self._until_started("events", late_queue.start))
-                await self._until_started("dispatch", dispatcher.start)
+                group.create_task(self._until_started("events", queue.open))
+                await self._until_started("dispatch", dispatcher.open)
                 self._stack.push_async_callback(dispatcher.close)
-                await self._open(app, native, request_ids, find_secret, dispatcher, late_queue)
+                await self._open(app, native, request_ids, find_secret, dispatcher, queue)
         except* ConfigurationError as errors:
             raise errors.exceptions[0] from None
         # What was made at start lives as long as the process: the collector need not look at it, in the middle of a request.
@@ -148,7 +146,7 @@ class Parts:
         request_ids: RequestIds,
         find_secret: FindSecret | None,
         dispatcher: Dispatcher,
-        queue: LateQueue,
+        queue: AsyncQueue,
     ) -> None:
         settings = self._settings
         model = load_service_model()
@@ -170,7 +168,7 @@ class Parts:
         self._stack.callback(REGISTRY.unregister, metrics)
         requests = InvokeRequests(router, account_id=settings.account_id, region=settings.region)
         invoker = FunctionInvoker(resolver, dispatcher)
-        invoke = InvokeApp(
+        invokes = Invokes(
             requests=requests,
             reader=reader,
             invoker=invoker,
@@ -179,15 +177,6 @@ class Parts:
             request_ids=request_ids,
             metrics=metrics,
             queue_wait_s=settings.frontend.queue_wait_s,
-        )
-        direct = DirectInvokes(
-            requests=requests,
-            reader=reader,
-            invoker=invoker,
-            resolver=resolver,
-            queue=queue,
-            request_ids=request_ids,
-            metrics=metrics,
         )
         redis = Redis.from_url(
             settings.redis_url,
@@ -220,7 +209,7 @@ class Parts:
             region=settings.region,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
-        app.ready(invoke, build_control_app(plane), function_urls, direct.begin)
+        app.ready(invokes.serve, build_control_app(plane), function_urls)
         await self._until_started("functions left pending", context.start)
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
@@ -248,26 +237,6 @@ class Parts:
                 await self._stack.aclose()
         except Exception as error:
             log.warning("not everything closed in time: %s", str(error) or type(error).__name__)
-
-
-class LateQueue:
-    """The event queue, refusing events as long as Kafka has not been reached for the first time."""
-
-    def __init__(self, queue: AsyncQueue) -> None:
-        self._queue = queue
-        self._started = False
-
-    async def start(self) -> None:
-        await self._queue.start()
-        self._started = True
-
-    async def enqueue(self, event: AsyncEvent) -> None:
-        if not self._started:
-            raise ServiceException("The event queue is starting. Please try again.")
-        await self._queue.enqueue(event)
-
-    def begin(self, event: AsyncEvent, on_end: Callable[[Exception | None], None]) -> bool:
-        return self._started and self._queue.begin(event, on_end)
 
 
 def check_access(settings: FrontendSettings, cluster_secret: bytes = b"") -> FindSecret | None:

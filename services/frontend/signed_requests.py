@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from services.frontend.answers import LARGE_BYTES
 from services.frontend.bodies import BodyReader, Receive, declared_length
 from services.frontend.identity import NOBODY, Caller, Callers
-from services.frontend.wire import LARGE_BYTES
 from shared.aws.chunked_payload import wire_bytes_max
 from shared.aws.sigv4 import Claim, Verifier, payload_hash
 from shared.domain.errors import ApiError

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Protocol
 
+from shared.dispatch.run import OnEnd
 from shared.dispatch.streaming import ResponseStream
 from shared.domain.invocations import Invocation, InvocationResult
 
 
-class StreamingInvoker(Protocol):
+class Invoker(Protocol):
+    """`shared.dispatch.invoker.FunctionInvoker`."""
+
+    def start(
+        self,
+        function_name: str,
+        qualifier: str | None,
+        invocation: Invocation,
+        on_end: OnEnd,
+        wait_s: float,
+        response: ResponseStream | None = None,
+    ) -> Callable[[], None]: ...
+
     async def invoke(
         self,
         function_name: str,
@@ -25,27 +37,36 @@ class StreamingInvoker(Protocol):
 
 
 class StreamedInvocation:
-    """Runs inside its context; leaving that early cancels it.
+    """Runs inside its context. Leaving that early gives up the response and not the run, which goes on to its end; only a task
+    that is cancelled cancels it.
 
     `begun` first: a function that does not stream has no `pieces`, and all it answered is in `result`."""
 
     def __init__(
-        self, invoker: StreamingInvoker, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
+        self, invoker: Invoker, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
     ) -> None:
         self._response = ResponseStream()
-        self._call = invoker.invoke(function_name, qualifier, invocation, wait_s=wait_s, response=self._response)
+        self._end: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
+        self._cancel = invoker.start(function_name, qualifier, invocation, self._on_end, wait_s, self._response)
+
+    def _on_end(self, result: InvocationResult | None, error: Exception | None) -> None:
+        if result is not None:
+            self._end.set_result(result)
+        elif error is not None:
+            self._end.set_exception(error)
+            # Whoever left early does not ask for it.
+            self._end.exception()
+        self._response.end()
 
     async def __aenter__(self) -> StreamedInvocation:
-        self._running = asyncio.create_task(self._call)
-        self._running.add_done_callback(lambda _: self._response.end())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._running.cancel()
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await self._running
+        if isinstance(error, asyncio.CancelledError):
+            self._cancel()
+        self._response.discard()
 
     async def begun(self) -> bool:
         """Waits until the function streams, or has ended without. Raises what the invocation raised before it began."""
@@ -70,4 +91,4 @@ class StreamedInvocation:
 
     async def result(self) -> InvocationResult:
         """Of a function that streamed, its payload is empty or the error document. Raises what the invocation raised."""
-        return await self._running
+        return await asyncio.shield(self._end)

@@ -11,17 +11,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 from aiokafka import TopicPartition
 from prometheus_client import Counter, Gauge
 
-from services.poller import policy
+from services.poller import decisions
 from services.poller.admission import Admission, Ran
-from shared.dispatch.client import OnInvoked
-from shared.dispatch.connection import InvocationRefusedError
+from shared.dispatch.invoker import Make
+from shared.dispatch.run import OnEnd
 from shared.domain.errors import ApiError, DispatchError, ResourceNotFoundException, ResponseLostError, TooManyRequestsException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
@@ -56,51 +56,86 @@ DRAIN_S = 4.0
 CANCEL_S = 1.0
 
 
-class Resolver(Protocol):
-    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget: ...
-
-    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None: ...
-
-
 class Invoker(Protocol):
-    async def invoke(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
-    ) -> InvocationResult: ...
+    """`shared.dispatch.invoker.FunctionInvoker`."""
 
-    def begin(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked
-    ) -> Callable[[], None] | None: ...
+    def start_made(
+        self, function_name: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
+    ) -> Callable[[], None]: ...
 
 
-class _Job(msgspec.Struct, eq=False):
-    """One fetched event. reader: the group membership that its offset is settled with. started_s: of time.monotonic().
-    result: how it ran. cancel: while it runs without a task. abandoned: nothing is to come of its end."""
+class _NotRunError(Exception):
+    """The event is not to be run at all."""
 
-    reader: GroupReader
-    partition: TopicPartition
-    offset: int
-    event: AsyncEvent
-    size_bytes: int
-    started_s: float = 0.0
-    result: InvocationResult | None = None
-    cancel: Callable[[], None] | None = None
-    abandoned: bool = False
+    def __init__(self, ended: decisions.Ended) -> None:
+        super().__init__(ended.condition)
+        self.ended = ended
 
 
-class Begun(NamedTuple):
-    """A run without a task that was not all: its result, or why there is none."""
+class EventRun:
+    """One event from its fetch to its settled offset.
 
-    target: InvokeTarget
-    result: InvocationResult | None
-    error: Exception | None
+    reader: the group membership that its offset is settled with. target: what its name led to, drawn once for an attempt.
+    started_s: of time.monotonic(). own_s: in the function, None where that tells nothing of the next event. cancel: ends it
+    while it runs. following: the task that writes what follows from its end. held: it counts as fetched and not done with.
+    """
+
+    __slots__ = (
+        "_poller",
+        "cancel",
+        "event",
+        "following",
+        "held",
+        "offset",
+        "own_s",
+        "partition",
+        "reader",
+        "size_bytes",
+        "started_s",
+        "target",
+    )
+
+    def __init__(
+        self,
+        poller: AsyncPoller,
+        reader: GroupReader,
+        partition: TopicPartition,
+        offset: int,
+        event: AsyncEvent,
+        size_bytes: int,
+    ) -> None:
+        self._poller = poller
+        self.reader = reader
+        self.partition = partition
+        self.offset = offset
+        self.event = event
+        self.size_bytes = size_bytes
+        self.started_s = 0.0
+        self.own_s: float | None = None
+        self.target: InvokeTarget | None = None
+        self.cancel: Callable[[], None] | None = None
+        self.following: asyncio.Task[None] | None = None
+        self.held = True
+
+    def make(self, target: InvokeTarget) -> Invocation:
+        """Raises _NotRunError."""
+        self.target = target
+        event = self.event
+        ended = decisions.before_run(event, target, _now_ms())
+        if ended is not None:
+            raise _NotRunError(ended)
+        return Invocation(event.event_id, event.payload, trace=decisions.trace_of(event, target))
+
+    def on_end(self, result: InvocationResult | None, error: Exception | None) -> None:
+        self.cancel = None
+        self._poller.run_ended(self, result, error)
 
 
 class AsyncPoller:
     """One member of the group that runs asynchronous events."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, invoker: Invoker, producer: BatchingProducer) -> None:
+    def __init__(self, settings: Settings, invoker: Invoker, producer: BatchingProducer) -> None:
         self._names = TopicNames.of(settings.events)
-        self._resolver = resolver
         self._invoker = invoker
         self._producer = producer
         self._tiers = DelayTiers(settings.events, producer)
@@ -112,13 +147,11 @@ class AsyncPoller:
         self._running_max = settings.events.in_flight_max
         self._held_max = settings.events.in_flight_max * 2
         self._refill_below = self._held_max * REFILL_PART
-        self._admission: Admission[_Job] = Admission(self._running_max)
+        self._admission: Admission[EventRun] = Admission(self._running_max)
         IN_FLIGHT.set_function(lambda: self._admission.running)
         self._held_bytes = 0
         self._room = asyncio.Event()
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._direct: set[_Job] = set()
-        self._starting = False
+        self._runs: set[EventRun] = set()
         self._reader: GroupReader | None = None
 
     def problem(self) -> str | None:
@@ -144,7 +177,7 @@ class AsyncPoller:
                 for record in records:
                     await self._admit(reader, partition, record.offset, record.value or b"")
             self._admission.grow_slow(time.monotonic())
-            self._start_jobs()
+            self._start_runs()
 
     async def _admit(self, reader: GroupReader, partition: TopicPartition, offset: int, value: bytes) -> None:
         try:
@@ -157,7 +190,8 @@ class AsyncPoller:
             reader.settle(partition, offset)
             return
         self._held_bytes += len(value)
-        self._admission.offer(event.function_name, _Job(reader, partition, offset, event, len(value)), time.monotonic())
+        run = EventRun(self, reader, partition, offset, event, len(value))
+        self._admission.offer(event.function_name, run, time.monotonic())
 
     async def _wait_for_room(self) -> None:
         """Until something ended. Events of functions that hold the window for too long are moved to a delay tier."""
@@ -166,161 +200,117 @@ class AsyncPoller:
             async with asyncio.timeout(FULL_CHECK_S):
                 await self._room.wait()
         self._admission.grow_slow(time.monotonic())
-        self._start_jobs()
-        for job in self._admission.spill(time.monotonic() - SPILL_AFTER_S):
-            self._spawn(self._put_back_waiting(job))
+        self._start_runs()
+        for run in self._admission.spill(time.monotonic() - SPILL_AFTER_S):
+            self._runs.add(run)
+            run.following = asyncio.create_task(self._put_back_waiting(run))
 
-    def _start_jobs(self) -> None:
-        if self._starting:
-            return  # An event that ended while it was begun: whoever begins events goes on.
-        self._starting = True
-        try:
-            while (chosen := self._admission.next()) is not None:
-                _, job = chosen
-                job.started_s = time.monotonic()
-                if not self._begin(job):
-                    self._spawn(self._run_job(job))
-        finally:
-            self._starting = False
+    def _start_runs(self) -> None:
+        while (chosen := self._admission.next()) is not None:
+            _, run = chosen
+            event = run.event
+            run.started_s = time.monotonic()
+            self._runs.add(run)
+            run.cancel = self._invoker.start_made(event.function_name, event.qualifier, run.make, run.on_end, CAPACITY_WAIT_S)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        job = asyncio.create_task(work)
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-
-    def _begin(self, job: _Job) -> bool:
-        """Run an event without a task, where all it needs is at hand. False, and nothing done, where it is not."""
-        event = job.event
-        target = self._resolver.cached(event.function_name, event.qualifier)
-        if target is None or policy.before_run(event, target, _now_ms()) is not None:
-            return False
-        invocation = Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target))
-
-        def on_end(result: InvocationResult | None, error: Exception | None) -> None:
-            self._direct.discard(job)
-            if job.abandoned:
-                return
-            if result is not None and self._has_settled(event, target, result):
-                job.result = result
-                job.reader.settle(job.partition, job.offset)
-                self._ended(job, throttled=False)
-            else:
-                self._spawn(self._run_job(job, Begun(target, result, error)))
-
-        try:
-            cancel = self._invoker.begin(event.function_name, event.qualifier, invocation, on_end)
-        except Exception as error:
-            # Before anything was sent: the long way puts it off.
-            _explain(event, error)
-            return False
-        if cancel is None:
-            return False
-        job.cancel = cancel
-        self._direct.add(job)
-        return True
-
-    def _has_settled(self, event: AsyncEvent, target: InvokeTarget, result: InvocationResult) -> bool:
-        """Whether a run was all that the event needed: it went well and nobody is to be told."""
-        if result.function_error is not None or self._resolver.cached(event.function_name, event.qualifier) is not target:
-            return False
-        if target.event_invoke.on_success_arn:
-            return False
+    def run_ended(self, run: EventRun, result: InvocationResult | None, error: Exception | None) -> None:
+        """One that was started has ended, or cannot run."""
+        if not run.held:
+            return
+        if result is not None and result.init_ms is None:
+            run.own_s = result.duration_ms / 1_000
+        if result is None or result.function_error is not None or run.target is None or run.target.event_invoke.on_success_arn:
+            run.following = asyncio.create_task(self._follow_end(run, result, error))
+            return
+        # It went well and nobody is to be told: what most events come to.
         SUCCEEDED.inc()
         ENDED_WELL.inc()
-        return True
+        try:
+            run.reader.settle(run.partition, run.offset)
+        finally:
+            self._release(run, throttled=False)
 
-    async def _run_job(self, job: _Job, begun: Begun | None = None) -> None:
+    async def _follow_end(self, run: EventRun, result: InvocationResult | None, error: Exception | None) -> None:
+        """Make sure that what follows from an end is written, and settle the event."""
         throttled = False
         try:
-            throttled = await self._run_event(job, begun)
-            job.reader.settle(job.partition, job.offset)
+            decision, reason = self._decide(run, result, error)
+            if decision is not None:
+                throttled = await self._follow(run.event, run.target, decision, reason)
+            run.reader.settle(run.partition, run.offset)
         except Exception:
             # Its offset stays unsettled: the next owner of the partition runs it again.
-            log.exception("event %s was left unsettled", job.event.event_id)
+            log.exception("event %s was left unsettled", run.event.event_id)
         finally:
-            self._ended(job, throttled=throttled)
+            self._release(run, throttled=throttled)
 
-    def _ended(self, job: _Job, *, throttled: bool) -> None:
-        self._held_bytes -= job.size_bytes
-        now, ran = time.monotonic(), None
-        if job.result is not None and job.result.init_ms is None:
-            ran = Ran(job.result.duration_ms / 1_000, now - job.started_s)
-        self._admission.finished(job.event.function_name, now, throttled=throttled, ran=ran)
-        if self._admission.held < self._refill_below:
-            self._room.set()
-        self._start_jobs()
-
-    async def _put_back_waiting(self, job: _Job) -> None:
-        PUT_BACK.labels("busy").inc()
-        event = msgspec.structs.replace(job.event, backoffs=min(job.event.backoffs + 1, SPILL_BACKOFFS_MAX))
-        await self._put_back(policy.PutBack(event, policy.age_left_s(event, EventInvokeConfig(), _now_ms())))
-        job.reader.settle(job.partition, job.offset)
-        self._held_bytes -= job.size_bytes
-        self._room.set()
-
-    async def _run_event(self, job: _Job, begun: Begun | None = None) -> bool:
-        """Run the event once and make sure that what follows from it is written. True when it could not run.
-
-        begun: the run, if it was begun already."""
-        event = job.event
-        try:
-            target = begun.target if begun is not None else await self._resolver.resolve(event.function_name, event.qualifier)
-        except ResourceNotFoundException:
+    def _decide(
+        self, run: EventRun, result: InvocationResult | None, error: Exception | None
+    ) -> tuple[decisions.Decision | None, str]:
+        """What follows, None for nothing; and why the event is put back, if it is."""
+        event, target = run.event, run.target
+        if isinstance(error, _NotRunError):
+            return error.ended, ""
+        if isinstance(error, ResourceNotFoundException):
             ENDED.labels("FunctionDeleted", "no").inc()
             log.warning("event %s is dropped: function %s is gone", event.event_id, event.function_name)
-            return False
-        except Exception as error:
-            _explain(event, error)
-            return await self._follow(event, None, policy.after_refusal(event, None, _now_ms()), "registry")
-        ended = None if begun is not None else policy.before_run(event, target, _now_ms())
-        if ended is not None:
-            return await self._follow(event, target, ended, "")
+            return None, ""
+        if target is not None and isinstance(error, ResponseLostError):
+            result = decisions.response_lost(target)
+        if target is not None and result is not None:
+            EXECUTED.labels("error" if result.function_error else "success").inc()
+            return decisions.after_result(event, result, target.event_invoke), ""
+        config = None if target is None else target.event_invoke
+        refused = decisions.after_refusal(event, config, _now_ms())
+        if isinstance(error, TooManyRequestsException):
+            return refused, "throttled"
+        _explain(event, error)
+        return refused, "registry" if target is None else "platform"
+
+    def _release(self, run: EventRun, *, throttled: bool) -> None:
+        """Nothing more is done for it here; it is counted out once, whatever ended it."""
+        if not run.held:
+            return
+        run.held = False
+        self._runs.discard(run)
+        self._held_bytes -= run.size_bytes
+        if run.started_s:
+            now = time.monotonic()
+            ran = None if run.own_s is None else Ran(run.own_s, now - run.started_s)
+            self._admission.finished(run.event.function_name, now, throttled=throttled, ran=ran)
+        if self._admission.held < self._refill_below:
+            self._room.set()
+        self._start_runs()
+
+    async def _put_back_waiting(self, run: EventRun) -> None:
         try:
-            result = job.result = await self._result(event, target, begun)
-        except ResponseLostError:
-            result = policy.response_lost(target)
-        except TooManyRequestsException:
-            return await self._follow(event, target, policy.after_refusal(event, target.event_invoke, _now_ms()), "throttled")
-        except Exception as error:
-            _explain(event, error)
-            return await self._follow(event, target, policy.after_refusal(event, target.event_invoke, _now_ms()), "platform")
-        EXECUTED.labels("error" if result.function_error else "success").inc()
-        target = await self._as_it_ran(event, target)
-        return await self._follow(event, target, policy.after_result(event, result, target.event_invoke), "")
+            PUT_BACK.labels("busy").inc()
+            event = msgspec.structs.replace(run.event, backoffs=min(run.event.backoffs + 1, SPILL_BACKOFFS_MAX))
+            await self._put_back(decisions.PutBack(event, decisions.age_left_s(event, EventInvokeConfig(), _now_ms())))
+            run.reader.settle(run.partition, run.offset)
+        except Exception:
+            log.exception("event %s was left unsettled", run.event.event_id)
+        finally:
+            self._release(run, throttled=False)
 
-    async def _result(self, event: AsyncEvent, target: InvokeTarget, begun: Begun | None) -> InvocationResult:
-        if begun is not None and begun.result is not None:
-            return begun.result
-        if begun is not None and begun.error is not None and not isinstance(begun.error, InvocationRefusedError):
-            raise begun.error
-        invocation = Invocation(event.event_id, event.payload, trace=policy.trace_of(event, target))
-        return await self._invoker.invoke(event.function_name, event.qualifier, invocation, wait_s=CAPACITY_WAIT_S)
-
-    async def _as_it_ran(self, event: AsyncEvent, target: InvokeTarget) -> InvokeTarget:
-        """The run has made the resolver see any newer revision: what follows it obeys that one's retries and destinations."""
-        try:
-            return await self._resolver.resolve(event.function_name, event.qualifier)
-        except ApiError:
-            return target
-
-    async def _follow(self, event: AsyncEvent, target: InvokeTarget | None, decision: policy.Decision, reason: str) -> bool:
+    async def _follow(self, event: AsyncEvent, target: InvokeTarget | None, decision: decisions.Decision, reason: str) -> bool:
         """Write what the decision asks for; returns when Kafka has it. True when the event was put back."""
         match decision:
-            case policy.Retry(event=again):
+            case decisions.Retry(event=again):
                 PUT_BACK.labels("retry").inc()
                 await self._delay(self._tiers.retry_delay_s(again.attempts), again)
-            case policy.PutBack():
+            case decisions.PutBack():
                 PUT_BACK.labels(reason).inc()
                 await self._put_back(decision)
                 return True
-            case policy.Ended():
-                outcome = policy.outcome_of(event, decision, target, _now_ms()) if target is not None else None
+            case decisions.Ended():
+                outcome = decisions.outcome_of(event, decision, target, _now_ms()) if target is not None else None
                 if outcome is not None:
                     await self._producer.persist(self._names.outcomes, encode(outcome))
                 ENDED.labels(decision.condition.value, "yes" if outcome is not None else "no").inc()
         return False
 
-    async def _put_back(self, put_back: policy.PutBack) -> None:
+    async def _put_back(self, put_back: decisions.PutBack) -> None:
         delay_s = self._tiers.backoff_delay_s(max(0, put_back.event.backoffs - 1))
         if delay_s > put_back.remaining_s:
             # So that its end is told soon after it is due, not up to five minutes late.
@@ -332,27 +322,26 @@ class AsyncPoller:
 
     async def _drain(self) -> None:
         """Give what runs a short time; then cancel it, which tells the workers too."""
-        for job in self._admission.spill(float("inf")):
-            self._held_bytes -= job.size_bytes
+        for run in self._admission.spill(float("inf")):
+            self._release(run, throttled=False)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                while self._admission.running:
+                while self._runs:
                     self._room.clear()
                     await self._room.wait()
-        for job in list(self._direct):
-            if job.cancel is not None:
-                job.abandoned = True
-                job.cancel()
-                self._ended(job, throttled=False)
-        self._direct.clear()
-        left = list(self._jobs)
-        for task in left:
+        following = [run.following for run in self._runs if run.following is not None]
+        for run in self._runs:
+            if run.cancel is not None:
+                run.cancel()
+        for task in following:
             task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=CANCEL_S)
+        if following:
+            await asyncio.wait(following, timeout=CANCEL_S)
+        for run in list(self._runs):
+            self._release(run, throttled=False)
 
 
-def _explain(event: AsyncEvent, error: Exception) -> None:
+def _explain(event: AsyncEvent, error: Exception | None) -> None:
     expected = isinstance(error, ApiError | DispatchError | OSError | TimeoutError)
     log.log(logging.INFO if expected else logging.ERROR, "event %s could not run now: %r", event.event_id, error)
 

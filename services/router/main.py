@@ -25,8 +25,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     checks = {"kafka": producer.problem, "queue": queue.problem, "outcomes": router.problem}
     async with HealthServer(settings.telemetry, service="router", checks=checks):
         try:
-            await queue.start()
-            await producer.start()
+            await queue.open()
+            await producer.open()
             await keep_running("outcomes", lambda: router.run(stop), stop)
         finally:
             await topics.close()

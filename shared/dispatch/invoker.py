@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.dispatch.client import Dispatcher, OnInvoked
+from shared.dispatch.client import Dispatcher, ended
+from shared.dispatch.run import OnEnd, Run
 from shared.dispatch.streaming import ResponseStream
 from shared.domain.errors import DispatchUnavailableError, StaleTargetError
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
 
 RESOLVES_MAX = 5
+
+Make = Callable[[InvokeTarget], Invocation]
+"""What is to be run of the target that a name led to. What it raises ends the run before it has begun."""
+_NOT_MADE = Invocation("", b"")
 
 
 class TargetResolver(Protocol):
@@ -26,14 +32,41 @@ class TargetResolver(Protocol):
 
 
 class FunctionInvoker:
-    """A dispatcher that takes names."""
+    """A dispatcher that takes names. The target of a name is found once for a run: of a weighted alias one is drawn.
+
+    Its runs end as the dispatcher's do, with what the resolver raises besides, and never with StaleTargetError:
+    DispatchUnavailableError when the registry stays behind what Redis has seen of it."""
 
     def __init__(self, resolver: TargetResolver, dispatcher: Dispatcher) -> None:
-        self._resolve = resolver.resolve
+        self._resolver = resolver
         self._cached = resolver.cached
-        self._forget = resolver.forget
-        self._invoke = dispatcher.invoke
-        self._begin = dispatcher.begin
+        self._dispatcher = dispatcher
+
+    def start(
+        self,
+        function_name: str,
+        qualifier: str | None,
+        invocation: Invocation,
+        on_end: OnEnd,
+        wait_s: float,
+        response: ResponseStream | None = None,
+    ) -> Callable[[], None]:
+        """As `Dispatcher.start`; what it returns cancels the run."""
+        run = FunctionRun(self._dispatcher, self._cached(function_name, qualifier), invocation, on_end, wait_s, response)
+        run.resolver, run.function_name, run.qualifier, run.resolves = self._resolver, function_name, qualifier, 0
+        run.start()
+        return run.cancel
+
+    def start_made(
+        self, function_name: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
+    ) -> Callable[[], None]:
+        """As `start`, for whoever has to know the target before it is said what is to be run of it."""
+        target = self._cached(function_name, qualifier)
+        run = MadeRun(self._dispatcher, target, _NOT_MADE, on_end, wait_s)
+        run.resolver, run.function_name, run.qualifier, run.resolves = self._resolver, function_name, qualifier, 0
+        run.make = make
+        run.start()
+        return run.cancel
 
     async def invoke(
         self,
@@ -44,19 +77,46 @@ class FunctionInvoker:
         wait_s: float,
         response: ResponseStream | None = None,
     ) -> InvocationResult:
-        """Raises what `Dispatcher.invoke` and the resolver raise, but StaleTargetError: DispatchUnavailableError when the
-        registry stays behind what Redis has seen of it."""
-        for _ in range(RESOLVES_MAX):
-            target = await self._resolve(function_name, qualifier)
-            try:
-                return await self._invoke(target, invocation, wait_s=wait_s, response=response)
-            except StaleTargetError:
-                self._forget(function_name)
-        raise DispatchUnavailableError(f"the registry's state of {function_name} stays behind what was announced of it")
+        """`start`, awaited: raises what on_end would get. Cancelling the caller cancels the run."""
+        return await ended(lambda on_end: self.start(function_name, qualifier, invocation, on_end, wait_s, response))
 
-    def begin(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked
-    ) -> Callable[[], None] | None:
-        """`Dispatcher.begin` for a function whose target is at hand; None, and nothing done, otherwise."""
-        target = self._cached(function_name, qualifier)
-        return None if target is None else self._begin(target, invocation, on_end)
+
+class FunctionRun(Run):
+    """A run of whatever a name leads to. resolves: how often that was asked because the target was outdated."""
+
+    __slots__ = ("function_name", "qualifier", "resolver", "resolves")
+
+    resolver: TargetResolver
+    function_name: str
+    qualifier: str | None
+    resolves: int
+
+    async def _resolve(self) -> InvokeTarget:
+        return await self.resolver.resolve(self.function_name, self.qualifier)
+
+    def _outdated(self, error: StaleTargetError) -> None:
+        self.resolver.forget(self.function_name)
+        self.resolves += 1
+        if self.resolves >= RESOLVES_MAX:
+            name = self.function_name
+            raise DispatchUnavailableError(f"the registry's state of {name} stays behind what was announced of it") from error
+
+
+class MadeRun(FunctionRun):
+    __slots__ = ("make",)
+
+    make: Make
+
+    def start(self) -> None:
+        if self._target is not None:
+            try:
+                self._invocation = self.make(self._target)
+            except Exception as error:
+                asyncio.get_running_loop().call_soon(self._end, None, error)
+                return
+        super().start()
+
+    async def _resolve(self) -> InvokeTarget:
+        target = await super()._resolve()
+        self._invocation = self.make(target)
+        return target

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 
 class ResponseStream:
-    """Given to `Dispatcher.invoke`, which feeds it; read by one other task.
+    """Given to `Dispatcher.start`, which feeds it; read by one task.
 
     `begun` says whether the function streams at all: if not, its whole response is the invocation's result. What was not read
     yet is bounded: the worker gets credit for more only when a piece has been dealt with. `end` is called when the invocation
@@ -22,6 +22,7 @@ class ResponseStream:
         self._used: Callable[[int], None] | None = None
         self._moved = asyncio.Event()
         self._ended = False
+        self._discarded = False
 
     # The reader's
 
@@ -43,6 +44,13 @@ class ResponseStream:
                 return
             await self._wait()
 
+    def discard(self) -> None:
+        """Nobody reads any more: what is there and what still comes counts as dealt with, and the function writes on."""
+        self._discarded = True
+        pieces, self._pieces = self._pieces, deque()
+        if pieces and self._used is not None:
+            self._used(sum(map(len, pieces)))
+
     async def _wait(self) -> None:
         self._moved.clear()
         await self._moved.wait()
@@ -56,6 +64,10 @@ class ResponseStream:
         self._moved.set()
 
     def feed(self, piece: bytes) -> None:
+        if self._discarded:
+            if self._used is not None:
+                self._used(len(piece))
+            return
         self._pieces.append(piece)
         self._moved.set()
 

@@ -38,15 +38,16 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 OnEnd = Callable[["ProduceError | None"], None]
-"""Called once when every in-sync replica has the record, or with what went wrong. It must not raise."""
+"""Called once, with None when every in-sync replica has the record, or with what went wrong. It must not raise."""
 
 
 class ProduceError(LambdadError):
     """Kafka did not acknowledge a record in time; it may or may not have been written."""
 
 
-class _Record:
-    """deadline: loop time by which whoever sent it is told. on_end: None once that was done, or nobody wants to know."""
+class Sending:
+    """One record on its way. deadline: loop time by which whoever sent it is told. on_end: None once that was done, or nobody
+    wants to know."""
 
     __slots__ = ("deadline", "headers", "on_end", "value")
 
@@ -55,6 +56,10 @@ class _Record:
         self.headers = headers
         self.on_end: OnEnd | None = on_end
         self.deadline = deadline
+
+    def cancel(self) -> None:
+        """Nobody wants to know any more; what has not left yet is not written."""
+        self.on_end = None
 
     def end(self, error: ProduceError | None) -> None:
         on_end, self.on_end = self.on_end, None
@@ -74,8 +79,8 @@ class _Lane:
 
     def __init__(self, topic: str, partitions: int) -> None:
         self.topic = topic
-        self.waiting: deque[_Record] = deque()
-        self.in_flight: list[list[_Record]] = []
+        self.waiting: deque[Sending] = deque()
+        self.in_flight: list[list[Sending]] = []
         self.scheduled = False
         self.partitions = itertools.cycle(range(partitions))
 
@@ -93,7 +98,7 @@ class _Lane:
 
 
 class BatchingProducer:
-    """Writes records with acks=all. `start` must have returned before `send`; `close` flushes what it can, bounded."""
+    """Writes records with acks=all. `open` must have returned before anything is sent; `close` flushes what it can, bounded."""
 
     def __init__(self, bootstrap_servers: str, *, client_id: str, timeout_s: float) -> None:
         self._bootstrap_servers = bootstrap_servers
@@ -106,6 +111,7 @@ class BatchingProducer:
         self._room = asyncio.Event()
         self._room.set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late: dict[asyncio.Task[None], Sending] = {}
         self._restart: asyncio.Task[None] | None = None
         self._problem: str | None = "not started"
         self._closed = False
@@ -116,7 +122,7 @@ class BatchingProducer:
     def of(cls, settings: Settings, name: str) -> BatchingProducer:
         return cls(settings.kafka_bootstrap_servers, client_id=f"lambdad-{name}", timeout_s=settings.events.produce_timeout_s)
 
-    async def start(self) -> None:
+    async def open(self) -> None:
         """Raises KafkaError or OSError when no broker answers."""
         self._producer = await self._make()
         self._problem = None
@@ -125,14 +131,21 @@ class BatchingProducer:
         """What is wrong with the connection to Kafka, None when the last delivery worked."""
         return self._problem
 
+    def start(self, topic: str, value: bytes, on_end: OnEnd, headers: Headers = ()) -> Sending:
+        """Write a record; on_end is told once every in-sync replica has it, or gets a ProduceError after the deadline or a
+        refusal, and never before `start` has returned. What is returned stops it, as far as it still can be."""
+        record = Sending(value, headers, on_end, self._loop.time() + self._timeout_s)
+        lane = self._lanes.get(topic)
+        if lane is not None and self._room.is_set() and len(value) <= RECORD_BYTES_MAX:
+            self._queue(lane, record)
+        else:
+            waiting = self._loop.create_task(self._queue_later(topic, record))
+            self._late[waiting] = record
+            waiting.add_done_callback(self._late.pop)
+        return record
+
     async def send(self, topic: str, value: bytes, *, headers: Headers = ()) -> None:
-        """Returns once every in-sync replica has the record. Raises ProduceError after the deadline or a refusal."""
-        if len(value) > RECORD_BYTES_MAX:
-            raise ProduceError(f"a record of {len(value)} bytes is larger than {RECORD_BYTES_MAX}")
-        deadline = self._loop.time() + self._timeout_s
-        if not self._room.is_set():
-            await self._wait_for_room()
-        lane = self._lanes.get(topic) or await self._open_lane(topic)
+        """`start`, awaited. Raises ProduceError."""
         acknowledged: asyncio.Future[None] = self._loop.create_future()
 
         def on_end(error: ProduceError | None) -> None:
@@ -143,19 +156,11 @@ class BatchingProducer:
             else:
                 acknowledged.set_exception(error)
 
-        record = self._queue(lane, _Record(value, headers, on_end, deadline))
+        record = self.start(topic, value, on_end, headers)
         try:
             await acknowledged
         finally:
-            record.on_end = None
-
-    def begin(self, topic: str, value: bytes, on_end: OnEnd) -> bool:
-        """`send` without waiting. False, and nothing done, where it would have to wait for room or for the topic, or refuse."""
-        lane = self._lanes.get(topic)
-        if lane is None or not self._room.is_set() or len(value) > RECORD_BYTES_MAX:
-            return False
-        self._queue(lane, _Record(value, (), on_end, self._loop.time() + self._timeout_s))
-        return True
+            record.cancel()
 
     async def persist(self, topic: str, value: bytes, *, headers: Headers = ()) -> None:
         """Like `send`, but tries until Kafka has acknowledged: what the record stands for must stay unsettled meanwhile."""
@@ -176,8 +181,10 @@ class BatchingProducer:
         self._closed = True
         if self._restart is not None:
             self._restart.cancel()
-        for task in self._tasks:
+        for task in (*self._tasks, *self._late):
             task.cancel()
+        for record in list(self._late.values()):
+            record.end(ProduceError("the producer is closed"))
         for lane in self._lanes.values():
             for records in (lane.waiting, *lane.in_flight):
                 for record in records:
@@ -186,14 +193,29 @@ class BatchingProducer:
         if producer is not None:
             await _discard(producer)
 
-    def _queue(self, lane: _Lane, record: _Record) -> _Record:
+    async def _queue_later(self, topic: str, record: Sending) -> None:
+        """As soon as there is room and the topic is known."""
+        try:
+            if len(record.value) > RECORD_BYTES_MAX:
+                raise ProduceError(f"a record of {len(record.value)} bytes is larger than {RECORD_BYTES_MAX}")
+            if not self._room.is_set():
+                await self._wait_for_room()
+            lane = self._lanes.get(topic) or await self._open_lane(topic)
+        except ProduceError as error:
+            record.end(error)
+        except Exception as error:
+            log.exception("a record for %s could not be queued", topic)
+            record.end(ProduceError(repr(error)))
+        else:
+            self._queue(lane, record)
+
+    def _queue(self, lane: _Lane, record: Sending) -> None:
         self._count(1, len(record.value))
         lane.waiting.append(record)
         self._schedule(lane)
         if not self._sweeping:
             self._sweeping = True
             self._loop.call_later(SWEEP_S, self._sweep)
-        return record
 
     def _sweep(self) -> None:
         """Deadlines are kept by one coarse timer, not by one for each record."""
@@ -241,7 +263,7 @@ class BatchingProducer:
                 self._fail_waiting(lane)
                 return
             batch = producer.create_batch()
-            records: list[_Record] = []
+            records: list[Sending] = []
             while lane.waiting:
                 record = lane.waiting[0]
                 # Whoever sent a record that expired was told so: writing it now would only make a surprise.
@@ -258,7 +280,7 @@ class BatchingProducer:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _deliver(self, producer: AIOKafkaProducer, lane: _Lane, batch: object, records: list[_Record]) -> None:
+    async def _deliver(self, producer: AIOKafkaProducer, lane: _Lane, batch: object, records: list[Sending]) -> None:
         # Whatever ends this, nobody is left waiting: these records are in no list any more that could expire.
         failure: ProduceError | None = ProduceError(f"the delivery of a batch for {lane.topic} was broken off")
         try:

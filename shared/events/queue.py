@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from prometheus_client import Counter
@@ -24,10 +25,10 @@ class AsyncQueue:
         self._topic = TopicNames.of(settings.events).asynchronous
         self._producer = BatchingProducer.of(settings, "async-queue")
 
-    async def start(self) -> None:
+    async def open(self) -> None:
         """Create missing topics and connect. Raises EventsUnavailableError, KafkaError or OSError."""
         await ensure_topics(self._settings)
-        await self._producer.start()
+        await self._producer.open()
 
     async def close(self) -> None:
         await self._producer.close()
@@ -36,17 +37,9 @@ class AsyncQueue:
         """For readiness: what is wrong, None when the last delivery worked."""
         return self._producer.problem()
 
-    async def enqueue(self, event: AsyncEvent) -> None:
-        """Returns only after acks=all. Raises ServiceException when Kafka does not acknowledge within produce_timeout_s."""
-        try:
-            await self._producer.send(self._topic, encode(event))
-        except ProduceError as error:
-            REFUSED.inc()
-            raise _not_queued() from error
-        ACCEPTED.inc()
-
-    def begin(self, event: AsyncEvent, on_end: Callable[[Exception | None], None]) -> bool:
-        """`enqueue` without waiting: on_end gets None or the error. False, and nothing done, if it had to wait first."""
+    def start(self, event: AsyncEvent, on_end: Callable[[ServiceException | None], None]) -> None:
+        """Accept an event: on_end gets None after acks=all, ServiceException when Kafka does not acknowledge within
+        produce_timeout_s; once, and never before `start` has returned."""
 
         def ended(error: ProduceError | None) -> None:
             if error is None:
@@ -56,7 +49,22 @@ class AsyncQueue:
                 REFUSED.inc()
                 on_end(_not_queued())
 
-        return self._producer.begin(self._topic, encode(event), ended)
+        self._producer.start(self._topic, encode(event), ended)
+
+    async def enqueue(self, event: AsyncEvent) -> None:
+        """`start`, awaited. Raises ServiceException."""
+        accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_end(error: ServiceException | None) -> None:
+            if accepted.done():
+                return
+            if error is None:
+                accepted.set_result(None)
+            else:
+                accepted.set_exception(error)
+
+        self.start(event, on_end)
+        await accepted
 
 
 def _not_queued() -> ServiceException:

@@ -28,6 +28,9 @@ class FrontendSettings(BaseModel):
     request_body_timeout_s: float = Field(60.0, gt=0)
     keep_alive_timeout_s: float = Field(75.0, gt=0)
     queue_wait_s: float = Field(10.0, gt=0, description="longest wait for a worker with room")
+    cancel_on_disconnect: bool = Field(
+        False, description="end an invocation whose client has gone; by default it runs to its end, as on AWS"
+    )
     domain: str = Field(
         "localhost",
         max_length=190,

@@ -114,10 +114,10 @@ class _Holder:
         ]
 
     async def measure(self, seconds: float) -> list[float]:
-        await self._dispatcher.start()
+        await self._dispatcher.open()
         stop = asyncio.Event()
         beating = asyncio.create_task(self._membership.run(stop))
-        leases = self._dispatcher._leases
+        leases = self._dispatcher.cells[0]._leases
         version = leases.version(_target())
         async with asyncio.timeout(READY_TIMEOUT_S):
             while self._membership.problem or not isinstance(lease := await leases.acquire(version), Lease):  # noqa: ASYNC110
@@ -139,7 +139,7 @@ class _Holder:
         return rates[1:]
 
     async def _pairs(self, version: object, until: float) -> None:
-        leases, clock = self._dispatcher._leases, time.perf_counter
+        leases, clock = self._dispatcher.cells[0]._leases, time.perf_counter
         while (begin := clock()) < until:
             lease = await leases.acquire(version)  # type: ignore[arg-type]
             if not isinstance(lease, Lease):

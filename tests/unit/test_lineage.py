@@ -7,10 +7,10 @@ import re
 import msgspec
 import pytest
 
-from services.poller import policy
+from services.poller import decisions
 from shared.domain import lineage
 from shared.events.records import Condition, Outcome
-from tests.unit.events.test_policy import ARN, EVENT, target
+from tests.unit.events.test_decisions import ARN, EVENT, target
 
 OTHER = ARN.replace(":f", ":g")
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:q"
@@ -65,21 +65,21 @@ def test_a_lineage_stays_small_however_long_the_chain_is() -> None:
 def test_the_seventeenth_run_of_a_function_in_one_chain_is_refused_unless_it_allows_loops() -> None:
     for times in (lineage.RUNS_MAX - 1, lineage.RUNS_MAX):
         event = msgspec.structs.replace(EVENT, trace=after([ARN] * times))
-        ended = policy.before_run(event, target(), 1_000_000)
+        ended = decisions.before_run(event, target(), 1_000_000)
         if times < lineage.RUNS_MAX:
             assert ended is None
         else:
-            assert ended == policy.Ended(Condition.RECURSIVE_INVOCATION, 0, None)
-        assert policy.before_run(event, target(recursion_allowed=True), 1_000_000) is None
+            assert ended == decisions.Ended(Condition.RECURSIVE_INVOCATION, 0, None)
+        assert decisions.before_run(event, target(recursion_allowed=True), 1_000_000) is None
 
 
 def test_a_loop_that_is_stopped_is_told_to_queues_but_not_to_the_functions_in_it() -> None:
     event = msgspec.structs.replace(EVENT, trace=after([ARN, OTHER] * lineage.RUNS_MAX))
-    ended = policy.Ended(Condition.RECURSIVE_INVOCATION, 0, None)
+    ended = decisions.Ended(Condition.RECURSIVE_INVOCATION, 0, None)
 
     def told(destination: str, dead_letter_arn: str | None = None) -> Outcome | None:
         configured = target(on_failure_arn=destination, dead_letter_arn=dead_letter_arn)
-        return policy.outcome_of(event, ended, configured, 1_000_000)
+        return decisions.outcome_of(event, ended, configured, 1_000_000)
 
     assert told(f"{OTHER}:live") is None
     assert told(ARN) is None
@@ -92,7 +92,7 @@ def test_a_loop_that_is_stopped_is_told_to_queues_but_not_to_the_functions_in_it
 
 
 def test_whoever_is_told_of_an_outcome_gets_the_header_that_the_run_had() -> None:
-    outcome = policy.outcome_of(EVENT, policy.Ended(Condition.SUCCESS, 1, None), target(on_success_arn=OTHER), 5)
+    outcome = decisions.outcome_of(EVENT, decisions.Ended(Condition.SUCCESS, 1, None), target(on_success_arn=OTHER), 5)
     assert outcome is not None
-    assert outcome.trace == policy.trace_of(EVENT, target())
+    assert outcome.trace == decisions.trace_of(EVENT, target())
     assert lineage.runs(outcome.trace, ARN) == 1

@@ -125,7 +125,7 @@ class Cell:
 
     async def dispatcher(self, role: str = "frontend", settings: Settings | None = None) -> Dispatcher:
         dispatcher = Dispatcher(settings or self.settings, role=role)
-        await dispatcher.start()
+        await dispatcher.open()
         self.dispatchers.append(dispatcher)
         await until(lambda: dispatcher.problem() is None)
         return dispatcher

@@ -9,9 +9,9 @@ import uuid
 import pytest
 
 from shared.dispatch.announce import Announcer
-from shared.dispatch.client import ACCOUNT_REASON, RESERVED_REASON
-from shared.dispatch.connection import InvocationRefusedError
-from shared.dispatch.wire import Refusal, RefusalReason
+from shared.dispatch.cell import ACCOUNT_REASON, RESERVED_REASON
+from shared.dispatch.client import cell_number
+from shared.dispatch.wire import Refusal, RefusalReason, WireError
 from shared.domain.errors import (
     DispatchUnavailableError,
     InvocationLostError,
@@ -52,7 +52,7 @@ async def test_a_busy_function_is_leased_once_and_used_many_times(cell: Cell) ->
 
 
 class Ends:
-    """Collects what `begin` gives its caller."""
+    """Collects what `start` gives its caller."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[InvocationResult | None, Exception | None]] = []
@@ -61,56 +61,130 @@ class Ends:
         self.ended.append((result, error))
 
 
-async def test_the_short_way_takes_a_kept_lease_and_does_nothing_without_one(cell: Cell) -> None:
+async def test_a_kept_lease_is_used_at_once_and_without_one_a_task_searches(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     ends = Ends()
-    assert dispatcher.begin(target(), event(), ends) is None
-    await dispatcher.invoke(target(), event(), wait_s=5)
-    assert dispatcher.begin(target(), event(n=7), ends) is not None
+    dispatcher.start(target(), event(n=1), ends, 5.0)
+    assert len(dispatcher.searches) == 1
+    await until(lambda: len(ends.ended) == 1)
+    dispatcher.start(target(), event(n=2), ends, 5.0)
+    assert not dispatcher.searches
     # The lease is in use; another that asks meanwhile finds none.
-    assert dispatcher.begin(target(), event(), ends) is None
-    assert dispatcher.begin(target(revision=2), event(), ends) is None
-    await until(lambda: ends.ended)
-    [(result, error)] = ends.ended
-    assert error is None
-    assert result is not None
-    assert json.loads(result.payload)["n"] == 7
-    assert len(worker.ran) == 2
+    dispatcher.start(target(), event(n=3), ends, 5.0)
+    assert len(dispatcher.searches) == 1
+    await until(lambda: len(ends.ended) == 3)
+    assert not dispatcher.searches
+    answered = sorted(json.loads(result.payload)["n"] for result, error in ends.ended if result is not None and error is None)
+    assert answered == [1, 2, 3]
+    assert len(worker.ran) == 3
     await until(cell.no_leases)
 
 
-async def test_the_short_way_tells_of_a_refusal_and_of_a_lost_worker(cell: Cell) -> None:
+async def test_nobody_hears_of_a_refusal_and_everybody_of_a_lost_worker(cell: Cell) -> None:
+    worker = await cell.worker()
+    dispatcher = await cell.dispatcher()
+    ends = Ends()
+    await dispatcher.invoke(target(), event(), wait_s=5)
+    worker.refuse_next = [Refusal(RefusalReason.BUSY, gone=False), Refusal(RefusalReason.STALE_FENCE, gone=False)]
+    dispatcher.start(target(), event(), ends, 5.0)
+    assert not dispatcher.searches
+    await until(lambda: ends.ended)
+    assert ends.ended[0][1] is None
+    assert len(worker.refused) == 2
+    dispatcher.start(target(), event("hang"), ends, 5.0)
+    await until(lambda: worker.running == 1)
+    await worker.kill()
+    await until(lambda: len(ends.ended) == 2)
+    assert type(ends.ended[1][1]) is InvocationLostError
+    dispatcher.start(target(), event(), ends, 0.2)
+    await until(lambda: len(ends.ended) == 3)
+    assert isinstance(ends.ended[2][1], DispatchUnavailableError | NoCapacityError)
+
+
+async def test_what_was_cancelled_is_heard_of_no_more_wherever_it_was(cell: Cell) -> None:
+    worker = await cell.worker(slots=1)
+    dispatcher = await cell.dispatcher()
+    ends = Ends()
+    cancel = dispatcher.start(target(), event("hang", cancellable=True), ends, 5.0)
+    await until(lambda: worker.running == 1)
+    waits = dispatcher.start(target("other"), event(), ends, 5.0)
+    unstarted = dispatcher.start(target("other"), event(), ends, 5.0)
+    unstarted()
+    await asyncio.sleep(0)
+    waits()
+    cancel()
+    await until(lambda: worker.cancelled)
+    assert not dispatcher.searches
+    await until(cell.no_leases)
+    assert not ends.ended
+    assert len(worker.ran) == 1
+    await cell.check()
+
+
+async def test_a_refusal_of_what_was_cancelled_sets_off_no_search(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     ends = Ends()
     await dispatcher.invoke(target(), event(), wait_s=5)
     worker.refuse_next = [Refusal(RefusalReason.BUSY, gone=False)]
-    assert dispatcher.begin(target(), event(), ends) is not None
-    await until(lambda: ends.ended)
-    assert type(ends.ended[0][1]) is InvocationRefusedError
-    await dispatcher.invoke(target(), event(), wait_s=5)
-    assert dispatcher.begin(target(), event("hang"), ends) is not None
-    await until(lambda: worker.running == 1)
-    await worker.kill()
-    await until(lambda: len(ends.ended) == 2)
-    assert type(ends.ended[1][1]) is InvocationLostError
-    assert dispatcher.begin(target(), event(), ends) is None
+    dispatcher.start(target(), event(), ends, 5.0)()
+    await until(lambda: worker.refused)
+    await until(cell.no_leases)
+    assert not ends.ended
+    assert len(worker.ran) == 1
 
 
-async def test_the_short_way_can_be_cancelled(cell: Cell) -> None:
+async def test_a_lease_that_comes_as_its_search_is_cancelled_is_given_back(cell: Cell) -> None:
+    await cell.worker()
+    dispatcher = await cell.dispatcher()
+    leases = dispatcher.cells[0]._leases
+    asked: list[asyncio.Future[object]] = []
+    acquire = leases.acquire
+
+    def watched(*arguments: object) -> asyncio.Future[object]:
+        asked.append(future := acquire(*arguments))  # type: ignore[arg-type]
+        # Before whoever waits for it is told: its search ends in the same turn of the loop.
+        future.add_done_callback(lambda _: cancel())
+        return future
+
+    leases.acquire = watched  # type: ignore[method-assign, assignment]
+    cancel = dispatcher.start(target(), event(), Ends(), 5.0)
+    await until(lambda: asked and asked[0].done())
+    await until(cell.no_leases)
+    assert dispatcher.unsettled == 0
+
+
+async def test_an_invocation_that_cannot_be_sent_ends_alone(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
+    unsendable = Invocation("r", b"{}", trace="x" * 20_000)
+    for _ in range(2):
+        with pytest.raises(WireError):
+            await dispatcher.invoke(target(), unsendable, wait_s=5)
+        await until(cell.no_leases)
+        await dispatcher.invoke(target(), event(), wait_s=5)
+    assert len(worker.ran) == 2
+
+
+async def test_closing_tells_whoever_still_searches(cell: Cell) -> None:
+    dispatcher = await cell.dispatcher()
     ends = Ends()
-    await dispatcher.invoke(target(), event(), wait_s=5)
-    cancel = dispatcher.begin(target(), event("hang"), ends)
-    await until(lambda: worker.running == 1)
-    assert cancel is not None
-    cancel()
-    await until(lambda: worker.cancelled)
-    await until(lambda: len(ends.ended) == 1)
-    await until(cell.no_leases)
-    await cell.check()
+    dispatcher.start(target(), event(), ends, 30.0)
+    await asyncio.sleep(0.05)
+    await dispatcher.close()
+    assert [type(error) for _, error in ends.ended] == [DispatchUnavailableError]
+
+
+def test_a_function_belongs_to_one_cell_and_few_move_when_there_is_one_more() -> None:
+    functions = [f"function-{number}" for number in range(1_000)]
+    before = [cell_number(function, ("a", "b", "c")) for function in functions]
+    after = [cell_number(function, ("a", "b", "c", "d")) for function in functions]
+    assert {cell_number(function, ("a",)) for function in functions} == {0}
+    assert all(250 < before.count(number) < 420 for number in range(3))
+    moved = [number for number, earlier in zip(after, before, strict=True) if number != earlier]
+    assert set(moved) == {3}
+    assert 150 < len(moved) < 350
 
 
 async def test_concurrent_invocations_get_an_environment_each(cell: Cell) -> None:
@@ -314,8 +388,8 @@ async def test_cancelling_the_caller_cancels_the_invocation_and_returns_the_leas
 
 
 async def test_a_worker_that_never_answers_does_not_hold_its_caller(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.dispatch.client.INIT_TIMEOUT_S", 0)
-    monkeypatch.setattr("shared.dispatch.client.MARGIN_S", 0.2)
+    monkeypatch.setattr("shared.dispatch.run.INIT_TIMEOUT_S", 0)
+    monkeypatch.setattr("shared.dispatch.run.MARGIN_S", 0.2)
     monkeypatch.setattr("shared.dispatch.connection.CANCEL_GRACE_S", 0.2)
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()

@@ -23,10 +23,11 @@ def event(do: str = "echo", **more: object) -> Invocation:
 
 async def kill_dispatcher(dispatcher: Dispatcher) -> None:
     """End like a process that was killed: connections break, nothing is said."""
-    await dispatcher._holder.close()
-    await dispatcher._redis.close()
-    for connection in dispatcher._workers.all_open():
-        connection.abort("killed")
+    for cell in dispatcher.cells:
+        await cell._holder.close()
+        await cell._redis.close()
+        for connection in cell._workers.all_open():
+            connection.abort("killed")
 
 
 async def test_a_wiped_redis_is_rebuilt_from_what_the_workers_report(cell: Cell, redis: Redis) -> None:
@@ -220,8 +221,8 @@ async def test_an_environment_that_was_busy_for_another_is_tried_again_later(cel
 async def test_a_lease_whose_grant_was_lost_is_found_and_given_back(cell: Cell) -> None:
     await cell.worker()
     dispatcher = await cell.dispatcher()
-    leases = dispatcher._leases
-    lease = await leases.acquire(dispatcher._sticky.open(leases.version(target())))
+    leases = dispatcher.cells[0]._leases
+    lease = await leases.acquire(dispatcher.cells[0]._sticky.open(leases.version(target())))
     leases._live.clear()  # as if the reply had never come
     leases.audits_due = 1
     assert lease is not None

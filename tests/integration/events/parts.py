@@ -13,9 +13,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from shared.dispatch.client import OnInvoked
-from shared.dispatch.connection import InvocationRefusedError
-from shared.dispatch.wire import Refusal, RefusalReason
+from shared.dispatch.invoker import Make
+from shared.dispatch.run import OnEnd
 from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
@@ -58,28 +57,21 @@ class Functions:
         self.names: list[str] = []
         self.times: list[float] = []
         self.gone: set[str] = set()
-        self.begun = self.begin_refuses = 0
+        self.cancelled = 0
+        self.resolved: list[InvokeTarget] = []
+        self.versions: tuple[str, ...] = ("$LATEST",)
         self._running: set[asyncio.Task[None]] = set()
-        self._targets: dict[tuple[str, str | None], InvokeTarget] = {}
 
     async def _works(self, _: Invocation) -> InvocationResult:
         return OK
 
     async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
+        """versions: those of an alias, one after the other."""
         if function_name in self.gone:
             raise ResourceNotFoundException(f"Function not found: {ARN}{function_name}")
-        key = (function_name, qualifier)
-        if key not in self._targets:
-            self._targets[key] = self._target(function_name, qualifier)
-        return self._targets[key]
-
-    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
-        return None if function_name in self.gone else self._targets.get((function_name, qualifier))
-
-    def _target(self, function_name: str, qualifier: str | None) -> InvokeTarget:
-        arn = ARN + function_name
+        arn, version = ARN + function_name, self.versions[len(self.resolved) % len(self.versions)]
         spec = VersionSpec(
-            "k", "i", function_name, arn, "$LATEST", "000000000000", "us-east-1", "python3.12", "h", "0", 1, 128, 3, 512, {}, "r", "l"
+            "k", "i", function_name, arn, version, "000000000000", "us-east-1", "python3.12", "h", "0", 1, 128, 3, 512, {}, "r", "l"
         )  # fmt: skip
         return InvokeTarget(spec, 1, arn, qualifier, self.reserved, "Active", self.config)
 
@@ -89,17 +81,13 @@ class Functions:
         self.times.append(time.monotonic())
         return await self.behave(invocation)
 
-    def begin(self, name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked) -> Callable[[], None] | None:
-        """Like the dispatcher's short way. begin_refuses: how many of the next are refused by their worker."""
+    def start_made(self, name: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float) -> Callable[[], None]:
+        """Like the invoker's: the target is found once for a run, and what is run is made of it."""
 
         async def run() -> None:
-            if self.begin_refuses:
-                self.begin_refuses -= 1
-                on_end(None, InvocationRefusedError(Refusal(RefusalReason.BUSY, gone=False)))
-                return
-            self.begun += 1
             try:
-                result = await self.invoke(name, qualifier, invocation, wait_s=0.0)
+                self.resolved.append(target := await self.resolve(name, qualifier))
+                result = await self.invoke(name, qualifier, make(target), wait_s=wait_s)
             except Exception as error:
                 on_end(None, error)
             else:
@@ -108,7 +96,12 @@ class Functions:
         running = asyncio.create_task(run())
         self._running.add(running)
         running.add_done_callback(self._running.discard)
-        return running.cancel
+
+        def cancel() -> None:
+            self.cancelled += 1
+            running.cancel()
+
+        return cancel
 
     def ids(self) -> list[str]:
         return [call.request_id for call in self.calls]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.poller import async_queue
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from shared.domain.errors import (
@@ -41,7 +42,7 @@ from tests.integration.events.parts import (
 @contextlib.asynccontextmanager
 async def queue_of(settings: Settings) -> AsyncIterator[AsyncQueue]:
     queue = AsyncQueue(settings)
-    await queue.start()
+    await queue.open()
     try:
         yield queue
     finally:
@@ -51,7 +52,7 @@ async def queue_of(settings: Settings) -> AsyncIterator[AsyncQueue]:
 @contextlib.asynccontextmanager
 async def producing(settings: Settings) -> AsyncIterator[BatchingProducer]:
     producer = BatchingProducer.of(settings, "test")
-    await producer.start()
+    await producer.open()
     try:
         yield producer
     finally:
@@ -64,7 +65,7 @@ async def poller_of(settings: Settings, functions: Functions, *, delays: bool = 
     async with contextlib.AsyncExitStack() as stack:
         queue = await stack.enter_async_context(queue_of(settings))
         producer = await stack.enter_async_context(producing(settings))
-        await stack.enter_async_context(running(AsyncPoller(settings, functions, functions, producer).run))
+        await stack.enter_async_context(running(AsyncPoller(settings, functions, producer).run))
         if delays:
             await stack.enter_async_context(running(DelayConsumer(settings, producer).run))
         yield queue
@@ -80,16 +81,74 @@ async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: str)
     assert {call.payload for call in functions.calls} == {e.payload for e in sent}
 
 
-async def test_what_a_worker_refuses_is_run_elsewhere_and_no_attempt_is_used(kafka_engine: str) -> None:
-    functions = Functions()
-    async with poller_of(settings_of(kafka_engine), functions) as queue:
+async def test_an_events_target_is_found_once_an_attempt_and_what_follows_obeys_it(kafka_engine: str) -> None:
+    """Of a weighted alias one version is drawn each time it is asked for."""
+    functions = Functions(retry_attempts_max=1, on_success_arn=f"{QUEUE}q", on_failure_arn=f"{QUEUE}q")
+
+    async def fails_once(_: Invocation) -> InvocationResult:
+        return FAILED if len(functions.calls) == 1 else OK
+
+    functions.behave = fails_once
+    functions.versions = ("1", "2")
+    settings = settings_of(kafka_engine)
+    async with poller_of(settings, functions, delays=True) as queue:
         await queue.enqueue(event())
-        await until(lambda: functions.calls)
-        functions.begin_refuses = 10
-        await asyncio.gather(*(queue.enqueue(event()) for _ in range(20)))
-        await until(lambda: len(functions.calls) >= 21)
-    assert (functions.begin_refuses, functions.begun) == (0, 10)
-    assert len(set(functions.ids())) == 21
+        [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+    assert [target.spec.version for target in functions.resolved] == ["1", "2"]
+    assert decode_outcome(told.value).attempts == 2
+
+
+async def test_a_record_waits_for_room_and_is_refused_when_none_comes(
+    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(kafka_engine, produce_timeout_s=0.4)
+    names = TopicNames.of(settings.events)
+    await ensure_topics(settings)
+    async with producing(settings) as producer:
+        await producer.send(names.asynchronous, b"x")
+        producer._room.clear()
+        ended: list[Exception | None] = []
+        producer.start(names.asynchronous, b"x", ended.append)
+        producer.start(names.asynchronous, b"x", ended.append).cancel()
+        asyncio.get_running_loop().call_later(0.1, producer._room.set)
+        await until(lambda: ended)
+        assert ended == [None]
+        producer._room.clear()
+        producer.start(names.asynchronous, b"x", ended.append)
+        await until(lambda: len(ended) == 2)
+        producer._room.clear()
+        producer.start(names.asynchronous, b"x", ended.append)
+    assert [type(error) for error in ended] == [type(None), ProduceError, ProduceError]
+
+
+async def test_a_drain_counts_out_everything_that_was_held_whatever_it_waits_for(
+    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would stay counted would in the end stop the fetching."""
+    monkeypatch.setattr(async_queue, "DRAIN_S", 0.2)
+    monkeypatch.setattr(async_queue, "SPILL_AFTER_S", 0.05)
+    settings = settings_of(kafka_engine, in_flight_max=4)
+    waiting: list[str] = []
+
+    async def hangs(_: Invocation) -> InvocationResult:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def never_written(delay_s: int, topic: str, value: bytes) -> None:
+        waiting.append(topic)
+        await asyncio.Event().wait()
+
+    functions = Functions(hangs)
+    async with queue_of(settings) as queue, producing(settings) as producer:
+        poller = AsyncPoller(settings, functions, producer)
+        monkeypatch.setattr(poller._tiers, "put", never_written)
+        async with running(poller.run):
+            await asyncio.gather(*(queue.enqueue(event(payload=b"%d" % n)) for n in range(20)))
+            # Some run, some wait to be put back, some only wait.
+            await until(lambda: functions.calls and waiting)
+            assert poller._held_bytes > 0
+        assert (poller._held_bytes, poller._admission.held) == (0, 0)
+        assert functions.cancelled == len(functions.calls)
 
 
 async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoever_waits(kafka_engine: str) -> None:
@@ -98,18 +157,19 @@ async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoev
     await ensure_topics(settings)
     ended: list[Exception | None] = []
     async with producing(settings) as producer:
-        assert not producer.begin(names.asynchronous, b"x", ended.append)
-        await producer.send(names.asynchronous, b"x")
-        assert producer.begin(names.asynchronous, b"x", ended.append)
-        await until(lambda: ended)
-        assert ended == [None]
+        # The first has to wait until the topic is known, the second has not.
+        for number in (1, 2):
+            producer.start(names.asynchronous, b"x", ended.append)
+            assert len(ended) == number - 1
+            await until(lambda number=number: len(ended) == number)
+        assert ended == [None, None]
         real, producer._producer = producer._producer, None
         producer._lanes[names.asynchronous].scheduled = True  # as if every place in flight were taken
-        assert producer.begin(names.asynchronous, b"x", ended.append)
+        producer.start(names.asynchronous, b"x", ended.append)
         with pytest.raises(ProduceError, match="in time"):
             await producer.send(names.asynchronous, b"x")
         producer._producer = real
-    assert [type(error) for error in ended] == [type(None), ProduceError]
+    assert [type(error) for error in ended] == [type(None), type(None), ProduceError]
 
 
 async def test_a_delivery_that_breaks_in_a_way_nobody_foresaw_leaves_nobody_waiting(
@@ -265,10 +325,10 @@ async def test_a_poller_that_is_killed_in_the_middle_loses_nothing(kafka_engine:
     async with queue_of(settings) as queue, producing(settings) as producer:
         sent = [event("works" if n % 3 else "hangs", b"%d" % n) for n in range(120)]
         await asyncio.gather(*map(queue.enqueue, sent))
-        first = AsyncPoller(settings, functions := Functions(every_third_hangs), functions, producer)
+        first = AsyncPoller(settings, Functions(every_third_hangs), producer)
         async with running(first.run, kill=True):
             await until(lambda: sum(done.values()) == 80, "all that do not hang")
-        async with running(AsyncPoller(settings, functions := Functions(works), functions, producer).run):
+        async with running(AsyncPoller(settings, Functions(works), producer).run):
             await until(lambda: set(done) == {e.event_id for e in sent}, "those that hung when the first was killed")
             await until(lambda: _all_committed(kafka_engine, settings, 120), "the commit")
     # What the first had settled out of order was written beside its offset: it is not run again.
@@ -284,8 +344,8 @@ async def test_two_pollers_share_the_partitions_and_take_over_from_each_other(ka
     settings = settings_of(kafka_engine)
     one, two = Functions(), Functions()
     async with queue_of(settings) as queue, producing(settings) as producer:
-        async with running(AsyncPoller(settings, one, one, producer).run):
-            async with running(AsyncPoller(settings, two, two, producer).run):
+        async with running(AsyncPoller(settings, one, producer).run):
+            async with running(AsyncPoller(settings, two, producer).run):
 
                 async def both_work() -> bool:
                     await asyncio.gather(*(queue.enqueue(event()) for _ in range(20)))

@@ -98,7 +98,7 @@ class Book:
 @contextlib.asynccontextmanager
 async def poller_of(settings: Settings, book: Book, functions: Functions, *, kill: bool = False) -> AsyncIterator[None]:
     producer = BatchingProducer.of(settings, "test")
-    await producer.start()
+    await producer.open()
     try:
         async with running(MappingManager(settings, book, functions, producer).run, kill=kill):
             yield

@@ -18,7 +18,7 @@ MORE_RUNS = 8
 async def test_a_function_that_is_its_own_destination_runs_sixteen_times_and_then_its_queue_is_told(router: Router) -> None:
     dead = queue_name()
     functions = Functions(on_success_arn=f"{ARN}f", on_failure_arn=f"{ARN}f", dead_letter_arn=QUEUE + dead)
-    poller = AsyncPoller(router.settings, functions, functions, router.producer)
+    poller = AsyncPoller(router.settings, functions, router.producer)
     async with router.running(), running(poller.run):
         await router.producer.send(router.names.asynchronous, encode(event("f")))
         [letter] = await until(lambda: router.messages(dead))
@@ -39,7 +39,7 @@ async def test_a_function_that_allows_loops_goes_on(router: Router) -> None:
         return OK
 
     functions.behave = stops_at_last
-    poller = AsyncPoller(router.settings, functions, functions, router.producer)
+    poller = AsyncPoller(router.settings, functions, router.producer)
     async with router.running(), running(poller.run):
         await router.producer.send(router.names.asynchronous, encode(event("f")))
         await until(lambda: len(functions.calls) == lineage.RUNS_MAX + MORE_RUNS)

@@ -95,9 +95,9 @@ class Router:
 async def router(kafka_engine: str, redis_engine: str) -> AsyncIterator[Router]:
     settings = settings_of(kafka_engine)
     queue = AsyncQueue(settings)
-    await queue.start()
+    await queue.open()
     producer = BatchingProducer.of(settings, "test")
-    await producer.start()
+    await producer.open()
     parts = Router(settings, Redis.from_url(redis_engine, socket_timeout=5), producer, queue)
     yield parts
     await parts.topics.close()

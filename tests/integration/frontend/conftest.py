@@ -18,24 +18,22 @@ from botocore.config import Config
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.control_app import ControlPlane, build_control_app
-from services.frontend.direct import DirectInvokes
 from services.frontend.http_protocol import FrontendServer
 from services.frontend.identity import Callers
-from services.frontend.invoke import InvocableResolver, InvokeApp
+from services.frontend.invoke import Invokes
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.invoke_request import InvokeRequests
 from services.frontend.main import check_access, listen, server_config
 from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import RequestReader
+from services.frontend.targets import InvocableResolver
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import Verifier
-from shared.dispatch.client import OnInvoked
-from shared.dispatch.connection import InvocationRefusedError
+from shared.dispatch.run import OnEnd
 from shared.dispatch.streaming import ResponseStream
-from shared.dispatch.wire import Refusal, RefusalReason
-from shared.domain.errors import InvocationLostError, ResourceNotFoundException
+from shared.domain.errors import ResourceNotFoundException, ServiceException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.records import AsyncEvent
@@ -74,7 +72,9 @@ def target(name: str, state: str = "Active") -> InvokeTarget:
 class Backend:
     """Records what reached it. `behave` answers invocations; functions whose name begins with no- do not exist."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, known: bool = True) -> None:
+        """known: whether targets are in memory."""
+        self.known = known
         self.reset()
 
     def reset(self) -> None:
@@ -83,8 +83,7 @@ class Backend:
         self.reached = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.state = "Active"
-        self.begun = 0
-        self.begin_refuses = 0
+        self.started = 0
         self.behave: Callable[[Invocation], Awaitable[InvocationResult]] = self.echo
 
     async def echo(self, invocation: Invocation) -> InvocationResult:
@@ -104,7 +103,9 @@ class Backend:
         return target(function_name, self.state)
 
     def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
-        return None if function_name.startswith("no-") or self.state != "Active" else target(function_name, self.state)
+        if not self.known or function_name.startswith("no-"):
+            return None
+        return target(function_name, self.state)
 
     def forget(self, function_name: str) -> None:
         pass
@@ -124,56 +125,49 @@ class Backend:
         self.reached.set()
         return await self.behave(invocation)
 
-    async def enqueue(self, event: AsyncEvent) -> None:
-        self.events.append(event)
-
-    # The short way
-
-    def begin(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, on_end: OnInvoked
-    ) -> Callable[[], None] | None:
-        if self.cached(function_name, qualifier) is None:
-            return None
-        if self.begin_refuses:
-            self.begin_refuses -= 1
-            asyncio.get_running_loop().call_soon(on_end, None, InvocationRefusedError(Refusal(RefusalReason.BUSY, gone=False)))
-            return lambda: None
-        self.begun += 1
-        self.invocations.append((function_name, qualifier, invocation))
-        self.reached.set()
-        running = asyncio.ensure_future(self.behave(invocation))
+    def start(
+        self,
+        function_name: str,
+        qualifier: str | None,
+        invocation: Invocation,
+        on_end: OnEnd,
+        wait_s: float,
+        response: ResponseStream | None = None,
+    ) -> Callable[[], None]:
+        self.started += 1
+        running = asyncio.ensure_future(self.invoke(function_name, qualifier, invocation, wait_s=wait_s, response=response))
 
         def ended(done: asyncio.Future[InvocationResult]) -> None:
             if done.cancelled():
-                on_end(None, InvocationLostError("cancelled"))
-            elif (error := done.exception()) is not None:
-                assert isinstance(error, Exception)
-                on_end(None, error)
-            else:
-                on_end(done.result(), None)
+                return
+            error = done.exception()
+            assert error is None or isinstance(error, Exception)
+            on_end(None if error else done.result(), error)
 
         running.add_done_callback(ended)
-        return running.cancel
+        return lambda: bool(running.cancel()) and None
 
 
-class DirectBackend:
-    """The queue's short way of a backend: its method has the invoker's name."""
+class EventsBackend:
+    """The event queue of a backend: its method has the invoker's name."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def begin(self, event: AsyncEvent, on_end: Callable[[Exception | None], None]) -> bool:
+    def start(self, event: AsyncEvent, on_end: Callable[[ServiceException | None], None]) -> None:
         self._backend.events.append(event)
         asyncio.get_running_loop().call_soon(on_end, None)
-        return True
 
 
 class Frontend:
-    def __init__(self, port: int, backend: Backend, operations: dict[str, Any], app: FrontendApp) -> None:
+    def __init__(
+        self, port: int, backend: Backend, operations: dict[str, Any], app: FrontendApp, server: FrontendServer
+    ) -> None:
         self.port = port
         self.backend = backend
         self.operations = operations
         self.app = app
+        self.server = server
         self.url = f"http://127.0.0.1:{port}"
         self._clients: dict[tuple[str, str], Any] = {}
 
@@ -204,10 +198,11 @@ class Frontend:
 
 
 @contextlib.asynccontextmanager
-async def running_frontend(*, direct: bool = True, **settings: Any) -> AsyncIterator[Frontend]:
+async def running_frontend(*, at_hand: bool = True, **settings: Any) -> AsyncIterator[Frontend]:
+    """at_hand: requests that came whole are read at once and targets are in memory; otherwise all that takes a task."""
     chosen = FrontendSettings(port=0, root_access_key_id=KEY, root_secret_access_key=SECRET, **settings)
     listener: socket.socket = listen(chosen)
-    request_ids, backend = RequestIds(), Backend()
+    request_ids, backend = RequestIds(), Backend(known=at_hand)
     operations: dict[str, Any] = {}
     find = check_access(chosen)
     verifier = None if find is None else Verifier(region="us-east-1", service="lambda", find_secret=find)
@@ -215,39 +210,32 @@ async def running_frontend(*, direct: bool = True, **settings: Any) -> AsyncIter
     app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
     server = FrontendServer(server_config(app if find is not None else NoBrowsers(app, request_ids), chosen))
     requests, metrics = InvokeRequests(ROUTER, account_id="000000000000", region="us-east-1"), InvokeMetrics()
-    invoke = InvokeApp(
+    invokes = Invokes(
         requests=requests,
         reader=reader,
         invoker=backend,
         resolver=InvocableResolver(backend),
-        queue=backend,
+        queue=EventsBackend(backend),
         request_ids=request_ids,
         metrics=metrics,
         queue_wait_s=1.0,
     )
-    short = DirectInvokes(
-        requests=requests,
-        reader=reader,
-        invoker=backend,
-        resolver=InvocableResolver(backend),
-        queue=DirectBackend(backend),
-        request_ids=request_ids,
-        metrics=metrics,
-    )
+    if not at_hand:
+        invokes._whole = lambda exchange, request_id: None  # type: ignore[method-assign]
     plane = ControlPlane(operations=operations, context=None, router=ROUTER, reader=reader, request_ids=request_ids)
-    app.ready(invoke, build_control_app(plane), begin=short.begin if direct else None)
+    app.ready(invokes.serve, build_control_app(plane))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        yield Frontend(listener.getsockname()[1], backend, operations, app)
+        yield Frontend(listener.getsockname()[1], backend, operations, app, server)
     finally:
         server.stop()
         async with asyncio.timeout(10):
             await serving
 
 
-@pytest.fixture(scope="session", params=["short way", "long way"])
+@pytest.fixture(scope="session", params=["at hand", "waited for"])
 async def signed_frontend(request: pytest.FixtureRequest) -> AsyncIterator[Frontend]:
-    async with running_frontend(direct=request.param == "short way") as found:
+    async with running_frontend(at_hand=request.param == "at hand") as found:
         yield found
 
 
@@ -261,7 +249,6 @@ def frontend(signed_frontend: Frontend) -> Frontend:
 @pytest.fixture(scope="session")
 async def unsigned_frontend() -> AsyncIterator[Frontend]:
     async with running_frontend(
-        direct=True,
         auth=False,
         request_header_timeout_s=0.6,
         request_body_timeout_s=0.8,
@@ -273,6 +260,6 @@ async def unsigned_frontend() -> AsyncIterator[Frontend]:
 
 @pytest.fixture
 def open_frontend(unsigned_frontend: Frontend) -> Frontend:
-    """Without signatures and with short deadlines: for tests that speak HTTP by hand. Invokes go the short way."""
+    """Without signatures and with short deadlines: for tests that speak HTTP by hand."""
     unsigned_frontend.backend.reset()
     return unsigned_frontend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +17,7 @@ from botocore.credentials import Credentials
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
 from services.frontend.function_urls import FORBIDDEN, FunctionUrlApp
-from services.frontend.http_protocol import CANCEL_ON_DISCONNECT
+from services.frontend.http_protocol import EXCHANGE
 from services.frontend.identity import Callers
 from services.frontend.invoke_metrics import InvokeMetrics
 from services.frontend.native import NativeApp
@@ -25,6 +25,7 @@ from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import RequestReader
 from shared.aws import session_tokens
 from shared.aws.sigv4 import Verifier
+from shared.dispatch.run import OnEnd
 from shared.domain.errors import (
     InvocationLostError,
     NoCapacityError,
@@ -112,6 +113,29 @@ class Site:
             raise self.outcome
         return self.outcome
 
+    def start(
+        self,
+        function_name: str,
+        qualifier: str | None,
+        invocation: Invocation,
+        on_end: OnEnd,
+        wait_s: float,
+        response: Any = None,
+    ) -> Callable[[], None]:
+        self.running = asyncio.ensure_future(self.invoke(function_name, qualifier, invocation, wait_s=wait_s))
+
+        def ended(done: asyncio.Future[InvocationResult]) -> None:
+            error = done.exception()
+            assert error is None or isinstance(error, Exception)
+            on_end(None if error else done.result(), error)
+
+        self.running.add_done_callback(ended)
+        return lambda: None
+
+    def cancel_with_task(self) -> None:
+        """As the protocol's record of the request."""
+        self.cancels = True
+
     async def other(self, scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 299, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -135,6 +159,7 @@ class Site:
             "http_version": "1.1",
             "client": ("127.0.0.1", 5),
             "server": ("127.0.0.1", 9000),
+            EXCHANGE: self,
         }
         sent: list[dict[str, Any]] = []
 
@@ -146,7 +171,6 @@ class Site:
 
         async with asyncio.timeout(10):
             await self.app(scope, receive, send)
-        self.cancels = scope.get(CANCEL_ON_DISCONNECT)
         found = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
         return Answer(sent[0]["status"], found, sent[1]["body"])
 

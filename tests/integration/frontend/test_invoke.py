@@ -288,17 +288,6 @@ async def test_failures_of_the_platform_are_answered_in_awss_terms(
         assert found["Type"] == "User"
 
 
-async def test_a_client_that_goes_away_cancels_its_invocation(open_frontend: Frontend) -> None:
-    open_frontend.backend.behave = open_frontend.backend.hang
-    reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
-    writer.write(b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
-    async with asyncio.timeout(5):
-        await open_frontend.backend.reached.wait()
-        writer.close()
-        await open_frontend.backend.cancelled.wait()
-    del reader
-
-
 async def test_a_slow_function_is_not_cut_by_the_deadlines_of_requests(open_frontend: Frontend) -> None:
     async def slow(invocation: Invocation) -> InvocationResult:
         await asyncio.sleep(2.2)

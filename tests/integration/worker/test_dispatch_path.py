@@ -52,7 +52,7 @@ async def dispatcher(redis_engine: str, tmp_path_factory: pytest.TempPathFactory
         asyncio.create_task(serve_worker(settings, stop)),
     ]
     dispatcher = Dispatcher(settings.model_copy(update={"instance": "frontend-path"}), role="frontend")
-    await dispatcher.start()
+    await dispatcher.open()
     dispatcher.packages = PackageStore(settings)  # type: ignore[attr-defined]
     yield dispatcher
     await dispatcher.close()

@@ -59,7 +59,7 @@ class Members:
             membership = WorkerMembership(self.settings, f"w{number}", address, 4, fleet.inventory)
             self.memberships.append(membership)
             self._tasks.append(asyncio.create_task(membership.run(self._stop)))
-        await self.dispatcher.start()
+        await self.dispatcher.open()
         await until(lambda: all(m.problem is None for m in self.memberships) and self.dispatcher.problem() is None)
 
     async def stop(self) -> None:

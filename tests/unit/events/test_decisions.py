@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from services.poller import policy
+from services.poller import decisions
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import InvocationResult
 from shared.events.records import AsyncEvent, Condition, LastAttempt
@@ -28,8 +28,8 @@ def test_a_failing_event_runs_once_more_than_it_has_retries(retries: int) -> Non
     event, runs = EVENT, 0
     while True:
         runs += 1
-        decision = policy.after_result(event, FAILED, EventInvokeConfig(retry_attempts_max=retries))
-        if isinstance(decision, policy.Ended):
+        decision = decisions.after_result(event, FAILED, EventInvokeConfig(retry_attempts_max=retries))
+        if isinstance(decision, decisions.Ended):
             break
         event = decision.event
     assert runs == retries + 1
@@ -37,51 +37,51 @@ def test_a_failing_event_runs_once_more_than_it_has_retries(retries: int) -> Non
 
 
 def test_success_ends_an_event_with_the_attempts_it_took() -> None:
-    ended = policy.after_result(msgspec.structs.replace(EVENT, attempts=1), WORKED, EventInvokeConfig())
-    assert ended == policy.Ended(Condition.SUCCESS, 2, LastAttempt("$LATEST", None, b"1"))
+    ended = decisions.after_result(msgspec.structs.replace(EVENT, attempts=1), WORKED, EventInvokeConfig())
+    assert ended == decisions.Ended(Condition.SUCCESS, 2, LastAttempt("$LATEST", None, b"1"))
 
 
 def test_a_retry_remembers_the_last_answer_and_forgets_its_throttles() -> None:
-    decision = policy.after_result(msgspec.structs.replace(EVENT, backoffs=5), FAILED, EventInvokeConfig())
-    assert isinstance(decision, policy.Retry)
+    decision = decisions.after_result(msgspec.structs.replace(EVENT, backoffs=5), FAILED, EventInvokeConfig())
+    assert isinstance(decision, decisions.Retry)
     assert decision.event.last == LastAttempt("$LATEST", "Unhandled", FAILED.payload)
     assert (decision.event.attempts, decision.event.backoffs) == (1, 0)
     assert decision.event.payload == EVENT.payload
 
 
 def test_throttles_use_up_age_and_no_attempts() -> None:
-    decision = policy.after_refusal(EVENT, EventInvokeConfig(event_age_s_max=60), 1_010_000)
-    assert isinstance(decision, policy.PutBack)
+    decision = decisions.after_refusal(EVENT, EventInvokeConfig(event_age_s_max=60), 1_010_000)
+    assert isinstance(decision, decisions.PutBack)
     assert (decision.event.attempts, decision.event.backoffs, decision.remaining_s) == (0, 1, 50.0)
 
 
 def test_an_event_that_cannot_run_before_it_is_too_old_ends() -> None:
-    decision = policy.after_refusal(EVENT, EventInvokeConfig(event_age_s_max=60), 1_060_000)
-    assert decision == policy.Ended(Condition.EVENT_AGE_EXCEEDED, 0, None)
+    decision = decisions.after_refusal(EVENT, EventInvokeConfig(event_age_s_max=60), 1_060_000)
+    assert decision == decisions.Ended(Condition.EVENT_AGE_EXCEEDED, 0, None)
 
 
 def test_an_event_that_is_too_old_is_not_run() -> None:
-    assert policy.before_run(EVENT, target(event_age_s_max=60), 1_059_999) is None
-    ended = policy.before_run(EVENT, target(event_age_s_max=60), 1_060_000)
+    assert decisions.before_run(EVENT, target(event_age_s_max=60), 1_059_999) is None
+    ended = decisions.before_run(EVENT, target(event_age_s_max=60), 1_060_000)
     assert ended is not None
     assert ended.condition is Condition.EVENT_AGE_EXCEEDED
 
 
 def test_a_function_with_no_concurrency_runs_nothing() -> None:
-    ended = policy.before_run(EVENT, target(reserved=0), 1_000_000)
-    assert ended == policy.Ended(Condition.ZERO_RESERVED_CONCURRENCY, 0, None)
+    ended = decisions.before_run(EVENT, target(reserved=0), 1_000_000)
+    assert ended == decisions.Ended(Condition.ZERO_RESERVED_CONCURRENCY, 0, None)
 
 
 def test_nobody_is_told_who_did_not_ask() -> None:
-    ended = policy.Ended(Condition.SUCCESS, 1, None)
-    assert policy.outcome_of(EVENT, ended, target(on_failure_arn="arn:q", dead_letter_arn="arn:d"), 5) is None
-    failed = policy.Ended(Condition.RETRIES_EXHAUSTED, 1, None)
-    assert policy.outcome_of(EVENT, failed, target(on_success_arn="arn:q"), 5) is None
+    ended = decisions.Ended(Condition.SUCCESS, 1, None)
+    assert decisions.outcome_of(EVENT, ended, target(on_failure_arn="arn:q", dead_letter_arn="arn:d"), 5) is None
+    failed = decisions.Ended(Condition.RETRIES_EXHAUSTED, 1, None)
+    assert decisions.outcome_of(EVENT, failed, target(on_success_arn="arn:q"), 5) is None
 
 
 def test_failures_go_to_the_destination_and_to_the_dead_letter_queue() -> None:
-    failed = policy.Ended(Condition.RETRIES_EXHAUSTED, 3, None)
-    outcome = policy.outcome_of(EVENT, failed, target(on_failure_arn="arn:q", dead_letter_arn="arn:d"), 5)
+    failed = decisions.Ended(Condition.RETRIES_EXHAUSTED, 3, None)
+    outcome = decisions.outcome_of(EVENT, failed, target(on_failure_arn="arn:q", dead_letter_arn="arn:d"), 5)
     assert outcome is not None
     assert (outcome.targets, outcome.dead_letter_arn, outcome.attempts) == (("arn:q",), "arn:d", 3)
 
@@ -89,6 +89,6 @@ def test_failures_go_to_the_destination_and_to_the_dead_letter_queue() -> None:
 @pytest.mark.parametrize(("qualifier", "shown"), [(None, "$LATEST"), ("live", "live"), ("7", "7")])
 def test_the_record_names_the_qualifier(qualifier: str | None, shown: str) -> None:
     event = msgspec.structs.replace(EVENT, qualifier=qualifier)
-    outcome = policy.outcome_of(event, policy.Ended(Condition.SUCCESS, 1, None), target(on_success_arn="arn:q"), 5)
+    outcome = decisions.outcome_of(event, decisions.Ended(Condition.SUCCESS, 1, None), target(on_success_arn="arn:q"), 5)
     assert outcome is not None
     assert outcome.function_arn == f"{ARN}:{shown}"

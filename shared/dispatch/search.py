@@ -1,0 +1,56 @@
+"""The search of one invocation for a place to run: how long it may take, what was tried."""
+
+from __future__ import annotations
+
+import time
+
+from shared.dispatch.wire import Refusal, RefusalReason
+from shared.domain.errors import DispatchError, DispatchUnavailableError, NoCapacityError
+
+ATTEMPTS_MAX = 16
+"""Leases tried for one invocation when workers refuse it or cannot be reached."""
+ELSEWHERE = (RefusalReason.NO_ROOM, RefusalReason.DRAINING, RefusalReason.UNSUPPORTED_RUNTIME)
+
+
+class Search:
+    """avoid: "" or ",worker,worker,". recalled: others were asked to give back what they do not use. last_failure: what is
+    said when nothing else is known."""
+
+    __slots__ = ("_attempts", "_until", "avoid", "last_failure", "recalled")
+
+    def __init__(self, wait_s: float) -> None:
+        self._until = time.monotonic() + wait_s
+        self._attempts = 0
+        self.avoid = ""
+        self.recalled = False
+        self.last_failure: DispatchError | None = None
+
+    def left_s(self) -> float:
+        return self._until - time.monotonic()
+
+    def count_attempt(self) -> None:
+        """Raises DispatchError when there were too many."""
+        self._attempts += 1
+        if self._attempts > ATTEMPTS_MAX:
+            raise self.last_failure or DispatchUnavailableError(f"no place to run it was found in {ATTEMPTS_MAX} attempts")
+
+    def waited(self) -> None:
+        """Waiting is bounded by time, not by attempts; and a worker that was avoided may be back."""
+        self._attempts = max(0, self._attempts - 1)
+        self.avoid = ""
+
+    def failed(self, reason: str) -> None:
+        self.last_failure = DispatchUnavailableError(reason)
+
+    def refused(self, refusal: Refusal, worker_id: str) -> None:
+        reason = f"a worker refused it: {refusal.reason}{f' ({refusal.detail})' if refusal.detail else ''}"
+        if refusal.reason is RefusalReason.NO_ROOM:
+            self.last_failure = NoCapacityError(reason)
+        else:
+            self.failed(reason)
+        if refusal.reason in ELSEWHERE:
+            self.avoid_worker(worker_id)
+
+    def avoid_worker(self, worker_id: str) -> None:
+        if f",{worker_id}," not in self.avoid:
+            self.avoid = f"{self.avoid or ','}{worker_id},"

@@ -1,0 +1,208 @@
+"""An invocation's way through the frontend: what takes a task and what takes none, and how it ends early."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.frontend import main
+from services.frontend.http_protocol import Exchange
+from services.frontend.invoke import BODY_BYTES_MAX
+from services.frontend.invoke_request import InvokeRequests
+from shared.domain.invocations import Invocation, InvocationResult
+from tests.integration.dispatch.toy_worker import until
+from tests.integration.frontend.conftest import Frontend, running_frontend
+
+HEAD = b"POST /2015-03-31/functions/%b/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n"
+
+
+def request(body: bytes = b"{}", *headers: bytes, function: bytes = b"f") -> bytes:
+    return HEAD % (function, len(body), b"".join(header + b"\r\n" for header in headers)) + body
+
+
+CLOSE = b"Connection: close"
+
+
+def tasks_made(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The tasks that requests are given from now on."""
+    made: list[object] = []
+    run = Exchange.run
+    monkeypatch.setattr(Exchange, "run", lambda exchange, work: made.append(work) or run(exchange, work))
+    return made
+
+
+async def test_a_small_whole_request_takes_no_task(open_frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tasks_made(monkeypatch)
+    for headers in ([CLOSE], [CLOSE, b"X-Amz-Invocation-Type: Event"], [CLOSE, b"X-Amz-Invocation-Type: DryRun"]):
+        assert (await open_frontend.send(request(b'{"a": 1}', *headers))).startswith(b"HTTP/1.1 20")
+    assert not made
+    assert open_frontend.backend.started == 1
+    assert len(open_frontend.backend.events) == 1
+
+
+async def test_pipelined_requests_are_answered_in_their_order(open_frontend: Frontend) -> None:
+    raw = b"".join(request(b"%d" % number) for number in range(5)) + request(b"5", CLOSE)
+    answer = await open_frontend.send(raw)
+    assert [part[-1:] for part in answer.split(b"HTTP/1.1 200 OK")[1:]] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+@pytest.mark.parametrize("size", [BODY_BYTES_MAX, BODY_BYTES_MAX + 1])
+async def test_a_large_body_is_read_in_a_task(open_frontend: Frontend, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tasks_made(monkeypatch)
+    answer = await open_frontend.send(request(b"1" * size, CLOSE))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"1" * size)
+    if size > BODY_BYTES_MAX:
+        assert made
+    assert len(open_frontend.backend.invocations) == 1
+
+
+async def test_a_body_that_comes_late_is_waited_for(open_frontend: Frontend) -> None:
+    body = b'{"a": 1}'
+    raw = request(body, CLOSE, b"Expect: 100-continue")
+    reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
+    async with asyncio.timeout(5):
+        writer.write(raw.removesuffix(body))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 Continue")
+        writer.write(body)
+        assert (await reader.read()).endswith(body)
+    writer.close()
+    assert len(open_frontend.backend.invocations) == 1
+
+
+async def test_a_failure_while_reading_is_told(open_frontend: Frontend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(InvokeRequests, "read", broken)
+    answer = await open_frontend.send(request(b"{}", CLOSE))
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert not open_frontend.backend.invocations
+
+
+async def test_a_body_that_breaks_the_protocol_is_refused_once_and_runs_nothing(open_frontend: Frontend) -> None:
+    head = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await open_frontend.send(head + b"zz\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert not open_frontend.backend.invocations
+
+
+async def test_a_failure_that_nobody_foresaw_is_told_and_not_tried_again(
+    open_frontend: Frontend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(open_frontend.backend, "start", broken)
+    answer = await open_frontend.send(request(b"{}", CLOSE))
+    assert answer.startswith(b"HTTP/1.1 500")
+    assert b"An internal error occurred." in answer
+    assert not open_frontend.backend.invocations
+
+
+async def test_what_is_wrong_is_told(open_frontend: Frontend) -> None:
+    for raw, status in (
+        (request(b"not json", CLOSE), b"400"),
+        (request(b"{}", CLOSE, function=b"no-f"), b"404"),
+        (request(b"{}", CLOSE, b"X-Amz-Invocation-Type: Sometimes"), b"400"),
+    ):
+        assert (await open_frontend.send(raw)).startswith(b"HTTP/1.1 " + status)
+    assert not open_frontend.backend.invocations
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+async def test_what_runs_when_the_server_stops_is_answered_and_cancelled(
+    monkeypatch: pytest.MonkeyPatch, at_hand: bool
+) -> None:
+    monkeypatch.setattr(main, "DRAIN_S", 0.3)
+    async with running_frontend(at_hand=at_hand, auth=False) as frontend:
+        frontend.backend.behave = frontend.backend.hang
+        answer = asyncio.create_task(frontend.send(request()))
+        await frontend.backend.reached.wait()
+    assert b"The service is stopping." in await answer
+    assert frontend.backend.cancelled.is_set()
+
+
+async def leave_during(frontend: Frontend, raw: bytes) -> None:
+    """A client that goes as soon as its invocation runs; returns once the server knows."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
+    writer.write(raw)
+    async with asyncio.timeout(5):
+        await frontend.backend.reached.wait()
+        writer.transport.abort()
+        await until(lambda: not frontend.server.server_state.connections)
+    del reader
+
+
+STREAMED = (
+    b"POST /2021-11-15/functions/f/response-streaming-invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+)
+
+
+@pytest.mark.parametrize("raw", [request(), STREAMED, request(b"1" * (BODY_BYTES_MAX + 1))], ids=["small", "streamed", "large"])
+async def test_an_invocation_whose_client_goes_away_runs_to_its_end(raw: bytes) -> None:
+    async with running_frontend(auth=False) as frontend:
+        release, ended = asyncio.Event(), asyncio.Event()
+
+        async def wait(invocation: Invocation) -> InvocationResult:
+            await release.wait()
+            ended.set()
+            return await frontend.backend.echo(invocation)
+
+        frontend.backend.behave = wait
+        await leave_during(frontend, raw)
+        # Also where the server is told to stop meanwhile: it waits, as it does for those whose clients are there.
+        frontend.server.stop()
+        asyncio.get_running_loop().call_later(0.3, release.set)
+    assert ended.is_set()
+    assert not frontend.backend.cancelled.is_set()
+
+
+@pytest.mark.parametrize("raw", [request(), STREAMED], ids=["small", "streamed"])
+async def test_the_servers_stop_ends_in_time_what_runs_for_a_client_that_has_gone(
+    raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "DRAIN_S", 0.3)
+    async with running_frontend(auth=False) as frontend:
+        frontend.backend.behave = frontend.backend.hang
+        await leave_during(frontend, raw)
+        assert not frontend.backend.cancelled.is_set()
+    async with asyncio.timeout(2):
+        await frontend.backend.cancelled.wait()
+
+
+@pytest.mark.parametrize("raw", [request(), STREAMED], ids=["small", "streamed"])
+async def test_an_operator_may_want_invocations_to_end_with_their_clients(raw: bytes) -> None:
+    async with running_frontend(auth=False, cancel_on_disconnect=True) as frontend:
+        frontend.backend.behave = frontend.backend.hang
+        await leave_during(frontend, raw)
+        async with asyncio.timeout(5):
+            await frontend.backend.cancelled.wait()
+
+
+async def test_a_stream_whose_client_goes_away_is_taken_to_its_end() -> None:
+    async with running_frontend(auth=False) as frontend:
+        written = asyncio.Event()
+        pieces = 200
+
+        async def stream(invocation: Invocation) -> InvocationResult:
+            """As a worker does: no piece more than there is credit for."""
+            response = frontend.backend.response
+            assert response is not None
+            credit = asyncio.Semaphore(4)
+            response.begin("text/plain", lambda size: credit.release())
+            for _ in range(pieces):
+                await credit.acquire()
+                response.feed(b"x" * 65_536)
+            written.set()
+            return InvocationResult(b"", "$LATEST")
+
+        frontend.backend.behave = stream
+        reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
+        writer.write(STREAMED)
+        async with asyncio.timeout(10):
+            await reader.readexactly(1_000)
+            writer.transport.abort()
+            await written.wait()
