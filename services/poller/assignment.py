@@ -1,7 +1,8 @@
 """Which mappings this poller runs: follows the registry, starts what is to run and stops what is not.
 
-Every poller runs every enabled Kafka mapping; Kafka's consumer groups spread the partitions over them. Mappings of sources that
-nothing reads yet reach the state that their owner asked for, and say so where AWS has no other text in that place.
+Every poller runs every enabled mapping of a kind that `sources/catalogue.py` has; the source itself spreads its lanes over
+them (Kafka by consumer groups). Mappings of the other kinds reach the state that their owner asked for, and say that nothing
+reads them yet where AWS has no other text in that place.
 """
 
 from __future__ import annotations
@@ -15,21 +16,23 @@ from typing import Protocol
 from prometheus_client import Gauge
 
 from services.poller.mapping.delivery import Invoker
-from services.poller.mapping.running import MappingBook, RunningMapping
+from services.poller.mapping.running_mapping import RunningMapping
+from services.poller.mapping.status import MappingBook
+from services.poller.sources.catalogue import OPENERS, Opener, opener_of
 from shared.domain.errors import LambdadError
 from shared.domain.mappings import EventSourceMapping, MappingState, SourceKind
 from shared.domain.mappings.catalogue import rules_of
 from shared.domain.mappings.machine import IllegalTransitionError, MappingEvent, advance
 from shared.events.producer import BatchingProducer
+from shared.events.records import Outcome, encode
 from shared.events.supervision import keep_running, run_until
+from shared.events.topics import TopicNames
 from shared.settings import Settings
 
 log = logging.getLogger("lambdad.poller.assignment")
 
 RUNNING = Gauge("lambdad_mappings_running", "Event source mappings that this poller runs")
 UNREAD = Gauge("lambdad_mappings_unread", "Enabled event source mappings whose kind of source nothing reads yet", ["kind"])
-
-POLLED_KINDS = frozenset({SourceKind.MSK, SourceKind.SELF_MANAGED_KAFKA})
 
 
 class MappingSource(MappingBook, Protocol):
@@ -50,6 +53,7 @@ class MappingManager:
         self._source = source
         self._invoker = invoker
         self._producer = producer
+        self._outcomes = TopicNames.of(settings.events).outcomes
         self._running: dict[str, RunningMapping] = {}
         self._followed = False
 
@@ -80,21 +84,27 @@ class MappingManager:
         await self._stop_all(leaving)
         for mapping in mappings:
             if _is_wanted(mapping):
-                if mapping.kind not in POLLED_KINDS:
+                opener = opener_of(mapping)
+                if opener is None:
                     await self._settle_unread(mapping)
                 elif mapping.uuid not in self._running:
-                    self._start(mapping)
+                    self._start(mapping, opener)
             else:
                 await self._settle_stopped(mapping)
         RUNNING.set(len(self._running))
         unread = Counter(mapping.kind for mapping in mappings if _is_wanted(mapping))
-        for kind in set(SourceKind) - POLLED_KINDS:
+        for kind in set(SourceKind) - set(OPENERS):
             UNREAD.labels(kind.value).set(unread[kind])
 
-    def _start(self, mapping: EventSourceMapping) -> None:
-        running = RunningMapping(mapping, self._settings, self._invoker, self._source, self._producer)
+    def _start(self, mapping: EventSourceMapping, opener: Opener) -> None:
+        running = RunningMapping(
+            mapping, lambda: opener(mapping, self._settings), self._invoker, self._source, self._tell_outcome
+        )
         self._running[mapping.uuid] = running
         running.start()
+
+    async def _tell_outcome(self, outcome: Outcome) -> None:
+        await self._producer.persist(self._outcomes, encode(outcome))
 
     async def _settle_unread(self, mapping: EventSourceMapping) -> None:
         """Its state is AWS's. Streams keep AWS's text for a mapping that got nothing, which is true; the others tell why."""

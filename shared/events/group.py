@@ -27,6 +27,7 @@ STOP_TIMEOUT_S = 5.0
 COMMIT_INTERVAL_S = 0.2
 COMMIT_TIMEOUT_S = 5.0
 ADMIN_TIMEOUT_S = 10.0
+LAG_TIMEOUT_S = 5.0
 FETCH_BYTES_MAX = 16 * 1024 * 1024
 PARTITION_FETCH_BYTES = 512 * 1024
 BUSY_FETCH_WAIT_MS = 20
@@ -65,10 +66,21 @@ class GroupReader:
     """Fetch, settle, commit. Use as an async context manager; `fetch` from one task, `settle` from any on the same loop."""
 
     def __init__(
-        self, topics: Sequence[str], options: ReaderOptions, *, drain: Callable[[], Awaitable[None]] | None = None
+        self,
+        topics: Sequence[str],
+        options: ReaderOptions,
+        *,
+        drain: Callable[[], Awaitable[None]] | None = None,
+        on_placed: Callable[[Collection[TopicPartition]], None] | None = None,
     ) -> None:
-        """drain: waits until what runs for the partitions has ended; until every fetched record is settled by default."""
+        """drain: waits until what runs for the partitions has ended; until every fetched record is settled by default.
+
+        on_placed: told, whenever the group has given this member its place, which partitions it has had without a break:
+        what was fetched of any other is forgotten here and comes again, to this member or to another one.
+        """
         self._drain = drain or self._settle_all
+        self._on_placed = on_placed
+        self._failure: Exception | None = None
         self._topics = list(topics)
         self._options = options
         self._trackers: dict[TopicPartition, Tracker] = {}
@@ -137,8 +149,10 @@ class GroupReader:
     async def fetch(self, *, wait_s: float) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Records to be run, in order a partition; each must be settled. Empty when nothing came within wait_s seconds.
 
-        Raises KafkaError when the consumer cannot go on: leave the context and open a new reader.
+        Raises KafkaError, OSError or TimeoutError when the consumer cannot go on: leave the context and open a new reader.
         """
+        if self._failure is not None:
+            raise self._failure
         # No bound on their number: a partition that is left half read is not fetched again before the others' fetch
         # returns. What one call can bring is bounded in bytes.
         fetched = await self._getmany(BUSY_S if self._busy else wait_s)
@@ -149,6 +163,8 @@ class GroupReader:
             self._wait_for_data(busy=True, many=sum(map(len, fetched.values())) >= BUSY_RECORDS)
         if not self._assigned.is_set():
             await self._assigned.wait()
+        if self._failure is not None:
+            raise self._failure
         fresh = {}
         mine = self.consumer.assignment()
         for partition, records in fetched.items():
@@ -189,6 +205,25 @@ class GroupReader:
             self._settled.set()
             if not tracker.unsettled:
                 self._drained.set()
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Fetch from this offset, which is not settled, on again; of an ordered partition. Ignored for one given away."""
+        tracker = self._trackers.get(partition)
+        if isinstance(tracker, OrderedTracker) and offset >= tracker.position:
+            tracker.rewind(offset)
+            with contextlib.suppress(IllegalStateError):
+                self.consumer.seek(partition, offset)
+
+    async def lag(self) -> dict[TopicPartition, int]:
+        """How many offsets each of this member's partitions has that are not settled. Raises KafkaError or TimeoutError."""
+        async with asyncio.timeout(LAG_TIMEOUT_S):
+            ends = await self.consumer.end_offsets(list(self.consumer.assignment()))
+            behind = {}
+            for partition, end in ends.items():
+                tracker = self._trackers.get(partition)
+                position = tracker.position if tracker is not None else await self.consumer.position(partition)
+                behind[partition] = max(0, end - position)
+        return behind
 
     def pause(self, partition: TopicPartition) -> None:
         with contextlib.suppress(IllegalStateError):
@@ -249,39 +284,59 @@ class GroupReader:
         mine = set(partitions)
         for partition in [p for p in self._trackers if p not in mine]:
             del self._trackers[partition]
+        kept = set(self._trackers)
+        try:
+            kept -= await self._take_up(mine)
+        except (KafkaError, OSError, TimeoutError) as error:
+            # Reading on from a guess could skip records or read a whole topic again: the next `fetch` gives this reader up.
+            log.warning("%s does not know where to read: %r", self._options.group_id, error)
+            self._failure = error
+        if self._on_placed is not None:
+            self._on_placed(kept)
+        self._assigned.set()
+
+    async def _take_up(self, mine: Collection[TopicPartition]) -> set[TopicPartition]:
+        """Go on from the committed offsets. The partitions that another member has had meanwhile.
+
+        Raises KafkaError, OSError or TimeoutError when it cannot be known where to go on."""
         committed_offsets = await self._committed(mine)
+        taken: set[TopicPartition] = set()
         if self._options.start != "earliest":
-            await self._place({p for p in mine if p not in committed_offsets or committed_offsets[p].offset < 0})
+            taken = {p for p in mine if p not in committed_offsets or committed_offsets[p].offset < 0}
+            await self._place(taken)
         for partition, committed in committed_offsets.items():
             if committed.offset < 0:
                 continue
-            if partition in self._trackers:
-                self._trackers[partition].skip_to(committed.offset)
-            else:
+            tracker = self._trackers.get(partition)
+            if isinstance(tracker, OffsetTracker):
+                tracker.skip_to(committed.offset)
+            elif tracker is None or committed.offset > tracker.position:
+                # Somebody else committed it: what was fetched here before was run there, or is to be run after it.
                 settled = decode_settled(committed.offset, committed.metadata or "")
                 self._trackers[partition] = self._tracker(committed.offset, settled)
-        self._assigned.set()
+                taken.add(partition)
+        return taken
 
     async def _place(self, partitions: Collection[TopicPartition]) -> None:
         """Commit where partitions without a committed offset start, so that a restart does not start anew elsewhere."""
         if not partitions:
             return
         start = self._options.start
-        try:
-            async with asyncio.timeout(ADMIN_TIMEOUT_S):
-                ends = await self.consumer.end_offsets(list(partitions))
-                offsets = ends
-                if not isinstance(start, str):
-                    found = await self.consumer.offsets_for_times(dict.fromkeys(partitions, start))
-                    offsets = {p: found[p].offset if found.get(p) is not None else ends[p] for p in partitions}
-                await self.consumer.commit({p: OffsetAndMetadata(offset, "") for p, offset in offsets.items()})
-                for partition, offset in offsets.items():
-                    self.consumer.seek(partition, offset)
-        except (KafkaError, TimeoutError) as error:
-            log.warning("the start of %s could not be settled: %r", self._options.group_id, error)
+        async with asyncio.timeout(ADMIN_TIMEOUT_S):
+            ends = await self.consumer.end_offsets(list(partitions))
+            offsets = ends
+            if not isinstance(start, str):
+                found = await self.consumer.offsets_for_times(dict.fromkeys(partitions, start))
+                offsets = {p: found[p].offset if found.get(p) is not None else ends[p] for p in partitions}
+            await self.consumer.commit({p: OffsetAndMetadata(offset, "") for p, offset in offsets.items()})
+        for partition, offset in offsets.items():
+            self.consumer.seek(partition, offset)
+            # What the consumer fetched before it was told where to begin is not to be run.
+            self._trackers[partition] = self._tracker(offset)
 
     async def _committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Any]:
-        """Committed offsets with their metadata; {} when they cannot be had, which at worst runs settled records again."""
+        """Committed offsets with their metadata. {} when they cannot be had and the consumer itself finds where to go on, which
+        at worst runs settled records again; otherwise raises KafkaError, OSError or TimeoutError."""
         if not partitions:
             return {}
         admin = AIOKafkaAdminClient(bootstrap_servers=self._options.bootstrap_servers, client_id=self._options.client_id)
@@ -290,6 +345,9 @@ class GroupReader:
                 await admin.start()
                 return dict(await admin.list_consumer_group_offsets(self._options.group_id, partitions=list(partitions)))
         except (KafkaError, OSError, TimeoutError) as error:
+            if self._options.start != "earliest":
+                # Taken for a partition without an offset, it would begin at the end or at its timestamp again.
+                raise
             log.warning("the settled records of %s could not be read: %r", self._options.group_id, error)
             return {}
         finally:

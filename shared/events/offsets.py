@@ -44,8 +44,6 @@ class Tracker(Protocol):
 
     def settle(self, offset: int) -> None: ...
 
-    def skip_to(self, offset: int) -> None: ...
-
     def take_commit(self) -> tuple[int, str] | None: ...
 
     def commit_failed(self) -> None: ...
@@ -75,9 +73,9 @@ class OrderedTracker:
             self.position = offset + 1
             self._dirty = True
 
-    def skip_to(self, offset: int) -> None:
-        self.position = max(self.position, offset)
-        self._next = max(self._next, offset)
+    def rewind(self, offset: int) -> None:
+        """Records from this offset on, none of them settled, are to be begun again."""
+        self._next = max(self.position, offset)
 
     def take_commit(self) -> tuple[int, str] | None:
         """(offset, metadata) to commit, None when nothing changed since the last time."""

@@ -81,6 +81,10 @@ class KafkaBatchInfo(msgspec.Struct, frozen=True, array_like=True):
     mapping_uuid: str = ""
 
 
+BatchInfo = KafkaBatchInfo
+"""Of any kind of source: a struct for each kind whose batches can be given up."""
+
+
 class Outcome(msgspec.Struct, frozen=True, array_like=True):
     """How an event ended and where that is to be told.
 
@@ -99,7 +103,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     targets: tuple[str, ...] = ()
     dead_letter_arn: str | None = None
     deliveries_failed: int = 0
-    batch: KafkaBatchInfo | None = None
+    batch: BatchInfo | None = None
     trace: str | None = None
 
 

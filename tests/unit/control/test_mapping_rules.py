@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.frontend.apis.lambda_ import mapping_rules
+from services.poller.mapping.contract import FilterView
 from services.poller.mapping.filters import RecordFilter
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.mappings import SourceKind
@@ -64,7 +65,7 @@ def test_a_pattern_that_is_taken_works_at_the_poller(pattern: str) -> None:
     except InvalidParameterValueException:
         return
     assert taken is not None
-    RecordFilter(taken)
+    RecordFilter(taken, RULES[SourceKind.MSK].data_field, lambda record: FilterView({}, record))
 
 
 @pytest.mark.parametrize(("kind", "field"), [(SourceKind.KINESIS, "data"), (SourceKind.DYNAMODB, "dynamodb")])

@@ -13,7 +13,9 @@ import pytest
 
 from services.poller.mapping import delivery as module
 from services.poller.mapping.delivery import BatchDelivery
-from services.poller.mapping.kafka_event import EventBuilder
+from services.poller.mapping.on_failure import OnFailure
+from services.poller.sources.kafka.format import KafkaFormat
+from services.poller.sources.kafka.source import KafkaSource
 from shared.domain.errors import NoCapacityError, TooManyRequestsException
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
@@ -90,11 +92,12 @@ async def deliver(
         outcomes.append(outcome)
 
     chosen = mapping(handling, **options)
+    shape = KafkaFormat(chosen, "b-1:9092,b-2:9092")
     delivery = BatchDelivery(
-        chosen, EventBuilder(chosen, "b-1:9092,b-2:9092"), function, on_given_up=give_up, on_result=results.append
+        chosen, KafkaSource.traits, shape, function, OnFailure(chosen, shape, give_up), on_result=results.append
     )
     async with asyncio.timeout(5):
-        await delivery.deliver("t-0", records)
+        assert await delivery.deliver("t-0", records) == []
     return function, outcomes, results
 
 
@@ -274,7 +277,7 @@ async def test_a_record_that_cannot_fit_is_given_up_without_a_call() -> None:
 def test_the_event_of_a_managed_cluster_is_shaped_as_awss() -> None:
     headers = (("headerKey", b"headerValue"),)
     full = record(15, b"Hello, this is a test.", key=b"k", timestamp=1545084650987, headers=headers)
-    event = json.loads(EventBuilder(mapping(), "b-2:9092,b-1:9092").build("t-0", [full, record(16, None)]))
+    event = json.loads(KafkaFormat(mapping(), "b-2:9092,b-1:9092").event("t-0", [full, record(16, None)]))
     assert event["records"]["t-0"].pop(1).keys() == {"topic", "partition", "offset", "timestamp", "timestampType", "headers"}
     assert event == {
         "eventSource": "aws:kafka",
@@ -298,23 +301,17 @@ def test_the_event_of_a_managed_cluster_is_shaped_as_awss() -> None:
 
 
 def test_the_event_of_a_self_managed_cluster_has_no_arn() -> None:
-    event = json.loads(EventBuilder(mapping(source_arn=None), "x:9092").build("t-0", [record(1)]))
+    event = json.loads(KafkaFormat(mapping(source_arn=None), "x:9092").event("t-0", [record(1)]))
     assert event["eventSource"] == "SelfManagedKafka"
     assert "eventSourceArn" not in event
 
 
 def test_the_size_bound_of_a_record_is_never_too_small() -> None:
-    builder = EventBuilder(mapping(), "x:9092")
-    base = len(builder.build("t-0", []))
+    shape = KafkaFormat(mapping(), "x:9092")
+    base = len(shape.event("t-0", []))
     for odd in (
         record(2**62, b"", key=b"", timestamp=2**62),
         record(1, bytes(range(256)) * 3, key=b"\xff" * 100, headers=(("näme", b"\xff" * 50), ("e", b""))),
         record(1, None, topic="t" * 249),
     ):
-        assert len(builder.build("t-0", [odd])) - base <= module_size(odd)
-
-
-def module_size(one: Any) -> int:
-    from services.poller.mapping.kafka_event import size_bound
-
-    return size_bound(one)
+        assert len(shape.event("t-0", [odd])) - base <= shape.size_bytes(odd)

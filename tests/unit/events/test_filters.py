@@ -14,8 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.poller.mapping.filters import RecordFilter
+from services.poller.sources.kafka.format import KafkaFormat
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.filter_patterns import Pattern, parse_json
+
+
+def kafka_filter(patterns: list[str]) -> RecordFilter[Any]:
+    return RecordFilter(patterns, "value", KafkaFormat(SimpleNamespace(source_arn=None, uuid="u"), "b:9092").filter_view)
+
 
 CASES = yaml.safe_load(
     r"""
@@ -96,7 +102,7 @@ def test_a_pattern_matches_what_aws_says_it_matches(case: dict[str, Any]) -> Non
 )
 def test_an_invalid_pattern_is_refused_with_awss_text(text: str) -> None:
     with pytest.raises(InvalidParameterValueException) as refused:
-        RecordFilter([text])
+        kafka_filter([text])
     assert refused.value.message == "Invalid filter pattern definition."
 
 
@@ -105,13 +111,13 @@ def record(value: bytes | None, topic: str = "t") -> Any:
 
 
 def test_json_values_are_filtered_by_json_patterns() -> None:
-    prefix = RecordFilter(['{"value": {"device_ID": [{"prefix": "AB"}]}}'])
+    prefix = kafka_filter(['{"value": {"device_ID": [{"prefix": "AB"}]}}'])
     assert prefix.matches(record(b'{"device_ID": "AB1234", "session": {"duration": 162}}'))
     assert not prefix.matches(record(b'{"device_ID": "XY"}'))
 
 
 def test_plain_values_are_filtered_by_plain_patterns() -> None:
-    plain = RecordFilter(['{"value": [{"anything-but": ["error"]}]}'])
+    plain = kafka_filter(['{"value": [{"anything-but": ["error"]}]}'])
     assert plain.matches(record(b"hello"))
     assert not plain.matches(record(b"error"))
 
@@ -126,17 +132,17 @@ def test_plain_values_are_filtered_by_plain_patterns() -> None:
     ],
 )
 def test_a_value_of_another_form_than_the_pattern_is_delivered(value: bytes | None, pattern: str) -> None:
-    assert RecordFilter([pattern]).matches(record(value))
+    assert kafka_filter([pattern]).matches(record(value))
 
 
 def test_metadata_still_counts_when_value_and_pattern_differ_in_form() -> None:
-    both = RecordFilter(['{"topic": ["other"], "value": {"a": [1]}}'])
+    both = kafka_filter(['{"topic": ["other"], "value": {"a": [1]}}'])
     assert not both.matches(record(b"plain"))
     assert both.matches(record(b"plain", topic="other"))
 
 
 def test_any_of_several_filters_lets_a_record_through() -> None:
-    either = RecordFilter([json.dumps({"value": {"k": [kind]}}) for kind in ("a", "b")])
+    either = kafka_filter([json.dumps({"value": {"k": [kind]}}) for kind in ("a", "b")])
     assert either.matches(record(b'{"k": "b"}'))
     assert not either.matches(record(b'{"k": "c"}'))
 

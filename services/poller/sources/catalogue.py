@@ -1,0 +1,29 @@
+"""Which folder reads which kind of event source: a new kind is a folder beside this file and a line in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from services.poller.mapping.contract import EventSource
+from services.poller.sources.kafka.clusters import bootstrap_servers_of
+from services.poller.sources.kafka.format import KafkaFormat
+from services.poller.sources.kafka.source import KafkaSource
+from shared.domain.mappings import EventSourceMapping, SourceKind
+from shared.settings import Settings
+
+Opener = Callable[[EventSourceMapping, Settings], EventSource]
+"""Puts a mapping's source together, without any I/O. Raises ConfigurationError when the settings do not allow it."""
+
+
+def kafka(mapping: EventSourceMapping, settings: Settings) -> EventSource:
+    servers = bootstrap_servers_of(mapping, settings)
+    return EventSource(KafkaSource(mapping, servers), KafkaFormat(mapping, servers))
+
+
+OPENERS: MappingProxyType[SourceKind, Opener] = MappingProxyType({SourceKind.MSK: kafka, SourceKind.SELF_MANAGED_KAFKA: kafka})
+
+
+def opener_of(mapping: EventSourceMapping) -> Opener | None:
+    """None for a kind that nothing reads yet."""
+    return OPENERS.get(mapping.kind)
