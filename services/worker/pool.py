@@ -18,6 +18,7 @@ from services.worker.sandbox.cgroups import CgroupTree
 from services.worker.sandbox.host_root import root_problem
 from services.worker.sandbox.launch import Launcher
 from services.worker.sandbox.launched import LaunchedSandbox
+from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import Sandbox, SandboxError
 from services.worker.sandbox.uids import UidPool
 from services.worker.sandbox.zygote_process import ZygoteProcess
@@ -66,7 +67,7 @@ class SandboxPool:
         self._cgroups = CgroupTree(self._settings.allow_missing_limits)
         wanted = self._settings.environments_max + _UIDS_SPARE
         self._uids = UidPool(self._settings.uid_first, self._settings.uid_count, wanted)
-        self._launcher = Launcher(self._cgroups, self._uids)
+        self._launcher = Launcher(Slots(self._cgroups, self._uids))
         for runtime in self._settings.prestart_runtimes:
             try:
                 self._pool(runtime).refill()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.worker.sandbox.control_files import read, read_keyed, write
+from services.worker.sandbox.cgroup_files import read, read_keyed, write
 
 PROCS = "cgroup.procs"
 

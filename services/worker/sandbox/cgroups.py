@@ -16,7 +16,7 @@ from types import ModuleType
 import psutil
 
 from services.worker.sandbox import cgroup_v1, cgroup_v2
-from services.worker.sandbox.control_files import read, write
+from services.worker.sandbox.cgroup_files import read, write
 from shared.domain.errors import ConfigurationError
 from shared.domain.limits import MEMORY_MB_PER_VCPU, PROCESSES_MAX
 

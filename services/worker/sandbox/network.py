@@ -1,6 +1,7 @@
-"""The network of a sandbox: its own namespace with nothing but a loopback device. Python 3.8, standard library only.
+"""The network of a sandbox: a namespace of its own, and what its slot says is in there. Python 3.8, standard library only.
 
-Nothing leads out: no host loopback, no engine, no metadata address can be reached.
+So far that is NONE: nothing but a loopback device. Nothing leads out: no host loopback, no engine, no metadata address can be
+reached. A network that leads further is a further kind here, for init, and a part of the slot (slot.py), for the worker.
 """
 
 from __future__ import annotations
@@ -13,11 +14,19 @@ ADDRESS = "169.254.100.1"
 """Where the Runtime API answers inside a sandbox; the same address is in AWS_LAMBDA_RUNTIME_API."""
 API_PORT = 9001
 
+NONE = "none"
+
 _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8916, 0x891C, 0x8913, 0x8914, 0x1
 
 
-def bring_up_loopback() -> None:
-    """Give lo its addresses and bring it up. Raises OSError."""
+def set_up(kind: str) -> None:
+    """In the sandbox's init. Raises OSError, and ValueError for a kind that is none."""
+    if kind != NONE:
+        raise ValueError("no such network: %s" % kind)
+    _bring_up_loopback()
+
+
+def _bring_up_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         (flags,) = struct.unpack_from("16xH", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16sH22x", b"lo", 0)))
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.worker.runtimes.contract import Recipe
-from services.worker.sandbox.control import ControlSocket
+from services.worker.sandbox.control_socket import ControlSocket
 from services.worker.sandbox.spec import SandboxError
 
 log = logging.getLogger("lambdad.worker")

@@ -59,6 +59,7 @@ class Init:
         self.argv = request.get("argv")
         self.listens = request.get("listens", False)
         self.tmp_mb = request["tmp_mb"]
+        self.network = request["network"]
         self.output_fd, self.null_fd, self.runtime_fd = fds[1], fds[2], fds[3]
         self.cgroup_fds = fds[4:]
         self.seccomp_program = seccomp_program
@@ -77,7 +78,7 @@ class Init:
         mounts.attach_tmp(self.tmp_mb)
         mounts.attach_accounts(self.uid, user.accounts(self.uid))
         mounts.lock_root()
-        network.bring_up_loopback()
+        network.set_up(self.network)
         listener = network.listen_for_runtime() if self.listens else None
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)

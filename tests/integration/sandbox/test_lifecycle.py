@@ -76,7 +76,7 @@ async def test_the_worker_is_told_when_a_sandboxs_init_dies(harness: Harness) ->
     async with harness.running(source) as function:
         event = asyncio.create_task(function.invoke())
         sandbox = function.sandbox
-        signal.pidfd_send_signal(sandbox._pidfd, signal.SIGKILL)
+        signal.pidfd_send_signal(sandbox._init._pidfd, signal.SIGKILL)
         with pytest.raises(SandboxError, match="init"):
             await event
         with pytest.raises(SandboxError):

@@ -1,0 +1,137 @@
+"""The worker's end of a sandbox's init: what it is told, what it answers, and its end. The other end: zygote/init.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from services.worker.sandbox.control_socket import ControlSocket
+from services.worker.sandbox.spec import SandboxError
+from services.worker.sandbox.zygote_process import ZygoteProcess
+
+ANSWER_TIMEOUT_S = 10.0
+END_TIMEOUT_S = 10.0
+
+Descriptors = list[int]
+
+
+class InitLink:
+    """on_exit: the runtime process ended, with this status as waitpid gives it. on_failure: init failed or does not answer; the
+    sandbox must be destroyed. Every method that waits raises SandboxError after `fail`."""
+
+    def __init__(self, on_exit: Callable[[int], None], on_failure: Callable[[str], None]) -> None:
+        self._on_exit = on_exit
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._control = ControlSocket(self._on_message, self._on_end)
+        self._answers: dict[str, asyncio.Future[Descriptors]] = {}
+        self._pidfd = -1
+
+    async def spawn(self, zygote: ZygoteProcess, request: dict[str, object], fds: Sequence[int]) -> Descriptors:
+        """Have the zygote fork init, which gets these descriptors behind its own. Returns when the runtime process is started,
+        with the Runtime API's listening socket if there is to be one; no deadline of its own."""
+        ready = self._expect("ready")
+        try:
+            self._pidfd = await zygote.spawn(request, [self._control.far_end.fileno(), *fds])
+        finally:
+            self._control.far_end.close()
+        return await ready
+
+    def attach(self, tmp_mb: int, mounts: Sequence[int]) -> None:
+        """Give the sandbox its function: /tmp's size, and the code and the layers as detached mounts."""
+        self._control.send({"op": "attach", "tmp_mb": tmp_mb}, mounts)
+
+    async def listen(self) -> Descriptors:
+        """The Runtime API's listening socket, made inside the sandbox."""
+        listening = self._expect("listening")
+        self._control.send({"op": "listen"})
+        return await self._answer(listening, "listen")
+
+    async def restart(self, kind: str, argv: Sequence[str], stream_fd: int) -> None:
+        """Start another runtime process, with nothing of the last one left."""
+        restarted = self._expect("restarted")
+        self._control.send({"op": "restart", "kind": kind, "argv": list(argv)}, [stream_fd])
+        await self._answer(restarted, "start a new runtime")
+
+    async def kill(self) -> None:
+        """Kill every process but init; returns when they are gone."""
+        killed = self._answers.get("killed")
+        if killed is None:
+            killed = self._expect("killed")
+            self._control.send({"op": "kill"})
+        await self._answer(killed, "kill the runtime")
+
+    def kill_soon(self) -> None:
+        """As `kill`, without waiting; a sandbox that has ended is left alone."""
+        with contextlib.suppress(SandboxError):
+            self._control.send({"op": "kill"})
+
+    def fail(self, error: SandboxError) -> None:
+        """Everyone who waits gets the error."""
+        answers, self._answers = self._answers, {}
+        for answer in answers.values():
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # Seen here: nobody may be waiting for it.
+
+    async def end(self) -> None:
+        """Kill init, and with it the pid namespace; the kernel ends it only after every process in it. Raises SandboxError."""
+        try:
+            if self._pidfd >= 0:
+                await self._end_process()
+        finally:
+            self._control.close()
+
+    async def _end_process(self) -> None:
+        ended: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_reader(self._pidfd, _settle, ended)
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await ended
+        except TimeoutError:
+            raise SandboxError("the processes of a sandbox do not end") from None
+        finally:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _expect(self, name: str) -> asyncio.Future[Descriptors]:
+        answer: asyncio.Future[Descriptors] = self._loop.create_future()
+        self._answers[name] = answer
+        return answer
+
+    async def _answer(self, answer: asyncio.Future[Descriptors], what: str) -> Descriptors:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            reason = f"the sandbox's init did not {what}"
+            self._on_failure(reason)
+            raise SandboxError(reason) from None
+
+    def _on_message(self, message: dict[str, Any], fds: Descriptors) -> None:
+        if "exit" in message:
+            self._on_exit(message["exit"])
+        elif "error" in message:
+            self._on_failure(str(message["error"]))
+        for name in message:
+            answer = self._answers.pop(name, None)
+            if answer is not None and not answer.done():
+                answer.set_result(fds)
+                return
+        for fd in fds:
+            os.close(fd)
+
+    def _on_end(self) -> None:
+        self._on_failure("the sandbox's init process ended")
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

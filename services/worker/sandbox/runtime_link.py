@@ -1,0 +1,59 @@
+"""How the worker talks to a sandbox's runtime process: in frames on a stream, and by the Runtime API where it speaks that."""
+
+from __future__ import annotations
+
+import socket
+
+from services.worker.runtime_api.api import RuntimeApi
+from services.worker.sandbox.frame_stream import FrameStream, RuntimeEvents
+from services.worker.sandbox.spec import RuntimeInvocation
+
+
+class RuntimeLink:
+    """Every runtime process has a stream: START goes by it. Those that serve by themselves get their events by it too."""
+
+    def __init__(self, events: RuntimeEvents) -> None:
+        self._events = events
+        self._stream: FrameStream | None = None
+        self._api: RuntimeApi | None = None
+
+    @property
+    def has_api(self) -> bool:
+        return self._api is not None
+
+    def new_stream(self) -> socket.socket:
+        """The far end of a stream for a runtime process that is about to start; the last one's is closed."""
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        if self._stream is not None:
+            self._stream.close()
+        if self._api is not None:
+            self._api.runtime_started()
+        self._stream = FrameStream(near, self._events)
+        return far
+
+    async def serve_api(self, listener_fd: int) -> None:
+        """From now on events go by the Runtime API."""
+        self._api = RuntimeApi(socket.socket(fileno=listener_fd), self._events)
+        await self._api.start()
+
+    def start(self, message: dict[str, object]) -> None:
+        """Tell the runtime process what to become."""
+        assert self._stream is not None
+        self._stream.start(message)
+
+    def invoke(self, invocation: RuntimeInvocation) -> None:
+        """Raises InvalidInvocationError."""
+        transport = self._api or self._stream
+        assert transport is not None
+        transport.invoke(invocation)
+
+    def drain(self) -> None:
+        """Read what the runtime process wrote before it ended."""
+        if self._stream is not None:
+            self._stream.drain()
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+        if self._api is not None:
+            self._api.close()

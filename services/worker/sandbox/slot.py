@@ -1,0 +1,78 @@
+"""What a sandbox occupies on its host, from before it is made until nothing of it is left: a uid, a cgroup, a network."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from services.worker.sandbox import network
+from services.worker.sandbox.cgroups import Cgroup, CgroupTree
+from services.worker.sandbox.spec import SandboxError
+from services.worker.sandbox.uids import UidPool
+
+_REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
+
+
+class Slot:
+    """network: what the sandbox's init sets up (network.py). Methods that raise OSError say what the kernel said."""
+
+    def __init__(self, uid: int, cgroup: Cgroup, uids: UidPool) -> None:
+        self.uid = uid
+        self.cgroup = cgroup
+        self.network = network.NONE
+        self._uids = uids
+        self._memory_kills = 0
+        self._peak_bytes = 0
+
+    def begin_runtime(self) -> None:
+        """A fresh runtime process: it initialises at full speed, and its memory is its own."""
+        with contextlib.suppress(OSError):
+            self.cgroup.set_cpu(None)
+            self.cgroup.reset_peak()
+        self._peak_bytes = 0
+
+    def peak_bytes(self) -> int:
+        """Peak memory use since `begin_runtime`; the last one known when it cannot be read."""
+        with contextlib.suppress(OSError):
+            self._peak_bytes = max(self._peak_bytes, self.cgroup.peak_bytes())
+        return self._peak_bytes
+
+    def memory_killed(self) -> bool:
+        """Whether the kernel has killed a process here for its memory since the last call."""
+        before = self._memory_kills
+        with contextlib.suppress(OSError):
+            self._memory_kills = self.cgroup.out_of_memory_kills()
+        return self._memory_kills > before
+
+    async def give_back(self) -> None:
+        """After its last process was killed. Raises SandboxError; the uid then stays out of use, for something may still
+        run as it."""
+        for delay in _REMOVE_RETRY_S:
+            await asyncio.sleep(delay)
+            try:
+                if self.cgroup.remove():
+                    self._uids.give_back(self.uid)
+                    return
+            except OSError as error:
+                raise SandboxError(f"a cgroup cannot be removed: {error}") from error
+        raise SandboxError(f"a cgroup of the sandbox of uid {self.uid} still holds processes")
+
+
+class Slots:
+    """Shares out what one worker's sandboxes occupy."""
+
+    def __init__(self, cgroups: CgroupTree, uids: UidPool) -> None:
+        self._cgroups = cgroups
+        self._uids = uids
+        self._taken = 0
+
+    def take(self) -> Slot:
+        """Raises SandboxError."""
+        uid = self._uids.take()
+        self._taken += 1
+        try:
+            cgroup = self._cgroups.create(f"s{self._taken}")
+        except OSError as error:
+            self._uids.give_back(uid)
+            raise SandboxError(f"a cgroup cannot be made: {error}") from error
+        return Slot(uid, cgroup, self._uids)
