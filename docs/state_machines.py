@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from services.worker import machine as environment
-from services.worker.runtime_api import machine as runtime_api
+from services.worker.sandbox.runtime_api import machine as runtime_api
 from shared.domain import function_state
 from shared.domain.mappings import machine as mapping
 
@@ -58,7 +58,7 @@ def render() -> str:
         + section("Execution environment", "services/worker/machine.py", environments())
         + section("Function version: State and LastUpdateStatus", "shared/domain/function_state.py", functions())
         + section("Event source mapping", "shared/domain/mappings/machine.py", mappings())
-        + section("Runtime, as its Runtime API sees it", "services/worker/runtime_api/machine.py", runtimes())
+        + section("Runtime, as its Runtime API sees it", "services/worker/sandbox/runtime_api/machine.py", runtimes())
     )
 
 

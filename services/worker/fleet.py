@@ -134,8 +134,7 @@ class Fleet:
             return Refusal(RefusalReason.UNKNOWN_ENVIRONMENT, gone=True, detail="it runs another version")
         if self.draining:
             return Refusal(RefusalReason.DRAINING, gone=False)
-        state = environment.state
-        if state is not State.IDLE and state is not State.FROZEN:
+        if environment.state is not State.IDLE:
             return Refusal(RefusalReason.BUSY, gone=False)
         environment.occupy(lease, holder)
         return environment

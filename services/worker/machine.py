@@ -12,7 +12,6 @@ class State(enum.StrEnum):
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
-    FROZEN = "frozen"
     STOPPING = "stopping"
     GONE = "gone"
 
@@ -23,8 +22,6 @@ class Event(enum.StrEnum):
     INVOKED = "invoked"
     ANSWERED = "answered"
     """The invocation is over, however it ended; the environment may be used again."""
-    FREEZE = "freeze"
-    THAW = "thaw"
     STOP = "stop"
     DESTROYED = "destroyed"
 
@@ -41,9 +38,8 @@ class IllegalTransitionError(LambdadError):
 TRANSITIONS: MappingProxyType[State, MappingProxyType[Event, State]] = MappingProxyType(
     {
         State.STARTING: MappingProxyType({Event.STARTED: State.IDLE, Event.STOP: State.STOPPING}),
-        State.IDLE: MappingProxyType({Event.INVOKED: State.BUSY, Event.FREEZE: State.FROZEN, Event.STOP: State.STOPPING}),
+        State.IDLE: MappingProxyType({Event.INVOKED: State.BUSY, Event.STOP: State.STOPPING}),
         State.BUSY: MappingProxyType({Event.ANSWERED: State.IDLE, Event.STOP: State.STOPPING}),
-        State.FROZEN: MappingProxyType({Event.INVOKED: State.BUSY, Event.THAW: State.IDLE, Event.STOP: State.STOPPING}),
         State.STOPPING: MappingProxyType({Event.DESTROYED: State.GONE}),
         State.GONE: MappingProxyType({}),
     }

@@ -13,11 +13,12 @@ import msgspec
 from prometheus_client import Counter, Gauge
 
 from services.worker.runtimes.catalogue import Catalogue
-from services.worker.runtimes.contract import Recipe, UnsupportedRuntimeError
+from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.cgroups import CgroupTree
 from services.worker.sandbox.host_root import root_problem
 from services.worker.sandbox.launch import Launcher
 from services.worker.sandbox.launched import LaunchedSandbox
+from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import Sandbox, SandboxError
 from services.worker.sandbox.uids import UidPool

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.worker.runtimes.contract import Recipe, RuntimeFamily, UnsupportedRuntimeError
+from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
 from services.worker.runtimes.nodejs.family import NodejsFamily
 from services.worker.runtimes.provided.family import ProvidedFamily
 from services.worker.runtimes.python.family import PythonFamily
+from services.worker.sandbox.recipe import Recipe
 from shared.settings import WorkerSettings
 
 _CHECKOUT = Path(__file__).resolve().parents[3]

@@ -6,11 +6,9 @@ worker. It is asked on the worker's event loop and must not wait.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from services.worker.sandbox.spec import SandboxSpec
+from services.worker.sandbox.recipe import Programs, Recipe
 from shared.domain.errors import LambdadError
 
 
@@ -18,8 +16,8 @@ class UnsupportedRuntimeError(LambdadError):
     """This worker cannot run this runtime; the text says what would make it."""
 
 
-class RuntimeFamily(Protocol):
-    """Runtimes of one language, or of none (`provided`)."""
+class RuntimeFamily(Programs, Protocol):
+    """Runtimes of one language, or of none (`provided`); and what their processes become, once there is a function."""
 
     name: str
     """As in the text that says which there are: python."""
@@ -41,33 +39,3 @@ class RuntimeFamily(Protocol):
 
     def execution_environment(self, runtime: str) -> str | None:
         """AWS_EXECUTION_ENV, which no function may set; None for a runtime that has none."""
-
-    def programs(self, recipe: Recipe, spec: SandboxSpec) -> list[list[str]]:
-        """Command lines of which the first that can be executed becomes the function's runtime process; empty when the
-        process that was prepared serves."""
-
-    def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
-        """(type, text) of the platform's error when the package lacks what the runtime would start; None when it does not,
-        or when the runtime itself says so."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the sandboxes of one pool are made.
-
-    pool: its name. interpreter: the Python that the zygote is. prefixes: host folders beyond /usr that sandboxes see.
-    inside: folder of Python modules that the zygote loads, with `runtime.py`, for runtimes that a fork of it serves.
-    runtime_dir: becomes /var/runtime. language_root: what /var/lang leads to. kind and argv: see sandbox/protocol.py.
-    http: the runtime process speaks the Runtime API.
-    """
-
-    family: RuntimeFamily
-    pool: str
-    interpreter: Path
-    prefixes: tuple[Path, ...]
-    kind: str
-    inside: Path | None = None
-    runtime_dir: Path | None = None
-    language_root: Path | None = None
-    argv: tuple[str, ...] = ()
-    http: bool = False

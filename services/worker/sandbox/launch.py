@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 
-from services.worker.runtimes.contract import Recipe
 from services.worker.sandbox.launched import LaunchedSandbox
+from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import SandboxError
 from services.worker.sandbox.zygote_process import ZygoteProcess

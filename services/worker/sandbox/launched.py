@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.worker.runtimes.contract import Recipe
 from services.worker.sandbox import exits, mounts, protocol
 from services.worker.sandbox.init_link import InitLink
 from services.worker.sandbox.output import OutputPipe
+from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.runtime_link import RuntimeLink
 from services.worker.sandbox.slot import Slot
 from services.worker.sandbox.spec import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from services.worker.runtime_api.api import RuntimeApi
 from services.worker.sandbox.frame_stream import FrameStream, RuntimeEvents
+from services.worker.sandbox.runtime_api.api import RuntimeApi
 from services.worker.sandbox.spec import RuntimeInvocation
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from services.worker.runtimes.contract import Recipe
 from services.worker.sandbox.control_socket import ControlSocket
+from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxError
 
 log = logging.getLogger("lambdad.worker")

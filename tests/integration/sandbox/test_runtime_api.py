@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.runtime_api.api import RuntimeApi
-from services.worker.runtime_api.machine import TABLE, Call, IllegalTransitionError, State, advance
 from services.worker.sandbox import cgroup_v2
+from services.worker.sandbox.runtime_api.api import RuntimeApi
+from services.worker.sandbox.runtime_api.machine import TABLE, Call, IllegalTransitionError, State, advance
 from services.worker.sandbox.spec import Flow, RuntimeInvocation, RuntimeResponse
 from tests.integration.sandbox.harness import until
 

@@ -10,13 +10,9 @@ LEGAL = {
     (State.STARTING, Event.STARTED): State.IDLE,
     (State.STARTING, Event.STOP): State.STOPPING,
     (State.IDLE, Event.INVOKED): State.BUSY,
-    (State.IDLE, Event.FREEZE): State.FROZEN,
     (State.IDLE, Event.STOP): State.STOPPING,
     (State.BUSY, Event.ANSWERED): State.IDLE,
     (State.BUSY, Event.STOP): State.STOPPING,
-    (State.FROZEN, Event.INVOKED): State.BUSY,
-    (State.FROZEN, Event.THAW): State.IDLE,
-    (State.FROZEN, Event.STOP): State.STOPPING,
     (State.STOPPING, Event.DESTROYED): State.GONE,
 }
 

@@ -6,9 +6,10 @@ import re
 import shutil
 from pathlib import Path
 
-from services.worker.runtimes.contract import Recipe, UnsupportedRuntimeError
+from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
 from services.worker.sandbox import protocol
+from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
 
 _RUNTIME = re.compile(r"nodejs(\d+)\.x")

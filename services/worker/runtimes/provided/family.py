@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.worker.runtimes.contract import Recipe
 from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
 from services.worker.sandbox import protocol
+from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
 
 _BOOTSTRAP = "bootstrap"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from services.worker.runtimes.contract import Recipe, UnsupportedRuntimeError
+from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, prefix_of
 from services.worker.runtimes.python.interpreters import find_interpreters
 from services.worker.sandbox import protocol
+from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
 
 _RUNTIME = re.compile(r"python3\.\d+")

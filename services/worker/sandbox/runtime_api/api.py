@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.worker.runtime_api import replies
-from services.worker.runtime_api.connection import Connection, Request
-from services.worker.runtime_api.machine import Call, IllegalTransitionError, State, advance
 from services.worker.sandbox.frame_stream import RuntimeEvents
+from services.worker.sandbox.runtime_api import replies
+from services.worker.sandbox.runtime_api.connection import Connection, Request
+from services.worker.sandbox.runtime_api.machine import Call, IllegalTransitionError, State, advance
 from services.worker.sandbox.spec import ResponseStream, RuntimeInvocation, RuntimeResponse
 from shared.domain.limits import STREAMED_RESPONSE_BYTES_MAX
 

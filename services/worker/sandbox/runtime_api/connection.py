@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
-from services.worker.runtime_api import replies
+from services.worker.sandbox.runtime_api import replies
 from services.worker.sandbox.spec import ResponseStream
 from shared.domain.limits import RESPONSE_BYTES_MAX, STREAMED_RESPONSE_BYTES_MAX
 
