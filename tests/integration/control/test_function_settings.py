@@ -6,9 +6,10 @@ import base64
 from typing import Any
 
 import pytest
-from services.worker.report import lines_for
 
 from services.frontend.apis.lambda_.absent import ABSENT
+from services.worker.telemetry.events import InitStart
+from services.worker.telemetry.lines import renderer_for
 from shared.aws.protocols.rest_json import serialize_reply
 from shared.aws.service_model import Kind, Shape, load_service_model
 from shared.aws.validation import validate
@@ -39,7 +40,7 @@ async def test_manual_runtime_management_holds_on_to_the_runtime_version_that_th
     name = await control.create()
     put = "PutRuntimeManagementConfig"
     current = (await control("GetFunctionConfiguration", FunctionName=name))["RuntimeVersionConfig"]["RuntimeVersionArn"]
-    told = lines_for(version(runtime="python3.12")).init_start().decode()
+    told = renderer_for(version(runtime="python3.12"))(InitStart()).decode()
     assert told.rstrip().endswith(f"Runtime Version ARN: {current}"), "the log names another runtime version"
     kept = await control(put, FunctionName=name, UpdateRuntimeOn="Manual", RuntimeVersionArn=current)
     assert kept["RuntimeVersionArn"] == current

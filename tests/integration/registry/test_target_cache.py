@@ -19,7 +19,10 @@ def loads() -> float:
 
 async def test_a_target_says_all_that_an_invocation_needs(control: Control) -> None:
     name = await control.create(
-        Timeout=7, MemorySize=512, Environment={"Variables": {"A": "b"}}, DeadLetterConfig={"TargetArn": "arn:aws:sqs:::q"}
+        Timeout=7,
+        MemorySize=512,
+        Environment={"Variables": {"A": "b"}},
+        DeadLetterConfig={"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"},
     )
     await control("PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=3)
     await control("PutFunctionEventInvokeConfig", FunctionName=name, MaximumRetryAttempts=0)
@@ -28,7 +31,10 @@ async def test_a_target_says_all_that_an_invocation_needs(control: Control) -> N
     assert target.reserved_concurrency == 3
     assert target.invoked_arn == target.spec.function_arn == f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
     assert (target.spec.timeout_s, target.spec.memory_mb, target.spec.environment) == (7, 512, {"A": "b"})
-    assert (target.event_invoke.retry_attempts_max, target.event_invoke.dead_letter_arn) == (0, "arn:aws:sqs:::q")
+    assert (target.event_invoke.retry_attempts_max, target.event_invoke.dead_letter_arn) == (
+        0,
+        "arn:aws:sqs:us-east-1:000000000000:q",
+    )
     assert target.spec.version_key.startswith(f"{target.spec.function_id}:$LATEST:")
 
 
