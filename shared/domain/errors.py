@@ -103,10 +103,6 @@ class InvalidCodeSignatureException(UserError):
     code = "InvalidCodeSignatureException"
 
 
-class CodeStorageExceededException(UserError):
-    code = "CodeStorageExceededException"
-
-
 class PolicyLengthExceededException(UserError):
     code = "PolicyLengthExceededException"
 
@@ -161,12 +157,6 @@ class AccessDeniedException(ApiError):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
-
-
-class UnknownOperationException(ApiError):
-    code = "UnknownOperationException"
-    status = 404
-    fault = None
 
 
 class DispatchError(LambdadError):

@@ -30,7 +30,6 @@ class VersionSpec(msgspec.Struct, frozen=True, array_like=True):
     runtime: str
     handler: str
     code_sha256: str
-    code_size_bytes: int
     memory_mb: int
     timeout_s: int
     tmp_mb: int

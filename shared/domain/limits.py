@@ -1,11 +1,9 @@
 """AWS Lambda's limits, each with its unit. Source: the Lambda quotas page and the service model."""
 
-MEMORY_MB_MIN = 128
 MEMORY_MB_MAX = 10_240
 MEMORY_MB_PER_VCPU = 1_769
 TMP_MB_MIN = 512
 TMP_MB_MAX = 10_240
-TIMEOUT_S_MIN = 1
 TIMEOUT_S_MAX_DEFAULT = 900
 TIMEOUT_S_MAX = 1_800
 """What AWS allows since autumn 2026; a cluster allows what its settings say."""

@@ -107,11 +107,6 @@ class OffsetTracker:
         """How many records were begun and are not settled."""
         return len(self._open)
 
-    @property
-    def span(self) -> int:
-        """How many records are remembered: the unsettled ones and those settled behind the first of them."""
-        return len(self._pending)
-
     def begin_all(self, records: Sequence[R]) -> list[R]:
         """The records that are to be run."""
         begin = self.begin
@@ -146,9 +141,6 @@ class OffsetTracker:
         while self._pending and self._pending[0] < offset:
             self._open.discard(self._pending.popleft())
         self._advance()
-
-    def is_open(self, offset: int) -> bool:
-        return offset in self._open
 
     def take_commit(self) -> tuple[int, str] | None:
         """(offset, metadata) to commit, None when nothing changed since the last time."""

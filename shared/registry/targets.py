@@ -100,7 +100,6 @@ def target_of(resolved: ResolvedVersion, qualifier: str | None, *, account_id: s
         runtime=configuration.runtime,
         handler=configuration.handler,
         code_sha256=version.code_sha256,
-        code_size_bytes=version.code_bytes,
         memory_mb=configuration.memory_mb,
         timeout_s=configuration.timeout_s,
         tmp_mb=configuration.tmp_mb,

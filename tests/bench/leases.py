@@ -87,7 +87,6 @@ def _target() -> InvokeTarget:
         runtime="python3.12",
         handler="index.handler",
         code_sha256="0" * 64,
-        code_size_bytes=1,
         memory_mb=1_769,
         timeout_s=3,
         tmp_mb=512,

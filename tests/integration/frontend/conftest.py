@@ -58,7 +58,6 @@ def target(name: str, state: str = "Active") -> InvokeTarget:
         runtime="python3.12",
         handler="h.h",
         code_sha256="",
-        code_size_bytes=0,
         memory_mb=128,
         timeout_s=3,
         tmp_mb=512,

@@ -157,7 +157,6 @@ def version_spec(
         runtime=runtime,
         handler=handler,
         code_sha256="",
-        code_size_bytes=0,
         memory_mb=memory_mb,
         timeout_s=3,
         tmp_mb=512,

@@ -19,7 +19,6 @@ SPEC = VersionSpec(
     runtime="python3.12",
     handler="app.handler",
     code_sha256="0" * 64,
-    code_size_bytes=1,
     memory_mb=128,
     timeout_s=3,
     tmp_mb=512,
