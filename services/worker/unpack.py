@@ -64,6 +64,9 @@ class _Unpacking:
         return self._bytes_max - self._left
 
     def _take(self, entry: zipfile.ZipInfo) -> None:
+        if not entry.filename:
+            # Also what zipfile makes of a name that begins with a NUL.
+            raise PackageRefusedError("the package has an entry without a name")
         path = _safe_path(entry.filename)
         if entry.flag_bits & _ENCRYPTED:
             raise PackageRefusedError(f"{entry.filename!r} is encrypted")

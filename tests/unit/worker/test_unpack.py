@@ -185,6 +185,12 @@ def test_a_name_too_long_for_the_file_system_is_refused(tmp_path: Path) -> None:
         unpack(package(file("n" * 300)), tmp_path, MIB)
 
 
+def test_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    nameless = package(file("a.py")).replace(b"a.py", b"\0.py")
+    with pytest.raises(PackageRefusedError, match="without a name"):
+        unpack(nameless, tmp_path, MIB)
+
+
 def test_a_damaged_entry_is_refused(tmp_path: Path) -> None:
     whole = bytearray(package(file("a", b"some content"), compression=zipfile.ZIP_STORED))
     whole[whole.index(b"some content")] ^= 1
