@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench.install import ROOT
+from deploy.local.runtimes import example_runtime, usable_pythons
 from tests.bench.measure import Endpoint
 from tests.bench.peers.sdk import Functions
 from tests.bench.processes import PeerError, free_port
@@ -20,9 +20,8 @@ COMMAND = [str(Path(sys.executable).with_name("lambdad"))]
 
 def python_runtime() -> str:
     """The machine's own interpreter, which the services run on too: others may be built without optimisation."""
-    found = sorted((p.name for p in (ROOT / ".runtimes").glob("python3.*")), key=lambda name: int(name.split(".")[1]))
     own = f"python3.{sys.version_info.minor}"
-    return own if own in found or not found else found[-1]
+    return own if own in usable_pythons() else example_runtime()
 
 
 class Cluster:
