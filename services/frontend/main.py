@@ -36,9 +36,9 @@ from shared.aws import session_tokens
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import FindSecret, Verifier
-from shared.dispatch.announce import Announcer
-from shared.dispatch.client import Dispatcher
-from shared.dispatch.invoker import FunctionInvoker
+from shared.dispatch.cell.announce import Announcer
+from shared.dispatch.client.dispatcher import Dispatcher
+from shared.dispatch.client.invoker import FunctionInvoker
 from shared.domain.errors import ConfigurationError
 from shared.domain.function_urls import UrlHosts
 from shared.events.queue import AsyncQueue

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Protocol
 
-from shared.dispatch.run import OnEnd
-from shared.dispatch.streaming import ResponseStream
+from shared.dispatch.client.run import OnEnd
+from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.invocations import Invocation, InvocationResult
 
 
 class Invoker(Protocol):
-    """`shared.dispatch.invoker.FunctionInvoker`."""
+    """`shared.dispatch.client.invoker.FunctionInvoker`."""
 
     def start(
         self,

@@ -20,8 +20,8 @@ from prometheus_client import Counter, Gauge
 
 from services.poller import decisions
 from services.poller.admission import Admission, Ran
-from shared.dispatch.invoker import Make
-from shared.dispatch.run import OnEnd
+from shared.dispatch.client.invoker import Make
+from shared.dispatch.client.run import OnEnd
 from shared.domain.errors import ApiError, DispatchError, ResourceNotFoundException, ResponseLostError, TooManyRequestsException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
@@ -57,7 +57,7 @@ CANCEL_S = 1.0
 
 
 class Invoker(Protocol):
-    """`shared.dispatch.invoker.FunctionInvoker`."""
+    """`shared.dispatch.client.invoker.FunctionInvoker`."""
 
     def start_made(
         self, function_name: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float

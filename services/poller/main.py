@@ -7,8 +7,8 @@ import asyncio
 from services.poller.assignment import MappingManager
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
-from shared.dispatch.client import Dispatcher
-from shared.dispatch.invoker import FunctionInvoker
+from shared.dispatch.client.dispatcher import Dispatcher
+from shared.dispatch.client.invoker import FunctionInvoker
 from shared.events.producer import BatchingProducer
 from shared.events.supervision import keep_running
 from shared.events.topics import ensure_topics

@@ -7,11 +7,11 @@ from collections import defaultdict
 
 from prometheus_client import Counter
 
-from shared.dispatch.keys import Keys
-from shared.dispatch.leases import now_ms
-from shared.dispatch.redis_connection import RedisConnection
-from shared.dispatch.scripts import script
-from shared.dispatch.workers import WorkerConnections, WorkerUnreachableError
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import now_ms
+from shared.dispatch.cell.redis_connection import RedisConnection
+from shared.dispatch.cell.scripts import script
+from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
 
 log = logging.getLogger("lambdad.scheduler")
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import logging
 
-from shared.dispatch.keys import Keys
-from shared.dispatch.redis_connection import RedisConnection, RedisError
-from shared.dispatch.scripts import script
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.scripts import script
 
 log = logging.getLogger("lambdad.scheduler")
 

@@ -15,10 +15,10 @@ from services.scheduler.provisioned import Provisioner
 from services.scheduler.provisioned_plans import Plans, RegistryPlans
 from services.scheduler.provisioned_starts import Environments
 from services.scheduler.rebuild import Rebuilder
-from shared.dispatch.heartbeat import pause, set_after
-from shared.dispatch.keys import Keys, check_instance_name
-from shared.dispatch.redis_connection import RedisConnection, RedisError
-from shared.dispatch.workers import WorkerConnections
+from shared.dispatch.cell.heartbeat import pause, set_after
+from shared.dispatch.cell.keys import Keys, check_instance_name
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.workers import WorkerConnections
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer

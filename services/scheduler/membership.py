@@ -7,9 +7,9 @@ import logging
 
 from prometheus_client import Counter
 
-from shared.dispatch.keys import Keys
-from shared.dispatch.redis_connection import RedisConnection
-from shared.dispatch.scripts import script
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.redis_connection import RedisConnection
+from shared.dispatch.cell.scripts import script
 
 log = logging.getLogger("lambdad.scheduler")
 

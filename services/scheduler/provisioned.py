@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.scheduler.provisioned_plans import Plan, Plans
 from services.scheduler.provisioned_starts import Environments, Start
-from shared.dispatch.heartbeat import pause
-from shared.dispatch.redis_connection import RedisError
+from shared.dispatch.cell.heartbeat import pause
+from shared.dispatch.cell.redis_connection import RedisError
 from shared.domain.errors import ApiError
 from shared.domain.provisioned import AllocationStatus, ProvisionedConcurrency
 from shared.telemetry.supervision import keep_running

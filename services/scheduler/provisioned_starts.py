@@ -11,13 +11,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from shared.dispatch.connection import InvocationRefusedError, NotSentError, into
-from shared.dispatch.keys import Keys
-from shared.dispatch.leases import Lease, Version, now_ms
-from shared.dispatch.redis_connection import RedisConnection, RedisError
-from shared.dispatch.scripts import script
-from shared.dispatch.wire import InvokeHeader, RefusalReason, ResultHeader
-from shared.dispatch.workers import WorkerConnections, WorkerUnreachableError
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import Lease, Version, now_ms
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.scripts import script
+from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
+from shared.dispatch.wire.connection import InvocationRefusedError, NotSentError, into
+from shared.dispatch.wire.messages import InvokeHeader, RefusalReason, ResultHeader
 from shared.domain.errors import InvocationLostError
 from shared.domain.functions import InvokeTarget
 from shared.domain.provisioned import INIT_FAILURE, init_limit_s

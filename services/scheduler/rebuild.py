@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from shared.dispatch.keys import Keys
-from shared.dispatch.redis_connection import RedisConnection
-from shared.dispatch.scripts import script
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.redis_connection import RedisConnection
+from shared.dispatch.cell.scripts import script
 from shared.settings import DispatchSettings
 
 log = logging.getLogger("lambdad.scheduler")

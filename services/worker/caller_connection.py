@@ -1,4 +1,4 @@
-"""One caller's connection: its streams, and what each INVOKE ends in. Speaks shared/dispatch/wire.py.
+"""One caller's connection: its streams, and what each INVOKE ends in. Speaks shared/dispatch/wire/messages.py.
 
 The connection is cut on the first frame that breaks the protocol. A warm invocation costs no task, and answers that are ready
 in the same turn of the loop leave in one system call.
@@ -17,7 +17,7 @@ from prometheus_client import Counter
 
 from services.worker.fleet import Fleet, StartRefusedError
 from services.worker.run import Run
-from shared.dispatch.frames import (
+from shared.dispatch.wire.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     HANDSHAKE_TIMEOUT_S,
     Frame,
@@ -35,7 +35,7 @@ from shared.dispatch.frames import (
     encode_refused,
     encode_result,
 )
-from shared.dispatch.wire import (
+from shared.dispatch.wire.messages import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
     Broken,

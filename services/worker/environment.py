@@ -40,7 +40,7 @@ from services.worker.telemetry.events import (
 )
 from services.worker.telemetry.lines import renderer_for
 from services.worker.verdicts import UNHANDLED, End, Interruption, Verdict, billed_ms, judge, judge_initialisation
-from shared.dispatch.wire import InvokeHeader
+from shared.dispatch.wire.messages import InvokeHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.invocations import InvocationResult
 from shared.domain.limits import INIT_TIMEOUT_S

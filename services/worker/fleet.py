@@ -21,8 +21,8 @@ from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.events import PROVISIONED, Subscriber
-from shared.dispatch.membership import EnvironmentReport
-from shared.dispatch.wire import InvokeHeader, Refusal, RefusalReason
+from shared.dispatch.cell.membership import EnvironmentReport
+from shared.dispatch.wire.messages import InvokeHeader, Refusal, RefusalReason
 from shared.domain.errors import LambdadError
 from shared.domain.functions import VersionSpec
 

@@ -17,7 +17,7 @@ from services.worker.telemetry import metrics
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.shipper import LogShipper
 from services.worker.workspace import claim, remove_abandoned
-from shared.dispatch.membership import WorkerMembership
+from shared.dispatch.cell.membership import WorkerMembership
 from shared.domain.functions import VersionSpec
 from shared.registry.packages import PackageStore
 from shared.settings import Settings

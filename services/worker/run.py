@@ -6,8 +6,8 @@ import asyncio
 
 from services.worker.environment import Environment
 from services.worker.streamed_response import Carrier, StreamedResponse
-from shared.dispatch.frames import Incoming, Outgoing, OutgoingStream
-from shared.dispatch.wire import InvokeHeader
+from shared.dispatch.wire.frames import Incoming, Outgoing, OutgoingStream
+from shared.dispatch.wire.messages import InvokeHeader
 
 
 class Run:

@@ -13,8 +13,8 @@ from prometheus_client import Gauge
 
 from services.worker.caller_connection import CallerConnection
 from services.worker.fleet import Fleet
-from shared.dispatch.addresses import on_host, unix_path
-from shared.dispatch.frames import Handshake
+from shared.dispatch.wire.addresses import on_host, unix_path
+from shared.dispatch.wire.frames import Handshake
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings, WorkerSettings
 

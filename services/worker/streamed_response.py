@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from services.worker.sandbox.spec import Flow
-from shared.dispatch.frames import OutgoingStream, encode_stream
-from shared.dispatch.wire import StreamHeader
+from shared.dispatch.wire.frames import OutgoingStream, encode_stream
+from shared.dispatch.wire.messages import StreamHeader
 
 
 class Carrier(Protocol):

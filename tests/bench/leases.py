@@ -18,9 +18,10 @@ from pathlib import Path
 import uvloop
 
 from deploy.local.engines.redis import OPTIONS, server_binary
-from shared.dispatch.client import Dispatcher
-from shared.dispatch.leases import IDLE, Lease
-from shared.dispatch.membership import EnvironmentReport, WorkerMembership
+from shared.dispatch.cell.leases import Lease
+from shared.dispatch.cell.membership import EnvironmentReport, WorkerMembership
+from shared.dispatch.client.dispatcher import Dispatcher
+from shared.dispatch.wire.connection import IDLE
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.settings import Settings
 from tests.bench.install import ROOT

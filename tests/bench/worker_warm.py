@@ -30,7 +30,7 @@ from services.worker.sandbox.spec import (
 )
 from services.worker.telemetry import metrics
 from services.worker.telemetry.shipper import LogShipper
-from shared.dispatch.frames import FrameDecoder, Handshake, encode_invoke
+from shared.dispatch.wire.frames import FrameDecoder, Handshake, encode_invoke
 from tests.integration.worker.cluster import SECRET, TestWorker, header_for
 
 EVENT = b'{"name":"a name as events have it","numbers":[1,2,3,4,5]}'

@@ -20,7 +20,7 @@ from services.frontend.identity import Callers
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import RequestReader
 from shared.aws.routing import Router
-from shared.dispatch.announce import Announcer
+from shared.dispatch.cell.announce import Announcer
 from shared.registry.cache import TargetCache
 from shared.registry.registry import Registry
 from shared.settings import Settings

@@ -11,7 +11,7 @@ import grimp
 import pytest
 
 PACKAGES = ("services", "shared", "deploy")
-KNOWN = {("shared.dispatch.leases", "shared.dispatch.connection")}
+KNOWN = {("shared.dispatch.cell.leases", "shared.dispatch.wire.connection")}
 """Imports that close a circle and go with the next change there."""
 
 

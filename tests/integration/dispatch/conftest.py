@@ -20,8 +20,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.scheduler.main import Scheduler
 from services.scheduler.provisioned_plans import Plans
-from shared.dispatch.client import Dispatcher
-from shared.dispatch.keys import Keys
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.settings import DispatchSettings, Settings
 from tests.integration.dispatch.toy_worker import Tally, ToyWorker, until

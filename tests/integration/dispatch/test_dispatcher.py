@@ -8,10 +8,10 @@ import uuid
 
 import pytest
 
-from shared.dispatch.announce import Announcer
-from shared.dispatch.cell import ACCOUNT_REASON, RESERVED_REASON
-from shared.dispatch.client import cell_number
-from shared.dispatch.wire import Refusal, RefusalReason, WireError
+from shared.dispatch.cell.announce import Announcer
+from shared.dispatch.cell.cell import ACCOUNT_REASON, RESERVED_REASON
+from shared.dispatch.client.dispatcher import cell_number
+from shared.dispatch.wire.messages import Refusal, RefusalReason, WireError
 from shared.domain.errors import (
     DispatchUnavailableError,
     InvocationLostError,
@@ -388,9 +388,9 @@ async def test_cancelling_the_caller_cancels_the_invocation_and_returns_the_leas
 
 
 async def test_a_worker_that_never_answers_does_not_hold_its_caller(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.dispatch.run.INIT_TIMEOUT_S", 0)
-    monkeypatch.setattr("shared.dispatch.run.MARGIN_S", 0.2)
-    monkeypatch.setattr("shared.dispatch.connection.CANCEL_GRACE_S", 0.2)
+    monkeypatch.setattr("shared.dispatch.client.run.INIT_TIMEOUT_S", 0)
+    monkeypatch.setattr("shared.dispatch.client.run.MARGIN_S", 0.2)
+    monkeypatch.setattr("shared.dispatch.wire.connection.CANCEL_GRACE_S", 0.2)
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     with pytest.raises(InvocationLostError):
@@ -400,8 +400,8 @@ async def test_a_worker_that_never_answers_does_not_hold_its_caller(cell: Cell, 
 
 
 async def test_a_worker_that_goes_silent_is_given_up(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.dispatch.connection.PING_AFTER_S", 0.2)
-    monkeypatch.setattr("shared.dispatch.connection.SILENT_S_MAX", 0.8)
+    monkeypatch.setattr("shared.dispatch.wire.connection.PING_AFTER_S", 0.2)
+    monkeypatch.setattr("shared.dispatch.wire.connection.SILENT_S_MAX", 0.8)
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     # PONGs keep a long invocation alive ...

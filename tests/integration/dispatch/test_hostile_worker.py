@@ -11,11 +11,11 @@ import pytest
 import uvloop
 from redis.asyncio import Redis
 
-from shared.dispatch.connection import RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection, into
-from shared.dispatch.frames import FrameDecoder, Handshake, HandshakeError, encode_credit, encode_frame, encode_result
-from shared.dispatch.keys import Keys
-from shared.dispatch.leases import Lease, Version
-from shared.dispatch.wire import PREFIX, FrameType, InvokeHeader, ResultHeader
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import Lease, Version
+from shared.dispatch.wire.connection import RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection, into
+from shared.dispatch.wire.frames import FrameDecoder, Handshake, HandshakeError, encode_credit, encode_frame, encode_result
+from shared.dispatch.wire.messages import PREFIX, FrameType, InvokeHeader, ResultHeader
 from shared.domain.errors import InvocationLostError
 from shared.domain.invocations import Invocation
 from shared.settings import Settings
@@ -52,7 +52,7 @@ class Hostile(asyncio.Protocol):
                     self.transport.close()
 
 
-async def against(make: Callable[[], Hostile]) -> WorkerConnection:
+async def against(make: Callable[[], Hostile]) -> WorkerConnection[Lease]:
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     try:
         return await WorkerConnection.connect(
@@ -75,7 +75,7 @@ def lease() -> Lease:
     return Lease(Version(target(), Keys("0"), "h", 10), b"1-1@w#1.1", "u", True, False, "")
 
 
-def invoke(connection: WorkerConnection) -> asyncio.Future[tuple[ResultHeader, bytes]]:
+def invoke(connection: WorkerConnection[Lease]) -> asyncio.Future[tuple[ResultHeader, bytes]]:
     header = InvokeHeader(1, 1, "1-1", "f1:1", "r", "arn", 0, 2)
     answer: asyncio.Future[tuple[ResultHeader, bytes]] = asyncio.get_running_loop().create_future()
     connection.invoke(lease(), header, b"{}", 5.0, into(answer))

@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from shared.dispatch.keys import Keys
-from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled
-from shared.dispatch.redis_connection import RedisConnection, RedisError
-from shared.dispatch.scripts import script
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.scripts import script
+from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, RedisProcess, target
 from tests.integration.dispatch.toy_worker import until

@@ -9,11 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from services.scheduler.provisioned_starts import Environments, Start
-from shared.dispatch.keys import Keys
-from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Answer, Lease, Leases, NoCapacity, Throttled, now_ms
-from shared.dispatch.redis_connection import RedisConnection
-from shared.dispatch.scripts import script
-from shared.dispatch.workers import WorkerConnections
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import Answer, Lease, Leases, NoCapacity, Throttled, now_ms
+from shared.dispatch.cell.redis_connection import RedisConnection
+from shared.dispatch.cell.scripts import script
+from shared.dispatch.cell.workers import WorkerConnections
+from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until

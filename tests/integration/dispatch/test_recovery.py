@@ -10,7 +10,7 @@ import uuid
 
 from redis.asyncio import Redis
 
-from shared.dispatch.client import Dispatcher
+from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.errors import DispatchError, TooManyRequestsException
 from shared.domain.invocations import Invocation
 from tests.integration.dispatch.conftest import Cell, RedisProcess, target
@@ -179,7 +179,7 @@ async def test_a_leader_that_lost_its_lead_changes_nothing(cell: Cell) -> None:
     dispatcher = await cell.dispatcher()
     call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
     await until(lambda: cell.workers[0].running == 1)
-    from shared.dispatch.scripts import script
+    from shared.dispatch.cell.scripts import script
 
     keys, holder = cell.keys, dispatcher.holder
     names = (keys.state, keys.alive_holders, keys.leases(holder, "u"), keys.leases(holder, "r"), keys.lru, keys.leader)

@@ -14,7 +14,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from shared.dispatch.frames import (
+from shared.dispatch.cell.membership import EnvironmentReport, WorkerMembership
+from shared.dispatch.wire.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     Frame,
     FrameDecoder,
@@ -30,8 +31,7 @@ from shared.dispatch.frames import (
     encode_refused,
     encode_result,
 )
-from shared.dispatch.membership import EnvironmentReport, WorkerMembership
-from shared.dispatch.wire import (
+from shared.dispatch.wire.messages import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
     FrameType,

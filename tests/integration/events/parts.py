@@ -13,8 +13,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from shared.dispatch.invoker import Make
-from shared.dispatch.run import OnEnd
+from shared.dispatch.client.invoker import Make
+from shared.dispatch.client.run import OnEnd
 from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult

@@ -31,8 +31,8 @@ from services.frontend.targets import InvocableResolver
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import Verifier
-from shared.dispatch.run import OnEnd
-from shared.dispatch.streaming import ResponseStream
+from shared.dispatch.client.run import OnEnd
+from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.errors import ResourceNotFoundException, ServiceException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult

@@ -25,7 +25,7 @@ from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import RequestReader
 from shared.aws import session_tokens
 from shared.aws.sigv4 import Verifier
-from shared.dispatch.run import OnEnd
+from shared.dispatch.client.run import OnEnd
 from shared.domain.errors import (
     InvocationLostError,
     NoCapacityError,

@@ -17,7 +17,7 @@ from services.worker.code_cache import CodeCache
 from services.worker.fleet import Fleet, Pool, StartSettings
 from services.worker.server import WorkerServer
 from services.worker.telemetry.environment_log import LogSink
-from shared.dispatch.frames import (
+from shared.dispatch.wire.frames import (
     FrameDecoder,
     Handshake,
     Incoming,
@@ -30,7 +30,7 @@ from shared.dispatch.frames import (
     encode_frame,
     encode_invoke,
 )
-from shared.dispatch.wire import INLINE_PAYLOAD_BYTES_MAX, Broken, FrameType, InvokeHeader, Refusal, ResultHeader
+from shared.dispatch.wire.messages import INLINE_PAYLOAD_BYTES_MAX, Broken, FrameType, InvokeHeader, Refusal, ResultHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.limits import RESPONSE_BYTES_MAX
 from shared.settings import Settings, WorkerSettings

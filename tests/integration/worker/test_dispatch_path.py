@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from services.scheduler.main import serve as serve_scheduler
 from services.worker.main import serve as serve_worker
-from shared.dispatch.client import Dispatcher
+from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation
 from shared.registry.packages import PackageStore

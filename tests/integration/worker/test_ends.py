@@ -14,11 +14,11 @@ from pydantic import SecretStr
 
 from services.scheduler.main import serve as serve_scheduler
 from services.worker import caller_connection
-from shared.dispatch import connection as callers_end
-from shared.dispatch.client import Dispatcher
-from shared.dispatch.frames import encode_frame
-from shared.dispatch.membership import WorkerMembership
-from shared.dispatch.wire import Broken, FrameType
+from shared.dispatch.cell.membership import WorkerMembership
+from shared.dispatch.client.dispatcher import Dispatcher
+from shared.dispatch.wire import connection as callers_end
+from shared.dispatch.wire.frames import encode_frame
+from shared.dispatch.wire.messages import Broken, FrameType
 from shared.domain.errors import ResponseLostError
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation

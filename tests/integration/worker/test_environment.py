@@ -9,7 +9,7 @@ import pytest
 
 from services.worker import environment as environment_module
 from services.worker.sandbox.spec import InvalidInvocationError
-from shared.dispatch.wire import RefusalReason
+from shared.dispatch.wire.messages import RefusalReason
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, until
 from tests.integration.worker.process_sandbox import ProcessPool, ProcessSandbox
 

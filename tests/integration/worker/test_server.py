@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from services.worker import caller_connection
-from shared.dispatch.frames import encode_frame, encode_invoke, encode_stop
-from shared.dispatch.wire import Broken, FrameType, Refusal, RefusalReason, StopEnvironments
+from shared.dispatch.wire.frames import encode_frame, encode_invoke, encode_stop
+from shared.dispatch.wire.messages import Broken, FrameType, Refusal, RefusalReason, StopEnvironments
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool
 

@@ -8,8 +8,8 @@ import contextlib
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.dispatch.frames import encode_frame, encode_invoke
-from shared.dispatch.wire import PREFIX, FrameType
+from shared.dispatch.wire.frames import encode_frame, encode_invoke
+from shared.dispatch.wire.messages import PREFIX, FrameType
 from shared.domain.functions import VersionSpec
 from tests.integration.worker.cluster import Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.worker import fleet as fleet_module
-from shared.dispatch.wire import RefusalReason
+from shared.dispatch.wire.messages import RefusalReason
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool, ProcessSandbox
 

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from shared.dispatch.addresses import dial, on_host, unix_path
+from shared.dispatch.wire.addresses import dial, on_host, unix_path
 
 
 class Greeting(asyncio.Protocol):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.dispatch.frames import (
+from shared.dispatch.wire.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     Frame,
     FrameDecoder,
@@ -29,7 +29,7 @@ from shared.dispatch.frames import (
     encode_result,
     encode_stop,
 )
-from shared.dispatch.wire import (
+from shared.dispatch.wire.messages import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
     PREFIX,

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from shared.dispatch.keys import Keys, check_instance_name
-from shared.dispatch.scripts import Script, all_scripts, pack, script
+from shared.dispatch.cell.keys import Keys, check_instance_name
+from shared.dispatch.cell.scripts import Script, all_scripts, pack, script
 
 
 def test_a_command_is_packed_as_redis_reads_it() -> None:

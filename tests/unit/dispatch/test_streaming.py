@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.dispatch.frames import (
+from shared.dispatch.wire.frames import (
     FrameDecoder,
     IncomingStream,
     OutgoingStream,
     decode_stream,
     encode_stream,
 )
-from shared.dispatch.streaming import ResponseStream
-from shared.dispatch.wire import INLINE_PAYLOAD_BYTES_MAX, WINDOW_BYTES, FrameType, StreamHeader, WireError
+from shared.dispatch.wire.messages import INLINE_PAYLOAD_BYTES_MAX, WINDOW_BYTES, FrameType, StreamHeader, WireError
+from shared.dispatch.wire.streaming import ResponseStream
 
 
 @given(st.lists(st.integers(1, 3 * INLINE_PAYLOAD_BYTES_MAX), max_size=12))

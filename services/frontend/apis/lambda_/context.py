@@ -30,7 +30,7 @@ Reply = dict[str, Any]
 
 
 class Announcer(Protocol):
-    """`shared.dispatch.announce.Announcer`: makes the next lease of a function, anywhere, notice a change."""
+    """`shared.dispatch.cell.announce.Announcer`: makes the next lease of a function, anywhere, notice a change."""
 
     async def function_changed(self, function_id: str, revision: int, reserved_concurrency: int | None) -> None: ...
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from shared.dispatch.keys import Keys
-from shared.dispatch.scripts import script
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.scripts import script
 from shared.settings import DispatchSettings
 
 log = logging.getLogger("lambdad.dispatch")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from shared.dispatch.heartbeat import pause
-from shared.dispatch.keys import Keys
-from shared.dispatch.leases import Leases
-from shared.dispatch.redis_connection import RedisConnection, RedisError
-from shared.dispatch.scripts import script
-from shared.dispatch.sticky import StickyLeases
+from shared.dispatch.cell.heartbeat import pause
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import Leases
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.scripts import script
+from shared.dispatch.cell.sticky import StickyLeases
 from shared.settings import DispatchSettings
 from shared.telemetry.supervision import supervise
 

@@ -19,7 +19,7 @@ from typing import Any, cast
 from hiredis import ProtocolError, PushNotification, Reader, ReplyError
 from redis.asyncio.connection import parse_url
 
-from shared.dispatch.scripts import Script, all_scripts, pack
+from shared.dispatch.cell.scripts import Script, all_scripts, pack
 from shared.domain.errors import DispatchUnavailableError
 from shared.telemetry.supervision import supervise
 

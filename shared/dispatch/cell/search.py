@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from shared.dispatch.wire import Refusal, RefusalReason
+from shared.dispatch.wire.messages import Refusal, RefusalReason
 from shared.domain.errors import DispatchError, DispatchUnavailableError, NoCapacityError
 
 ATTEMPTS_MAX = 16

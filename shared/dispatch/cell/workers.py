@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Callable
 
-from shared.dispatch.connection import OnEnd, WorkerConnection
-from shared.dispatch.frames import HandshakeError
-from shared.dispatch.keys import Keys
-from shared.dispatch.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import Lease
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.wire.connection import OnEnd, WorkerConnection
+from shared.dispatch.wire.frames import HandshakeError
 
 log = logging.getLogger("lambdad.dispatch")
 
@@ -34,8 +35,8 @@ class WorkerConnections:
         role: str,
         instance: str,
         timeout_s: float,
-        on_end: OnEnd,
-        on_lost: Callable[[WorkerConnection], None],
+        on_end: OnEnd[Lease],
+        on_lost: Callable[[WorkerConnection[Lease]], None],
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -45,18 +46,18 @@ class WorkerConnections:
         self._timeout_s = timeout_s
         self._on_end = on_end
         self._on_connection_lost = on_lost
-        self._open: dict[str, WorkerConnection] = {}
-        self._connecting: dict[str, asyncio.Task[WorkerConnection]] = {}
+        self._open: dict[str, WorkerConnection[Lease]] = {}
+        self._connecting: dict[str, asyncio.Task[WorkerConnection[Lease]]] = {}
         self._unreachable_until: dict[str, float] = {}
 
-    def get(self, worker_id: str) -> WorkerConnection | None:
+    def get(self, worker_id: str) -> WorkerConnection[Lease] | None:
         """The open connection to a worker, if there is one."""
         return self._open.get(worker_id)
 
-    def all_open(self) -> list[WorkerConnection]:
+    def all_open(self) -> list[WorkerConnection[Lease]]:
         return list(self._open.values())
 
-    async def connect(self, worker_id: str) -> WorkerConnection:
+    async def connect(self, worker_id: str) -> WorkerConnection[Lease]:
         """The connection to a worker, made if need be, for all who ask at once. Raises WorkerUnreachableError."""
         connection = self._open.get(worker_id)
         if connection is not None and not connection.closed:
@@ -71,7 +72,7 @@ class WorkerConnections:
         # One caller that gives up must not take the connection away from the others.
         return await asyncio.shield(task)
 
-    async def _connect(self, worker_id: str) -> WorkerConnection:
+    async def _connect(self, worker_id: str) -> WorkerConnection[Lease]:
         try:
             found = await self._redis.command("HGET", self._keys.workers, worker_id)
             if found is None:
@@ -88,7 +89,7 @@ class WorkerConnections:
         except (OSError, TimeoutError, HandshakeError, RedisError, ValueError) as error:
             raise WorkerUnreachableError(f"{worker_id}: {error or type(error).__name__}") from error
 
-    def _connected(self, worker_id: str, task: asyncio.Task[WorkerConnection]) -> None:
+    def _connected(self, worker_id: str, task: asyncio.Task[WorkerConnection[Lease]]) -> None:
         self._connecting.pop(worker_id, None)
         if task.cancelled():
             return
@@ -104,7 +105,7 @@ class WorkerConnections:
                 self._unreachable_until.clear()
             self._unreachable_until[worker_id] = time.monotonic() + UNREACHABLE_S
 
-    def _lost(self, worker_id: str, connection: WorkerConnection) -> None:
+    def _lost(self, worker_id: str, connection: WorkerConnection[Lease]) -> None:
         if self._open.get(worker_id) is connection:
             del self._open[worker_id]
         self._on_connection_lost(connection)

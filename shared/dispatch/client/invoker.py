@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.dispatch.client import Dispatcher, ended
-from shared.dispatch.run import OnEnd, Run
-from shared.dispatch.streaming import ResponseStream
+from shared.dispatch.client.dispatcher import Dispatcher, ended
+from shared.dispatch.client.run import OnEnd, Run
+from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.errors import DispatchUnavailableError, StaleTargetError
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult

@@ -47,7 +47,7 @@ for _, key in ipairs(redis.call('KEYS', glob)) do
 end
 local epoch = string.format('%.0f', greatest + 1)
 -- A value over 64 bytes also makes Redis keep the hash as a table: a small one is searched from its beginning each time.
-redis.call('HSET', KEYS[1], 'about', 'counters, limits, epochs and revisions of one cell; described in shared/dispatch/keys.py')
+redis.call('HSET', KEYS[1], 'about', 'counters, limits, epochs and revisions of one cell; described in shared/dispatch/cell/keys.py')
 redis.call('HSET', KEYS[1], 'next', epoch, 'next_run', ARGV[1])
 redis.call('PUBLISH', ARGV[3] .. 'events', 'rebuilding ' .. epoch)
 return {1, epoch}

@@ -9,10 +9,10 @@ from itertools import islice
 
 import msgspec
 
-from shared.dispatch.heartbeat import pause, set_after
-from shared.dispatch.keys import Keys, check_instance_name
-from shared.dispatch.redis_connection import RedisConnection, RedisError, Reply
-from shared.dispatch.scripts import Argument, script
+from shared.dispatch.cell.heartbeat import pause, set_after
+from shared.dispatch.cell.keys import Keys, check_instance_name
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
+from shared.dispatch.cell.scripts import Argument, script
 from shared.settings import Settings
 from shared.telemetry.supervision import keep_running
 

@@ -7,11 +7,11 @@ import hashlib
 import uuid
 from collections.abc import Callable, Sequence
 
-from shared.dispatch.cell import Cell
-from shared.dispatch.keys import check_instance_name
-from shared.dispatch.metrics import DispatchCounts
-from shared.dispatch.run import OnEnd, Run
-from shared.dispatch.streaming import ResponseStream
+from shared.dispatch.cell.cell import Cell
+from shared.dispatch.cell.keys import check_instance_name
+from shared.dispatch.cell.metrics import DispatchCounts
+from shared.dispatch.client.run import OnEnd, Run
+from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.errors import ConfigurationError, DispatchUnavailableError
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult

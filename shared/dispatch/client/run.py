@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.dispatch.cell import Cell
-from shared.dispatch.connection import Call, InvocationRefusedError, NotSentError, WorkerConnection
-from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease
-from shared.dispatch.metrics import DispatchCounts
-from shared.dispatch.search import Search
-from shared.dispatch.streaming import ResponseStream
-from shared.dispatch.wire import InvokeHeader, ResultHeader
+from shared.dispatch.cell.cell import Cell
+from shared.dispatch.cell.leases import Lease
+from shared.dispatch.cell.metrics import DispatchCounts
+from shared.dispatch.cell.search import Search
+from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, Call, InvocationRefusedError, NotSentError, WorkerConnection
+from shared.dispatch.wire.messages import InvokeHeader, ResultHeader
+from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.errors import StaleTargetError
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
@@ -75,8 +75,8 @@ class Run:
         self._response = response
         self._search: Search | None = None
         self._searching: asyncio.Task[None] | None = None
-        self._connection: WorkerConnection | None = None
-        self._call: Call | None = None
+        self._connection: WorkerConnection[Lease] | None = None
+        self._call: Call[Lease] | None = None
 
     def start(self) -> None:
         """Never raises, and on_end is not called before it has returned."""

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import cast
+from typing import Generic, Protocol, TypeVar, cast
 
-from shared.dispatch.addresses import dial
-from shared.dispatch.frames import (
+from shared.dispatch.wire.addresses import dial
+from shared.dispatch.wire.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     Frame,
     FrameDecoder,
@@ -28,9 +28,7 @@ from shared.dispatch.frames import (
     encode_invoke,
     encode_stop,
 )
-from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease
-from shared.dispatch.streaming import ResponseStream
-from shared.dispatch.wire import (
+from shared.dispatch.wire.messages import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
     FrameType,
@@ -42,6 +40,7 @@ from shared.dispatch.wire import (
     StreamHeader,
     WireError,
 )
+from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.errors import InvocationLostError, ResponseLostError
 from shared.domain.limits import RESPONSE_BYTES_MAX
 
@@ -61,7 +60,18 @@ STOP_ENVIRONMENTS_MAX = 1_000
 
 OnResult = Callable[[ResultHeader | None, bytes, Exception | None], None]
 """Gets an invocation's (result, response, None), or (None, b"", why there is none); exactly once, and it must not raise."""
-OnEnd = Callable[[Lease, bytes], None]
+IDLE, GONE, UNCERTAIN = b"i", b"g", b"b"
+"""What becomes of an environment when an invocation has ended: leased again, forgotten, or left alone for a second."""
+
+
+class Held(Protocol):
+    """What its caller holds of an environment while it runs something there: a lease."""
+
+    environment_id: str
+
+
+L = TypeVar("L", bound=Held)
+OnEnd = Callable[[L, bytes], None]
 """Gets a lease back when its invocation ended, with what became of the environment; exactly once for each invocation."""
 
 
@@ -91,15 +101,13 @@ class InvocationRefusedError(Exception):
         self.refusal = refusal
 
 
-class Call:
+class Call(Generic[L]):
     """One invocation in flight. given_up_at: loop time at which CANCEL was sent. response: who reads it if the function streams
     it; streamed: it does."""
 
     __slots__ = ("deadline", "given_up_at", "incoming", "lease", "on_result", "outgoing", "response", "stream", "streamed")
 
-    def __init__(
-        self, lease: Lease, stream: int, on_result: OnResult, deadline: float, response: ResponseStream | None
-    ) -> None:
+    def __init__(self, lease: L, stream: int, on_result: OnResult, deadline: float, response: ResponseStream | None) -> None:
         self.lease = lease
         self.stream = stream
         self.on_result = on_result
@@ -118,10 +126,10 @@ def environment_after(refusal: Refusal) -> bytes:
     return IDLE if refusal.reason is RefusalReason.CANCELLED else UNCERTAIN
 
 
-class WorkerConnection(asyncio.Protocol):
+class WorkerConnection(asyncio.Protocol, Generic[L]):
     """Made by `connect`. Not usable any more once `closed`; a new one is made then."""
 
-    def __init__(self, handshake: Handshake, on_end: OnEnd, on_lost: Callable[[WorkerConnection], None]) -> None:
+    def __init__(self, handshake: Handshake, on_end: OnEnd[L], on_lost: Callable[[WorkerConnection[L]], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._handshake: Handshake | None = handshake
         self._decoder = FrameDecoder(HANDSHAKE_FRAME_BYTES_MAX)
@@ -129,7 +137,7 @@ class WorkerConnection(asyncio.Protocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, Call[L]] = {}
         self._next_stream = 1
         self._sweeping = False
         self._paused = False
@@ -146,9 +154,9 @@ class WorkerConnection(asyncio.Protocol):
         role: str,
         instance: str,
         timeout_s: float,
-        on_end: OnEnd,
-        on_lost: Callable[[WorkerConnection], None],
-    ) -> WorkerConnection:
+        on_end: OnEnd[L],
+        on_lost: Callable[[WorkerConnection[L]], None],
+    ) -> WorkerConnection[L]:
         """Dial a worker's address and prove the secret both ways. Raises OSError, ValueError, TimeoutError, HandshakeError."""
         handshake = Handshake(secret, caller=True, role=role, instance=instance)
         async with asyncio.timeout(timeout_s):
@@ -170,13 +178,13 @@ class WorkerConnection(asyncio.Protocol):
 
     def invoke(
         self,
-        lease: Lease,
+        lease: L,
         header: InvokeHeader,
         payload: bytes,
         timeout_s: float,
         on_result: OnResult,
         response: ResponseStream | None = None,
-    ) -> Call:
+    ) -> Call[L]:
         """Send an invocation; on_result gets what came of it, or InvocationRefusedError (nothing ran), ResponseLostError (it
         ran) or InvocationLostError (that is unknown).
 
@@ -209,7 +217,7 @@ class WorkerConnection(asyncio.Protocol):
             self._loop.call_later(SWEEP_S, self._sweep)
         return call
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: Call[L]) -> None:
         """Nobody waits for it any more. Its lease comes back when the worker has answered, or failed to."""
         if call.stream in self._calls and call.given_up_at is None:
             call.given_up_at = self._loop.time()
@@ -307,7 +315,7 @@ class WorkerConnection(asyncio.Protocol):
         else:
             raise WireError(f"frame type {kind} from a worker")
 
-    def _begin_stream(self, call: Call, header: StreamHeader) -> None:
+    def _begin_stream(self, call: Call[L], header: StreamHeader) -> None:
         if call.response is None or call.streamed is not None or call.incoming is not None:
             raise WireError("a streamed response that nobody asked for, or in the middle of another")
         streamed = call.streamed = IncomingStream()
@@ -319,7 +327,7 @@ class WorkerConnection(asyncio.Protocol):
 
         call.response.begin(header.content_type, used)
 
-    def _receive_result(self, call: Call, body: bytes) -> None:
+    def _receive_result(self, call: Call[L], body: bytes) -> None:
         header, last = decode_result(body)
         if call.incoming is not None:
             last = call.incoming.finish(last, header.payload_bytes)
@@ -329,7 +337,7 @@ class WorkerConnection(asyncio.Protocol):
         self._on_end(call.lease, IDLE if header.reusable else GONE)
         _tell(call, header, last, None)
 
-    def _finish(self, call: Call, outcome: bytes, error: Exception) -> None:
+    def _finish(self, call: Call[L], outcome: bytes, error: Exception) -> None:
         del self._calls[call.stream]
         self._on_end(call.lease, outcome)
         _tell(call, None, b"", error)
@@ -348,7 +356,7 @@ class WorkerConnection(asyncio.Protocol):
         if out and self._transport is not None and not self.closed:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
-    def _pump(self, call: Call) -> None:
+    def _pump(self, call: Call[L]) -> None:
         if call.outgoing is None or self._paused:
             return
         for frame in call.outgoing.frames():
@@ -405,7 +413,7 @@ class WorkerConnection(asyncio.Protocol):
         self._on_lost(self)
 
 
-def _tell(call: Call, header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
+def _tell(call: Call[L], header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
     """Whoever asked for it may be wrong; everybody else's invocations on the connection go on."""
     try:
         call.on_result(header, response, error)

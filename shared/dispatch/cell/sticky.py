@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from shared.dispatch.connection import WorkerConnection
-from shared.dispatch.leases import IDLE, UNCERTAIN, Lease, Version
+from shared.dispatch.cell.leases import Lease, Version
+from shared.dispatch.wire.connection import IDLE, UNCERTAIN, WorkerConnection
 
 KEPT_S_MAX = 1.0
 VERSIONS_MAX = 20_000
@@ -85,7 +85,7 @@ class StickyLeases:
         for key in [key for key, v in self.versions.items() if v.function_id == function_id and v.revision < revision]:
             self.close(self.versions.pop(key))
 
-    def lost(self, connection: WorkerConnection) -> None:
+    def lost(self, connection: WorkerConnection[Lease]) -> None:
         """A worker's connection ended: its kept leases cannot be used."""
         for version in self._keeping:
             gone = [lease for lease in version.idle if lease.connection is connection]

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.dispatch.wire import (
+from shared.dispatch.wire.messages import (
     FRAME_BYTES_MAX,
     INLINE_PAYLOAD_BYTES_MAX,
     PREFIX,

@@ -9,22 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from shared.dispatch.keys import Keys
-from shared.dispatch.redis_connection import RedisConnection, RedisError, Reply
-from shared.dispatch.scripts import bulk, script
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
+from shared.dispatch.cell.scripts import bulk, script
+from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, WorkerConnection
 from shared.domain.functions import InvokeTarget
 
-if TYPE_CHECKING:
-    from shared.dispatch.connection import WorkerConnection
-
 log = logging.getLogger("lambdad.dispatch")
-
-IDLE, GONE, UNCERTAIN = b"i", b"g", b"b"
-"""What becomes of the environment when its lease is given back: leased again, forgotten, or left alone for a second."""
 
 AUDITS_AFTER_LOSS = 2
 """What was written to a connection that broke may still be executed a moment later, so one look is not enough."""
@@ -128,7 +123,7 @@ class Lease:
         self.victim = victim
         self.keep_until = 0.0
         self.idle_since = 0.0
-        self.connection: WorkerConnection | None = None
+        self.connection: WorkerConnection[Lease] | None = None
 
 
 class Throttled(msgspec.Struct, frozen=True):

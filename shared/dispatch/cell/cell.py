@@ -8,14 +8,15 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from shared.dispatch.holder import Holder
-from shared.dispatch.keys import Keys
-from shared.dispatch.leases import GONE, IDLE, UNCERTAIN, Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled, Version
-from shared.dispatch.metrics import DispatchCounts
-from shared.dispatch.redis_connection import RedisConnection, RedisError
-from shared.dispatch.search import Search
-from shared.dispatch.sticky import StickyLeases
-from shared.dispatch.workers import WorkerConnections, WorkerUnreachableError
+from shared.dispatch.cell.holder import Holder
+from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.leases import Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled, Version
+from shared.dispatch.cell.metrics import DispatchCounts
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.search import Search
+from shared.dispatch.cell.sticky import StickyLeases
+from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
+from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
 from shared.domain.errors import (
     DispatchError,
     DispatchUnavailableError,
