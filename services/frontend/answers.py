@@ -48,15 +48,6 @@ def translate(error: Exception) -> ApiError | None:
     return None
 
 
-async def send_answer(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes, request_id: str) -> None:
-    """headers: lower-case names; content-length and the request id are added."""
-    start = [*headers, (b"x-amzn-requestid", request_id.encode())]
-    if status != 204:
-        start.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
-
-
 async def send_error(send: Send, error: ApiError, request_id: str) -> None:
     rendered = render(error, request_id)
     await send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from services.worker.sandbox.cgroup_files import read, read_keyed, write
 
-PROCS = "cgroup.procs"
-
 
 def set_memory_limit(folder: str, limit_bytes: int) -> None:
     """Bound memory, and memory and swap together where the kernel counts swap, so that nothing moves to swap."""

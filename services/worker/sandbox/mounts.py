@@ -10,7 +10,6 @@ import os
 from . import libc
 
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND, RECURSIVE = 1, 2, 4, 8, 32, 4096, 16384
-_PRIVATE = 1 << 18
 
 CODE = "/var/task"
 LAYERS = "/opt"

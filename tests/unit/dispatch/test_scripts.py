@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from shared.dispatch.cell.keys import Keys, check_instance_name
+from shared.dispatch.cell import keys as keys_module
+from shared.dispatch.cell.keys import CHANNEL_EVENTS, Keys, check_instance_name
 from shared.dispatch.cell.scripts import Script, all_scripts, pack, script
 
 
@@ -30,6 +32,13 @@ def test_every_script_catalogues_its_keys_arguments_and_reply(each: Script) -> N
         assert word in header, f"{each.name}: {word}"
     keys = max((int(n) for n in re.findall(r"KEYS\[(\d+)\]", text)), default=0)
     assert re.search(rf"\b{keys}\b", header)
+
+
+def test_what_is_published_is_what_the_channel_is_said_to_carry() -> None:
+    folder = Path(keys_module.__file__).parent
+    sources = "\n".join(path.read_text() for path in folder.rglob("*") if path.suffix in (".lua", ".py"))
+    published = re.findall(r"""\.\. 'events', '(\w+)|\.events, f?"(\w+)""", sources)
+    assert {lua or python for lua, python in published} == set(CHANNEL_EVENTS)
 
 
 def test_the_same_script_is_read_once() -> None:
