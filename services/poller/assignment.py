@@ -61,6 +61,10 @@ class MappingManager:
         """For readiness: None once the registry's mappings are known."""
         return None if self._followed else "the mappings are not known yet"
 
+    def details(self) -> dict[str, dict[str, int | None]]:
+        """For health: the mappings that run here, and how many records of their source are not done with (None: not known)."""
+        return {uuid: {"lag_records": running.lag.records} for uuid, running in self._running.items()}
+
     async def run(self, stop: asyncio.Event) -> None:
         try:
             await keep_running("mapping manager", lambda: run_until(stop, self._follow()), stop)

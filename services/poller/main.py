@@ -36,7 +36,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         "mappings": manager.problem,
         "dispatch": lambda: dispatcher.problem() if started.is_set() else "not started",
     }
-    async with HealthServer(settings.telemetry, service="poller", checks=checks):
+    async with HealthServer(settings.telemetry, service="poller", checks=checks, details={"mappings": manager.details}):
         try:
             await registry.migrate()
             await registry.open()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import msgspec
@@ -21,6 +21,9 @@ log = logging.getLogger("lambdad.health")
 Check = Callable[[], str | None]
 """Answers None when all is well, else what is wrong."""
 
+Detail = Callable[[], object]
+"""Answers something worth showing beside the checks, as JSON can have it."""
+
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 STOP_TIMEOUT_S = 2.0
 
@@ -29,9 +32,10 @@ class Health:
     """The three answers, usable from any ASGI application. Background tasks that fail are in each of them: an essential one
     makes the service not ready, the others are only told."""
 
-    def __init__(self, service: str, checks: Mapping[str, Check]) -> None:
+    def __init__(self, service: str, checks: Mapping[str, Check], details: Mapping[str, Detail] = MappingProxyType({})) -> None:
         self.service = service
         self._checks = dict(checks)
+        self._details = dict(details)
 
     def problems(self) -> dict[str, str]:
         found = {}
@@ -57,6 +61,7 @@ class Health:
                 "status": "ready" if not problems else "not ready",
                 "problems": problems,
                 "failing_tasks": supervision.failing(),
+                **{name: detail() for name, detail in self._details.items()},
             }
             return (503 if problems else 200), b"application/json", msgspec.json.encode(body)
         if path == "/metrics":
@@ -75,8 +80,15 @@ class Health:
 class HealthServer:
     """Serves `Health` on a port of its own while the context is open."""
 
-    def __init__(self, settings: TelemetrySettings, *, service: str, checks: Mapping[str, Check]) -> None:
-        self.health = Health(service, checks)
+    def __init__(
+        self,
+        settings: TelemetrySettings,
+        *,
+        service: str,
+        checks: Mapping[str, Check],
+        details: Mapping[str, Detail] = MappingProxyType({}),
+    ) -> None:
+        self.health = Health(service, checks, details)
         config = uvicorn.Config(
             self.health,
             host=settings.host,

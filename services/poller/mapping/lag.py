@@ -1,4 +1,4 @@
-"""How far a mapping is behind its source, as a metric."""
+"""How far a mapping is behind its source: a metric, and what the poller's health shows."""
 
 from __future__ import annotations
 
@@ -21,24 +21,30 @@ LAG = Gauge(
 INTERVAL_S = 5.0
 
 
-async def measure_lag(mapping_uuid: str, source: Source[Any]) -> None:
-    """Until cancelled. While it cannot be told there is no metric: an old number would say that all is well."""
-    try:
-        while True:
-            try:
-                behind = await source.lag()
-            except (LambdadError, OSError, TimeoutError) as error:
-                log.info("the lag of mapping %s is not known: %r", mapping_uuid, error)
-                forget(mapping_uuid)
-            else:
-                LAG.labels(mapping_uuid).set(sum(behind.values()))
-            await asyncio.sleep(INTERVAL_S)
-    finally:
-        forget(mapping_uuid)
+class LagMeter:
+    """Of one mapping. records: as it was measured last, None while it cannot be told: an old number would say that all is
+    well."""
 
+    def __init__(self, mapping_uuid: str) -> None:
+        self._uuid = mapping_uuid
+        self.records: int | None = None
 
-def forget(mapping_uuid: str) -> None:
-    try:
-        LAG.remove(mapping_uuid)
-    except KeyError:
-        return
+    async def measure(self, source: Source[Any]) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                try:
+                    self._show(sum((await source.lag()).values()))
+                except (LambdadError, OSError, TimeoutError) as error:
+                    log.info("the lag of mapping %s is not known: %r", self._uuid, error)
+                    self._show(None)
+                await asyncio.sleep(INTERVAL_S)
+        finally:
+            self._show(None)
+
+    def _show(self, records: int | None) -> None:
+        if records is not None:
+            LAG.labels(self._uuid).set(records)
+        elif self.records is not None:
+            LAG.remove(self._uuid)
+        self.records = records

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from services.poller.mapping.batcher import Batcher
 from services.poller.mapping.contract import EventSource, Format, LaneName, Source
 from services.poller.mapping.filters import RecordFilter
-from services.poller.mapping.lag import measure_lag
+from services.poller.mapping.lag import LagMeter
 from services.poller.mapping.lane import Deliver, Lane, LaneParts
 from services.poller.mapping.starts import Starts
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
@@ -32,13 +32,14 @@ LANE_BYTES_MIN = 512 * 1024
 class Lanes(Generic[R]):
     """A `LaneKeeper` for the source that it feeds from. One life long: `run` once."""
 
-    def __init__(self, mapping: EventSourceMapping, opened: EventSource, deliver: Deliver[R]) -> None:
+    def __init__(self, mapping: EventSourceMapping, opened: EventSource, deliver: Deliver[R], lag: LagMeter) -> None:
         """Raises InvalidParameterValueException for filters that are none."""
         self._mapping = mapping
         self._source: Source[R] = opened.source
         self._starts = Starts(opened.source.traits.in_flight_max)
         self._lanes: dict[LaneName, Lane[R]] = {}
         self._tasks: dict[LaneName, asyncio.Task[None]] = {}
+        self._lag = lag
         self._placed = asyncio.Event()
         self._stopping = False
         self._parts: LaneParts[R] = self._parts_of(opened.format, deliver)
@@ -89,7 +90,7 @@ class Lanes(Generic[R]):
         async with asyncio.TaskGroup() as group:
             await self._placed.wait()
             await on_polling()
-            group.create_task(measure_lag(self._mapping.uuid, self._source))
+            group.create_task(self._lag.measure(self._source))
             try:
                 while True:
                     for name, records in (await self._source.fetch(wait_s=FETCH_WAIT_S)).items():

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.poller.mapping.contract import EventSource, Source, SourceError
 from services.poller.mapping.delivery import BatchDelivery, Invoker
+from services.poller.mapping.lag import LagMeter
 from services.poller.mapping.lanes import Lanes
 from services.poller.mapping.on_failure import OnFailure
 from services.poller.mapping.status import MappingBook, MappingStatus
@@ -37,6 +38,7 @@ class RunningMapping:
         self._invoker = invoker
         self._tell_outcome = tell_outcome
         self._status = MappingStatus(mapping, book)
+        self.lag = LagMeter(mapping.uuid)
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -66,7 +68,7 @@ class RunningMapping:
         """One life of the source: from finding it to losing it."""
         try:
             opened = self._make_source()
-            lanes: Lanes[Any] = Lanes(self.mapping, opened, self._delivery(opened).deliver)
+            lanes: Lanes[Any] = Lanes(self.mapping, opened, self._delivery(opened).deliver, self.lag)
         except (ConfigurationError, InvalidParameterValueException) as error:
             await self._status.problem(str(error), CONFIGURATION_REASON)
             # Nothing changes before its owner or the operator changes something: then this mapping is started anew.
