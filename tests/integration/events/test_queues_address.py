@@ -49,7 +49,7 @@ def outcome_for(name: str) -> Outcome:
 async def delivered(settings: Settings, name: str, to: str) -> None:
     """Returns once the queue has both its messages and the topic its one, in the Redis at `to`."""
     producer = BatchingProducer.of(settings, "test")
-    await producer.start()
+    await producer.open()
     try:
         async with Redis.from_url(to, socket_timeout=5) as redis, running(lambda stop: router.serve(settings, stop)):
             await producer.send(TopicNames.of(settings.events).outcomes, encode(outcome_for(name)))
