@@ -231,6 +231,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._phase = Phase.IDLE
             self._deadline = self.loop.time() + self.bounds.keep_alive_timeout_s
 
+    def extend_body(self) -> None:
+        if self._phase == Phase.BODY:
+            self._deadline = self.loop.time() + self.bounds.body_timeout_s
+
     def cancel_active(self) -> None:
         """At the server's stop: end what was taken over and runs still without a task. The server cancels the tasks itself."""
         active = self._active
@@ -369,6 +373,10 @@ class Exchange(RequestResponseCycle):
         else:
             self.transport.writelines((start, body))
         self._completed()
+
+    def more_time(self) -> None:
+        """For an application that reads a body of any size as it comes: the deadline is for the next piece."""
+        self.protocol.extend_body()
 
     def cut(self) -> None:
         """End the connection in the middle of an answer: the client must not take what it has got for all of it."""

@@ -18,10 +18,12 @@ from redis.asyncio import Redis
 
 from services.frontend.apis.lambda_ import package_links
 from services.frontend.apis.lambda_.context import ControlContext
-from services.frontend.apis.lambda_.operations import OPERATIONS
+from services.frontend.apis.lambda_.operations import lambda_api
+from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
-from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.control_app import ControlApp, build_control_app
+from services.frontend.forwarding import Forwarder
 from services.frontend.function_urls import FunctionUrlApp
 from services.frontend.http_protocol import FrontendServer, HttpBounds, protocol_class
 from services.frontend.identity import Callers
@@ -190,13 +192,10 @@ class Parts:
         context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), targets=cache, urls=urls)
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(package_links.download, settings, registry.packages)
-        plane = ControlPlane(
-            operations=OPERATIONS,
-            context=context,
-            router=router,
-            reader=reader,
-            request_ids=request_ids,
-        )
+        apis = (lambda_api(context), sts(settings.account_id))
+        forwarder = Forwarder(settings, reader, request_ids)
+        self._stack.push_async_callback(forwarder.close)
+        control = ControlApp(apis, reader, request_ids, forwarder, region=settings.region)
         function_urls = FunctionUrlApp(
             urls=urls,
             hosts=UrlHosts(settings.region, settings.frontend.domain),
@@ -209,7 +208,7 @@ class Parts:
             region=settings.region,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
-        app.ready(invokes.serve, build_control_app(plane), function_urls)
+        app.ready(invokes.serve, build_control_app(control), function_urls)
         await self._until_started("functions left pending", context.start)
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:

@@ -17,7 +17,7 @@ from services.frontend.answers import LARGE_BYTES
 from services.frontend.bodies import BodyReader, Receive, declared_length
 from services.frontend.identity import NOBODY, Caller, Callers
 from shared.aws.chunked_payload import wire_bytes_max
-from shared.aws.sigv4 import Claim, Verifier, payload_hash
+from shared.aws.sigv4 import UNSIGNED_PAYLOAD, Claim, Expected, Verifier, is_sha256, payload_hash
 from shared.domain.errors import ApiError
 
 Scope = Mapping[str, Any]
@@ -72,12 +72,14 @@ class RequestReader:
         verifier.prove(claim, scope["method"].encode(), raw_path, query, payload_hash(claim, body))
         return SignedRequest(raw_path, query, claim.values, body, self._caller(claim), complete_at)
 
-    def claim(self, scope: Scope) -> ClaimedRequest:
-        """The request without its body. Raises AuthError for one that is not signed, or not properly."""
+    def claim(self, scope: Scope, expected: Expected | None = None) -> ClaimedRequest:
+        """The request without its body. expected: what its signature has to be for, Lambda by default.
+
+        Raises AuthError for one that is not signed, or not properly."""
         verifier = self._verifier
         if verifier is None:
             return ClaimedRequest(scope, self._bodies, self._callers.of("", None))
-        claim = verifier.claim(scope["headers"], scope["query_string"])
+        claim = verifier.claim(scope["headers"], scope["query_string"], expected)
         return ClaimedRequest(scope, self._bodies, self._caller(claim), verifier, claim)
 
     def unsigned(self, scope: Scope) -> ClaimedRequest:
@@ -100,6 +102,36 @@ class ClaimedRequest:
         self._bodies = bodies
         self._verifier = verifier
         self._claim = claim
+
+    @property
+    def unsigned(self) -> bool:
+        """Signatures are not checked, or need not be."""
+        return self._claim is None
+
+    @property
+    def payload_hash(self) -> bytes | None:
+        """What the client says of its body: a hash, or one of the constants that stand for none."""
+        if self._claim is not None:
+            return self._claim.payload_hash
+        return self.headers.get(b"x-amz-content-sha256")
+
+    @property
+    def names_its_payload(self) -> bool:
+        """Whether the signature can be proven without the body."""
+        return self._claim is not None and (self._claim.payload_hash is not None or self._claim.presigned)
+
+    def prove_named(self) -> bytes | None:
+        """For a body that is read by somebody else, piece by piece: proves the signature with what the client says of the body.
+
+        -> the SHA-256 that the body must have, to be checked by whoever reads it; None where the signature leaves it open.
+        Raises AuthError.
+        """
+        claim, verifier, scope = self._claim, self._verifier, self._scope
+        if claim is None or verifier is None:
+            return None
+        named = claim.payload_hash or UNSIGNED_PAYLOAD
+        verifier.prove(claim, scope["method"].encode(), scope["raw_path"], scope["query_string"], named)
+        return named if is_sha256(named) else None
 
     async def read(self, receive: Receive, limit: Limit) -> SignedRequest:
         """The whole request. Raises what `limit` makes of a body that is too large, AuthError, InvalidRequestContentException

@@ -29,6 +29,11 @@ def canonical_paths(raw_path: bytes) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(forms))
 
 
+def paths_encoded_once(raw_path: bytes) -> tuple[bytes, ...]:
+    """S3's: the path of the wire, or what it is encoded from, encoded as AWS does. Nothing is removed from it."""
+    return tuple(dict.fromkeys((raw_path, quote(unquote_to_bytes(raw_path), safe="/~").encode())))
+
+
 def normal_path(path: bytes) -> bytes:
     """Without dot segments and empty ones. A request is routed by this form too: the signature may cover no more than it."""
     if b"//" not in path and b"/." not in path:

@@ -1,9 +1,10 @@
-"""The one place that knows how an error looks on the wire: status, headers, body keys and their spelling."""
+"""How an error of Lambda looks on the wire: status, headers, body keys and their spelling."""
 
 from __future__ import annotations
 
 import msgspec
 
+from shared.aws.protocols.protocol import Response
 from shared.domain.errors import ApiError
 
 CAPITAL_MESSAGE = frozenset(
@@ -54,13 +55,7 @@ CAPITAL_MESSAGE = frozenset(
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class RenderedError(msgspec.Struct, frozen=True):
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-
-
-def render(error: ApiError, request_id: str) -> RenderedError:
+def render(error: ApiError, request_id: str) -> Response:
     """Status, headers (lower-case names, content-length among them) and body of an error."""
     fields: dict[str, str | None] = {"Message" if error.code in CAPITAL_MESSAGE else "message": error.message or None}
     if error.fault is not None:
@@ -73,4 +68,4 @@ def render(error: ApiError, request_id: str) -> RenderedError:
         (b"x-amzn-requestid", request_id.encode()),
         (b"x-amzn-errortype", error.code.encode()),
     ]
-    return RenderedError(error.status, headers, body)
+    return Response(error.status, headers, body)

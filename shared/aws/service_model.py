@@ -258,6 +258,25 @@ class _Description(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Description).decode
 
 
+def bare_service_model(name: str) -> ServiceModel:
+    """Of a service that botocore does not know: enough to render an error with."""
+    return ServiceModel(
+        name=name,
+        operations={},
+        errors={},
+        failures={},
+        protocols=("rest-json",),
+        api_version="",
+        endpoint_prefix=name,
+        signing_name=name,
+        global_endpoint=None,
+        target=None,
+        json_version="1.0",
+        namespace="",
+        query_compatible=False,
+    )
+
+
 def service_names() -> frozenset[str]:
     """All services that botocore has a description of, as its folders are named."""
     folders = _data_folder().iterdir()
@@ -272,6 +291,11 @@ def load_service_model(service: str = "lambda") -> ServiceModel:
         raise ConfigurationError(f"botocore's description of {service} was not found: reinstall the dependencies")
     raw = files[-1].read_bytes()
     return _Builder(service, _decode(gzip.decompress(raw) if files[-1].suffix == ".gz" else raw)).model()
+
+
+def is_service(name: str) -> bool:
+    """Whether botocore has a folder of this name."""
+    return name.replace("-", "").isalnum() and (_data_folder() / name).is_dir()
 
 
 def _data_folder() -> Path:

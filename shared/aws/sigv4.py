@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from shared.aws import chunked_payload
-from shared.aws.canonical import canonical_paths, canonical_queries, without_signature
+from shared.aws.canonical import canonical_paths, canonical_queries, paths_encoded_once, without_signature
 from shared.aws.claims import (
     MISMATCH,
     Scope,
@@ -43,7 +43,17 @@ CACHE_ENTRIES_MAX = 4_096
 CACHED_KEY_BYTES_MAX = 1_024
 """What a stranger can make longer is not remembered: the caches stay small whatever comes in."""
 
+ENCODED_ONCE = frozenset({b"s3", b"s3-object-lambda", b"s3-outposts", b"s3express"})
+"""Services whose signatures take the path as it is on the wire."""
+
 _HEX_SHA256 = re.compile(rb"[0-9a-f]{64}")
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What a signature has to be for. service, regions: None for whatever it says."""
+
+    service: bytes | None
+    regions: frozenset[bytes] | None
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -68,8 +78,7 @@ class Verifier:
     """`claim` needs no body and refuses strangers before one is read; `prove` checks the rest; `payload` unpacks chunks."""
 
     def __init__(self, *, region: str, service: str, find_secret: FindSecret, now: Callable[[], float] = time.time) -> None:
-        self._region = region.encode()
-        self._service = service.encode()
+        self._expected = Expected(service.encode(), frozenset({region.encode()}))
         self._find_secret = find_secret
         self._now = now
         self._scopes: dict[bytes, Scope] = {}
@@ -84,8 +93,11 @@ class Verifier:
         self.payload(claim, body)
         return found
 
-    def claim(self, headers: Headers, query: bytes = b"") -> Claim:
-        """Raises AuthError when the signature is missing, malformed, of an unknown key, out of scope or out of date."""
+    def claim(self, headers: Headers, query: bytes = b"", expected: Expected | None = None) -> Claim:
+        """expected: the verifier's own service and region by default.
+
+        Raises AuthError when the signature is missing, malformed, of an unknown key, out of scope or out of date."""
+        expected = expected or self._expected
         values: dict[bytes, bytes] = {}
         amz_headers: list[bytes] = []
         for name, value in headers:
@@ -98,7 +110,7 @@ class Verifier:
             values[name] = value
         authorization = values.get(b"authorization")
         if not authorization:
-            return self._presigned(values, amz_headers, query)
+            return self._presigned(values, amz_headers, query, expected)
         if query and is_presigned(query):
             raise signed_twice()
         signed_at = values.get(b"x-amz-date")
@@ -110,7 +122,7 @@ class Verifier:
         given = values.get(b"x-amz-security-token")
         token = None if given is None else text_of(given)
         secret = self._secret(scope, token)
-        self._check_scope(scope, signed_at)
+        _check_scope(scope, signed_at, expected)
         self._check_time(signed_at)
         named = values.get(b"x-amz-content-sha256")
         return Claim(scope, signature, signed_at, secret, values, named, False, _chunked(named), token)
@@ -132,7 +144,7 @@ class Verifier:
             query = without_signature(query)
         # A presigned request may name its payload, sign it, or leave it open with a constant: the signer's choice is proven.
         payloads = (hashed,) if claim.payload_hash is not None or not claim.presigned else (hashed, UNSIGNED_PAYLOAD)
-        for path in self._canonical_paths(raw_path):
+        for path in self._canonical_paths(raw_path, once=scope.service in ENCODED_ONCE):
             for canonical in canonical_queries(query):
                 for payload in payloads:
                     digest = sha256_hex(b"%b\n%b\n%b\n%b\n%b" % (method, path, canonical, headers, payload))
@@ -152,7 +164,7 @@ class Verifier:
         seed = chunked_payload.Seed(key, claim.signature, claim.amz_date, claim.scope.scope_text)
         return chunked_payload.decode(claim.chunked, body, claim.values, seed)
 
-    def _presigned(self, values: dict[bytes, bytes], amz_headers: list[bytes], query: bytes) -> Claim:
+    def _presigned(self, values: dict[bytes, bytes], amz_headers: list[bytes], query: bytes, expected: Expected) -> Claim:
         found = parse_presigned(query) if query else None
         if found is None:
             raise AuthError("MissingAuthenticationTokenException", "Missing Authentication Token")
@@ -160,7 +172,7 @@ class Verifier:
         given = values.get(b"x-amz-security-token")
         token = found.token if given is None else text_of(given)
         secret = self._secret(found.scope, token)
-        self._check_scope(found.scope, found.amz_date)
+        _check_scope(found.scope, found.amz_date, expected)
         self._check_time(found.amz_date, found.expires_s)
         named = values.get(b"x-amz-content-sha256", found.payload_hash)
         return Claim(found.scope, found.signature, found.amz_date, secret, values, named, True, _chunked(named), token)
@@ -178,20 +190,6 @@ class Verifier:
         if secret is None:
             raise AuthError("UnrecognizedClientException", "The security token included in the request is invalid.")
         return secret
-
-    def _check_scope(self, scope: Scope, signed_at: bytes) -> None:
-        wrong = []
-        if scope.region != self._region:
-            wrong.append(f"Credential should be scoped to a valid region, not '{text_of(scope.region)}'.")
-        if scope.service != self._service:
-            wrong.append(f"Credential should be scoped to correct service: '{text_of(self._service)}'.")
-        if scope.date != signed_at[:8]:
-            wrong.append(
-                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
-                f"'{text_of(scope.date)}' != '{text_of(signed_at[:8])}', from '{text_of(signed_at)}'."
-            )
-        if wrong:
-            raise AuthError("InvalidSignatureException", " ".join(wrong))
 
     def _check_time(self, text: bytes, lives_s: int = SIGNATURE_SKEW_S) -> None:
         """lives_s: a header's signature lives as long as clocks may differ, a presigned one as long as its signer chose."""
@@ -220,7 +218,9 @@ class Verifier:
             _remember(self._keys, (secret, scope.scope_text), key)
         return key
 
-    def _canonical_paths(self, raw_path: bytes) -> tuple[bytes, ...]:
+    def _canonical_paths(self, raw_path: bytes, *, once: bool) -> tuple[bytes, ...]:
+        if once:
+            return paths_encoded_once(raw_path)
         found = self._paths.get(raw_path)
         if found is None:
             found = canonical_paths(raw_path)
@@ -228,12 +228,27 @@ class Verifier:
         return found
 
 
+def _check_scope(scope: Scope, signed_at: bytes, expected: Expected) -> None:
+    wrong = []
+    if expected.regions is not None and scope.region not in expected.regions:
+        wrong.append(f"Credential should be scoped to a valid region, not '{text_of(scope.region)}'.")
+    if expected.service is not None and scope.service != expected.service:
+        wrong.append(f"Credential should be scoped to correct service: '{text_of(expected.service)}'.")
+    if scope.date != signed_at[:8]:
+        wrong.append(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
+            f"'{text_of(scope.date)}' != '{text_of(signed_at[:8])}', from '{text_of(signed_at)}'."
+        )
+    if wrong:
+        raise AuthError("InvalidSignatureException", " ".join(wrong))
+
+
 def payload_hash(claim: Claim, body: bytes) -> bytes:
     """The hash that the canonical request ends with. Raises AuthError when the client named another than the body's."""
     named = claim.payload_hash
     if named == UNSIGNED_PAYLOAD or (named is not None and claim.chunked is not None):
         return named
-    if named is not None and _HEX_SHA256.fullmatch(named) is None:
+    if named is not None and not is_sha256(named):
         raise AuthError("InvalidSignatureException", "The value of 'x-amz-content-sha256' header is invalid.")
     actual = sha256_hex(body) if body else EMPTY_SHA256
     if named is not None and not hmac.compare_digest(named, actual):
@@ -241,6 +256,11 @@ def payload_hash(claim: Claim, body: bytes) -> bytes:
             "InvalidSignatureException", "The provided 'x-amz-content-sha256' header does not match what was computed."
         )
     return actual
+
+
+def is_sha256(named: bytes) -> bool:
+    """Whether it is a hash rather than one of the constants that stand for none, or for chunks."""
+    return _HEX_SHA256.fullmatch(named) is not None
 
 
 def _chunked(named: bytes | None) -> bytes | None:

@@ -37,6 +37,9 @@ class FrontendSettings(BaseModel):
         pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$",
         description="what the host names of function URLs end in: all names under it must lead to the endpoint",
     )
+    forward_connect_timeout_s: float = Field(5.0, gt=0, description="to reach the endpoint behind a forwarded service")
+    forward_idle_timeout_s: float = Field(60.0, gt=0, description="without a byte in either direction")
+    forwarded_max: int = Field(200, ge=1, description="requests that are being forwarded at one time")
     block_public_policies: bool = Field(False, description="refuse resource policies that let everybody in")
 
 
@@ -115,6 +118,15 @@ class S3Settings(BaseModel):
     timeout_s: float = Field(20.0, gt=0, le=25, description="to read one package; under what a request may take")
 
 
+class ForwardSigning(BaseModel):
+    """With whose key requests for a forwarded service are signed again. Without it they are passed as clients signed them."""
+
+    access_key_id: str = Field(min_length=1)
+    secret_access_key: SecretStr
+    session_token: SecretStr = SecretStr("")
+    region: str = Field("", description="the cluster's own by default")
+
+
 class CodeSigningSettings(BaseModel):
     public_keys: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]] = Field(
         default_factory=dict, description="Ed25519 keys (base64 of 32 bytes) that sign packages, by signing profile version ARN"
@@ -153,6 +165,12 @@ class Settings(BaseSettings):
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     s3: S3Settings = Field(default_factory=S3Settings)
     code_signing: CodeSigningSettings = Field(default_factory=CodeSigningSettings)
+    forward: dict[str, str] = Field(
+        default_factory=dict, description="endpoints of services that are not served here, by service; * for all others"
+    )
+    forward_sign: dict[str, ForwardSigning] = Field(
+        default_factory=dict, description="by service: what its requests are signed with on their way there"
+    )
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 
     @property

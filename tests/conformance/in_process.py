@@ -13,18 +13,17 @@ from urllib.parse import unquote
 from redis.asyncio import Redis
 
 from services.frontend.apis.lambda_.context import ControlContext
-from services.frontend.apis.lambda_.operations import OPERATIONS
+from services.frontend.apis.lambda_.operations import lambda_api
 from services.frontend.bodies import BodyReader
-from services.frontend.control_app import ControlPlane, build_control_app
 from services.frontend.identity import Callers
 from services.frontend.request_ids import RequestIds
+from services.frontend.service_app import ServiceApp
 from services.frontend.signed_requests import RequestReader
-from shared.aws.routing import Router
 from shared.dispatch.cell.announce import Announcer
 from shared.registry.cache import TargetCache
 from shared.registry.registry import Registry
 from shared.settings import Settings
-from tests.conformance.made_up import MODEL, WireRequest
+from tests.conformance.made_up import WireRequest
 
 ANSWER_S = 10.0
 """Longer than any request takes: what takes longer hangs."""
@@ -89,15 +88,10 @@ async def control_plane(database_url: str, redis_url: str, data_dir: Path) -> As
     await registry.open()
     redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
     context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), TargetCache(registry, settings))
-    plane = ControlPlane(
-        operations=OPERATIONS,
-        context=context,
-        router=Router(MODEL.operations.values()),
-        reader=RequestReader(None, BodyReader(), Callers(settings.account_id)),
-        request_ids=RequestIds(),
-    )
+    reader = RequestReader(None, BodyReader(), Callers(settings.account_id))
+    lambda_alone = ServiceApp(lambda_api(context), reader, RequestIds(), region=settings.region)
     try:
-        yield InProcess(build_control_app(plane))
+        yield InProcess(lambda_alone)
     finally:
         await context.close()
         await redis.aclose()

@@ -9,7 +9,7 @@ from shared.aws.protocols import json_values
 from shared.aws.protocols.protocol import Headers, Params, Response, fault, message_key, query_code
 from shared.aws.routing import Route
 from shared.aws.service_model import Operation, ServiceModel
-from shared.domain.errors import ApiError
+from shared.domain.errors import ApiError, AuthError
 
 
 class Json:
@@ -32,7 +32,12 @@ class Json:
         if service.query_compatible:
             headers.append(query_error(service, error))
         fields = {"__type": error.code, message_key(service, error): error.message, **error.extra}
-        return Response(error.status, headers, json_values.encode(fields))
+        return Response(status_of(error), headers, json_values.encode(fields))
+
+
+def status_of(error: ApiError) -> int:
+    """A signature that is wrong is a bad request like any other in these protocols."""
+    return 400 if isinstance(error, AuthError) else error.status
 
 
 def query_error(service: ServiceModel, error: ApiError) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ from shared.aws.protocols.protocol import Headers, Params, Response, fault, quer
 from shared.aws.protocols.xml_values import XmlWriter, element
 from shared.aws.routing import Route
 from shared.aws.service_model import Operation, ServiceModel
-from shared.domain.errors import ApiError, SerializationException, ValidationException
+from shared.domain.errors import ApiError
 
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -70,8 +70,20 @@ def headers_of(request_id: str) -> Headers:
     return [(b"content-type", b"text/xml"), (b"x-amzn-requestid", request_id.encode())]
 
 
-_OLD_CODES: dict[type[ApiError], str] = {SerializationException: "MalformedInput", ValidationException: "ValidationError"}
+_CODES = {
+    "AccessDeniedException": "AccessDenied",
+    "ExpiredTokenException": "ExpiredToken",
+    "IncompleteSignatureException": "IncompleteSignature",
+    "InvalidSignatureException": "SignatureDoesNotMatch",
+    "MissingAuthenticationTokenException": "MissingAuthenticationToken",
+    "SerializationException": "MalformedInput",
+    "ServiceException": "InternalFailure",
+    "TooManyRequestsException": "Throttling",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+    "ValidationException": "ValidationError",
+}
+"""What all services of these protocols call what is not their own."""
 
 
 def wire_code(service: ServiceModel, error: ApiError) -> str:
-    return _OLD_CODES.get(type(error)) or query_code(service, error)
+    return query_code(service, error) if error.code in service.failures else _CODES.get(error.code, error.code)

@@ -14,6 +14,17 @@ from shared.domain.errors import ApiError
 
 BARE_ERRORS = frozenset({"s3"})
 """Services whose errors have no ErrorResponse around them."""
+_CODES = {
+    "AccessDeniedException": "AccessDenied",
+    "ExpiredTokenException": "ExpiredToken",
+    "IncompleteSignatureException": "AuthorizationHeaderMalformed",
+    "InvalidSignatureException": "SignatureDoesNotMatch",
+    "MissingAuthenticationTokenException": "AccessDenied",
+    "ServiceException": "InternalError",
+    "TooManyRequestsException": "SlowDown",
+    "UnrecognizedClientException": "InvalidAccessKeyId",
+}
+"""What S3 calls what is not a service's own."""
 _DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _XML = XmlWriter()
 
@@ -31,7 +42,7 @@ class RestXml:
         return Response(found.status, [*found.headers, *own], found.body)
 
     def error(self, service: ServiceModel, error: ApiError, request_id: str) -> Response:
-        parts = element("Code", error.code) + element("Message", error.message)
+        parts = element("Code", _CODES.get(error.code, error.code)) + element("Message", error.message)
         parts += "".join(element(name, text) for name, text in error.extra.items())
         if service.name in BARE_ERRORS:
             body = f"<Error>{parts}{element('RequestId', request_id)}</Error>"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.aws.protocols import cbor, scalars
-from shared.aws.protocols.json_rpc import query_error
+from shared.aws.protocols.json_rpc import query_error, status_of
 from shared.aws.protocols.protocol import Headers, Params, Response, known, message_key
 from shared.aws.routing import Route
 from shared.aws.service_model import Kind, Operation, ServiceModel, Shape
@@ -43,7 +43,7 @@ class RpcV2Cbor:
         headers = _headers(request_id, body)
         if service.query_compatible:
             headers.append(query_error(service, error))
-        return Response(error.status, headers, body)
+        return Response(status_of(error), headers, body)
 
 
 def _headers(request_id: str, body: bytes) -> Headers:

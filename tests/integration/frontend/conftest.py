@@ -15,9 +15,12 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from services.frontend.apis.api import Api
+from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader
-from services.frontend.control_app import ControlPlane, build_control_app
+from services.frontend.control_app import ControlApp, build_control_app
+from services.frontend.forwarding import Forwarder
 from services.frontend.http_protocol import FrontendServer
 from services.frontend.identity import Callers
 from services.frontend.invoke import Invokes
@@ -28,6 +31,7 @@ from services.frontend.native import NativeApp
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import RequestReader
 from services.frontend.targets import InvocableResolver
+from shared.aws.error_rendering import render
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
 from shared.aws.sigv4 import Verifier
@@ -37,7 +41,7 @@ from shared.domain.errors import ResourceNotFoundException, ServiceException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.records import AsyncEvent
-from shared.settings import FrontendSettings
+from shared.settings import FrontendSettings, Settings
 from shared.telemetry.health import Health
 
 KEY, SECRET = "AKIDEXAMPLE", "a-secret"
@@ -197,7 +201,9 @@ class Frontend:
 
 
 @contextlib.asynccontextmanager
-async def running_frontend(*, at_hand: bool = True, **settings: Any) -> AsyncIterator[Frontend]:
+async def running_frontend(
+    *, at_hand: bool = True, forward: dict[str, str] | None = None, **settings: Any
+) -> AsyncIterator[Frontend]:
     """at_hand: requests that came whole are read at once and targets are in memory; otherwise all that takes a task."""
     chosen = FrontendSettings(port=0, root_access_key_id=KEY, root_secret_access_key=SECRET, **settings)
     listener: socket.socket = listen(chosen)
@@ -221,8 +227,10 @@ async def running_frontend(*, at_hand: bool = True, **settings: Any) -> AsyncIte
     )
     if not at_hand:
         invokes._whole = lambda exchange, request_id: None  # type: ignore[method-assign]
-    plane = ControlPlane(operations=operations, context=None, router=ROUTER, reader=reader, request_ids=request_ids)
-    app.ready(invokes.serve, build_control_app(plane))
+    api = Api(load_service_model(), operations, render=render)
+    forwarder = Forwarder(Settings(frontend=chosen, forward=forward or {}), reader, request_ids)
+    control = ControlApp((api, sts("000000000000")), reader, request_ids, forwarder, region="us-east-1")
+    app.ready(invokes.serve, build_control_app(control))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield Frontend(listener.getsockname()[1], backend, operations, app, server)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from services.frontend.apis import api
+from services.frontend.apis.api import Api, Call
 from services.frontend.apis.lambda_ import (
     account,
     aliases,
@@ -14,6 +16,7 @@ from services.frontend.apis.lambda_ import (
     layer_policies,
     layers,
     mappings,
+    package_links,
     policies,
     provisioned,
     recursion,
@@ -23,7 +26,10 @@ from services.frontend.apis.lambda_ import (
     versions,
 )
 from services.frontend.apis.lambda_.absent import ABSENT
-from services.frontend.apis.lambda_.context import Handler
+from services.frontend.apis.lambda_.context import ControlContext, Handler, Reply
+from shared.aws.error_rendering import render
+from shared.aws.protocols.protocol import Params
+from shared.aws.service_model import load_service_model
 
 OPERATIONS: dict[str, Handler] = {
     **ABSENT,
@@ -97,3 +103,17 @@ OPERATIONS: dict[str, Handler] = {
     "UpdateFunctionUrlConfig": function_urls.update_function_url_config,
 }
 """By the service model's operation names."""
+
+
+def lambda_api(context: ControlContext) -> Api:
+    return Api(
+        load_service_model("lambda"), {name: _with(context, handler) for name, handler in OPERATIONS.items()}, render=render
+    )
+
+
+def _with(context: ControlContext, handler: Handler) -> api.Handler:
+    async def answer(call: Call, params: Params) -> Reply:
+        package_links.endpoint.set(call.endpoint)
+        return await handler(context, params)
+
+    return answer

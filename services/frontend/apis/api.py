@@ -1,0 +1,82 @@
+"""What an AWS service is to the endpoint: its model, a table of operations, and what differs from the other services."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from services.frontend.identity import Caller
+from shared.aws.protocols.protocol import Params, Response, WireProtocol
+from shared.aws.protocols.table import PROTOCOLS
+from shared.aws.routing import Router
+from shared.aws.service_model import ServiceModel
+from shared.domain.errors import ApiError, RequestEntityTooLargeException
+from shared.domain.limits import CONTROL_BODY_BYTES_MAX
+
+GLOBAL_REGION = "us-east-1"
+"""What clients of a service that is the same everywhere sign for."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """Who asks, and how, for an operation. endpoint: `http://host:port` as the client reaches us, None for an odd one."""
+
+    caller: Caller
+    request_id: str
+    endpoint: str | None = None
+
+
+Handler = Callable[[Call, Params], Awaitable[dict[str, Any] | None]]
+"""Types and ranges of the parameters were checked against the model. -> the reply's members by the model's names."""
+
+
+def body_too_large(operation: str, size_bytes: int) -> ApiError:
+    del size_bytes
+    return RequestEntityTooLargeException(
+        f"Request must be smaller than {CONTROL_BODY_BYTES_MAX} bytes for the {operation} operation"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Api:
+    """operations: by the model's names; what the model has and this has not is answered with 501.
+
+    body_bytes_max: the largest request. render: how errors look, where it is not as the protocol has it.
+    """
+
+    model: ServiceModel
+    operations: Mapping[str, Handler]
+    body_bytes_max: int = CONTROL_BODY_BYTES_MAX
+    too_large: Callable[[str, int], ApiError] = body_too_large
+    render: Callable[[ApiError, str], Response] | None = None
+
+    @functools.cached_property
+    def protocols(self) -> tuple[WireProtocol, ...]:
+        """The preferred one first."""
+        return tuple(PROTOCOLS[name] for name in self.model.protocols)
+
+    @functools.cached_property
+    def router(self) -> Router:
+        """Of operations that have a path: not for the protocols in which all requests go to the same."""
+        rest = any(name.startswith("rest") for name in self.model.protocols)
+        return Router(self.model.operations.values() if rest else ())
+
+    def regions(self, own: str) -> frozenset[bytes]:
+        """Which a signature may be for."""
+        found = {own, GLOBAL_REGION} if self.model.global_endpoint is not None else {own}
+        return frozenset(region.encode() for region in found)
+
+    def protocol(self, spoken: str | None) -> WireProtocol:
+        """That which a request speaks, if the service does, too. spoken: as `asked.spoken` tells."""
+        for protocol in self.protocols:
+            if protocol.name == spoken or (spoken == "query" and protocol.name == "ec2"):
+                return protocol
+        return self.protocols[0]
+
+    def error(self, protocol: WireProtocol, error: ApiError, request_id: str) -> Response:
+        if self.render is not None:
+            return self.render(error, request_id)
+        return protocol.error(self.model, error, request_id)

@@ -1,0 +1,82 @@
+"""Which AWS service a request is for, and in which protocol it speaks: read from its headers and its query alone.
+
+The signature's scope says it; a request without one may say it by X-Amz-Target, by the path of Smithy's RPC protocol or by its
+host name. What says nothing is Lambda's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+LAMBDA = "lambda"
+FORM = b"application/x-www-form-urlencoded"
+_SCOPE = re.compile(rb"Credential=[^,\s]*/([A-Za-z0-9-]+)/aws4_request")
+_PRESIGNED = re.compile(rb"(?:^|&)X-Amz-Credential=([^&]*)")
+_RPC_PATH = re.compile(rb"/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_.]+)")
+_REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
+_HOST = re.compile(rf"(?:.+\.)?(?P<service>[a-z][a-z0-9.-]*?)(?:[.-](?P<region>{_REGION}))?\.amazonaws\.com(?:\.cn)?(?::\d+)?")
+_S3_HOST = re.compile(r"(?:.+\.)?s3(?:[.-].*)?")
+Headers = list[tuple[bytes, bytes]]
+
+
+def service_of(scope: Mapping[str, Any], targets: Mapping[str, str]) -> str:
+    """The service's name in signatures, or that which `targets` has for the request's target: of two services that share
+    a name in signatures, only their targets tell.
+
+    targets: what X-Amz-Target begins with, and what a path of Smithy's RPC protocol names, to a service's name.
+    """
+    signed = target = host = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if b"/lambda/aws4_request" in value:
+                return LAMBDA
+            signed = _SCOPE.search(value)
+        elif name == b"x-amz-target":
+            target = value.decode("latin-1").rpartition(".")[0]
+        elif name == b"host":
+            host = value
+    if target is None and scope["raw_path"].startswith(b"/service/"):
+        found = _RPC_PATH.fullmatch(scope["raw_path"])
+        target = found[1].decode("latin-1") if found is not None else None
+    if target is not None and target in targets:
+        return targets[target]
+    if signed is not None:
+        return signed[1].decode()
+    presigned = _PRESIGNED.search(scope["query_string"])
+    if presigned is not None:
+        parts = unquote(presigned[1].decode("latin-1")).split("/")
+        if len(parts) >= 5:
+            return parts[-2]
+    return _of_host(host) or LAMBDA
+
+
+def _of_host(host: bytes | None) -> str | None:
+    """Of a name as AWS's endpoints have it (`sqs.us-east-1.amazonaws.com`); of S3's with a bucket in front, too."""
+    found = None if host is None else _HOST.fullmatch(host.decode("latin-1").lower())
+    if found is None:
+        return None
+    service = found["service"]
+    return "s3" if _S3_HOST.fullmatch(service) else service.rpartition(".")[2]
+
+
+def spoken(scope: Mapping[str, Any]) -> str | None:
+    """The protocol, by its name in botocore's models; None where only the service tells."""
+    for name, value in scope["headers"]:
+        if name == b"smithy-protocol":
+            return "smithy-rpc-v2-cbor" if value == b"rpc-v2-cbor" else None
+        if name == b"x-amz-target" or (name == b"content-type" and value.startswith(b"application/x-amz-json")):
+            return "json"
+        if name == b"content-type" and value.startswith(FORM):
+            return "query"
+    return None
+
+
+def operation_named(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> str:
+    """By X-Amz-Target or the path of Smithy's RPC protocol; empty for none."""
+    found = _RPC_PATH.fullmatch(scope["raw_path"])
+    if found is not None:
+        return found[2].decode("latin-1")
+    return headers.get(b"x-amz-target", b"").decode("latin-1").rpartition(".")[2]
