@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", _up, "start the cluster")
     up.add_argument("--port", type=int, metavar="P", help="port of the endpoint, on loopback (9000)")
     up.add_argument("--workers", type=int, metavar="N", help="how many workers (1)")
+    up.add_argument(
+        "--forward",
+        action="append",
+        default=[],
+        metavar="SERVICE=URL",
+        help="endpoint of an AWS service that is not served here (s3=http://...; *=URL for all others); may be repeated",
+    )
     up.add_argument("--no-auth", action="store_true", help="accept unsigned requests; loopback only")
     up.add_argument("--engines-only", action="store_true", help="without the services, to develop them against real engines")
     up.add_argument(
@@ -88,6 +95,7 @@ def _up(options: argparse.Namespace) -> int:
     from deploy.local.layout import DataDir
     from deploy.local.up import UpRequest, run_detached, run_foreground
 
+    _set_forwards(options.forward)
     request = UpRequest(
         data=DataDir.at(options.data_dir),
         port=options.port,
@@ -97,6 +105,19 @@ def _up(options: argparse.Namespace) -> int:
         ends_with=options.ends_with,
     )
     return run_detached(request) if options.detach else run_foreground(request)
+
+
+def _set_forwards(given: list[str]) -> None:
+    """Services read their settings from the environment, and inherit this one. Raises ConfigurationError."""
+    from services.frontend.forward_settings import Endpoints
+    from shared.settings import Settings
+
+    for pair in given:
+        service, equals, url = pair.partition("=")
+        if not equals or not service:
+            raise ConfigurationError(f"--forward {pair}: say --forward SERVICE=URL, e.g. --forward s3=http://127.0.0.1:9001")
+        os.environ[f"LAMBDAD_FORWARD__{service.upper()}"] = url
+    Endpoints(Settings())
 
 
 def _down(options: argparse.Namespace) -> int:

@@ -13,13 +13,13 @@ from urllib.parse import unquote
 
 LAMBDA = "lambda"
 FORM = b"application/x-www-form-urlencoded"
+OLD_LINK = b"AWSAccessKeyId="
+"""In the query of S3's links that were signed with Signature Version 2."""
 _SCOPE = re.compile(rb"Credential=[^,\s]*/([A-Za-z0-9-]+)/aws4_request")
 _PRESIGNED = re.compile(rb"(?:^|&)X-Amz-Credential=([^&]*)")
 _RPC_PATH = re.compile(rb"/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_.]+)")
-_REGION = r"[a-z]{2}(?:-[a-z]+)+-\d"
-_HOST = re.compile(rf"(?:.+\.)?(?P<service>[a-z][a-z0-9.-]*?)(?:[.-](?P<region>{_REGION}))?\.amazonaws\.com(?:\.cn)?(?::\d+)?")
-_S3_HOST = re.compile(r"(?:.+\.)?s3(?:[.-].*)?")
-Headers = list[tuple[bytes, bytes]]
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
+_AWS_HOST = re.compile(r"(.+)\.amazonaws\.com(?:\.cn)?(?::\d+)?")
 
 
 def service_of(scope: Mapping[str, Any], targets: Mapping[str, str]) -> str:
@@ -50,16 +50,20 @@ def service_of(scope: Mapping[str, Any], targets: Mapping[str, str]) -> str:
         parts = unquote(presigned[1].decode("latin-1")).split("/")
         if len(parts) >= 5:
             return parts[-2]
+    if OLD_LINK in scope["query_string"]:
+        return "s3"
     return _of_host(host) or LAMBDA
 
 
 def _of_host(host: bytes | None) -> str | None:
     """Of a name as AWS's endpoints have it (`sqs.us-east-1.amazonaws.com`); of S3's with a bucket in front, too."""
-    found = None if host is None else _HOST.fullmatch(host.decode("latin-1").lower())
+    found = None if host is None else _AWS_HOST.fullmatch(host.decode("latin-1").lower())
     if found is None:
         return None
-    service = found["service"]
-    return "s3" if _S3_HOST.fullmatch(service) else service.rpartition(".")[2]
+    labels = [label for label in found[1].split(".") if _REGION.fullmatch(label) is None]
+    if any(label == "s3" or label.startswith("s3-") for label in labels):
+        return "s3"
+    return labels[-1] if labels else None
 
 
 def spoken(scope: Mapping[str, Any]) -> str | None:

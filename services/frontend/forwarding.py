@@ -29,7 +29,7 @@ from shared.aws.resigning import Outgoing, resigned
 from shared.aws.service_model import ServiceModel, bare_service_model, load_service_model
 from shared.aws.signing_names import folder_of
 from shared.aws.sigv4 import Expected
-from shared.domain.errors import ApiError, RequestEntityTooLargeException, ServiceException
+from shared.domain.errors import ApiError, AuthError, RequestEntityTooLargeException, ServiceException
 from shared.settings import Settings
 
 HELD_BYTES_MAX = 16 * 1024 * 1024
@@ -114,6 +114,11 @@ class Forwarder:
             await send_response(send, protocol.error(model, found, request_id))
 
     async def _forward(self, service: str, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        if asked.OLD_LINK in scope["query_string"] and self._reader.checks_signatures:
+            raise AuthError(
+                "AccessDeniedException",
+                "Links of Signature Version 2 are not checked here. Make them with Config(signature_version='s3v4').",
+            )
         claimed = self._reader.claim(scope, ANYTHING)
         body = await self._body(service, endpoint, claimed, scope, receive)
         query = scope["query_string"]

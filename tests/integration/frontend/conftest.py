@@ -45,6 +45,7 @@ from shared.settings import FrontendSettings, Settings
 from shared.telemetry.health import Health
 
 KEY, SECRET = "AKIDEXAMPLE", "a-secret"
+CLUSTER_SECRET = b"the cluster's own"
 SESSION = boto3.session.Session()
 ROUTER = Router(load_service_model().operations.values())
 
@@ -202,16 +203,16 @@ class Frontend:
 
 @contextlib.asynccontextmanager
 async def running_frontend(
-    *, at_hand: bool = True, forward: dict[str, str] | None = None, **settings: Any
+    *, at_hand: bool = True, forward: dict[str, str] | None = None, sign: dict[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[Frontend]:
     """at_hand: requests that came whole are read at once and targets are in memory; otherwise all that takes a task."""
     chosen = FrontendSettings(port=0, root_access_key_id=KEY, root_secret_access_key=SECRET, **settings)
     listener: socket.socket = listen(chosen)
     request_ids, backend = RequestIds(), Backend(known=at_hand)
     operations: dict[str, Any] = {}
-    find = check_access(chosen)
+    find = check_access(chosen, CLUSTER_SECRET)
     verifier = None if find is None else Verifier(region="us-east-1", service="lambda", find_secret=find)
-    reader = RequestReader(verifier, BodyReader(), Callers("000000000000"))
+    reader = RequestReader(verifier, BodyReader(), Callers("000000000000", CLUSTER_SECRET))
     app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
     server = FrontendServer(server_config(app if find is not None else NoBrowsers(app, request_ids), chosen))
     requests, metrics = InvokeRequests(ROUTER, account_id="000000000000", region="us-east-1"), InvokeMetrics()
@@ -228,7 +229,8 @@ async def running_frontend(
     if not at_hand:
         invokes._whole = lambda exchange, request_id: None  # type: ignore[method-assign]
     api = Api(load_service_model(), operations, render=render)
-    forwarder = Forwarder(Settings(frontend=chosen, forward=forward or {}), reader, request_ids)
+    given = {"frontend": chosen, "forward": forward or {}, "forward_sign": sign or {}}
+    forwarder = Forwarder(Settings.model_validate(given), reader, request_ids)
     control = ControlApp((api, sts("000000000000")), reader, request_ids, forwarder, region="us-east-1")
     app.ready(invokes.serve, build_control_app(control))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -238,6 +240,7 @@ async def running_frontend(
         server.stop()
         async with asyncio.timeout(10):
             await serving
+        await forwarder.close()
 
 
 @pytest.fixture(scope="session", params=["at hand", "waited for"])
