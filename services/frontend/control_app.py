@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from services.frontend import asked
 from services.frontend.answers import Scope, Send
-from services.frontend.apis.api import Api
+from services.frontend.api import Api
 from services.frontend.bodies import Receive
 from services.frontend.request_ids import RequestIds
 from services.frontend.service_app import ServiceApp

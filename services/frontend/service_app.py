@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from services.frontend import asked
 from services.frontend.answers import LARGE_BYTES, Scope, Send, log, translate
-from services.frontend.apis.api import Api, Call, Handler
+from services.frontend.api import Api, Call, Handler
 from services.frontend.bodies import ClientGoneError, Receive
 from services.frontend.request_ids import RequestIds
 from services.frontend.signed_requests import Limit, RequestReader, SignedRequest

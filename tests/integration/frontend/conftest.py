@@ -15,7 +15,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from services.frontend.apis.api import Api
+from services.frontend.api import Api
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.bodies import BodyReader

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.frontend import asked
-from services.frontend.apis.api import Api
+from services.frontend.api import Api
 from services.frontend.control_app import shares_its_signing_name
 from services.frontend.forward_settings import Endpoints
 from shared.aws.service_model import load_service_model, service_names

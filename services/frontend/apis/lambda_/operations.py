@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from services.frontend.apis import api
-from services.frontend.apis.api import Api, Call
+from services.frontend import api
+from services.frontend.api import Api, Call
 from services.frontend.apis.lambda_ import (
     account,
     aliases,
