@@ -39,7 +39,7 @@ lint: setup ## ruff: rules and format
 types: setup ## mypy, strict
 	@$(BIN)/mypy
 
-contracts: setup ## which package may import which
+contracts: setup ## who may import whom, and that no import runs in a circle
 	@$(BIN)/lint-imports
 
 format: setup ## let ruff rewrite what it can

@@ -9,9 +9,18 @@ from deploy.local import messages
 from deploy.local.layout import DataDir
 from deploy.local.state import ClusterState
 from docs.state_machines import TARGET, render
+from shared.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("deploy/**/*.md")])
+
+NAMES_FILES = [
+    page for page in PAGES if page.parent in (ROOT, ROOT / "docs") and page.name not in ("README.md", "CHANGELOG.md")
+]
+"""Pages that speak of the project's own files; the others show what users write."""
+FOLDERS = (".ci", "deploy", "docs", "examples", "newsfragments", "requirements", "services", "shared", "tests")
+FILE = re.compile(r"[\w.@*<>|-]+(/[\w.@*<>|-]+)*/?")
+SUFFIXES = (".py", ".lua", ".yaml", ".yml", ".toml", ".md", ".mjs", ".sh", ".txt", ".lock")
 
 
 def test_the_pictures_of_the_state_machines_are_those_of_the_code() -> None:
@@ -22,6 +31,121 @@ def test_the_pictures_of_the_state_machines_are_those_of_the_code() -> None:
 def test_links_within_the_project_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_link_that_names_a_file_leads_to_that_file(page: Path) -> None:
+    for text, target in re.findall(r"\[([\w./-]+)\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        if text.endswith(SUFFIXES) or text.endswith("/"):
+            assert target.strip("/").endswith(text.strip("/")), f"{page.name}: {text} leads to {target}"
+
+
+@pytest.fixture(scope="module")
+def paths() -> list[str]:
+    """Every file and folder of the project, as /services/frontend/main.py, folders with a / behind them."""
+    files = [path for path in ROOT.iterdir() if path.is_file()]
+    files += [
+        path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    ]
+    named = [path.relative_to(ROOT) for path in files]
+    folders = {folder for path in named for folder in path.parents}
+    return [f"/{path.as_posix()}" for path in named] + [f"/{folder.as_posix()}/" for folder in folders]
+
+
+@pytest.mark.parametrize("page", NAMES_FILES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_that_a_page_names_is_there(page: Path, paths: list[str]) -> None:
+    """As `shared/domain/errors.py`, or by the end of its path: `frontend/invoke`, `launch.py`, `lua/*.lua`."""
+    assert [name for name in named_files(page.read_text()) if not is_there(name, paths)] == []
+
+
+def named_files(text: str) -> list[str]:
+    """What stands in backticks and looks like a file or folder; the steps of a walk (`a -> b (why) -> c`) one by one."""
+    found = []
+    for span in re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)):
+        for step in span.replace("\n", " ").split("->"):
+            name = re.sub(r"\(.*?\)", "", step).strip()
+            if FILE.fullmatch(name) and ("/" in name or name.endswith(SUFFIXES)):
+                found.append(name)
+    return found
+
+
+def is_there(name: str, paths: list[str]) -> bool:
+    pattern = re.sub(r"\\\*|<[^>]*>", "[^/]*", re.escape(name.rstrip("/")).replace(r"\|", "|"))
+    ending = "/" if name.endswith("/") else r"(\.py|/)?"
+    return any(re.search(rf"/{pattern}{ending}$", path) for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("shared/domain/errors.py", True),
+        ("frontend/main", True),
+        ("errors.py", True),
+        ("main", True),
+        ("services/<name>/", True),
+        ("lua/*.lua", True),
+        ("shared/domain/mistakes.py", False),
+        ("frontend/errors.py", False),
+        ("rors.py", False),
+        ("shared/domain/errors.py/", False),
+    ],
+)
+def test_a_name_is_a_whole_ending_of_a_path(name: str, there: bool, paths: list[str]) -> None:
+    assert is_there(name, paths) is there
+    assert named_files(f"see `x -> {name} (why)`") == ([name] if "/" in name or name.endswith(SUFFIXES) else [])
+
+
+def test_every_promise_names_what_holds_it() -> None:
+    held = (ROOT / "SPECIFICATION.md").read_text().partition("\n## Performance")[0]
+    rows = [
+        line
+        for line in held.splitlines()
+        if line.startswith("| ") and not line.startswith("| promise") and "held by" not in line
+    ]
+    assert len(rows) > 50
+    for row in rows:
+        last = row.rstrip("| ").rpartition(" | ")[2]
+        assert re.search(r"\]\(tests/|`make \w|\[test pending\]", last), f"nothing holds: {row}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_setting_that_a_page_names_is_one(page: Path) -> None:
+    elsewhere = "".join(path.read_text() for path in (ROOT / "deploy").rglob("*") if path.suffix in (".py", ".sh"))
+    elsewhere += (ROOT / "docker-compose.yml").read_text()
+    for name in re.findall(r"LAMBDAD_[A-Z0-9_]*[A-Z0-9]", page.read_text()):
+        assert is_setting(name) or name in elsewhere, f"{page.name} names {name}"
+
+
+def is_setting(name: str) -> bool:
+    """Whether a variable is read by the settings tree; what is in a dict has names of its own."""
+    fields = Settings.model_fields
+    for step in name.removeprefix("LAMBDAD_").lower().split("__"):
+        if step not in fields:
+            return False
+        inner = fields[step].annotation
+        if not hasattr(inner, "model_fields"):
+            return True
+        fields = inner.model_fields
+    return True
+
+
+def test_a_setting_is_found_by_its_variable() -> None:
+    assert is_setting("LAMBDAD_FUNCTIONS__TIMEOUT_S_MAX")
+    assert is_setting("LAMBDAD_EVENTS__KAFKA_CLUSTERS__PROD")
+    assert not is_setting("LAMBDAD_FUNCTIONS__TIMEOUT_MAX")
+    assert not is_setting("LAMBDAD_NOTHING")
+
+
+def test_the_readme_counts_what_the_conformance_page_counts() -> None:
+    report, readme = (ROOT / "docs/conformance.md").read_text(), (ROOT / "README.md").read_text()
+    operations = re.search(r"operations of the service model \| (\d+), (\d+) of them answered", report)
+    cases = re.search(r"recorded cases \| (\d+): (\d+) exact", report)
+    assert operations is not None
+    assert cases is not None
+    assert operations[1] == operations[2]
+    assert f"all {operations[1]} operations" in readme
+    assert f"of {cases[1]} behaviours recorded from AWS, {cases[2]} are met exactly" in readme
+    assert f"{cases[1]} recorded behaviours" in (ROOT / "SPECIFICATION.md").read_text()
 
 
 def test_the_readme_shows_what_make_up_says(tmp_path: Path) -> None:
