@@ -61,8 +61,6 @@ _PING, _PONG, _DATA, _CREDIT = int(FrameType.PING), int(FrameType.PONG), int(Fra
 _INVOKE, _CANCEL, _STOP = int(FrameType.INVOKE), int(FrameType.CANCEL), int(FrameType.STOP)
 
 VIOLATIONS = Counter("lambdad_worker_protocol_violations_total", "Connections cut because the peer broke the protocol")
-_invocations = Counter("lambdad_worker_invocations_total", "Invocations by how they ended", ["outcome"])
-SUCCEEDED, FAILED = _invocations.labels("success"), _invocations.labels("function_error")
 BROKEN = Counter("lambdad_worker_broken_total", "Invocations that ran and whose response was not delivered whole")
 REFUSED = Counter("lambdad_worker_refused_total", "Invocations refused", ["reason"])
 
@@ -287,7 +285,6 @@ class CallerConnection(asyncio.Protocol):
     def _on_end(self, run: Run, result: InvocationResult) -> None:
         if not run.holding:
             return  # It was given up.
-        (SUCCEEDED if result.function_error is None else FAILED).inc()
         self._answer(run, result)
 
     def _answer(self, run: Run, result: InvocationResult) -> None:

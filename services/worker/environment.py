@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from services.worker import error_documents
+from services.worker.interruption import Interrupter, Interruption
 from services.worker.machine import Event, State, advance
 from services.worker.peak_memory import PeakMemory
 from services.worker.sandbox.spec import (
@@ -39,7 +40,7 @@ from services.worker.telemetry.events import (
     TelemetryEvent,
 )
 from services.worker.telemetry.lines import renderer_for
-from services.worker.verdicts import UNHANDLED, End, Interruption, Verdict, billed_ms, judge, judge_initialisation
+from services.worker.verdicts import UNHANDLED, End, Verdict, billed_ms, judge, judge_initialisation
 from shared.dispatch.wire.messages import InvokeHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.invocations import InvocationResult
@@ -48,8 +49,6 @@ from shared.domain.provisioned import init_limit_s
 
 log = logging.getLogger("lambdad.worker")
 
-KILL_GRACE_S = 2.0
-"""How long a killed runtime may take to be reported as ended before the sandbox counts as broken."""
 STUCK = "the runtime did not end after it was killed"
 
 
@@ -85,8 +84,7 @@ class Environment:
         "_ending",
         "_init_failed",
         "_init_ms",
-        "_interruption",
-        "_killing",
+        "_interrupter",
         "_limit_s",
         "_log",
         "_loop",
@@ -94,7 +92,6 @@ class Environment:
         "_sandbox",
         "_stuck",
         "_subscribers",
-        "_waiting",
         "holder",
         "id",
         "lease",
@@ -136,10 +133,8 @@ class Environment:
         self._sandbox: Sandbox | None = None
         self._alive = False
         self._init_ms: float | None = None
-        self._interruption: Interruption | None = None
-        self._waiting: asyncio.Task[object] | _Run | None = None
+        self._interrupter = Interrupter(environment_id, self._give_up)
         self._ending: asyncio.Task[None] | None = None
-        self._killing: asyncio.Task[None] | None = None
         self._stuck = False
         self._peak_memory = PeakMemory(spec.memory_mb)
 
@@ -157,7 +152,7 @@ class Environment:
         self.state = advance(self.state, Event.INVOKED)
         self.lease = lease
         self.holder = holder
-        self._interruption = None
+        self._interrupter.reason = None
 
     def release(self) -> None:
         self.state = advance(self.state, Event.ANSWERED)
@@ -168,12 +163,15 @@ class Environment:
 
         On return the environment is busy with the invocation that it was started for."""
         self._sandbox = sandbox
+        interrupter = self._interrupter
+        interrupter.guard(sandbox)
         self._publish(InitStart())
         began = time.monotonic()
         await sandbox.start(sandbox_spec, self._on_output)
         if self.cancelled:
             raise SandboxError("the caller cancelled before the runtime was up")
-        timer = self._guard(float(self._init_limit_s()))
+        interrupter.waiting = asyncio.current_task()
+        timer = interrupter.after(float(self._init_limit_s()))
         try:
             end = await sandbox.initialised()
         except asyncio.CancelledError:
@@ -182,17 +180,17 @@ class Environment:
             raise self._stuck_error() from None
         finally:
             timer.cancel()
-            self._waiting = None
-        await self._killed()
+            interrupter.waiting = None
+        await interrupter.killed()
         init_ms = (time.monotonic() - began) * 1e3
-        if isinstance(end, RuntimeReady) and self._interruption is None:
+        if isinstance(end, RuntimeReady) and interrupter.reason is None:
             self._alive = True
             self._init_ms = init_ms
             self._publish(InitReport(Phase.INIT, Status.SUCCESS, init_ms))
         else:
             self._report_failed_init(Phase.INIT, init_ms, end)
-        if self._interruption is Interruption.TIMEOUT:
-            self._interruption = None
+        if interrupter.reason is Interruption.TIMEOUT:
+            interrupter.reason = None
         self.state = advance(advance(self.state, Event.STARTED), Event.INVOKED)
 
     def prepare(self) -> InvocationResult:
@@ -229,13 +227,12 @@ class Environment:
             header.trace,
             header.client_context,
         )
-        loop = self._loop
-        timer = loop.call_later(self._limit_s, self._interrupt, Interruption.TIMEOUT)
-        run = self._waiting = _Run(event, on_end, stream, time.monotonic(), timer)
+        interrupter = self._interrupter
+        run = interrupter.waiting = _Run(event, on_end, stream, time.monotonic(), interrupter.after(self._limit_s))
         if self._alive:
             self._hand_over(run)
         else:
-            run.restarting = loop.create_task(self._restart(run), name=f"restart-{self.id}")
+            run.restarting = self._loop.create_task(self._restart(run), name=f"restart-{self.id}")
 
     def _hand_over(self, run: _Run) -> None:
         assert self._sandbox is not None
@@ -264,14 +261,15 @@ class Environment:
             self._on_end(end)
 
     def _on_end(self, end: End) -> None:
-        run = self._waiting
+        interrupter = self._interrupter
+        run = interrupter.waiting
         if type(run) is not _Run:
             return  # It was given up.
-        self._waiting = None
+        interrupter.waiting = None
         run.timer.cancel()
         duration_ms = (time.monotonic() - run.began) * 1e3
         if (
-            self._interruption is None
+            interrupter.reason is None
             and type(end) is RuntimeResponse
             and end.error_type is None
             and end.too_large_bytes is None
@@ -281,34 +279,34 @@ class Environment:
             except Exception:
                 result = self._failed_unforeseen(run)
             run.on_end(result)
-        elif self._killing is None:
+        elif not interrupter.is_killing:
             self._end_badly(run, duration_ms, end)
         else:
             self._ending = self._loop.create_task(self._end_killed(run, duration_ms, end))
 
     async def _end_killed(self, run: _Run, duration_ms: float, end: End) -> None:
-        await self._killed()
+        await self._interrupter.killed()
         self._end_badly(run, duration_ms, end)
 
     def _end_badly(self, run: _Run, duration_ms: float, end: End) -> None:
         if isinstance(end, SandboxError):
             log.error("environment %s of %s broke: %s", self.id, self.spec.function_arn, end)
             self.usable = False
-        if self._interruption is not None or isinstance(end, SandboxError | RuntimeExit):
+        if self._interrupter.reason is not None or isinstance(end, SandboxError | RuntimeExit):
             self._alive = False
         try:
-            result = self._failed(duration_ms, run, judge(run.event.request_id, end, self._interruption, self._limit_s))
+            result = self._failed(duration_ms, run, judge(run.event.request_id, end, self._interrupter.reason, self._limit_s))
         except Exception:
             result = self._failed_unforeseen(run)
         run.on_end(result)
 
     def cancel(self) -> None:
         """The caller went away: kill what runs. The environment stays usable, its runtime starts again when next needed."""
-        self._interrupt(Interruption.CANCELLED)
+        self._interrupter.interrupt(Interruption.CANCELLED)
 
     @property
     def cancelled(self) -> bool:
-        return self._interruption is Interruption.CANCELLED
+        return self._interrupter.reason is Interruption.CANCELLED
 
     async def destroy(self) -> None:
         """Stop for good. Never raises: what the sandbox could not give back is logged."""
@@ -325,66 +323,31 @@ class Environment:
         self._init_ms = None
         self._peak_memory.reset()
         await sandbox.restart()
-        if self._interruption is not None:
+        if self._interrupter.reason is not None:
             await sandbox.kill_runtime()
         end = await sandbox.initialised()
         if isinstance(end, RuntimeReady):
             self._alive = True
             return None
-        if self._interruption is None:
+        if self._interrupter.reason is None:
             self._report_failed_init(Phase.INVOKE, (time.monotonic() - began) * 1e3, end)
         return end
 
     def _report_failed_init(self, phase: Phase, init_ms: float, end: RuntimeReady | RuntimeExit) -> None:
-        failed = judge_initialisation(end, self._interruption)
+        failed = judge_initialisation(end, self._interrupter.reason)
         if failed is not None:
             self._init_failed, error_type = failed
             self._publish(InitReport(phase, self._init_failed, init_ms, error_type))
 
-    # Time limits and cancelling
-
-    def _guard(self, limit_s: float) -> asyncio.TimerHandle:
-        """From now until the handle is cancelled, the current task waits for the runtime; after `limit_s` that is killed."""
-        self._waiting = asyncio.current_task()
-        return self._loop.call_later(limit_s, self._interrupt, Interruption.TIMEOUT)
-
-    def _interrupt(self, reason: Interruption) -> None:
-        if self._interruption is not None:
-            return
-        self._interruption = reason
-        if self._sandbox is not None and self._waiting is not None:
-            self._killing = self._loop.create_task(self._kill(self._sandbox), name=f"kill-{self.id}")
-
-    async def _kill(self, sandbox: Sandbox) -> None:
-        """Kill the runtime, which makes the sandbox answer; a sandbox that does not is given up after a grace."""
-        waiting = self._waiting
-        try:
-            async with asyncio.timeout(KILL_GRACE_S):
-                await sandbox.kill_runtime()
-        except (SandboxError, TimeoutError) as error:
-            log.error("environment %s could not kill its runtime: %s", self.id, error or "it took too long")
-        except Exception:
-            log.exception("environment %s could not kill its runtime", self.id)
-            self.usable = False
-        if waiting is not None and self._waiting is waiting:
-            self._loop.call_later(KILL_GRACE_S, self._give_up, waiting)
-
-    def _give_up(self, waiting: asyncio.Task[object] | _Run) -> None:
-        if self._waiting is not waiting:
-            return
+    def _give_up(self, waiting: object) -> None:
+        """The sandbox does not report the end of a runtime that was killed."""
         if isinstance(waiting, _Run):
             if waiting.restarting is not None:
                 waiting.restarting.cancel()
             self._on_end(SandboxError(STUCK))
-        else:
+        elif isinstance(waiting, asyncio.Task):
             self._stuck = True
             waiting.cancel()
-
-    async def _killed(self) -> None:
-        """Wait until a kill under way is over, so that a fresh runtime is not hit by it."""
-        killing, self._killing = self._killing, None
-        if killing is not None:
-            await killing
 
     @staticmethod
     def _stuck_error() -> SandboxError:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 import math
 
 import msgspec
 
 from services.worker import error_documents
+from services.worker.interruption import Interruption
 from services.worker.sandbox.spec import (
     InvalidInvocationError,
     RuntimeExit,
@@ -21,13 +21,6 @@ End = RuntimeResponse | RuntimeExit | SandboxError | InvalidInvocationError
 """Of an invocation, as the sandbox tells it."""
 UNHANDLED = "Unhandled"
 """The function error that callers see, whatever went wrong."""
-
-
-class Interruption(enum.Enum):
-    """Why the platform killed a runtime."""
-
-    TIMEOUT = "timeout"
-    CANCELLED = "cancelled"
 
 
 class Verdict(msgspec.Struct, frozen=True):

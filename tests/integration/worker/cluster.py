@@ -17,6 +17,7 @@ from services.worker.code_cache import CodeCache
 from services.worker.fleet import Fleet, Pool, StartSettings
 from services.worker.server import WorkerServer
 from services.worker.telemetry.environment_log import LogSink
+from services.worker.telemetry.events import TelemetryEvent
 from shared.dispatch.wire.frames import (
     FrameDecoder,
     Handshake,
@@ -62,7 +63,7 @@ class MemoryLog:
 
 
 class TestWorker:
-    """`logs` by environment, `gone` what the fleet reported as ended by itself."""
+    """`logs` by environment, `gone` what the fleet reported as ended by itself, `events` what happened in environments."""
 
     __test__ = False
 
@@ -76,13 +77,14 @@ class TestWorker:
         self.packages = MemoryPackages()
         self.logs: dict[str, MemoryLog] = {}
         self.gone: list[str] = []
+        self.events: list[TelemetryEvent] = []
         self.epoch = 0
         self.cache = CodeCache(self.packages, root / "code", 1024**3)
         self.pool = pool
         self.fleet = Fleet(
             pool=pool,
             code=self.cache,
-            start=StartSettings(open_log=self._open_log, variables=self.variables),
+            start=StartSettings(self._open_log, self.variables, (self.events.append,)),
             environments_max=self.settings.worker.environments_max,
             on_gone=self._on_gone,
             epoch=lambda: self.epoch,

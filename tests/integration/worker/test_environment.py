@@ -7,8 +7,10 @@ import re
 
 import pytest
 
-from services.worker import environment as environment_module
+from services.worker import environment, interruption
 from services.worker.sandbox.spec import InvalidInvocationError
+from services.worker.telemetry import metrics
+from services.worker.telemetry.events import FunctionOutput, InitReport, InitStart, Phase, Report, Start, Status
 from shared.dispatch.wire.messages import RefusalReason
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, until
 from tests.integration.worker.process_sandbox import ProcessPool, ProcessSandbox
@@ -157,7 +159,7 @@ async def test_an_init_that_fails_once_succeeds_inside_the_invocation(worker: Te
 async def test_an_init_over_its_limit_repeats_under_the_functions_timeout(
     worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment_module, "INIT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(environment, "INIT_TIMEOUT_S", 0.3)
     spec = worker.function("import time\ntime.sleep(30)\n" + ECHO, timeout_s=1)
     answer = await caller.answer(spec, "e-1", cold=True, request_id="r-i")
     failed(answer, "r-i", "Sandbox.Timedout", "Task timed out after 1.00 seconds")
@@ -241,7 +243,7 @@ async def test_a_sandbox_that_breaks_is_destroyed_and_said_to_be_gone(
 async def test_a_runtime_that_survives_its_kill_is_given_up(
     worker: TestWorker, caller: Caller, pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment_module, "KILL_GRACE_S", 0.2)
+    monkeypatch.setattr(interruption, "KILL_GRACE_S", 0.2)
     spec = worker.function(COUNTER, timeout_s=1)
     await caller.answer(spec, "e-1", cold=True)
     hanging: ProcessSandbox = pool.made[0]
@@ -300,3 +302,36 @@ async def test_a_field_that_a_runtime_cannot_be_told_is_an_error_of_that_invocat
     pool.made[0].fail_invoke = None
     assert (await caller.answer(spec, "e-1", "again")).json() == "again"
     assert pool.made[0].starts == 1
+
+
+async def test_whoever_subscribes_gets_what_happens_as_records_in_order(worker: TestWorker, caller: Caller) -> None:
+    spec = worker.function("def handler(event, context):\n    if event: raise ValueError('no')\n", timeout_s=5)
+    await caller.answer(spec, "e-1", None, cold=True, request_id="r-1")
+    await caller.answer(spec, "e-1", 1, request_id="r-2")
+    init_start, init_report, start, report, second, failed_report = worker.events
+    assert init_start == InitStart()
+    assert isinstance(init_report, InitReport)
+    assert (init_report.phase, init_report.status) == (Phase.INIT, Status.SUCCESS)
+    assert (start, second) == (Start("r-1"), Start("r-2"))
+    assert isinstance(report, Report)
+    assert (report.request_id, report.status, report.memory_mb, report.max_memory_mb) == ("r-1", Status.SUCCESS, 128, 36)
+    assert report.init_ms == pytest.approx(init_report.duration_ms)
+    assert isinstance(failed_report, Report)
+    assert (failed_report.status, failed_report.error_type) == (Status.ERROR, "Runtime.Unknown")
+    talking = worker.function("def handler(event, context):\n    print('hi')\n")
+    await caller.answer(talking, "e-2", cold=True)
+    await until(lambda: FunctionOutput(b"hi\n") in worker.events)
+
+
+def test_invocations_and_initialisations_are_counted_by_how_they_ended() -> None:
+    def counted() -> list[float]:
+        samples = [metrics.INVOCATIONS.labels(status.value) for status in Status]
+        samples.append(metrics.INITIALISATIONS.labels("invoke", "timeout"))
+        return [sample._value.get() for sample in samples]
+
+    before = counted()
+    for status in Status:
+        metrics.count(Report("r", 1.0, 1, 128, 36, None, status))
+    metrics.count(InitReport(Phase.INVOKE, Status.TIMEOUT, 10.0))
+    metrics.count(Start("r"))
+    assert [after - earlier for after, earlier in zip(counted(), before, strict=True)] == [1.0] * 5
