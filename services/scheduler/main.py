@@ -10,10 +10,10 @@ from prometheus_client import Gauge
 
 from services.scheduler.keep_alive import KeepAlive
 from services.scheduler.leader import Leadership
-from services.scheduler.membership import Reaper
 from services.scheduler.provisioned import Provisioner
 from services.scheduler.provisioned_plans import Plans, RegistryPlans
 from services.scheduler.provisioned_starts import Environments
+from services.scheduler.reaper import Reaper
 from services.scheduler.rebuild import Rebuilder
 from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name

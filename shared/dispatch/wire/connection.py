@@ -229,10 +229,6 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
         for start in range(0, len(environment_ids), STOP_ENVIRONMENTS_MAX):
             self._write(encode_stop(StopEnvironments(tuple(environment_ids[start : start + STOP_ENVIRONMENTS_MAX]))))
 
-    @property
-    def in_flight(self) -> int:
-        return len(self._calls)
-
     def abort(self, reason: str) -> None:
         """Close at once; everything in flight is lost."""
         if self._transport is not None:
