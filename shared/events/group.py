@@ -139,10 +139,6 @@ class GroupReader:
         """True while partitions are assigned (perhaps none), false before and during a rebalance."""
         return self._assigned.is_set()
 
-    async def joined(self) -> None:
-        """Wait, without a deadline of its own, until the group has given this member its place."""
-        await self._assigned.wait()
-
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self.consumer.assignment())
 

@@ -55,10 +55,13 @@ class Batcher(Generic[R]):
         self._ends.extend(ends)
         self._added_bytes = self._ends[-1]
 
-    def clear(self) -> None:
+    def clear(self) -> list[R]:
+        """All that waited, in its order."""
+        waiting = self._records[self._head :]
         self._records.clear()
         self._ends.clear()
         self._head = self._taken_bytes = self._added_bytes = 0
+        return waiting
 
     def due_in_s(self, now_s: float) -> float | None:
         """Seconds until `take` gives a batch if nothing more comes; 0 when it gives one now, None when nothing waits."""

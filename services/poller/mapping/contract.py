@@ -90,15 +90,15 @@ class Source(Protocol[R]):
     def settle(self, lane: LaneName, records: Sequence[R]) -> None:
         """These records are done with, for good. Returns at once; made durable soon, and at the latest in `close`.
 
-        From ordered lanes: always the oldest unsettled records of the lane, so that settling the last of them is enough. From
-        others: any, each by itself. Ignored for lanes that are not this reader's."""
+        Of ordered lanes of a source that does not redeliver: always the lane's oldest that are not settled, so that settling
+        the last of them is enough. Of others: any, each by itself. Ignored for lanes that are not this reader's."""
 
     def seek(self, lane: LaneName, records: Sequence[R]) -> None:
         """These records are not done with: they are to be fetched again. Returns at once.
 
-        Of ordered lanes, of which nothing runs then: reading goes back to the first of them, the lane's oldest that is not
-        settled; all from it on is forgotten here. Of others: each by itself and by the source's own rules, e.g. a queue's
-        messages once they are visible again."""
+        Of ordered lanes all that was fetched and is not settled, in its order, while nothing of the lane runs: where a source
+        does not redeliver, reading goes back to the first of them. Of a source that redelivers each comes again by the source's
+        own rules, e.g. a queue's messages once they are visible again."""
 
     def pause(self, lane: LaneName) -> None:
         """Fetch nothing more of the lane until `resume`. A lane that moved away and came back is not paused."""

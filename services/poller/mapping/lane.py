@@ -96,11 +96,8 @@ class Lane(Generic[R]):
             self._source.resume(self.name)
 
     async def _run_batch(self, batch: list[R]) -> None:
-        wanted = batch
-        if self._parts.record_filter is not None:
-            wanted = [record for record in batch if self._parts.record_filter.matches(record)]
-            FILTERED.inc(len(batch) - len(wanted))
         try:
+            wanted = self._filtered(batch)
             left = await self._parts.deliver(self.name, wanted) if wanted else []
         except Exception as error:
             await self._fetch_again(batch, error)
@@ -112,7 +109,15 @@ class Lane(Generic[R]):
         again = set(map(id, left))
         if done := [record for record in batch if id(record) not in again]:
             self._source.settle(self.name, done)
-        self._source.seek(self.name, left)
+        self._give_back(left)
+
+    def _filtered(self, batch: list[R]) -> list[R]:
+        record_filter = self._parts.record_filter
+        if record_filter is None:
+            return batch
+        wanted = [record for record in batch if record_filter.matches(record)]
+        FILTERED.inc(len(batch) - len(wanted))
+        return wanted
 
     async def _fetch_again(self, batch: list[R], error: Exception) -> None:
         """Nothing is known to be done with: this lane begins again with the batch, the others go on."""
@@ -121,9 +126,11 @@ class Lane(Generic[R]):
         log.error("a batch of %s failed here and is fetched again: %r", self.name, error, exc_info=None if foreseen else error)
         self._failures += 1
         await asyncio.sleep(FAILURE_PAUSE_S[min(self._failures, len(FAILURE_PAUSE_S)) - 1])
+        self._give_back(batch)
+
+    def _give_back(self, records: list[R]) -> None:
+        """Where order counts, what waits behind them may not be run before they come again."""
         if self._parts.ordered:
-            self._batcher.clear()
-            if self._paused:
-                self._paused = False
-                self._source.resume(self.name)
-        self._source.seek(self.name, batch)
+            records = records + self._batcher.clear()
+            self._go_on_fetching()
+        self._source.seek(self.name, records)

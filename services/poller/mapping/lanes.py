@@ -16,6 +16,7 @@ from services.poller.mapping.starts import Starts
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.domain.mappings import EventSourceMapping
 from shared.domain.mappings.catalogue import rules_of
+from shared.telemetry.supervision import keep_running
 
 R = TypeVar("R")
 
@@ -90,7 +91,7 @@ class Lanes(Generic[R]):
         async with asyncio.TaskGroup() as group:
             await self._placed.wait()
             await on_polling()
-            group.create_task(self._lag.measure(self._source))
+            group.create_task(keep_running(f"mapping-lag {self._mapping.uuid}", lambda: self._lag.measure(self._source)))
             try:
                 while True:
                     for name, records in (await self._source.fetch(wait_s=FETCH_WAIT_S)).items():

@@ -1,4 +1,4 @@
-"""Three kinds of event source for the contract's tests: a queue and a stream in memory, as different from each other as kinds get, and
+"""Four kinds of event source for the contract's tests: two queues and a stream in memory, as different from each other as kinds get, and
 Kafka on the real engine. A world outlives its readers, as an engine does."""
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ OVERHEAD_BYTES = 1_024
 
 
 class World(Protocol):
-    """lanes: two for kinds that have any number of them, one for a queue."""
+    """lanes: two for kinds that have any number of them, one for a queue. fetch_max: large records of a lane in one fetch."""
 
     mapping: EventSourceMapping
     lanes: list[LaneName]
+    fetch_max: int
 
     async def put(self, lane: LaneName, values: Sequence[bytes]) -> None: ...
 
@@ -139,9 +140,9 @@ class MemorySource:
 
 
 class MemoryWorld:
-    """FETCH_MAX: records a fetch."""
+    """All but the engine of a kind."""
 
-    FETCH_MAX = 7
+    fetch_max = 7
     lanes: list[LaneName]
     mapping: EventSourceMapping
     source_type: type[MemorySource]
@@ -234,7 +235,7 @@ class QueueWorld(MemoryWorld):
     def take(self, paused: Collection[LaneName]) -> dict[LaneName, Sequence[Item]]:
         if not self.visible or self.lanes[0] in paused:
             return {}
-        taken = [self.visible.pop(number) for number in list(self.visible)[: self.FETCH_MAX]]
+        taken = [self.visible.pop(number) for number in list(self.visible)[: self.fetch_max]]
         self.received |= {item.number: item for item in taken}
         return {self.lanes[0]: taken}
 
@@ -253,6 +254,60 @@ class QueueWorld(MemoryWorld):
     def abandon(self) -> None:
         self.visible |= self.received
         self.received.clear()
+        self.changed.set()
+
+
+class FifoSource(MemorySource):
+    traits = SourceTraits(redelivers=True, in_flight_max=2)
+
+
+class FifoWorld(MemoryWorld):
+    """A queue with message groups: in order within a group, of which nothing is given while some of it is out."""
+
+    source_type = FifoSource
+    fetch_max = 20
+    shape = MemoryFormat("messageId", "body", as_text=True)
+    id_name, data_name = "messageId", "body"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lanes = ["group-a", "group-b"]
+        self.mapping = mapping_of(
+            "x", kind=SourceKind.SQS, topics=(), source_arn="arn:aws:sqs:us-east-1:000000000000:orders.fifo"
+        )
+        self.groups: dict[LaneName, list[Item]] = {lane: [] for lane in self.lanes}
+        self.received: dict[LaneName, list[Item]] = {lane: [] for lane in self.lanes}
+
+    def data(self, record: dict[str, str]) -> bytes:
+        return record["body"].encode()
+
+    async def put(self, lane: LaneName, values: Sequence[bytes]) -> None:
+        self.groups[lane] += [self.made(lane, value) for value in values]
+        self.changed.set()
+
+    def take(self, paused: Collection[LaneName]) -> dict[LaneName, Sequence[Item]]:
+        found: dict[LaneName, Sequence[Item]] = {}
+        for lane, waiting in self.groups.items():
+            if waiting and lane not in paused and not self.received[lane]:
+                found[lane] = self.received[lane] = waiting[: self.fetch_max]
+                self.groups[lane] = waiting[self.fetch_max :]
+        return found
+
+    def settle(self, lane: LaneName, records: Sequence[Item]) -> None:
+        self.received[lane] = [item for item in self.received[lane] if item not in records]
+        self.changed.set()
+
+    def again(self, lane: LaneName, records: Sequence[Item]) -> None:
+        assert list(records) == self.received[lane], "something of the group stayed out"
+        self.abandon()
+
+    def unsettled(self, lane: LaneName) -> int:
+        return len(self.groups[lane]) + len(self.received[lane])
+
+    def abandon(self) -> None:
+        for lane, out in self.received.items():
+            self.groups[lane] = out + self.groups[lane]
+            self.received[lane] = []
         self.changed.set()
 
 
@@ -286,7 +341,7 @@ class StreamWorld(MemoryWorld):
     def take(self, paused: Collection[LaneName]) -> dict[LaneName, Sequence[Item]]:
         found: dict[LaneName, Sequence[Item]] = {}
         for lane, at in self.positions.items():
-            if lane not in paused and (items := self.shards[lane][at : at + self.FETCH_MAX]):
+            if lane not in paused and (items := self.shards[lane][at : at + self.fetch_max]):
                 found[lane] = items
                 self.positions[lane] = at + len(items)
         return found
@@ -310,6 +365,8 @@ class StreamWorld(MemoryWorld):
 
 class KafkaWorld:
     """A topic of its own on the real engine. Lanes move by real rebalances: another member joins the group and leaves."""
+
+    fetch_max = 7
 
     def __init__(self, kafka: str) -> None:
         self._kafka = kafka
@@ -356,6 +413,8 @@ class KafkaWorld:
 async def world_of(kind: str, kafka: str | None) -> AsyncIterator[World]:
     if kind == "queue":
         yield QueueWorld()
+    elif kind == "fifo":
+        yield FifoWorld()
     elif kind == "stream":
         yield StreamWorld()
     else:
