@@ -27,7 +27,7 @@ test: setup ## all tests that this machine has the runtimes for, on the real eng
 demo: setup ## deploy a function and invoke it in every way; starts the cluster if needed
 	@$(BIN)/python -m deploy.local.demo $(ARGS)
 
-bench: setup ## the benchmarks beside their peers (NAME=warm for one of them)
+bench: setup ## the benchmarks beside their peers (NAME=warm-latency for one of them)
 	@$(BIN)/python -m tests.bench $(NAME) $(ARGS)
 
 test-compose: setup ## build the images, run docker-compose.yml, drive it, stop it

@@ -10,6 +10,7 @@ from deploy.local.layout import DataDir
 from deploy.local.state import ClusterState
 from docs.state_machines import TARGET, render
 from shared.settings import Settings
+from tests.bench.__main__ import NAMES as BENCHMARKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("deploy/**/*.md")])
@@ -165,3 +166,14 @@ def words_of(text: str) -> list[str]:
         for line in re.sub(r"(?<=[\s(])\S*/(?=lambdad|python|aws)", ".venv/bin/", named).splitlines()
         if line.strip()
     ]
+
+
+def test_make_help_lists_every_target_and_names_a_benchmark_that_there_is() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    listed = dict(re.findall(r"^([a-z-]+):.*?## (.*)$", makefile, re.MULTILINE))
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    assert set(listed) == set(phony[1].split())
+    named = re.search(r"NAME=(\S+)", listed["bench"])
+    assert named is not None
+    assert named[1] in BENCHMARKS
