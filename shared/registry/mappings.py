@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.errors import ServiceException
-from shared.domain.mappings import EventSourceMapping, MappingSettings, MappingState
+from shared.domain.mappings import EventSourceMapping, MappingState
 from shared.registry.database import Database
 from shared.registry.functions import now_ms
 from shared.registry.records import MappingRow
@@ -27,7 +27,7 @@ CONNECT_TIMEOUT_S = 5.0
 _TABLE = MappingTable.__table__
 _COLUMNS = tuple(_TABLE.c[field] for field in EventSourceMapping.__struct_fields__)
 _ALL: Select[Any] = select(*_COLUMNS).order_by(MappingTable.uuid)
-_ROWS: Select[Any] = select(*_COLUMNS, MappingTable.settings, MappingTable.tags)
+_ROWS: Select[Any] = select(*_COLUMNS, MappingTable.tags)
 _ONE = _ROWS.where(MappingTable.uuid == bindparam("uuid"))
 _MARKER = select(func.count(), func.coalesce(func.max(MappingTable.revision), 0))
 _WIDTH = len(_COLUMNS)
@@ -38,8 +38,7 @@ def _mapping_of(row: Any) -> EventSourceMapping:
 
 
 def _row_of(row: Any) -> MappingRow:
-    settings = msgspec.convert(row[_WIDTH], MappingSettings)
-    return MappingRow(_mapping_of(row[:_WIDTH]), settings, row[_WIDTH + 1])
+    return MappingRow(_mapping_of(row[:_WIDTH]), row[_WIDTH])
 
 
 class Mappings:
@@ -227,6 +226,5 @@ async def set_tags(connection: AsyncConnection, uuid: str, tags: dict[str, str])
 def _values(row: MappingRow) -> dict[str, object]:
     values: dict[str, object] = msgspec.to_builtins(row.mapping)
     values["revision"] = REVISIONS.next_value()
-    values["settings"] = msgspec.to_builtins(row.settings)
     values["tags"] = row.tags
     return values

@@ -6,7 +6,7 @@ import msgspec
 
 from shared.domain.arns import LATEST
 from shared.domain.function_state import Status
-from shared.domain.mappings import EventSourceMapping, MappingSettings
+from shared.domain.mappings import EventSourceMapping
 
 
 class LoggingConfiguration(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -145,8 +145,7 @@ class EventInvokeRow(msgspec.Struct, frozen=True):
 
 
 class MappingRow(msgspec.Struct, frozen=True):
-    """A mapping as the poller sees it, and the rest of what its owner set."""
+    """A mapping, and what pollers have no use for."""
 
     mapping: EventSourceMapping
-    settings: MappingSettings
     tags: dict[str, str]

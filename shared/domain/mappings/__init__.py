@@ -39,8 +39,56 @@ class ErrorHandling(msgspec.Struct, frozen=True, omit_defaults=True):
     report_batch_item_failures: bool = False
 
 
+class SchemaRegistry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A schema registry of a Kafka source. access: pairs of authentication type and secret. validated: KEY, VALUE."""
+
+    uri: str
+    record_format: str | None = None
+    access: tuple[tuple[str, str], ...] = ()
+    validated: tuple[str, ...] = ()
+
+
+class ProvisionedPollers(msgspec.Struct, frozen=True, omit_defaults=True):
+    minimum: int
+    maximum: int
+    group: str | None = None
+
+
+class DocumentDatabase(msgspec.Struct, frozen=True, omit_defaults=True):
+    database: str | None = None
+    collection: str | None = None
+    full_document: str | None = None
+
+
+class MappingSettings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the owner of a mapping set, as replies show it; None where something was left out.
+
+    What every kind goes by is in EventSourceMapping itself, made from this and the defaults of the kind; what one kind alone
+    has (source_access, queues, parallelization_factor, pollers, ...) its source takes from here. batching_window_s: left out
+    it is half a second for Kafka. concurrency_max: of invocations for a queue.
+    """
+
+    batching_window_s: int | None = None
+    retry_attempts_max: int | None = None
+    record_age_s_max: int | None = None
+    bisect_on_error: bool | None = None
+    function_response_types: tuple[str, ...] | None = None
+    parallelization_factor: int | None = None
+    tumbling_window_s: int | None = None
+    source_access: tuple[tuple[str, str], ...] = ()
+    queues: tuple[str, ...] = ()
+    concurrency_max: int | None = None
+    pollers: ProvisionedPollers | None = None
+    metrics: tuple[str, ...] | None = None
+    log_level: str | None = None
+    kms_key_arn: str | None = None
+    schema_registry: SchemaRegistry | None = None
+    consumption_mode: str | None = None
+    document_db: DocumentDatabase | None = None
+
+
 class EventSourceMapping(msgspec.Struct, frozen=True):
-    """A source of events and the function that they go to: all that a poller has to know.
+    """A source of events and the function that they go to: all that control plane and pollers have to know.
 
     source_arn: of a Kafka cluster, whose name is looked up (the built-in cluster is `lambdad`), of a queue, stream, broker or
     database; None when bootstrap_servers names a self-managed cluster. consumer_group_id: the name under which its readers
@@ -71,50 +119,4 @@ class EventSourceMapping(msgspec.Struct, frozen=True):
     last_processing_result: str
     last_modified_ms: int
     revision: int
-
-
-class SchemaRegistry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A schema registry of a Kafka source. access: pairs of authentication type and secret. validated: KEY, VALUE."""
-
-    uri: str
-    record_format: str | None = None
-    access: tuple[tuple[str, str], ...] = ()
-    validated: tuple[str, ...] = ()
-
-
-class ProvisionedPollers(msgspec.Struct, frozen=True, omit_defaults=True):
-    minimum: int
-    maximum: int
-    group: str | None = None
-
-
-class DocumentDatabase(msgspec.Struct, frozen=True, omit_defaults=True):
-    database: str | None = None
-    collection: str | None = None
-    full_document: str | None = None
-
-
-class MappingSettings(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A mapping as its owner set it, for replies; None where something was left out.
-
-    What pollers go by is in EventSourceMapping, made from this and the defaults of the source. batching_window_s: left out it
-    is half a second for Kafka. concurrency_max: of invocations for a queue.
-    """
-
-    batching_window_s: int | None = None
-    retry_attempts_max: int | None = None
-    record_age_s_max: int | None = None
-    bisect_on_error: bool | None = None
-    function_response_types: tuple[str, ...] | None = None
-    parallelization_factor: int | None = None
-    tumbling_window_s: int | None = None
-    source_access: tuple[tuple[str, str], ...] = ()
-    queues: tuple[str, ...] = ()
-    concurrency_max: int | None = None
-    pollers: ProvisionedPollers | None = None
-    metrics: tuple[str, ...] | None = None
-    log_level: str | None = None
-    kms_key_arn: str | None = None
-    schema_registry: SchemaRegistry | None = None
-    consumption_mode: str | None = None
-    document_db: DocumentDatabase | None = None
+    settings: MappingSettings = MappingSettings()

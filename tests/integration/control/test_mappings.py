@@ -170,6 +170,7 @@ async def test_the_poller_is_given_what_the_owner_set_last(control: Control) -> 
     mapping = await kept(control, created)
     assert mapping.error_handling == ErrorHandling(3, 60, True, True)
     assert mapping.on_failure_arn == "kafka://failed"
+    assert mapping.settings.function_response_types == ("ReportBatchItemFailures",)
     await control(
         "UpdateEventSourceMapping",
         UUID=created["UUID"],

@@ -19,7 +19,7 @@ from services.poller import main as poller
 from services.router import main as router
 from shared.domain.mappings import EventSourceMapping, MappingState
 from shared.registry import mappings
-from shared.registry.records import MappingRow, MappingSettings
+from shared.registry.records import MappingRow
 from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.conftest import Engines, settings_for
@@ -93,7 +93,7 @@ async def test_the_poller_runs_the_registrys_mappings(of_its_own: Settings) -> N
     try:
         async with registry.write() as connection:
             await mappings.serialise(connection)
-            await mappings.create(connection, MappingRow(mapping, MappingSettings(), {}))
+            await mappings.create(connection, MappingRow(mapping, {}))
         async with running(lambda stop: poller.serve(of_its_own, stop)):
             await until(lambda: is_in(MappingState.ENABLED))
             await write(MappingState.DISABLING, enabled=False)

@@ -11,7 +11,7 @@ from shared.registry.records import MappingRow
 
 def reply(ctx: ControlContext, row: MappingRow, *, listed: bool = False) -> Reply:
     """listed: in a list of mappings, where filters that were encrypted with the owner's key are left out."""
-    mapping, settings = row.mapping, row.settings
+    mapping, settings = row.mapping, row.mapping.settings
     rules = rules_of(mapping.kind)
     start_ms = mapping.starting_timestamp_ms
     shown: Reply = {

@@ -14,7 +14,7 @@ from services.frontend.apis.lambda_.mapping_sources import unsupported
 from shared.domain.destinations import TOPIC_SCHEME, Use, is_deliverable
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.filter_patterns import INVALID_PATTERN, Pattern
-from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingSettings, SourceKind
+from shared.domain.mappings import ErrorHandling, EventSourceMapping, SourceKind
 from shared.domain.mappings.catalogue import rules_of
 from shared.domain.mappings.rules import REPORT_BATCH_ITEM_FAILURES
 
@@ -90,14 +90,13 @@ def on_failure(kind: SourceKind, request: Request, topics: tuple[str, ...]) -> s
     return destination
 
 
-def changed(
-    mapping: EventSourceMapping, settings: MappingSettings, request: Request
-) -> tuple[EventSourceMapping, MappingSettings]:
-    """A mapping and its settings with what the request sends of them. Raises InvalidParameterValueException."""
+def changed(mapping: EventSourceMapping, request: Request) -> EventSourceMapping:
+    """A mapping with what the request sends of it. Raises InvalidParameterValueException."""
     rules = rules_of(mapping.kind)
-    settings = mapping_settings.changed(mapping.kind, settings, request)
+    settings = mapping_settings.changed(mapping.kind, mapping.settings, request)
     window_s = settings.batching_window_s
     changes: dict[str, Any] = {
+        "settings": settings,
         "batching_window_s": rules.window_s if window_s is None else float(window_s),
         "error_handling": ErrorHandling(
             retry_attempts_max=-1 if settings.retry_attempts_max is None else settings.retry_attempts_max,
@@ -116,4 +115,4 @@ def changed(
         changes["enabled"] = request["Enabled"]
     mapping = msgspec.structs.replace(mapping, **changes)
     rules.check(mapping)
-    return mapping, settings
+    return mapping

@@ -97,7 +97,7 @@ async def update_event_source_mapping(ctx: ControlContext, request: Request) -> 
         group = mapping_settings.consumer_group(request)
         if group is not None and group != before.consumer_group_id:
             raise InvalidParameterValueException("The ConsumerGroupId of an event source mapping cannot be changed.")
-        mapping, settings = rules.changed(before, row.settings, request)
+        mapping = rules.changed(before, request)
         if target is not None:
             name, qualifier = target
             mapping = msgspec.structs.replace(
@@ -105,7 +105,7 @@ async def update_event_source_mapping(ctx: ControlContext, request: Request) -> 
             )
         state = _advanced(before, owners_event(was_enabled=before.enabled, is_enabled=mapping.enabled))
         mapping = _touched(mapping, state)
-        row = await mappings.replace(connection, MappingRow(mapping, settings, row.tags))
+        row = await mappings.replace(connection, MappingRow(mapping, row.tags))
     return mapping_reply(ctx, row)
 
 
@@ -149,9 +149,9 @@ def _made(kind: SourceKind, request: Request) -> MappingRow:
         last_processing_result=defaults.last_processing_result,
         last_modified_ms=now_ms(),
         revision=0,
+        settings=defaults.defaults,
     )
-    mapping, settings = rules.changed(mapping, defaults.defaults, request)
-    return MappingRow(mapping, settings, tag_rules.merged({}, request.get("Tags") or {}))
+    return MappingRow(rules.changed(mapping, request), tag_rules.merged({}, request.get("Tags") or {}))
 
 
 async def _existing_function(ctx: ControlContext, request: Request) -> tuple[str, str | None]:
