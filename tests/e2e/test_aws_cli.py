@@ -19,7 +19,7 @@ AWS = shutil.which("aws", path=f"{Path(sys.executable).parent}:{os.environ.get('
 pytestmark = pytest.mark.skipif(AWS is None, reason="needs the AWS CLI on PATH: pip install awscli")
 
 
-def aws(cluster: Any, *words: str, ok: bool = True) -> Any:
+def aws(cluster: Any, *words: str, ok: bool = True, service: str = "lambda") -> Any:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(cluster.data_dir),
@@ -29,7 +29,7 @@ def aws(cluster: Any, *words: str, ok: bool = True) -> Any:
         "AWS_SECRET_ACCESS_KEY": cluster.secret_access_key,
         "AWS_PAGER": "",
     }
-    done = subprocess.run([str(AWS), "lambda", *words], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(AWS), service, *words], env=environment, capture_output=True, text=True, timeout=60)
     if not ok:
         assert done.returncode != 0, done.stdout
         return done.stderr
@@ -61,6 +61,16 @@ def test_a_function_is_created_invoked_changed_and_deleted(cluster: Any, tmp_pat
     assert aws(cluster, "publish-version", "--function-name", name)["Version"] == "1"
     aws(cluster, "delete-function", "--function-name", name)
     assert "ResourceNotFoundException" in aws(cluster, "get-function", "--function-name", name, ok=False)
+
+
+def test_who_asks_is_told_who_it_is(cluster: Any) -> None:
+    found = aws(cluster, "get-caller-identity", service="sts")
+    assert found == {"UserId": "000000000000", "Account": "000000000000", "Arn": "arn:aws:iam::000000000000:root"}
+
+
+def test_a_service_that_is_not_here_names_the_setting(cluster: Any) -> None:
+    said = aws(cluster, "list-buckets", service="s3api", ok=False)
+    assert "Set LAMBDAD_FORWARD__S3=http://... (lambdad up --forward s3=URL) to forward it." in said
 
 
 def test_a_wrong_secret_is_refused_in_awss_words(cluster: Any) -> None:

@@ -93,27 +93,29 @@ def _scalar(shape: Shape, value: Any) -> Any:
 def write_structure(shape: Shape, value: Mapping[str, Any]) -> dict[str, Any]:
     """In the reply's own order: handlers write members in AWS's."""
     found = {}
+    members = shape.members
     for name, item in value.items():
-        member = shape.members.get(name)
+        member = members.get(name)
         if member is not None and item is not None and member.location is Location.BODY:
-            found[member.wire_name] = write(member.shape, item)
+            # Most are texts, and go as they are.
+            found[member.wire_name] = item if member.shape.kind is Kind.STRING else write(member.shape, item)
     return found
 
 
 def write(shape: Shape, value: Any) -> Any:
-    match shape.kind:
-        case Kind.STRUCTURE:
-            return value if shape.document else write_structure(shape, value)
-        case Kind.LIST:
-            element = known(shape.element)
-            return [write(element, item) for item in value]
-        case Kind.MAP:
-            element = known(shape.element)
-            return {str(key): write(element, item) for key, item in value.items()}
-        case Kind.TIMESTAMP:
-            return scalars.written(value, shape.timestamp or scalars.UNIX)
-        case Kind.BLOB:
-            return base64.b64encode(value).decode()
-        case Kind.DOUBLE | Kind.FLOAT:
-            return scalars.finite_or_name(value)
+    kind = shape.kind
+    if kind is Kind.STRUCTURE:
+        return value if shape.document else write_structure(shape, value)
+    if kind is Kind.LIST:
+        element = known(shape.element)
+        return [write(element, item) for item in value]
+    if kind is Kind.MAP:
+        element = known(shape.element)
+        return {str(key): write(element, item) for key, item in value.items()}
+    if kind is Kind.TIMESTAMP:
+        return scalars.written(value, shape.timestamp or scalars.UNIX)
+    if kind is Kind.BLOB:
+        return base64.b64encode(value).decode()
+    if kind is Kind.DOUBLE or kind is Kind.FLOAT:
+        return scalars.finite_or_name(value)
     return value

@@ -117,6 +117,7 @@ def test_a_module_is_applied_stays_unchanged_is_released_and_destroyed(cluster: 
     first = terraform.output()
     assert first["answer"] == {"hello": "terraform", "release": 1, "shared": "a layer"}
     assert first["read"] == {"memory": 256, "layer": 1, "version": "1"}
+    assert first["caller"] == "arn:aws:iam::000000000000:root"
     assert first["url"].startswith("http")
     terraform.unchanged()
     terraform.release(2)

@@ -10,14 +10,13 @@ terraform {
 }
 
 provider "aws" {
-  skip_credentials_validation = true
-  skip_metadata_api_check     = true
-  skip_requesting_account_id  = true
-  skip_region_validation      = true
-  max_retries                 = 2
+  skip_metadata_api_check = true
+  skip_region_validation  = true
+  max_retries             = 2
 
   endpoints {
     lambda = var.endpoint
+    sts    = var.endpoint
   }
 }
 
@@ -248,6 +247,9 @@ resource "aws_lambda_invocation" "main" {
   input         = jsonencode({ name = "terraform" })
 }
 
+# Asks STS, as the provider itself does at its start.
+data "aws_caller_identity" "me" {}
+
 data "aws_lambda_function" "read" {
   function_name = aws_lambda_function.main.function_name
   qualifier     = aws_lambda_alias.live.name
@@ -264,6 +266,10 @@ data "aws_lambda_alias" "read" {
 
 output "answer" {
   value = jsondecode(aws_lambda_invocation.main.result)
+}
+
+output "caller" {
+  value = data.aws_caller_identity.me.arn
 }
 
 output "url" {
