@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import graphlib
+import re
+from pathlib import Path
 
 import grimp
 import pytest
@@ -22,12 +24,33 @@ def circle_in(imports: dict[str, set[str]]) -> list[str] | None:
     return None
 
 
-def test_no_file_imports_what_imports_it() -> None:
-    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=False, cache_dir=None)
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=False, cache_dir=None)
+
+
+def test_no_file_imports_what_imports_it(graph: grimp.ImportGraph) -> None:
     imports = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
     assert len(imports) > 200, "the project's files were not found"
     circle = circle_in(imports)
     assert circle is None, " -> ".join(circle or [])
+
+
+def test_architecture_says_of_each_part_of_shared_what_it_imports(graph: grimp.ImportGraph) -> None:
+    text = (Path(__file__).resolve().parents[2] / "ARCHITECTURE.md").read_text()
+    told = {
+        part: {name.removeprefix("shared/") for name in re.findall(r"`([^`]+)`", may_import)}
+        for part, may_import in re.findall(r"^\| `shared/(\w+)/` \|.*\| ([^|]*) \|$", text, re.MULTILINE)
+    }
+    parts = {module.removeprefix("shared."): module for module in graph.find_children("shared")}
+    assert told == {
+        part: {
+            other
+            for other, target in parts.items()
+            if other != part and graph.direct_import_exists(importer=module, imported=target, as_packages=True)
+        }
+        for part, module in parts.items()
+    }
 
 
 @pytest.mark.parametrize(
