@@ -256,7 +256,7 @@ class AsyncPoller:
             log.warning("event %s is dropped: function %s is gone", event.event_id, event.function_name)
             return None, ""
         if target is not None and isinstance(error, ResponseLostError):
-            result = decisions.response_lost(target)
+            result = decisions.response_lost(target.spec.version)
         if target is not None and result is not None:
             EXECUTED.labels("error" if result.function_error else "success").inc()
             return decisions.after_result(event, result, target.event_invoke), ""

@@ -64,9 +64,9 @@ def after_result(event: AsyncEvent, result: InvocationResult, config: EventInvok
     return Retry(msgspec.structs.replace(event, attempts=attempts, backoffs=0, last=last))
 
 
-def response_lost(target: InvokeTarget) -> InvocationResult:
+def response_lost(version: str) -> InvocationResult:
     """What counts as the result of a run whose response was lost: the attempt was made, and it failed."""
-    return InvocationResult(RESPONSE_LOST, target.spec.version, "Unhandled")
+    return InvocationResult(RESPONSE_LOST, version, "Unhandled")
 
 
 def after_refusal(event: AsyncEvent, config: EventInvokeConfig | None, now_ms: int) -> PutBack | Ended:

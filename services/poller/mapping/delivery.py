@@ -16,10 +16,12 @@ from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Counter
 
+from services.poller.decisions import response_lost
 from services.poller.mapping.contract import Format, LaneName, SourceTraits
 from services.poller.mapping.on_failure import DELIVERED, GivenUp, OnFailure
 from services.poller.mapping.partial_responses import PartialResponses
-from shared.domain.errors import ApiError, DispatchError, TooManyRequestsException
+from shared.domain.arns import LATEST
+from shared.domain.errors import ApiError, DispatchError, ResponseLostError, TooManyRequestsException
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.domain.mappings import EventSourceMapping
@@ -138,9 +140,13 @@ class BatchDelivery(Generic[R]):
             request_id = str(uuid.uuid4())
 
     async def _invoke(self, request_id: str, payload: bytes) -> InvocationResult:
-        return await self._invoker.invoke(
-            self._mapping.function_name, self._mapping.qualifier, Invocation(request_id, payload), wait_s=CAPACITY_WAIT_S
-        )
+        mapping = self._mapping
+        invocation = Invocation(request_id, payload)
+        try:
+            return await self._invoker.invoke(mapping.function_name, mapping.qualifier, invocation, wait_s=CAPACITY_WAIT_S)
+        except ResponseLostError:
+            # It ran: an attempt that failed, like any other.
+            return response_lost(mapping.qualifier or LATEST)
 
     async def _refused(self, error: Exception, refusals: int) -> None:
         """The function could not run: no attempt was used."""

@@ -16,7 +16,7 @@ from services.poller.mapping.delivery import BatchDelivery
 from services.poller.mapping.on_failure import OnFailure
 from services.poller.sources.kafka.format import KafkaFormat
 from services.poller.sources.kafka.source import KafkaSource
-from shared.domain.errors import NoCapacityError, TooManyRequestsException
+from shared.domain.errors import NoCapacityError, ResponseLostError, TooManyRequestsException
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
 from shared.events.records import Condition, Outcome
@@ -121,6 +121,19 @@ async def test_a_failed_batch_is_tried_until_it_succeeds() -> None:
     assert results[0] == "PROBLEM: Function call failed"
     assert results[-1] == "OK"
     assert len(set(function.ids)) == 21
+
+
+async def test_a_run_whose_response_was_lost_is_an_attempt() -> None:
+    def lost(offsets: list[int]) -> InvocationResult:
+        raise ResponseLostError("half of it")
+
+    function, [outcome], _ = await deliver(
+        lost, [record(5)], ErrorHandling(retry_attempts_max=2), on_failure="arn:aws:sqs:us-east-1:0:q"
+    )
+    assert len(function.batches) == 3
+    assert outcome.condition is Condition.RETRY_ATTEMPTS_EXHAUSTED
+    assert outcome.last is not None
+    assert b"response was lost" in outcome.last.payload
 
 
 async def test_retries_end_at_the_mappings_limit_and_the_destination_is_told() -> None:
