@@ -16,8 +16,8 @@ from shared.dispatch.cell.leases import Lease, Version, now_ms
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
-from shared.dispatch.wire.connection import InvocationRefusedError, NotSentError, into
-from shared.dispatch.wire.messages import InvokeHeader, RefusalReason, ResultHeader
+from shared.dispatch.wire.connection import InvocationRefusedError, NotSentError
+from shared.dispatch.wire.messages import InvokeHeader, RefusalReason
 from shared.domain.errors import InvocationLostError
 from shared.domain.functions import InvokeTarget
 from shared.domain.provisioned import INIT_FAILURE, init_limit_s
@@ -107,13 +107,7 @@ class Environments:
         )
         try:
             connection = await self._workers.connect(lease.worker_id)
-            answer: asyncio.Future[tuple[ResultHeader, bytes]] = asyncio.get_running_loop().create_future()
-            call = connection.invoke(lease, header, b"", limit_s, into(answer))
-            try:
-                result, _ = await answer
-            except asyncio.CancelledError:
-                connection.cancel(call)
-                raise
+            result, _ = await connection.answered(lease, header, b"", limit_s)
         except InvocationRefusedError as error:
             return await self._refused(start, error)
         except (WorkerUnreachableError, NotSentError, InvocationLostError) as error:

@@ -75,20 +75,6 @@ OnEnd = Callable[[L, bytes], None]
 """Gets a lease back when its invocation ended, with what became of the environment; exactly once for each invocation."""
 
 
-def into(future: asyncio.Future[tuple[ResultHeader, bytes]]) -> OnResult:
-    """What hands a result to whoever waits for the future."""
-
-    def on_result(header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
-        if future.done():
-            return
-        if header is not None:
-            future.set_result((header, response))
-        elif error is not None:
-            future.set_exception(error)
-
-    return on_result
-
-
 class NotSentError(Exception):
     """The connection was closed before anything of the invocation was written: it can be sent elsewhere."""
 
@@ -216,6 +202,25 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
             self._heard_at = now
             self._loop.call_later(SWEEP_S, self._sweep)
         return call
+
+    async def answered(self, lease: L, header: InvokeHeader, payload: bytes, timeout_s: float) -> tuple[ResultHeader, bytes]:
+        """`invoke`, awaited: raises what on_result would get. Cancelling the caller cancels the invocation."""
+        answer: asyncio.Future[tuple[ResultHeader, bytes]] = self._loop.create_future()
+
+        def on_result(header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
+            if answer.done():
+                return
+            if header is not None:
+                answer.set_result((header, response))
+            elif error is not None:
+                answer.set_exception(error)
+
+        call = self.invoke(lease, header, payload, timeout_s, on_result)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.cancel(call)
+            raise
 
     def cancel(self, call: Call[L]) -> None:
         """Nobody waits for it any more. Its lease comes back when the worker has answered, or failed to."""

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Version
-from shared.dispatch.wire.connection import RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection, into
+from shared.dispatch.wire.connection import RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection
 from shared.dispatch.wire.frames import FrameDecoder, Handshake, HandshakeError, encode_credit, encode_frame, encode_result
 from shared.dispatch.wire.messages import PREFIX, FrameType, InvokeHeader, ResultHeader
 from shared.domain.errors import InvocationLostError
@@ -75,11 +75,9 @@ def lease() -> Lease:
     return Lease(Version(target(), Keys("0"), "h", 10), b"1-1@w#1.1", "u", True, False, "")
 
 
-def invoke(connection: WorkerConnection[Lease]) -> asyncio.Future[tuple[ResultHeader, bytes]]:
+def invoke(connection: WorkerConnection[Lease]) -> asyncio.Task[tuple[ResultHeader, bytes]]:
     header = InvokeHeader(1, 1, "1-1", "f1:1", "r", "arn", 0, 2)
-    answer: asyncio.Future[tuple[ResultHeader, bytes]] = asyncio.get_running_loop().create_future()
-    connection.invoke(lease(), header, b"{}", 5.0, into(answer))
-    return answer
+    return asyncio.ensure_future(connection.answered(lease(), header, b"{}", 5.0))
 
 
 BROKEN = {
@@ -110,7 +108,7 @@ async def test_a_worker_that_breaks_the_protocol_is_cut_and_its_invocations_are_
     assert connection.closed
     assert len(ended) == 1, "the lease comes back exactly once"
     with pytest.raises(NotSentError):
-        invoke(connection)
+        await invoke(connection)
 
 
 async def test_late_frames_of_an_ended_stream_are_ignored() -> None:
@@ -137,6 +135,7 @@ async def test_random_answers_end_every_invocation() -> None:
         except (InvocationLostError, InvocationRefusedError, TimeoutError):
             pass
         connection.abort("the test is over")
+        await asyncio.wait({future}, timeout=1.0)
         assert future.done(), seed
         future.exception()
 
