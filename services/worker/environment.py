@@ -10,6 +10,8 @@ import logging
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from services.worker import error_documents
 from services.worker.interruption import Interrupter, Interruption
 from services.worker.machine import Event, State, advance
@@ -39,7 +41,7 @@ from services.worker.telemetry.events import (
     Subscriber,
     TelemetryEvent,
 )
-from services.worker.telemetry.lines import renderer_for
+from services.worker.telemetry.lines import makers_for
 from services.worker.verdicts import UNHANDLED, End, Verdict, billed_ms, judge, judge_initialisation
 from shared.dispatch.wire.messages import InvokeHeader
 from shared.domain.functions import VersionSpec
@@ -52,25 +54,15 @@ log = logging.getLogger("lambdad.worker")
 STUCK = "the runtime did not end after it was killed"
 
 
-class _Run:
+class _Run(msgspec.Struct, eq=False):
     """One invocation under way. began: by time.monotonic(). restarting: the runtime is started for it first."""
 
-    __slots__ = ("began", "event", "on_end", "restarting", "stream", "timer")
-
-    def __init__(
-        self,
-        event: RuntimeInvocation,
-        on_end: Callable[[InvocationResult], None],
-        stream: ResponseStream | None,
-        began: float,
-        timer: asyncio.TimerHandle,
-    ) -> None:
-        self.event = event
-        self.on_end = on_end
-        self.stream = stream
-        self.began = began
-        self.timer = timer
-        self.restarting: asyncio.Task[None] | None = None
+    event: RuntimeInvocation
+    on_end: Callable[[InvocationResult], None]
+    stream: ResponseStream | None
+    began: float
+    timer: asyncio.TimerHandle
+    restarting: asyncio.Task[None] | None = None
 
 
 class Environment:
@@ -123,7 +115,7 @@ class Environment:
         self.stop_when_done = False
         self.usable = True
         self.sink = sink
-        self._log = EnvironmentLog(sink, renderer_for(spec, PROVISIONED if provisioned else ON_DEMAND))
+        self._log = EnvironmentLog(sink, makers_for(spec, PROVISIONED if provisioned else ON_DEMAND))
         self._subscribers = (self._log.on_event, *subscribers)
         self.provisioned = provisioned
         self.prepared = False
@@ -228,7 +220,8 @@ class Environment:
             header.client_context,
         )
         interrupter = self._interrupter
-        run = interrupter.waiting = _Run(event, on_end, stream, time.monotonic(), interrupter.after(self._limit_s))
+        timer = self._loop.call_later(self._limit_s, interrupter.interrupt, Interruption.TIMEOUT)
+        run = interrupter.waiting = _Run(event, on_end, stream, time.monotonic(), timer)
         if self._alive:
             self._hand_over(run)
         else:
@@ -237,7 +230,9 @@ class Environment:
     def _hand_over(self, run: _Run) -> None:
         assert self._sandbox is not None
         try:
-            self._publish(Start(run.event.request_id))
+            start = Start(run.event.request_id)
+            for subscriber in self._subscribers:
+                subscriber(start)
             self._sandbox.invoke(run.event, self._on_end, run.stream)
         except (SandboxError, InvalidInvocationError) as error:
             self._on_end(error)
@@ -267,7 +262,8 @@ class Environment:
             return  # It was given up.
         interrupter.waiting = None
         run.timer.cancel()
-        duration_ms = (time.monotonic() - run.began) * 1e3
+        now = time.monotonic()
+        duration_ms = (now - run.began) * 1e3
         if (
             interrupter.reason is None
             and type(end) is RuntimeResponse
@@ -275,7 +271,7 @@ class Environment:
             and end.too_large_bytes is None
         ):
             try:
-                result = self._succeeded(run, duration_ms, end.payload)
+                result = self._succeeded(run, now, duration_ms, end.payload)
             except Exception:
                 result = self._failed_unforeseen(run)
             run.on_end(result)
@@ -365,12 +361,14 @@ class Environment:
         for subscriber in self._subscribers:
             subscriber(event)
 
-    def _succeeded(self, run: _Run, duration_ms: float, payload: bytes) -> InvocationResult:
+    def _succeeded(self, run: _Run, now: float, duration_ms: float, payload: bytes) -> InvocationResult:
         assert self._sandbox is not None
         init_ms, self._init_ms = self._init_ms, None
         billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
-        memory_mb = self._peak_memory.read_mb(self._sandbox)
-        self._publish(Report(run.event.request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms))
+        memory_mb = self._peak_memory.read_mb(self._sandbox, now)
+        report = Report(run.event.request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms)
+        for subscriber in self._subscribers:
+            subscriber(report)
         return InvocationResult(
             payload, self.spec.version, None, self._log.take_tail(), duration_ms, billed, init_ms, max_memory_mb=memory_mb
         )
@@ -380,7 +378,7 @@ class Environment:
         init_ms, self._init_ms = self._init_ms, None
         if verdict.status is Status.TIMEOUT:
             duration_ms = self._limit_s * 1e3
-        memory_mb = self.spec.memory_mb if verdict.out_of_memory else self._peak_memory.read_mb(self._sandbox)
+        memory_mb = self.spec.memory_mb if verdict.out_of_memory else self._peak_memory.read_mb(self._sandbox, time.monotonic())
         billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
         self._publish(
             Report(

@@ -6,6 +6,8 @@ import asyncio
 import functools
 import logging
 
+from prometheus_client import REGISTRY
+
 from services.worker.code_cache import CodeCache
 from services.worker.credentials import function_credentials
 from services.worker.fleet import Fleet, StartSettings
@@ -13,8 +15,8 @@ from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
 from services.worker.server import WorkerServer
-from services.worker.telemetry import metrics
 from services.worker.telemetry.environment_log import LogSink
+from services.worker.telemetry.metrics import EnvironmentMetrics
 from services.worker.telemetry.shipper import LogShipper
 from services.worker.workspace import claim, remove_abandoned
 from shared.dispatch.cell.membership import WorkerMembership
@@ -55,6 +57,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     worker = settings.worker
     secret = settings.cluster_secret.get_secret_value().encode()
     logs = LogShipper(settings)
+    metrics = EnvironmentMetrics()
     fleet = Fleet(
         pool=pool,
         code=cache,
@@ -70,6 +73,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     server = WorkerServer(settings, fleet)
     await server.start()
     membership = WorkerMembership(settings, settings.instance, server.address, worker.environments_max, fleet.inventory)
+    REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)
     try:
         async with HealthServer(settings.telemetry, service="worker", checks={"cluster": lambda: membership.problem}):
@@ -85,6 +89,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                 left.set()
                 shipping.cancel()
     finally:
+        REGISTRY.unregister(metrics)
         await fleet.close(DESTROY_TIMEOUT_S)
         server.close()
         await membership.leave()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from services.worker.sandbox.spec import Sandbox
 
 READ_INTERVAL_S = 0.05
@@ -24,9 +22,8 @@ class PeakMemory:
         self._mb = 0
         self._read_at = 0.0
 
-    def read_mb(self, sandbox: Sandbox) -> int:
-        """Whole MB, rounded up, never over the limit."""
-        now = time.monotonic()
+    def read_mb(self, sandbox: Sandbox, now: float) -> int:
+        """Whole MB, rounded up, never over the limit. now: by time.monotonic()."""
         if now - self._read_at >= READ_INTERVAL_S:
             self._read_at = now
             self._mb = min(-(-sandbox.max_memory_bytes() // MIB), self._limit_mb)

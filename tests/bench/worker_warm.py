@@ -28,7 +28,7 @@ from services.worker.sandbox.spec import (
     RuntimeResponse,
     SandboxSpec,
 )
-from services.worker.telemetry import metrics
+from services.worker.telemetry.metrics import EnvironmentMetrics
 from services.worker.telemetry.shipper import LogShipper
 from shared.dispatch.wire.frames import FrameDecoder, Handshake, encode_invoke
 from tests.integration.worker.cluster import SECRET, TestWorker, header_for
@@ -89,7 +89,7 @@ def run_worker(pipe: Connection) -> None:
         with tempfile.TemporaryDirectory() as root:
             worker = TestWorker(Path(root), InstantPool(), environments_max=1_000)
             logs = DiscardingShipper(worker.settings)
-            worker.fleet._start = StartSettings(logs.open, worker.variables, (metrics.count,))
+            worker.fleet._start = StartSettings(logs.open, worker.variables, (EnvironmentMetrics().count,))
             shipping = asyncio.create_task(logs.run())
             await worker.start()
             spec = worker.function("x = 1")

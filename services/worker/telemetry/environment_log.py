@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from services.worker.telemetry.events import FunctionOutput, TelemetryEvent
-from services.worker.telemetry.lines import Render
+from services.worker.telemetry.lines import Makers
 from shared.domain.limits import LOG_TAIL_BYTES
 
 
@@ -20,11 +20,11 @@ class LogSink(Protocol):
 class EnvironmentLog:
     """Subscribes to its environment's events."""
 
-    __slots__ = ("_at_line_start", "_render", "_sink", "_tail")
+    __slots__ = ("_at_line_start", "_makers", "_sink", "_tail")
 
-    def __init__(self, sink: LogSink, render: Render) -> None:
+    def __init__(self, sink: LogSink, makers: Makers) -> None:
         self._sink = sink
-        self._render = render
+        self._makers = makers
         self._tail: bytearray | None = None
         self._at_line_start = True
 
@@ -39,7 +39,7 @@ class EnvironmentLog:
                 return
             self._at_line_start = data[-1] == 0x0A
         else:
-            data = self._render(event)
+            data = self._makers[type(event)](event)
             if not data:
                 return
             if not self._at_line_start:

@@ -1,13 +1,13 @@
 """The platform's own log lines: INIT_START, START, END, REPORT and INIT_REPORT, as text or as JSON, as AWS writes them.
 
-One renderer an environment: it makes complete lines of a platform event, or nothing where the format or level has none.
+Made for one environment: complete lines of a platform event, or nothing where the format or level has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
@@ -25,12 +25,19 @@ from services.worker.telemetry.events import (
 from shared.domain.functions import VersionSpec
 from shared.domain.runtime_versions import runtime_version, runtime_version_arn
 
-Render = Callable[[PlatformEvent], bytes]
+Makers = Mapping[type[PlatformEvent], Callable[[Any], bytes]]
+"""By the kind of an event, what makes its lines."""
 
 
-def renderer_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> Render:
+def makers_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> Makers:
     lines = JsonLines(spec, initialization_type) if spec.log_format == "JSON" else TextLines(spec, initialization_type)
-    return lines.render
+    return {
+        Start: lines.start,
+        Report: lines.report,
+        InitStart: lines.init_start,
+        InitReport: lines.init_report,
+        LogsDropped: lines.logs_dropped,
+    }
 
 
 class TextLines:
@@ -40,30 +47,27 @@ class TextLines:
         self._start_tail = f" Version: {spec.version}\n"
         self._memory = f" ms\tMemory Size: {spec.memory_mb} MB\tMax Memory Used: "
 
-    def render(self, event: PlatformEvent) -> bytes:
-        return self._MAKERS[type(event)](self, event)
-
-    def _init_start(self, event: InitStart) -> bytes:
+    def init_start(self, event: InitStart) -> bytes:
         spec = self._spec
         arn = runtime_version_arn(spec.region, spec.runtime)
         return f"INIT_START Runtime Version: {runtime_version(spec.runtime)}\tRuntime Version ARN: {arn}\n".encode()
 
-    def _init_report(self, event: InitReport) -> bytes:
+    def init_report(self, event: InitReport) -> bytes:
         if event.status is Status.SUCCESS and self._initialization_type == ON_DEMAND:
             return b""
         ended = "Status: success" if event.status is Status.SUCCESS else _suffix(event.status, event.error_type)
         return f"INIT_REPORT Init Duration: {event.duration_ms:.2f} ms\tPhase: {event.phase}\t{ended}\n".encode()
 
-    def _start(self, event: Start) -> bytes:
+    def start(self, event: Start) -> bytes:
         return f"START RequestId: {event.request_id}{self._start_tail}".encode()
 
-    def _logs_dropped(self, event: LogsDropped) -> bytes:
+    def logs_dropped(self, event: LogsDropped) -> bytes:
         return (
             f"LOGS_DROPPED Dropped Bytes: {event.dropped_bytes}\tDropped Lines: {event.dropped_records}\t"
             f"Reason: {event.reason}\n"
         ).encode()
 
-    def _report(self, report: Report) -> bytes:
+    def report(self, report: Report) -> bytes:
         request_id = report.request_id
         text = (
             f"END RequestId: {request_id}\nREPORT RequestId: {request_id}\tDuration: {report.duration_ms:.2f} ms\t"
@@ -74,14 +78,6 @@ class TextLines:
         if report.status is not Status.SUCCESS:
             text += _suffix(report.status, report.error_type)
         return (text + "\n").encode()
-
-    _MAKERS: ClassVar[dict[type, Callable[[Any, Any], bytes]]] = {
-        Start: _start,
-        Report: _report,
-        InitStart: _init_start,
-        InitReport: _init_report,
-        LogsDropped: _logs_dropped,
-    }
 
 
 def _suffix(status: Status, error_type: str | None) -> str:
@@ -102,10 +98,7 @@ class JsonLines:
         self._initialization_type = initialization_type
         self._level = _LEVELS.get(spec.system_log_level or "INFO", _INFO)
 
-    def render(self, event: PlatformEvent) -> bytes:
-        return self._MAKERS[type(event)](self, event)
-
-    def _init_start(self, event: InitStart) -> bytes:
+    def init_start(self, event: InitStart) -> bytes:
         spec = self._spec
         record = {
             "initializationType": self._initialization_type,
@@ -117,7 +110,7 @@ class JsonLines:
         }
         return self._line(_INFO, "platform.initStart", record)
 
-    def _init_report(self, event: InitReport) -> bytes:
+    def init_report(self, event: InitReport) -> bytes:
         done: dict[str, Any] = {
             "initializationType": self._initialization_type,
             "phase": event.phase,
@@ -129,10 +122,10 @@ class JsonLines:
         report = done | {"metrics": {"durationMs": round(event.duration_ms, 3)}}
         return self._line(level, "platform.initRuntimeDone", done) + self._line(level, "platform.initReport", report)
 
-    def _start(self, event: Start) -> bytes:
+    def start(self, event: Start) -> bytes:
         return self._line(_INFO, "platform.start", {"requestId": event.request_id, "version": self._spec.version})
 
-    def _logs_dropped(self, event: LogsDropped) -> bytes:
+    def logs_dropped(self, event: LogsDropped) -> bytes:
         record = {
             "droppedBytes": event.dropped_bytes,
             "droppedRecords": event.dropped_records,
@@ -140,7 +133,7 @@ class JsonLines:
         }
         return self._line(_WARN, "platform.logsDropped", record)
 
-    def _report(self, report: Report) -> bytes:
+    def report(self, report: Report) -> bytes:
         ok = report.status is Status.SUCCESS
         done: dict[str, Any] = {"requestId": report.request_id, "status": report.status}
         if report.error_type:
@@ -166,11 +159,3 @@ class JsonLines:
             return b""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return msgspec.json.encode({"time": time, "type": kind, "record": record}) + b"\n"
-
-    _MAKERS: ClassVar[dict[type, Callable[[Any, Any], bytes]]] = {
-        Start: _start,
-        Report: _report,
-        InitStart: _init_start,
-        InitReport: _init_report,
-        LogsDropped: _logs_dropped,
-    }

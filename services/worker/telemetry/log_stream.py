@@ -12,7 +12,7 @@ from typing import Protocol
 from prometheus_client import Counter
 
 from services.worker.telemetry.events import LogsDropped
-from services.worker.telemetry.lines import renderer_for
+from services.worker.telemetry.lines import makers_for
 from shared.domain.functions import VersionSpec
 from shared.events.log_records import Dropped, LogEvent, LogSource
 
@@ -92,7 +92,7 @@ class LogStream:
             return None, _events_of(pending)
         dropped = Dropped(self._dropped_bytes, self._dropped_lines)
         self._dropped_bytes = self._dropped_lines = 0
-        words = renderer_for(self._spec)(LogsDropped(dropped.bytes, dropped.lines, REASON)).decode()
+        words = makers_for(self._spec)[LogsDropped](LogsDropped(dropped.bytes, dropped.lines, REASON)).decode()
         return dropped, _told(LogEvent(int(time.time() * 1e3), words), pending)
 
     def _note(self, size_bytes: int, lines: int) -> None:

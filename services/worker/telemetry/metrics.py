@@ -1,20 +1,37 @@
-"""What happens in environments, counted. Subscribes to their events."""
+"""What happens in environments, counted: plain numbers on the path, turned into Prometheus's form when they are asked for."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from collections import Counter
+from collections.abc import Iterable
 
-from services.worker.telemetry.events import InitReport, Report, Status, TelemetryEvent
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-INVOCATIONS = Counter("lambdad_worker_invocations_total", "Invocations by how they ended", ["status"])
-INITIALISATIONS = Counter(
-    "lambdad_worker_initialisations_total", "Initialisations of runtimes by phase and how they ended", ["phase", "status"]
-)
-_BY_STATUS = {status: INVOCATIONS.labels(status.value) for status in Status}
+from services.worker.telemetry.events import InitReport, Report, TelemetryEvent
 
 
-def count(event: TelemetryEvent) -> None:
-    if isinstance(event, Report):
-        _BY_STATUS[event.status].inc()
-    elif isinstance(event, InitReport):
-        INITIALISATIONS.labels(event.phase.value, event.status.value).inc()
+class EnvironmentMetrics(Collector):
+    """`count` subscribes to the events of environments."""
+
+    def __init__(self) -> None:
+        self._invocations: Counter[str] = Counter()
+        self._initialisations: Counter[tuple[str, str]] = Counter()
+
+    def count(self, event: TelemetryEvent) -> None:
+        if type(event) is Report:
+            self._invocations[event.status] += 1
+        elif type(event) is InitReport:
+            self._initialisations[(event.phase, event.status)] += 1
+
+    def collect(self) -> Iterable[Metric]:
+        invocations = CounterMetricFamily("lambdad_worker_invocations", "Invocations by how they ended", labels=["status"])
+        for status, number in sorted(self._invocations.items()):
+            invocations.add_metric([status], number)
+        yield invocations
+        initialisations = CounterMetricFamily(
+            "lambdad_worker_initialisations", "Initialisations of runtimes, by how they ended", labels=["phase", "status"]
+        )
+        for labels, number in sorted(self._initialisations.items()):
+            initialisations.add_metric(list(labels), number)
+        yield initialisations

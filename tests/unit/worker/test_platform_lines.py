@@ -2,13 +2,31 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 
-from services.worker.telemetry.events import PROVISIONED, InitReport, InitStart, Phase, Report, Start, Status
-from services.worker.telemetry.lines import renderer_for
+from services.worker.telemetry.events import (
+    ON_DEMAND,
+    PROVISIONED,
+    InitReport,
+    InitStart,
+    Phase,
+    PlatformEvent,
+    Report,
+    Start,
+    Status,
+)
+from services.worker.telemetry.lines import makers_for
 from services.worker.verdicts import billed_ms
+from shared.domain.functions import VersionSpec
 from tests.unit.worker.specs import version
+
+
+def renderer_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> Callable[[PlatformEvent], bytes]:
+    makers = makers_for(spec, initialization_type)
+    return lambda event: makers[type(event)](event)
+
 
 ID = "11111111-2222-4333-8444-555555555555"
 
