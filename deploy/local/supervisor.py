@@ -23,6 +23,7 @@ from deploy.local.readiness import service_problem
 from deploy.local.services import ClusterOptions, Service
 from deploy.local.state import Child, ChildState, ClusterState, Phase, write_state
 from shared.domain.errors import ConfigurationError
+from shared.telemetry.supervision import keep_running
 
 READY_TIMEOUT_S = 90.0
 ENGINE_ATTEMPTS = 3
@@ -96,7 +97,7 @@ class Supervisor:
             self._set_phase(Phase.READY)
             self._report(f"ready in {self._elapsed():.1f} s")
             on_ready()
-            rotation = group.create_task(self._rotate_logs())
+            rotation = group.create_task(keep_running("log-rotation", self._rotate_logs))
             await stop
             rotation.cancel()
         for task in (start, stop, owner):

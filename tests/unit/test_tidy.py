@@ -93,3 +93,20 @@ def test_tasks_have_owners(source: tuple[str, str, ast.Module]) -> None:
             owner = node.value.func.value if isinstance(node.value.func, ast.Attribute) else None
             text = ast.unparse(owner) if owner is not None else ""
             assert "group" in text or "tasks" in text, f"{name}:{node.lineno}: a task that nobody holds may vanish"
+
+
+def test_tasks_that_never_end_are_supervised(source: tuple[str, str, ast.Module]) -> None:
+    """shared/telemetry/supervision.py: what fails there is told and starts again."""
+    name, _, tree = source
+    endless = {function.name for function in functions(tree) if any(_is_endless(node) for node in ast.walk(function))}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and called(node) == "create_task" and node.args and isinstance(node.args[0], ast.Call):
+            assert called(node.args[0]) not in endless, f"{name}:{node.lineno}: a task without end that nobody supervises"
+
+
+def _is_endless(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.While)
+        and isinstance(node.test, ast.Constant)
+        and not any(isinstance(inner, ast.Break | ast.Return) for inner in ast.walk(node))
+    )
