@@ -6,6 +6,7 @@ REDIS_URL and DATABASE_URL, when all three are set, name running engines to use 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -138,11 +139,25 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The cluster that the end-to-end tests share: `lambdad up --detach`, its own engines unless they are given by URL."""
+    with running_cluster() as found:
+        yield found
+
+
+@contextlib.contextmanager
+def running_cluster(*options: str) -> Iterator[Cluster]:
+    """A cluster of its own, started with more options."""
     root = Path(tempfile.mkdtemp(prefix="lambdad-test-cluster-"))
     data_dir = root / "data"
     try:
         up = lambdad(
-            "up", "--detach", "--port", str(choose(set())), "--data-dir", str(data_dir), timeout_s=CLUSTER_START_TIMEOUT_S
+            "up",
+            "--detach",
+            "--port",
+            str(choose(set())),
+            "--data-dir",
+            str(data_dir),
+            *options,
+            timeout_s=CLUSTER_START_TIMEOUT_S,
         )
         assert up.returncode == 0, f"the cluster did not start:\n{up.stdout}{up.stderr}"
         yield Cluster(data_dir, environment(DataDir.at(data_dir)))

@@ -2,8 +2,7 @@
 own protocol with that setting's name.
 
 Bodies are streamed both ways and never held, with one exception: a signature that covers a body without naming its hash can
-only be checked with all of it, so such a body is read first, up to HELD_BYTES_MAX. Not checked: the signatures of single chunks
-of a body in signed chunks; they are the target's.
+only be checked with all of it, so such a body is read first, up to HELD_BYTES_MAX.
 """
 
 from __future__ import annotations
@@ -29,12 +28,20 @@ from shared.aws.resigning import Outgoing, resigned
 from shared.aws.service_model import ServiceModel, bare_service_model, load_service_model
 from shared.aws.signing_names import folder_of
 from shared.aws.sigv4 import Expected
-from shared.domain.errors import ApiError, AuthError, RequestEntityTooLargeException, ServiceException
+from shared.domain.errors import (
+    ApiError,
+    AuthError,
+    RequestEntityTooLargeException,
+    ServiceException,
+    TooManyRequestsException,
+)
 from shared.settings import Settings
 
 HELD_BYTES_MAX = 16 * 1024 * 1024
 """DynamoDB's largest request, the largest that is signed without its hash in a header."""
-KEPT_ALIVE_S = 30.0
+HELD_TOGETHER_BYTES_MAX = 256 * 1024 * 1024
+KEPT_ALIVE_S = 4.0
+"""Less than targets commonly keep an idle connection (5 s): else a request now and then meets one that is just being closed."""
 ANYTHING = Expected(None, None)
 """A signature for whatever service and region: the key decides, and the target."""
 HOP_BY_HOP = frozenset(
@@ -69,6 +76,7 @@ class Forwarder:
         self._endpoints = Endpoints(settings)
         self._region = settings.region
         self._reader = reader
+        self._held_bytes = 0
         self._request_ids = request_ids
         bounds = settings.frontend
         self._timeouts = {
@@ -131,12 +139,15 @@ class Forwarder:
             headers = resigned(endpoint.signing, service, endpoint.region or self._region, outgoing)
         url = httpcore.URL(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port, target=target)
         request = httpcore.Request(scope["method"], url, headers=headers, content=body, extensions={"timeout": self._timeouts})
+        self._held_bytes += body.held_bytes
         try:
             response = await self._pool.handle_async_request(request)
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
             if body.failure is not None:
                 raise body.failure from error
             raise _unreachable(service, endpoint, error) from error
+        finally:
+            self._held_bytes -= body.held_bytes
         try:
             await _answer(response, scope, send)
         finally:
@@ -150,8 +161,13 @@ class Forwarder:
         more_time = None if exchange is None else exchange.more_time
         if claimed.names_its_payload or (claimed.unsigned and (endpoint.signing is None or service == "s3")):
             named = claimed.prove_named()
-            return StreamedBody(receive, claimed.headers, more_time, expected=named, payload_hash=claimed.payload_hash)
+            chunks = claimed.passing_chunks()
+            return StreamedBody(
+                receive, claimed.headers, more_time, expected=named, payload_hash=claimed.payload_hash, chunks=chunks
+            )
         signed = await claimed.read(receive, Limit(HELD_BYTES_MAX, _too_large))
+        if self._held_bytes + len(signed.body) > HELD_TOGETHER_BYTES_MAX:
+            raise TooManyRequestsException("CallerRateLimitExceeded")
         return StreamedBody.held(signed.body, claimed.headers)
 
 

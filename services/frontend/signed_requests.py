@@ -17,6 +17,7 @@ from services.frontend.answers import LARGE_BYTES
 from services.frontend.bodies import BodyReader, Receive, declared_length
 from services.frontend.identity import NOBODY, Caller, Callers
 from shared.aws.chunked_payload import wire_bytes_max
+from shared.aws.passing_chunks import PassingChunks
 from shared.aws.sigv4 import UNSIGNED_PAYLOAD, Claim, Expected, Verifier, is_sha256, payload_hash
 from shared.domain.errors import ApiError
 
@@ -132,6 +133,10 @@ class ClaimedRequest:
         named = claim.payload_hash or UNSIGNED_PAYLOAD
         verifier.prove(claim, scope["method"].encode(), scope["raw_path"], scope["query_string"], named)
         return named if is_sha256(named) else None
+
+    def passing_chunks(self) -> PassingChunks | None:
+        """What proves the signed chunks of a body that is read by somebody else; None where its chunks are not signed."""
+        return None if self._claim is None or self._verifier is None else self._verifier.passing_chunks(self._claim)
 
     async def read(self, receive: Receive, limit: Limit) -> SignedRequest:
         """The whole request. Raises what `limit` makes of a body that is too large, AuthError, InvalidRequestContentException

@@ -26,7 +26,7 @@ CHUNKS_MAX = 16_384
 """Smaller chunks than 8 KiB on average are not worth the work of a 70 MB body."""
 TRAILERS_MAX = 16
 LINE_BYTES_MAX = 1_024
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
+CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
 _DECIMAL = re.compile(rb"[0-9]{1,12}")
 _CHECKSUMS: dict[bytes, Callable[[bytes], bytes]] = {
     b"x-amz-checksum-crc32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
@@ -57,31 +57,24 @@ def decode(form: bytes, body: bytes, headers: dict[bytes, bytes], seed: Seed) ->
     at = 0
     for _ in range(CHUNKS_MAX):
         line, at = _line(body, at)
-        found = _CHUNK.fullmatch(line)
+        found = CHUNK.fullmatch(line)
         if found is None or (found[2] is not None) != signed:
-            raise _broken("a chunk does not begin with its size" + (" and signature" if signed else ""))
+            raise broken("a chunk does not begin with its size" + (" and signature" if signed else ""))
         size = int(found[1], 16)
         data = body[at : at + size]
         if len(data) != size:
-            raise _broken("it ends within a chunk")
+            raise broken("it ends within a chunk")
         if signed:
-            to_sign = b"AWS4-HMAC-SHA256-PAYLOAD\n%b\n%b\n%b\n%b\n%b" % (
-                seed.amz_date,
-                seed.scope_text,
-                previous,
-                EMPTY_SHA256,
-                sha256_hex(data),
-            )
-            previous = _proven(seed.key, to_sign, found[2])
+            previous = prove_chunk(seed, previous, sha256_hex(data), found[2])
         if size == 0:
             break
         parts.append(data)
         at += size
         if body[at : at + 2] != b"\r\n":
-            raise _broken("a chunk is longer than its size says")
+            raise broken("a chunk is longer than its size says")
         at += 2
     else:
-        raise _broken(f"it has more than {CHUNKS_MAX} chunks")
+        raise broken(f"it has more than {CHUNKS_MAX} chunks")
     payload = b"".join(parts)
     _check_length(payload, headers)
     _check_trailers(form, body, at, headers, payload, previous, seed)
@@ -91,33 +84,50 @@ def decode(form: bytes, body: bytes, headers: dict[bytes, bytes], seed: Seed) ->
 def _check_length(payload: bytes, headers: dict[bytes, bytes]) -> None:
     declared = headers.get(b"x-amz-decoded-content-length")
     if declared is None or _DECIMAL.fullmatch(declared) is None:
-        raise _broken("the header x-amz-decoded-content-length is missing or no number")
+        raise broken("the header x-amz-decoded-content-length is missing or no number")
     if int(declared) != len(payload):
-        raise _broken("it is not as long as x-amz-decoded-content-length says")
+        raise broken("it is not as long as x-amz-decoded-content-length says")
 
 
 def _check_trailers(
     form: bytes, body: bytes, at: int, headers: dict[bytes, bytes], payload: bytes, previous: bytes, seed: Seed
 ) -> None:
-    trailers, signature = _trailers(body, at)
+    trailers, signature = trailers_of(body, at)
     if form == SIGNED and (trailers or signature is not None):
-        raise _broken("it has a trailer that was not announced")
+        raise broken("it has a trailer that was not announced")
     announced = [name.strip().lower() for name in headers.get(b"x-amz-trailer", b"").split(b",") if name.strip()]
     if sorted(announced) != sorted(trailers) and form != SIGNED:
-        raise _broken("its trailers are not those that x-amz-trailer names")
+        raise broken("its trailers are not those that x-amz-trailer names")
     if form == SIGNED_TRAILER:
-        text = b"".join(b"%b:%b\n" % (name, trailers[name]) for name in sorted(trailers))
-        to_sign = b"AWS4-HMAC-SHA256-TRAILER\n%b\n%b\n%b\n%b" % (seed.amz_date, seed.scope_text, previous, sha256_hex(text))
-        _proven(seed.key, to_sign, signature or b"")
+        prove_trailers(seed, previous, trailers, signature)
     for name, value in trailers.items():
         compute = _CHECKSUMS.get(name)
         if compute is None:
-            raise _broken(f"the trailer {name.decode('latin-1')} is not supported: crc32, sha1 and sha256 are")
+            raise broken(f"the trailer {name.decode('latin-1')} is not supported: crc32, sha1 and sha256 are")
         if not hmac.compare_digest(base64.b64encode(compute(payload)), value):
-            raise _broken(f"its checksum is not the one of {name.decode('latin-1')}")
+            raise broken(f"its checksum is not the one of {name.decode('latin-1')}")
 
 
-def _trailers(body: bytes, at: int) -> tuple[dict[bytes, bytes], bytes | None]:
+def prove_chunk(seed: Seed, previous: bytes, hashed: bytes, claimed: bytes) -> bytes:
+    """The signature of a chunk that follows the one signed `previous`. Raises AuthError."""
+    to_sign = b"AWS4-HMAC-SHA256-PAYLOAD\n%b\n%b\n%b\n%b\n%b" % (
+        seed.amz_date,
+        seed.scope_text,
+        previous,
+        EMPTY_SHA256,
+        hashed,
+    )
+    return _proven(seed.key, to_sign, claimed)
+
+
+def prove_trailers(seed: Seed, previous: bytes, trailers: dict[bytes, bytes], claimed: bytes | None) -> None:
+    """Raises AuthError."""
+    text = b"".join(b"%b:%b\n" % (name, trailers[name]) for name in sorted(trailers))
+    to_sign = b"AWS4-HMAC-SHA256-TRAILER\n%b\n%b\n%b\n%b" % (seed.amz_date, seed.scope_text, previous, sha256_hex(text))
+    _proven(seed.key, to_sign, claimed or b"")
+
+
+def trailers_of(body: bytes, at: int) -> tuple[dict[bytes, bytes], bytes | None]:
     """(trailers by lower-case name, their signature). Nothing may follow them but the empty line."""
     trailers: dict[bytes, bytes] = {}
     while at < len(body):
@@ -127,7 +137,7 @@ def _trailers(body: bytes, at: int) -> tuple[dict[bytes, bytes], bytes | None]:
         name, colon, value = line.partition(b":")
         name = name.strip().lower()
         if not colon or name in trailers or len(trailers) >= TRAILERS_MAX:
-            raise _broken("a trailer is malformed")
+            raise broken("a trailer is malformed")
         trailers[name] = value.strip()
     return trailers, trailers.pop(b"x-amz-trailer-signature", None)
 
@@ -135,7 +145,7 @@ def _trailers(body: bytes, at: int) -> tuple[dict[bytes, bytes], bytes | None]:
 def _line(body: bytes, at: int) -> tuple[bytes, int]:
     end = body.find(b"\r\n", at, at + LINE_BYTES_MAX)
     if end < 0:
-        raise _broken("a line has no end")
+        raise broken("a line has no end")
     return body[at:end], end + 2
 
 
@@ -148,5 +158,5 @@ def _proven(key: SigningKey, to_sign: bytes, claimed: bytes) -> bytes:
     return actual
 
 
-def _broken(what: str) -> InvalidRequestContentException:
+def broken(what: str) -> InvalidRequestContentException:
     return InvalidRequestContentException(f"The aws-chunked body is malformed: {what}.")

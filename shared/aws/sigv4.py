@@ -26,6 +26,7 @@ from shared.aws.claims import (
     signed_twice,
     text_of,
 )
+from shared.aws.passing_chunks import PassingChunks
 from shared.aws.signing import EMPTY_SHA256, SigningKey, amz_date, derive_key, parse_amz_date, sha256_hex
 from shared.domain.errors import AuthError
 from shared.domain.limits import SIGNATURE_SKEW_S
@@ -160,9 +161,17 @@ class Verifier:
         """
         if claim.chunked is None:
             return body
+        return chunked_payload.decode(claim.chunked, body, claim.values, self._seed(claim))
+
+    def passing_chunks(self, claim: Claim) -> PassingChunks | None:
+        """For a body in signed chunks that is not kept: proves them as they pass. To be called after `prove`."""
+        if claim.chunked is None or claim.chunked == chunked_payload.UNSIGNED_TRAILER:
+            return None
+        return PassingChunks(claim.chunked, self._seed(claim))
+
+    def _seed(self, claim: Claim) -> chunked_payload.Seed:
         key = self._signing_key(claim.secret, claim.scope)
-        seed = chunked_payload.Seed(key, claim.signature, claim.amz_date, claim.scope.scope_text)
-        return chunked_payload.decode(claim.chunked, body, claim.values, seed)
+        return chunked_payload.Seed(key, claim.signature, claim.amz_date, claim.scope.scope_text)
 
     def _presigned(self, values: dict[bytes, bytes], amz_headers: list[bytes], query: bytes, expected: Expected) -> Claim:
         found = parse_presigned(query) if query else None

@@ -21,6 +21,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ResponseStreamingError
 from moto.server import ThreadedMotoServer
 
+from shared.aws.chunked_payload import Seed
+from shared.aws.signing import EMPTY_SHA256, derive_key, sha256_hex
 from shared.aws.sigv4 import Expected, Verifier, payload_hash
 from tests.integration.frontend.conftest import KEY, SECRET, Frontend, running_frontend
 from tests.integration.frontend.fake_target import (
@@ -302,6 +304,48 @@ async def test_chunks_pass_as_they_are() -> None:
         assert b"HTTP/1.1 200" in answer
         assert bytes(fake.body) == body
         assert dict(fake.headers())[b"content-encoding"] == b"aws-chunked"
+
+
+def in_signed_chunks(found: Frontend, parts: list[bytes]) -> tuple[bytes, bytes]:
+    """(request, its body) with a signature on every chunk."""
+    sizes = [f"{len(part):x}" for part in (*parts, b"")]
+    length = sum(len(size) + len(";chunk-signature=") + 64 + 2 for size in sizes) + sum(len(part) + 2 for part in parts) + 2
+    headers = {
+        "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        "x-amz-decoded-content-length": str(sum(map(len, parts))),
+        "content-encoding": "aws-chunked",
+    }
+    raw = signed_request(found, b"", headers, sent=b"-" * length)
+    head = raw[: raw.index(b"\r\n\r\n") + 4]
+    lines = dict(line.partition(b": ")[::2] for line in head.lower().split(b"\r\n"))
+    amz_date = lines[b"x-amz-date"].upper()
+    key = derive_key(SECRET.encode(), amz_date[:8], b"us-east-1", b"s3")
+    seed = Seed(
+        key, lines[b"authorization"].rpartition(b"signature=")[2], amz_date, amz_date[:8] + b"/us-east-1/s3/aws4_request"
+    )
+    previous, body = seed.signature, b""
+    for size, part in zip(sizes, (*parts, b""), strict=True):
+        previous = key.sign(
+            b"AWS4-HMAC-SHA256-PAYLOAD\n%b\n%b\n%b\n%b\n%b"
+            % (amz_date, seed.scope_text, previous, EMPTY_SHA256, sha256_hex(part))
+        )
+        body += size.encode() + b";chunk-signature=" + previous + b"\r\n" + (part + b"\r\n" if part else b"")
+    return head, body + b"\r\n"
+
+
+async def test_signed_chunks_are_proven_on_their_way() -> None:
+    async with behind(answers) as (found, fake):
+        parts = [os.urandom(70_000), os.urandom(70_000), os.urandom(5)]
+        head, body = in_signed_chunks(found, parts)
+        assert b"HTTP/1.1 200" in await found.send(head + body)
+        assert bytes(fake.body) == body
+        changed = body.replace(parts[1][:8], bytes(8))
+        answer = await found.send(head + changed)
+        assert b"HTTP/1.1 403" in answer
+        assert b"SignatureDoesNotMatch" in answer
+        async with asyncio.timeout(10):
+            await fake.ended.wait()
+        assert len(fake.body) < len(body)
 
 
 OTHER_KEY, OTHER_SECRET = "AKIDOFTHETARGET", "the target's secret"

@@ -228,3 +228,59 @@ def test_no_body_makes_anything_but_an_api_error(body: bytes) -> None:
 
 
 _SCOPE = verifier().claim(signed()[3]).scope
+
+
+def passed(request: Request, body: bytes, sizes: list[int]) -> None:
+    """As a body passes that nobody keeps, in pieces of these sizes, over and over."""
+    method, path, query, headers, _ = request
+    by = verifier()
+    claim = by.claim(headers, query)
+    by.prove(claim, method, path, query, payload_hash(claim, b""))
+    chunks = by.passing_chunks(claim)
+    assert chunks is not None
+    at, turn = 0, 0
+    while at < len(body):
+        size = sizes[turn % len(sizes)]
+        chunks.feed(body[at : at + size])
+        at, turn = at + size, turn + 1
+    chunks.finish()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=6), st.lists(st.integers(0, 300), max_size=5))
+def test_chunks_are_proven_as_they_pass_however_they_are_cut(sizes: list[int], lengths: list[int]) -> None:
+    parts = [bytes([number]) * length for number, length in enumerate(lengths) if length]
+    request = chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", b"".join(parts))
+    passed(request, signed_body(request, parts), sizes)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 500))
+def test_no_byte_of_a_passing_chunk_can_be_changed(where: int, size: int) -> None:
+    parts = [b"first" * 20, b"second" * 30]
+    request = chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", b"".join(parts))
+    body = bytearray(signed_body(request, parts))
+    at = where % (len(body) - 4)
+    body[at] ^= 1
+    with pytest.raises((AuthError, InvalidRequestContentException)):
+        passed(request, bytes(body), [size])
+
+
+def test_a_passing_body_that_ends_early_or_brings_more_is_refused() -> None:
+    request = chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", b"data")
+    body = signed_body(request, [b"data"])
+    for wrong in (body[:10], body[: body.rindex(b"0;")], body + b"x-trailer:1\r\n", b"", body + b"y" * 20_000):
+        with pytest.raises((AuthError, InvalidRequestContentException)):
+            passed(request, wrong, [7])
+
+
+def test_a_signed_trailer_is_proven_as_it_passes() -> None:
+    request = chunked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", b"data", x_amz_trailer="x-amz-checksum-crc32")
+    lines = b"x-amz-checksum-crc32:" + crc32(b"data").encode() + b"\n"
+    chunks = Chunks(request)
+    body = chunks.chunk(b"data") + chunks.chunk(b"")
+    trailer = lines.replace(b"\n", b"\r\n")
+    good = body + trailer + b"x-amz-trailer-signature:" + chunks.trailer(lines) + b"\r\n\r\n"
+    passed(request, good, [11])
+    with pytest.raises(AuthError):
+        passed(request, good.replace(b"crc32:", b"crc32:A"), [11])

@@ -16,7 +16,7 @@ from shared.aws.protocols.table import PROTOCOLS
 from shared.aws.routing import Route, Router
 from shared.aws.service_model import load_service_model
 from shared.aws.validation import validate
-from shared.domain.errors import ValidationException
+from shared.domain.errors import SerializationException, ValidationException
 
 ITEMS = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -93,3 +93,42 @@ def test_operations_on_one_path_are_told_apart_by_what_they_need() -> None:
     assert route == Route(
         load_service_model("s3").operations["GetObject"], {"Bucket": "bucket", "Key": "folder/with/slash//end/"}
     )
+
+
+FUZZED = {
+    "json": (
+        "sqs",
+        "SendMessageBatch",
+        b'{"QueueUrl": "q", "Entries": [{"Id": "a", "MessageAttributes": {"n": {"DataType": "x"}}}]}',
+    ),
+    "query": ("sqs", "SendMessageBatch", b"QueueUrl=q&SendMessageBatchRequestEntry.1.MessageAttribute.1.Name=n&a.1.2=%41"),
+    "ec2": (
+        "ec2",
+        "RunInstances",
+        b"ImageId=a&MinCount=1&BlockDeviceMapping.1.Ebs.VolumeSize=5&TagSpecification.1.Tag.2.Key=k",
+    ),
+    "rest-xml": (
+        "s3",
+        "PutBucketLifecycleConfiguration",
+        b'<L xmlns="n"><Rule><ID>a</ID><Filter><And><Tag><Key>k</Key><Value>v</Value></Tag></And></Filter></Rule></L>',
+    ),
+    "smithy-rpc-v2-cbor": ("cloudwatch", "PutMetricData", cbor.encode({"Namespace": "n", "MetricData": [{"Value": 1.5}]})),
+    "rest-json": ("scheduler", "CreateSchedule", b'{"Target": {"Arn": "a", "RetryPolicy": {"MaximumRetryAttempts": 1}}}'),
+}
+
+
+@pytest.mark.parametrize("protocol", FUZZED)
+@given(st.data())
+def test_whatever_arrives_is_read_or_refused(protocol: str, data: st.DataObject) -> None:
+    service, name, good = FUZZED[protocol]
+    body = bytearray(good)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(body)))
+        body[at : at + data.draw(st.integers(0, 3))] = data.draw(
+            st.binary(max_size=6) | st.sampled_from([b".1.", b"<a>", b"null", b"=&"])
+        )
+    route = Route(load_service_model(service).operations[name], {})
+    try:
+        PROTOCOLS[protocol].parse(route, {}, {}, bytes(body))
+    except SerializationException:
+        pass
