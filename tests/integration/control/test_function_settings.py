@@ -9,7 +9,6 @@ import pytest
 
 from services.frontend.apis.lambda_.absent import ABSENT
 from services.worker.telemetry.events import InitStart
-from services.worker.telemetry.lines import renderer_for
 from shared.aws.protocols.rest_json import serialize_reply
 from shared.aws.service_model import Kind, Shape, load_service_model
 from shared.aws.validation import validate
@@ -17,6 +16,7 @@ from shared.domain.errors import ApiError, InvalidParameterValueException, Resou
 from tests.integration.registry.support import Control
 from tests.support import ROLE
 from tests.unit.worker.specs import version
+from tests.unit.worker.test_platform_lines import renderer_for
 
 MODEL = load_service_model()
 ACCOUNT_ARN = "arn:aws:lambda:us-east-1:000000000000"
