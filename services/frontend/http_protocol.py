@@ -208,6 +208,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._active = exchange
         if not self.serve(exchange):
+            # Not before: the circle would leave every invocation to the garbage collector.
+            cast("dict[str, Any]", exchange.scope)[EXCHANGE] = exchange
             exchange.run(exchange.run_asgi(self.app))
 
     def on_message_complete(self) -> None:
@@ -313,7 +315,6 @@ class Exchange(RequestResponseCycle):
         """Ends the invocation that runs for it."""
         self._head = b""
         self._outlives: asyncio.Future[None] | None = None
-        scope[EXCHANGE] = self
         super().__init__(
             scope=cast("Any", scope),
             transport=protocol.transport,

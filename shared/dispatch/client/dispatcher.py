@@ -33,6 +33,7 @@ class Dispatcher:
         self.counts = DispatchCounts()
         self.searches: set[Run] = set()
         self.cells: tuple[Cell, ...] = ()
+        self.only: Cell | None = None
         self.on_urls_changed: Callable[[str | None], None] | None = None
         """Told which function's URLs changed, None for any: what a cell's announcements say besides what concerns leases."""
         self._names = (settings.dispatch.cell,)
@@ -57,6 +58,7 @@ class Dispatcher:
             )
             for name in self._names
         )
+        self.only = self.cells[0] if len(self.cells) == 1 else None
         await asyncio.gather(*(cell.open() for cell in self.cells))
 
     async def close(self) -> None:
@@ -64,6 +66,7 @@ class Dispatcher:
         if self._closed:
             return
         self._closed = True
+        self.only = None
         for run in list(self.searches):
             run.fail(DispatchUnavailableError(CLOSED))
         await asyncio.gather(*(cell.close() for cell in self.cells))
@@ -102,12 +105,9 @@ class Dispatcher:
 
     def cell_of(self, target: InvokeTarget) -> Cell:
         """Where a function's leases are. Raises DispatchUnavailableError once closed."""
-        cells = self.cells
-        if len(cells) == 1 and not self._closed:
-            return cells[0]
-        if self._closed or not cells:
+        if self._closed or not self.cells:
             raise DispatchUnavailableError(CLOSED)
-        return cells[cell_number(target.spec.function_id, self._names)]
+        return self.cells[cell_number(target.spec.function_id, self._names)]
 
     def _urls_changed(self, function_name: str | None) -> None:
         if self.on_urls_changed is not None:

@@ -31,10 +31,12 @@ it must not raise. After the invocation was cancelled it is not called any more.
 
 
 class Cells(Protocol):
-    """The dispatcher that an invocation belongs to. searches: those that have a task."""
+    """The dispatcher that an invocation belongs to. searches: those that have a task. only: the cell of every function, as long
+    as there is but one."""
 
     counts: DispatchCounts
     searches: set[Run]
+    only: Cell | None
 
     def cell_of(self, target: InvokeTarget) -> Cell: ...
 
@@ -82,16 +84,15 @@ class Run:
         """Never raises, and on_end is not called before it has returned."""
         target = self._target
         if target is not None:
-            cell = self._cells.cell_of(target)
-            lease = cell.take(target)
-            if lease is not None:
-                try:
-                    if self._send(target, cell, lease):
-                        self._cells.counts.sticky += 1
-                        return
-                except Exception as error:
-                    asyncio.get_running_loop().call_soon(self._end, None, error)
+            try:
+                cell = self._cells.only or self._cells.cell_of(target)
+                lease = cell.take(target)
+                if lease is not None and self._send(target, cell, lease):
+                    self._cells.counts.sticky += 1
                     return
+            except Exception as error:
+                asyncio.get_running_loop().call_soon(self._end, None, error)
+                return
         self._search_on()
 
     def cancel(self) -> None:

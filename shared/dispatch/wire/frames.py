@@ -119,7 +119,9 @@ def _split_headed(body: bytes) -> tuple[bytes, bytes]:
 
 def encode_invoke(stream: int, header: InvokeHeader, first: bytes) -> bytes:
     """INVOKE with the first `INLINE_PAYLOAD_BYTES_MAX` bytes at most; header.payload_bytes is the whole payload's size."""
-    _check_texts(header)
+    trace, context = header.trace, header.client_context
+    if (trace is not None and len(trace) > TEXT_CHARACTERS_MAX) or (context is not None and len(context) > TEXT_CHARACTERS_MAX):
+        _check_texts(header)
     return _encode_headed(FrameType.INVOKE, stream, header, first)
 
 
@@ -134,14 +136,9 @@ def decode_invoke(body: bytes) -> tuple[InvokeHeader, bytes]:
 
 def _check_texts(header: InvokeHeader) -> None:
     """What is said here is repeated to runtimes in fields of 16-bit lengths."""
-    trace, context = header.trace, header.client_context
-    if (
-        (trace is not None and len(trace) > TEXT_CHARACTERS_MAX)
-        or (context is not None and len(context) > TEXT_CHARACTERS_MAX)
-        or len(header.request_id) > TEXT_CHARACTERS_MAX
-        or len(header.invoked_arn) > TEXT_CHARACTERS_MAX
-    ):
-        raise WireError(f"a text of more than {TEXT_CHARACTERS_MAX} characters in an INVOKE")
+    for text in (header.request_id, header.invoked_arn, header.trace, header.client_context):
+        if text is not None and len(text) > TEXT_CHARACTERS_MAX:
+            raise WireError(f"a text of {len(text)} characters in an INVOKE; at most {TEXT_CHARACTERS_MAX} are allowed")
 
 
 def encode_result(stream: int, header: ResultHeader, last: bytes) -> bytes:

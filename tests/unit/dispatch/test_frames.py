@@ -136,8 +136,9 @@ def test_a_text_that_a_runtimes_header_has_no_room_for_is_neither_sent_nor_taken
     assert len(getattr(fits, field).encode()) < 65_536
     assert decode_invoke(only(encode_invoke(1, fits, b"{}"))[2])[0] == fits
     longer = header(**{field: "x" * (TEXT_CHARACTERS_MAX + 1)})
-    with pytest.raises(WireError):
-        encode_invoke(1, longer, b"{}")
+    if field in ("trace", "client_context"):  # The others are no client's to say.
+        with pytest.raises(WireError):
+            encode_invoke(1, longer, b"{}")
     packed = msgspec.msgpack.encode(longer)
     with pytest.raises(WireError):
         decode_invoke(len(packed).to_bytes(4, "big") + packed + b"{}")
