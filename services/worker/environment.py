@@ -41,7 +41,7 @@ from services.worker.telemetry.events import (
     Subscriber,
     TelemetryEvent,
 )
-from services.worker.telemetry.lines import makers_for
+from services.worker.telemetry.platform_lines import makers_for
 from services.worker.verdicts import UNHANDLED, End, Verdict, billed_ms, judge, judge_initialisation
 from shared.dispatch.wire.messages import InvokeHeader
 from shared.domain.functions import VersionSpec

@@ -201,8 +201,6 @@ class Fleet:
             await environment.start(
                 sandbox,
                 SandboxSpec(
-                    environment_id=environment.id,
-                    runtime=spec.runtime,
                     handler=spec.handler,
                     environment=self._variables(environment),
                     code_dir=lease.code_dir,

@@ -16,8 +16,8 @@ from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
 from services.worker.server import WorkerServer
 from services.worker.telemetry.environment_log import LogSink
+from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
-from services.worker.telemetry.shipper import LogShipper
 from services.worker.workspace import claim, remove_abandoned
 from shared.dispatch.cell.membership import WorkerMembership
 from shared.domain.functions import VersionSpec

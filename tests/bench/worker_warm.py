@@ -28,8 +28,8 @@ from services.worker.sandbox.spec import (
     RuntimeResponse,
     SandboxSpec,
 )
+from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
-from services.worker.telemetry.shipper import LogShipper
 from shared.dispatch.wire.frames import FrameDecoder, Handshake, encode_invoke
 from tests.integration.worker.cluster import SECRET, TestWorker, header_for
 
@@ -37,8 +37,6 @@ EVENT = b'{"name":"a name as events have it","numbers":[1,2,3,4,5]}'
 
 
 class InstantSandbox:
-    uid = 65_534
-
     async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
         pass
 

@@ -18,12 +18,9 @@ import msgspec
 class SandboxSpec(msgspec.Struct, frozen=True):
     """What to run in a sandbox. environment: the complete set of variables that the runtime process sees.
 
-    runtime: AWS's identifier (python3.12, nodejs20.x, provided.al2023). code_dir: unpacked package, becomes /var/task.
-    layers_dir: unpacked and merged layers, becomes /opt.
+    code_dir: unpacked package, becomes /var/task. layers_dir: unpacked and merged layers, becomes /opt.
     """
 
-    environment_id: str
-    runtime: str
     handler: str
     environment: dict[str, str]
     code_dir: Path
@@ -100,8 +97,6 @@ OnEnd = Callable[["RuntimeResponse | RuntimeExit | SandboxError"], None]
 
 
 class Sandbox(Protocol):
-    uid: int
-
     async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
         """Attach code, limits and variables and let the runtime initialise. on_output gets what it writes to stdout, stderr
         and its log descriptor, as it comes. Raises SandboxError when the sandbox cannot be made as promised."""

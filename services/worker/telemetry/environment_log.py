@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from services.worker.telemetry.events import FunctionOutput, TelemetryEvent
-from services.worker.telemetry.lines import Makers
+from services.worker.telemetry.platform_lines import Makers
 from shared.domain.limits import LOG_TAIL_BYTES
 
 

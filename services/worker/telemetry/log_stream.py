@@ -12,7 +12,7 @@ from typing import Protocol
 from prometheus_client import Counter
 
 from services.worker.telemetry.events import LogsDropped
-from services.worker.telemetry.lines import makers_for
+from services.worker.telemetry.platform_lines import makers_for
 from shared.domain.functions import VersionSpec
 from shared.events.log_records import Dropped, LogEvent, LogSource
 

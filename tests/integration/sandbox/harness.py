@@ -112,8 +112,6 @@ class Harness:
         files = {"app.py" if runtime.startswith("python") else "app.js": source} if isinstance(source, str) else source
         version = version_spec(runtime, handler, memory_mb, variables or {}, log_format)
         spec = SandboxSpec(
-            environment_id=uuid.uuid4().hex,
-            runtime=runtime,
             handler=handler,
             environment=function_variables(
                 self.pool.catalogue.family(runtime),

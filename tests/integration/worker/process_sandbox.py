@@ -30,8 +30,6 @@ RUNNER = Path(__file__).with_name("process_runner.py")
 
 
 class ProcessSandbox:
-    uid = 65_534
-
     def __init__(self) -> None:
         self.tmp = Path(tempfile.mkdtemp(prefix="lambdad-test-"))
         self.destroyed = False

@@ -8,7 +8,7 @@ import uuid
 
 from aiokafka import AIOKafkaConsumer
 
-from services.worker.telemetry.shipper import LogShipper
+from services.worker.telemetry.log_shipper import LogShipper
 from shared.events.log_records import decode_log_batch
 from shared.settings import EventSettings, Settings
 from tests.integration.worker.cluster import until

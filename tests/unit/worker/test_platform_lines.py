@@ -17,7 +17,7 @@ from services.worker.telemetry.events import (
     Start,
     Status,
 )
-from services.worker.telemetry.lines import makers_for
+from services.worker.telemetry.platform_lines import makers_for
 from services.worker.verdicts import billed_ms
 from shared.domain.functions import VersionSpec
 from tests.unit.worker.specs import version

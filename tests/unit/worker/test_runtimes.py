@@ -24,8 +24,8 @@ def catalogue() -> Catalogue:
     return Catalogue(WorkerSettings())
 
 
-def sandbox_spec(folder: Path, runtime: str, **variables: str) -> SandboxSpec:
-    return SandboxSpec("e-1", runtime, "app.handler", variables, folder, None, 128, 512)
+def sandbox_spec(folder: Path, **variables: str) -> SandboxSpec:
+    return SandboxSpec("app.handler", variables, folder, None, 128, 512)
 
 
 def variables_of(family: RuntimeFamily, runtime: str, **own: str) -> dict[str, str]:
@@ -81,16 +81,16 @@ def test_a_function_may_override_what_its_family_sets_but_not_what_the_platform_
 def test_a_wrapper_starts_the_program_that_would_have_served(catalogue: Catalogue, tmp_path: Path) -> None:
     for runtime in [*catalogue.installed()[:1], *(["nodejs20.x"] if catalogue.supports("nodejs20.x") else [])]:
         recipe = catalogue.recipe(runtime)
-        assert recipe.family.programs(recipe, sandbox_spec(tmp_path, runtime)) == []
-        assert recipe.family.programs(recipe, sandbox_spec(tmp_path, runtime, AWS_LAMBDA_EXEC_WRAPPER="")) == []
-        ((wrapper, *command),) = recipe.family.programs(recipe, sandbox_spec(tmp_path, runtime, AWS_LAMBDA_EXEC_WRAPPER="/w"))
+        assert recipe.family.programs(recipe, sandbox_spec(tmp_path)) == []
+        assert recipe.family.programs(recipe, sandbox_spec(tmp_path, AWS_LAMBDA_EXEC_WRAPPER="")) == []
+        ((wrapper, *command),) = recipe.family.programs(recipe, sandbox_spec(tmp_path, AWS_LAMBDA_EXEC_WRAPPER="/w"))
         assert wrapper == "/w"
         assert len(command) >= 2
 
 
 def test_a_custom_runtime_without_a_program_is_told_so(catalogue: Catalogue, tmp_path: Path) -> None:
     recipe = catalogue.recipe("provided.al2023")
-    spec = sandbox_spec(tmp_path, "provided.al2023")
+    spec = sandbox_spec(tmp_path)
     missing = recipe.family.missing_entrypoint(spec)
     assert missing is not None
     assert missing[0] == "Runtime.InvalidEntrypoint"

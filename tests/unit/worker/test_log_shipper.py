@@ -11,9 +11,9 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from prometheus_client import REGISTRY
 
-from services.worker.telemetry import log_stream, shipper
+from services.worker.telemetry import log_shipper, log_stream
+from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.log_stream import LogStream, log_stream_name
-from services.worker.telemetry.shipper import LogShipper
 from shared.events.log_records import LOG_RECORD_BYTES_MAX, LogBatch, LogEvent, decode_log_batch
 from shared.settings import Settings
 from shared.telemetry.supervision import keep_running
@@ -179,7 +179,7 @@ def test_the_queue_for_kafka_is_bounded_and_the_oldest_go_first_and_are_told_of(
         for _ in range(3_900):
             stream.append(b"%02d" % n + b"y" * 1_021 + b"\n")
         batches = collected(ship)
-    assert ship._queue_bytes <= shipper.QUEUE_BYTES_MAX
+    assert ship._queue_bytes <= log_shipper.QUEUE_BYTES_MAX
     assert ship._queue_bytes == sum(len(record.value) for record in ship._queue)
     assert batches[-1].events[-1].message.startswith("11")
     stream.append(b"afterwards\n")
@@ -237,7 +237,7 @@ async def test_the_worker_lives_on_without_kafka() -> None:
 
 
 async def test_an_unforeseen_failure_of_the_shipper_loses_nothing_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shipper, "FLUSH_INTERVAL_S", 0.01)
+    monkeypatch.setattr(log_shipper, "FLUSH_INTERVAL_S", 0.01)
     ship = new_shipper()
     broker = Broker()
     connections = 0
