@@ -38,6 +38,8 @@ as much as running some of them, and records that come that fast are not single 
 BUSY_S = 0.2
 SESSION_TIMEOUT_MS = 9_000
 HEARTBEAT_MS = 3_000
+METADATA_AGE_MS = 10_000
+"""How soon a topic that was made anew, or got more partitions, is noticed."""
 POLL_INTERVAL_MS = 3_600_000
 """How long a member may go without fetching: full windows are normal here, and heartbeats show that it lives."""
 
@@ -81,6 +83,8 @@ class GroupReader:
         self._drain = drain or self._settle_all
         self._on_placed = on_placed
         self._failure: Exception | None = None
+        self._next_fetched: dict[TopicPartition, int] = {}
+        """Of ordered partitions: where the consumer goes on, unless it was told to go elsewhere."""
         self._topics = list(topics)
         self._options = options
         self._trackers: dict[TopicPartition, Tracker] = {}
@@ -105,6 +109,7 @@ class GroupReader:
             session_timeout_ms=SESSION_TIMEOUT_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             max_poll_interval_ms=POLL_INTERVAL_MS,
+            metadata_max_age_ms=METADATA_AGE_MS,
             # How often the fetcher looks around although nothing happened; every event wakes it anyway.
             consumer_timeout_ms=5_000,
         )
@@ -167,12 +172,24 @@ class GroupReader:
             if partition not in mine:
                 continue
             tracker = self._trackers.get(partition)
+            if self._options.ordered:
+                if tracker is not None and records[0].offset < self._next_fetched.get(partition, 0):
+                    self._forget_old_log(partition)
+                    tracker = None
+                self._next_fetched[partition] = records[-1].offset + 1
             if tracker is None:
                 tracker = self._trackers[partition] = self._tracker(records[0].offset)
             wanted = tracker.begin_all(records)
             if wanted:
                 fresh[partition] = wanted
         return fresh
+
+    def _forget_old_log(self, partition: TopicPartition) -> None:
+        """The consumer went back by itself: what it read before is no more, as when a topic was deleted and made anew."""
+        log.warning("%s reads %s anew: its log is another one", self._options.group_id, partition)
+        del self._trackers[partition]
+        if self._on_placed is not None:
+            self._on_placed(set(self._trackers))
 
     def wait_when_idle(self, wait_ms: int) -> None:
         """How long the broker may hold a fetch while there is no data: shorter where paused partitions come back soon."""
@@ -207,6 +224,7 @@ class GroupReader:
         tracker = self._trackers.get(partition)
         if isinstance(tracker, OrderedTracker) and offset >= tracker.position:
             tracker.rewind(offset)
+            self._next_fetched.pop(partition, None)
             with contextlib.suppress(IllegalStateError):
                 self.consumer.seek(partition, offset)
 
@@ -278,6 +296,7 @@ class GroupReader:
     async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Called when partitions have come: take up what an earlier owner committed; forget what has gone."""
         mine = set(partitions)
+        self._next_fetched.clear()
         for partition in [p for p in self._trackers if p not in mine]:
             del self._trackers[partition]
         kept = set(self._trackers)

@@ -17,7 +17,7 @@ from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import EventSourceMapping, MappingState
 from shared.events import group
 from shared.events.group import GroupReader, ReaderOptions
-from tests.integration.events.parts import OK, Functions, make_topic, mapping_of, produce, settings_of, until
+from tests.integration.events.parts import OK, Functions, create_topic, make_topic, mapping_of, produce, settings_of, until
 from tests.integration.events.test_mappings import Book, committed_sum, offsets_of, poller_of
 
 
@@ -128,3 +128,27 @@ async def test_a_partition_that_another_member_has_read_meanwhile_is_not_kept(ka
 
 async def _is(expected: int, value: Any) -> bool:
     return bool(await value == expected)
+
+
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_engine: str) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"old"] * 20)
+    mapping, functions = mapping_of(topic), Functions()
+    async with poller_of(settings_of(kafka_engine), Book(mapping), functions):
+        await until(lambda: _is(20, committed_sum(kafka_engine, mapping)), "the commit")
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_engine)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic])
+            await until(lambda: _is_gone(admin, topic), "the topic to be gone")
+        finally:
+            await admin.close()
+        await create_topic(kafka_engine, topic)
+        await produce(kafka_engine, topic, [b"new"] * 3)
+        await until(lambda: len(functions.records()) == 23, "the records of the new topic")
+        await until(lambda: _is(3, committed_sum(kafka_engine, mapping)), "the commit")
+    assert offsets_of(functions) == [*range(20), *range(3)]
+
+
+async def _is_gone(admin: AIOKafkaAdminClient, topic: str) -> bool:
+    return topic not in await admin.list_topics()
