@@ -50,3 +50,32 @@ async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: s
             await consumer.stop()
     expected = [f"line {n}\n" for n in range(200)]
     assert seen == {streams[0].name: [*expected, "the last words"], streams[1].name: expected, streams[2].name: expected}
+
+
+async def test_control_characters_reach_the_topic_and_hold_up_nobody(kafka_engine: str) -> None:
+    settings = Settings(
+        kafka_bootstrap_servers=kafka_engine,
+        instance="worker-logs",
+        events=EventSettings(topic_prefix=f"t{uuid.uuid4().hex[:8]}", async_partitions=2),
+    )
+    shipper = LogShipper(settings)
+    shipping = asyncio.create_task(shipper.run())
+    loud, quiet = shipper.open(version(), "e-1"), shipper.open(version(), "e-2")
+    loud.append(b"\x01" * 480_000 + b"\n")
+    quiet.append(b"well\n")
+    seen = {loud.name: "", quiet.name: ""}
+    async with asyncio.timeout(40):
+        await until(shipper.is_idle, deadline_s=30)
+        shipping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await shipping
+        topic = f"{settings.events.topic_prefix}.logs"
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka_engine, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            while sum(map(len, seen.values())) < 480_001 + 5:
+                batch = decode_log_batch((await consumer.getone()).value)
+                seen[batch.log_stream] += "".join(event.message for event in batch.events)
+        finally:
+            await consumer.stop()
+    assert seen == {loud.name: "\x01" * 480_000 + "\n", quiet.name: "well\n"}
