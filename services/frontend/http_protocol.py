@@ -385,10 +385,10 @@ class Exchange(RequestResponseCycle):
         self.disconnected = self.response_complete = True
 
     async def send(self, message: Any) -> None:
-        if self.disconnected:
-            return
         if self.flow.write_paused:
             await self.flow.drain()
+        if self.disconnected:  # Perhaps while it waited: the end of a connection ends that, too.
+            return
         if not self.response_started:
             self._start(message)
         elif not self.response_complete:
