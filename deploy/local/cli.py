@@ -109,14 +109,14 @@ def _up(options: argparse.Namespace) -> int:
 
 def _set_forwards(given: list[str]) -> None:
     """Services read their settings from the environment, and inherit this one. Raises ConfigurationError."""
-    from services.frontend.forward_settings import Endpoints
+    from services.frontend.forward_settings import Endpoints, setting_of
     from shared.settings import Settings
 
     for pair in given:
         service, equals, url = pair.partition("=")
         if not equals or not service:
             raise ConfigurationError(f"--forward {pair}: say --forward SERVICE=URL, e.g. --forward s3=http://127.0.0.1:9001")
-        os.environ[f"LAMBDAD_FORWARD__{service.upper()}"] = url
+        os.environ[setting_of(service)] = url
     Endpoints(Settings())
 
 

@@ -17,6 +17,16 @@ ALL = "*"
 NEVER = "lambda"
 
 
+def setting_of(service: str) -> str:
+    """The setting with a service's endpoint, as a shell can say it: no variable's name has a dash."""
+    return f"LAMBDAD_FORWARD__{service.upper().replace('-', '_')}"
+
+
+def _service_of(name: str) -> str:
+    """No service's name has an underscore."""
+    return name.lower().replace("_", "-")
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """base_path: in front of every request's, without a slash at its end. signing: None to pass requests as they are.
 
@@ -44,13 +54,14 @@ class Endpoints:
         self.targets: dict[str, str] = {}
         self._named: dict[str, Endpoint] = {}
         self._others: Endpoint | None = None
-        for name in settings.forward_sign:
-            if name not in settings.forward:
-                raise ConfigurationError(
-                    f"LAMBDAD_FORWARD_SIGN__{name.upper()} is set, and LAMBDAD_FORWARD__{name.upper()} is not"
-                )
-        for name, url in settings.forward.items():
-            self._add(name.lower(), _endpoint(name, url, settings.forward_sign.get(name)))
+        signing = {_service_of(name): keys for name, keys in settings.forward_sign.items()}
+        forwarded = {_service_of(name): url for name, url in settings.forward.items()}
+        for name in signing:
+            if name not in forwarded:
+                setting = setting_of(name)
+                raise ConfigurationError(f"{setting.replace('FORWARD', 'FORWARD_SIGN')} is set, and {setting} is not")
+        for name, url in forwarded.items():
+            self._add(name, _endpoint(name, url, signing.get(name)))
 
     def names(self, service: str) -> bool:
         return service in self._named
@@ -65,7 +76,7 @@ class Endpoints:
         folder = folder_of(name)
         if name == NEVER or folder is None:
             why = "Lambda is what is served here" if name == NEVER else "there is no such service"
-            raise ConfigurationError(f"LAMBDAD_FORWARD__{name.upper()}: {why}")
+            raise ConfigurationError(f"{setting_of(name)}: {why}")
         self._named[name] = endpoint
         model = load_service_model(folder)
         if model.signing_name == name:
@@ -87,7 +98,7 @@ def _keys(signing: ForwardSigning) -> SigningKeys:
 
 
 def _endpoint(name: str, url: str, signing: ForwardSigning | None) -> Endpoint:
-    setting = f"LAMBDAD_FORWARD__{name.upper()}"
+    setting = setting_of(name)
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -17,7 +17,7 @@ from services.frontend import asked
 from services.frontend.answers import Scope, Send, log, translate
 from services.frontend.bodies import ClientGoneError, Receive
 from services.frontend.forward_bodies import StreamedBody
-from services.frontend.forward_settings import Endpoint, Endpoints
+from services.frontend.forward_settings import Endpoint, Endpoints, setting_of
 from services.frontend.http_protocol import EXCHANGE
 from services.frontend.request_ids import RequestIds
 from services.frontend.service_app import send_response
@@ -208,14 +208,14 @@ def _without_hops(headers: list[tuple[bytes, bytes]]) -> Headers:
 
 
 def _not_served(service: str) -> NotServedException:
-    setting = f"LAMBDAD_FORWARD__{service.upper()}"
+    setting = setting_of(service)
     return NotServedException(
         f"{service} is not served by this cluster. Set {setting}=http://... (lambdad up --forward {service}=URL) to forward it."
     )
 
 
 def _unreachable(service: str, endpoint: Endpoint, error: Exception) -> TargetException:
-    where = f"{service} is forwarded to {endpoint.url} (LAMBDAD_FORWARD__{service.upper()})"
+    where = f"{service} is forwarded to {endpoint.url} ({setting_of(service)})"
     if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout):
         return TargetException(503, f"{where}, which cannot be reached: {error or type(error).__name__}")
     if isinstance(error, httpcore.PoolTimeout):

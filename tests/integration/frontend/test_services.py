@@ -119,6 +119,7 @@ NOBODY = [
     ("scheduler", "list_schedules", "scheduler"),
     ("stepfunctions", "list_state_machines", "states"),
     ("route53", "list_hosted_zones", "route53"),
+    ("mwaa-serverless", "list_workflows", "airflow-serverless"),
 ]
 
 
@@ -128,7 +129,7 @@ async def test_a_service_that_nobody_serves_is_one_clear_error_in_its_own_protoc
 ) -> None:
     found = await refused(getattr(client(frontend, service), method))
     assert found["Error"]["Message"] == (
-        f"{name} is not served by this cluster. Set LAMBDAD_FORWARD__{name.upper()}=http://... "
+        f"{name} is not served by this cluster. Set LAMBDAD_FORWARD__{name.upper().replace('-', '_')}=http://... "
         f"(lambdad up --forward {name}=URL) to forward it."
     )
     assert found["Error"]["Code"] == "NotImplemented"

@@ -9,7 +9,7 @@ import pytest
 from services.frontend import asked
 from services.frontend.api import Api
 from services.frontend.control_app import shares_its_signing_name
-from services.frontend.forward_settings import Endpoints
+from services.frontend.forward_settings import Endpoints, setting_of
 from shared.aws.service_model import load_service_model, service_names
 from shared.aws.signing_names import FOLDERS, folder_of
 from shared.domain.errors import ConfigurationError
@@ -130,3 +130,14 @@ def test_forwards_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("LAMBDAD_FORWARD__S3")
     with pytest.raises(ConfigurationError, match="LAMBDAD_FORWARD_SIGN__S3"):
         Endpoints(Settings())
+
+
+@pytest.mark.parametrize("variable", ["LAMBDAD_FORWARD__COGNITO_IDP", "LAMBDAD_FORWARD__COGNITO-IDP"])
+def test_a_service_with_a_dash_in_its_name_is_named_as_a_shell_can(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert setting_of("cognito-idp") == "LAMBDAD_FORWARD__COGNITO_IDP"
+    monkeypatch.setenv(variable, "http://a:1")
+    monkeypatch.setenv(variable.replace("FORWARD", "FORWARD_SIGN") + "__ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv(variable.replace("FORWARD", "FORWARD_SIGN") + "__SECRET_ACCESS_KEY", "secret")
+    found = Endpoints(Settings())
+    assert found.names("cognito-idp")
+    assert found.of("cognito-idp").signing is not None  # type: ignore[union-attr]
