@@ -13,6 +13,7 @@ from shared.domain.errors import (
     DispatchUnavailableError,
     InvocationLostError,
     NoCapacityError,
+    NotStartedError,
     ResponseLostError,
     ServiceException,
     StaleTargetError,
@@ -37,6 +38,8 @@ def translate(error: Exception) -> ApiError | None:
         return TooManyRequestsException(
             "ConcurrentInvocationLimitExceeded", "No worker has room for another execution environment."
         )
+    if isinstance(error, NotStartedError):
+        return ServiceException("The function could not be started: the workers that were tried refused it. It did not run.")
     if isinstance(error, DispatchUnavailableError | StaleTargetError):
         return ServiceException("The function could not be started: no worker can be reached. It did not run.")
     if isinstance(error, ResponseLostError):

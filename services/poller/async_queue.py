@@ -22,7 +22,14 @@ from services.poller import decisions
 from services.poller.admission import Admission, Ran
 from shared.dispatch.client.invoker import Make
 from shared.dispatch.client.run import OnEnd
-from shared.domain.errors import ApiError, DispatchError, ResourceNotFoundException, ResponseLostError, TooManyRequestsException
+from shared.domain.errors import (
+    ApiError,
+    DispatchError,
+    InvalidZipFileException,
+    ResourceNotFoundException,
+    ResponseLostError,
+    TooManyRequestsException,
+)
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.group import GroupReader, ReaderOptions
@@ -255,6 +262,9 @@ class AsyncPoller:
             ENDED.labels("FunctionDeleted", "no").inc()
             log.warning("event %s is dropped: function %s is gone", event.event_id, event.function_name)
             return None, ""
+        if target is not None and isinstance(error, InvalidZipFileException):
+            log.warning("event %s of %s ends: %s", event.event_id, event.function_name, error)
+            return decisions.after_bad_package(event, target, error), ""
         if target is not None and isinstance(error, ResponseLostError):
             result = decisions.response_lost(target.spec.version)
         if target is not None and result is not None:

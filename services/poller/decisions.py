@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.domain import lineage
+from shared.domain.errors import InvalidZipFileException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import InvocationResult
 from shared.events.records import AsyncEvent, Condition, LastAttempt, Outcome
@@ -67,6 +68,12 @@ def after_result(event: AsyncEvent, result: InvocationResult, config: EventInvok
 def response_lost(version: str) -> InvocationResult:
     """What counts as the result of a run whose response was lost: the attempt was made, and it failed."""
     return InvocationResult(RESPONSE_LOST, version, "Unhandled")
+
+
+def after_bad_package(event: AsyncEvent, target: InvokeTarget, error: InvalidZipFileException) -> Ended:
+    """No worker will ever run it: the event ends with what there is to say instead of an answer."""
+    document = msgspec.json.encode({"errorMessage": error.message, "errorType": error.code})
+    return Ended(Condition.RETRIES_EXHAUSTED, event.attempts, LastAttempt(target.spec.version, "Unhandled", document))
 
 
 def after_refusal(event: AsyncEvent, config: EventInvokeConfig | None, now_ms: int) -> PutBack | Ended:

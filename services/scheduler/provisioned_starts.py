@@ -127,6 +127,8 @@ class Environments:
             return Outcome(failure=f"The runtime {start.target.spec.runtime} is not installed", avoid=True)
         if refusal.reason in ELSEWHERE:
             return Outcome(avoid=True)
+        if refusal.reason is RefusalReason.PACKAGE_REFUSED:
+            return Outcome(failure=f"The deployment package could not be unzipped: {refusal.detail}")
         if refusal.reason is RefusalReason.FAILED:
             return Outcome(failure=f"The execution environment could not be started: {refusal.detail}")
         return Outcome()

@@ -25,6 +25,7 @@ from shared.dispatch.cell.membership import EnvironmentReport
 from shared.dispatch.wire.messages import InvokeHeader, Refusal, RefusalReason
 from shared.domain.errors import LambdadError
 from shared.domain.functions import VersionSpec
+from shared.packages.refusals import PackageRefusedError
 
 log = logging.getLogger("lambdad.worker")
 
@@ -42,6 +43,9 @@ may take; what is left of them is to fetch the code, to kill a runtime and to an
 START_WAIT_S_MIN = 1.0
 """Of that, what is left to a start whose code took long to fetch."""
 
+QUIET = (RefusalReason.CANCELLED, RefusalReason.NO_ROOM, RefusalReason.PACKAGE_REFUSED)
+"""Refusals without a line of their own in the log: of a package the code cache says it once."""
+
 
 class CodeLease(Protocol):
     """Unpacked code that stays where it is until released. layers_dir: None for a version without layers."""
@@ -54,7 +58,7 @@ class CodeLease(Protocol):
 
 class Code(Protocol):
     async def acquire(self, spec: VersionSpec) -> CodeLease:
-        """Raises LambdadError when the package cannot be had or must not be unpacked."""
+        """Raises PackageRefusedError when a package must not be unpacked, LambdadError when it cannot be had or unpacked."""
 
 
 class Pool(Protocol):
@@ -173,7 +177,7 @@ class Fleet:
         except (LambdadError, SandboxError, OSError) as error:
             reason = _reason_of(error, environment)
             COLD_STARTS.labels("refused" if reason is RefusalReason.NO_ROOM else "failed").inc()
-            if reason is not RefusalReason.CANCELLED and reason is not RefusalReason.NO_ROOM:
+            if reason not in QUIET:
                 log.error("environment %s of %s cannot start: %s", environment.id, environment.spec.function_arn, error)
             self._discard(environment, tell=False)
             raise StartRefusedError(Refusal(reason, gone=True, detail=str(error))) from error
@@ -296,4 +300,6 @@ def _reason_of(error: Exception, environment: Environment) -> RefusalReason:
         return RefusalReason.CANCELLED
     if isinstance(error, TooManyStartsError):
         return RefusalReason.NO_ROOM
+    if isinstance(error, PackageRefusedError):
+        return RefusalReason.PACKAGE_REFUSED
     return RefusalReason.UNSUPPORTED_RUNTIME if isinstance(error, UnsupportedRuntimeError) else RefusalReason.FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import threading
 
 from prometheus_client import REGISTRY
 
@@ -18,7 +19,7 @@ from services.worker.server import WorkerServer
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
-from services.worker.workspace import claim, remove_abandoned
+from services.worker.workspace import Workspace, claim, remove_abandoned
 from shared.dispatch.cell.membership import WorkerMembership
 from shared.domain.functions import VersionSpec
 from shared.registry.packages import PackageStore
@@ -39,13 +40,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     Raises ConfigurationError when this host cannot give what sandboxes promise, or the port or directory is taken."""
     workspace = claim(settings.data_dir, settings.instance)
     try:
-        await asyncio.to_thread(remove_abandoned, settings.data_dir, workspace.path)
         cache = CodeCache(PackageStore(settings), workspace.path / "code", settings.worker.code_cache_bytes_max)
         await cache.start()
         pool = SandboxPool(settings, workspace.path)
         await pool.start()
         try:
-            await _serve_on(settings, stop, pool, cache)
+            await _serve_on(settings, stop, pool, cache, workspace)
         finally:
             await cache.close()
             await pool.close()
@@ -53,7 +53,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         workspace.release()
 
 
-async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, cache: CodeCache) -> None:
+async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, cache: CodeCache, workspace: Workspace) -> None:
     worker = settings.worker
     secret = settings.cluster_secret.get_secret_value().encode()
     logs = LogShipper(settings)
@@ -82,7 +82,10 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                 # Heartbeats go on while the worker drains: what still runs is not given up for lost.
                 left = asyncio.Event()
                 group.create_task(membership.run(left), name="membership")
+                tidying = threading.Event()
+                group.create_task(asyncio.to_thread(remove_abandoned, settings.data_dir, workspace.path, tidying))
                 await stop.wait()
+                tidying.set()
                 await membership.drain()
                 await server.drain(min(worker.drain_timeout_s, DRAIN_S_MAX))
                 await fleet.close(DESTROY_TIMEOUT_S)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import shutil
+import threading
 from pathlib import Path
 
+from services.worker import trees
 from shared.domain.errors import ConfigurationError
 
 log = logging.getLogger("lambdad.worker")
@@ -42,10 +43,14 @@ def claim(data_dir: Path, instance: str) -> Workspace:
     return Workspace(path, lock)
 
 
-def remove_abandoned(data_dir: Path, mine: Path) -> None:
-    """Remove directories of workers that are dead. One with anything mounted below it is left alone: removing it would
-    remove what is mounted."""
-    mounted = _mount_points()
+def remove_abandoned(data_dir: Path, mine: Path, stop: threading.Event | None = None) -> None:
+    """Remove directories of workers that are dead, until `stop` is set. One with anything mounted below it is left alone:
+    removing it would remove what is mounted. May take long: call it in a thread, when nobody waits for this worker."""
+    try:
+        mounted = _mount_points()
+    except OSError as error:
+        log.warning("directories of dead workers are not removed: %s", error)
+        return
     for path in data_dir.absolute().glob(PREFIX + "*"):
         if path == mine or not path.is_dir() or path.is_symlink():
             continue
@@ -59,7 +64,7 @@ def remove_abandoned(data_dir: Path, mine: Path) -> None:
             if any(point == str(path) or point.startswith(f"{path}/") for point in mounted):
                 log.warning("%s is left by a dead worker and has mounts below it: not removed", path)
             else:
-                shutil.rmtree(path, ignore_errors=True)
+                trees.remove(path, stop)
         finally:
             os.close(lock)
 

@@ -159,6 +159,16 @@ class AccessDeniedException(ApiError):
         super().__init__(message)
 
 
+class InvalidZipFileException(ApiError):
+    """The function's code cannot be unpacked, on any worker: it did not run and will not."""
+
+    code = "InvalidZipFileException"
+    status = 502
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"Lambda could not unzip the deployment package: {reason}.")
+
+
 class DispatchError(LambdadError):
     """Base of what `shared.dispatch` raises besides throttling."""
 
@@ -169,6 +179,10 @@ class StaleTargetError(DispatchError):
 
 class NoCapacityError(DispatchError):
     """No worker had room before the deadline. Nothing ran."""
+
+
+class NotStartedError(DispatchError):
+    """Workers were reached before the deadline and refused to start it; the text is for the operator. Nothing ran."""
 
 
 class DispatchUnavailableError(DispatchError):

@@ -17,7 +17,7 @@ class VersionSpec(msgspec.Struct, frozen=True, array_like=True):
     """Everything a worker needs to run one version. Travels with a cold invoke; workers never read the registry.
 
     version_key: identity of what runs; an environment belongs to exactly one. Changes with every update of $LATEST.
-    code_sha256: lower-case hex of the package's SHA-256, its name in the package store.
+    code_sha256: lower-case hex of the package's SHA-256, its name in the package store. code_size_bytes: of the package.
     """
 
     version_key: str
@@ -41,6 +41,7 @@ class VersionSpec(msgspec.Struct, frozen=True, array_like=True):
     system_log_level: str | None = None
     architecture: str = "x86_64"
     layers: tuple[Layer, ...] = ()
+    code_size_bytes: int = 0
 
 
 class EventInvokeConfig(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ whoever is about to use a package either keeps the clean-up away from it, or wai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, text, update
@@ -20,9 +21,15 @@ _KEEP = (
         sha256=bindparam("sha256"),
         size_bytes=bindparam("size_bytes"),
         unzipped_bytes=bindparam("unzipped_bytes"),
+        entries=bindparam("entries"),
         unused_since_ms=None,
     )
-    .on_conflict_do_update(index_elements=[PackageTable.sha256], set_={"unused_since_ms": None})
+    .on_conflict_do_update(
+        index_elements=[PackageTable.sha256], set_={"unused_since_ms": None, "entries": bindparam("entries")}
+    )
+)
+_ENTRIES = select(PackageTable.sha256, PackageTable.entries).where(
+    PackageTable.sha256.in_(bindparam("sha256s", expanding=True))
 )
 _UNZIPPED = select(PackageTable.unzipped_bytes).where(PackageTable.sha256 == bindparam("sha256"))
 # Deleted layers live on in the functions that have them: what those noted is the last that refers to such a package.
@@ -62,14 +69,21 @@ _CLEANING = 7_041_903
 """Name of the lock that the one process that cleans up has; any number that nobody else uses."""
 
 
-async def keep(connection: AsyncConnection, sha256: str, size_bytes: int, unzipped_bytes: int) -> None:
+async def keep(connection: AsyncConnection, sha256: str, *, size_bytes: int, unzipped_bytes: int, entries: int) -> None:
     """Announces that a package is about to be stored and used. Commit it before the package store is looked at."""
-    await connection.execute(_KEEP, {"sha256": sha256, "size_bytes": size_bytes, "unzipped_bytes": unzipped_bytes})
+    values = {"sha256": sha256, "size_bytes": size_bytes, "unzipped_bytes": unzipped_bytes, "entries": entries}
+    await connection.execute(_KEEP, values)
 
 
 async def unzipped_bytes(connection: AsyncConnection, sha256: str) -> int:
     """What a package unpacks to."""
     return int((await connection.execute(_UNZIPPED, {"sha256": sha256})).scalar_one_or_none() or 0)
+
+
+async def entries(connection: AsyncConnection, sha256s: Sequence[str]) -> int:
+    """What these packages unpack to in files, links and directories, one that is named twice counted twice."""
+    counted = {row[0]: int(row[1]) for row in await connection.execute(_ENTRIES, {"sha256s": list(sha256s)})}
+    return sum(counted.get(sha256, 0) for sha256 in sha256s)
 
 
 async def clean_alone(connection: AsyncConnection) -> bool:

@@ -219,7 +219,8 @@ class MappingTable(Base):
 
 
 class PackageTable(Base):
-    """What is in the package store. unused_since_ms: when clean-up first saw that nothing refers to the package."""
+    """What is in the package store. entries: files, links and directories. unused_since_ms: when clean-up first saw that
+    nothing refers to the package."""
 
     __tablename__ = "packages"
     __table_args__ = (
@@ -229,6 +230,7 @@ class PackageTable(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     unzipped_bytes: Mapped[int] = mapped_column(BigInteger)
+    entries: Mapped[int] = mapped_column(Integer, server_default="0")
     unused_since_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 

@@ -111,6 +111,7 @@ def target_of(resolved: ResolvedVersion, qualifier: str | None, *, account_id: s
         system_log_level=configuration.logging.system_level,
         architecture=configuration.architecture,
         layers=tuple(Layer(one.arn, one.sha256, one.size_bytes) for one in configuration.layers),
+        code_size_bytes=version.code_bytes,
     )
     return InvokeTarget(
         spec=spec,

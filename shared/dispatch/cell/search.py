@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from shared.dispatch.wire.messages import Refusal, RefusalReason
-from shared.domain.errors import DispatchError, DispatchUnavailableError, NoCapacityError
+from shared.domain.errors import DispatchError, DispatchUnavailableError, NoCapacityError, NotStartedError
 
 ATTEMPTS_MAX = 16
 """Leases tried for one invocation when workers refuse it or cannot be reached."""
@@ -47,7 +47,7 @@ class Search:
         if refusal.reason is RefusalReason.NO_ROOM:
             self.last_failure = NoCapacityError(reason)
         else:
-            self.failed(reason)
+            self.last_failure = NotStartedError(reason)
         if refusal.reason in ELSEWHERE:
             self.avoid_worker(worker_id)
 

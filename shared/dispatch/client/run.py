@@ -13,9 +13,9 @@ from shared.dispatch.cell.leases import Lease
 from shared.dispatch.cell.metrics import DispatchCounts
 from shared.dispatch.cell.search import Search
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, Call, InvocationRefusedError, NotSentError, WorkerConnection
-from shared.dispatch.wire.messages import InvokeHeader, ResultHeader
+from shared.dispatch.wire.messages import InvokeHeader, RefusalReason, ResultHeader
 from shared.dispatch.wire.streaming import ResponseStream
-from shared.domain.errors import StaleTargetError
+from shared.domain.errors import InvalidZipFileException, StaleTargetError
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.limits import INIT_TIMEOUT_S
@@ -43,7 +43,7 @@ class Cells(Protocol):
 
 class Run:
     """Sent at once where a lease is at hand; otherwise one task searches for a place, and sends. A worker that refuses it sets
-    off the next search: whoever waits for its end never hears of that.
+    off the next search: whoever waits for its end never hears of that, unless it is for the package, which all would refuse.
 
     A run has no task while it is sent, and none at all where a lease was at hand: that is what most are."""
 
@@ -199,6 +199,9 @@ class Run:
         elif type(error) is InvocationRefusedError:
             self._cells.counts.refused += 1
             if self._on_end is _nobody or call is None:
+                return
+            if error.refusal.reason is RefusalReason.PACKAGE_REFUSED:
+                self._end(None, InvalidZipFileException(error.refusal.detail))
                 return
             search = self._search
             if search is None:

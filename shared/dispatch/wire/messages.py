@@ -104,10 +104,13 @@ class RefusalReason(enum.StrEnum):
     CANCELLED = "cancelled"
     UNSUPPORTED_RUNTIME = "unsupported_runtime"
     FAILED = "failed"
+    PACKAGE_REFUSED = "package_refused"
+    """The function's code or one of its layers must not be unpacked: here or anywhere, now or later."""
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
-    """Nothing ran, so it may be tried elsewhere. gone: the environment named does not exist (any more) at this worker."""
+    """Nothing ran, so it may be tried elsewhere; a refused package may not. gone: the environment named does not exist (any
+    more) at this worker."""
 
     reason: RefusalReason
     gone: bool

@@ -225,6 +225,19 @@ async def test_code_and_layers_together_stay_under_the_limit(control: Control, m
         await control("UpdateFunctionConfiguration", FunctionName=plain, Layers=[one])
 
 
+async def test_layers_together_have_a_bound_on_their_files(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_attachment, "ENTRIES_MAX", 5)
+    one = (await publish(control, unique(), zip_of({"a/x": "1", "a/y": "1"})))["LayerVersionArn"]
+    same = (await publish(control, unique(), zip_of({"a/x": "1", "a/y": "1"})))["LayerVersionArn"]
+    two = (await publish(control, unique(), zip_of({"z": "1", "y": "1"})))["LayerVersionArn"]
+    for layers in ([one, same], [one, two, same]):
+        with pytest.raises(InvalidParameterValueException, match="Layers consume more than the available number of 5 files"):
+            await control.create(Layers=layers)
+    name = await control.create(Layers=[one, two])
+    with pytest.raises(InvalidParameterValueException, match="5 files"):
+        await control("UpdateFunctionConfiguration", FunctionName=name, Layers=[one, same])
+
+
 async def test_an_unusable_zip_is_no_layer(control: Control) -> None:
     with pytest.raises(InvalidParameterValueException, match="Could not unzip"):
         await publish(control, unique(), b"no zip")

@@ -14,8 +14,10 @@ from shared.dispatch.client.dispatcher import cell_number
 from shared.dispatch.wire.messages import Refusal, RefusalReason, WireError
 from shared.domain.errors import (
     DispatchUnavailableError,
+    InvalidZipFileException,
     InvocationLostError,
     NoCapacityError,
+    NotStartedError,
     StaleTargetError,
     TooManyRequestsException,
 )
@@ -327,14 +329,27 @@ async def test_a_refused_invocation_is_placed_again(cell: Cell) -> None:
     await cell.check()
 
 
-@pytest.mark.parametrize("reason", list(RefusalReason))
+@pytest.mark.parametrize("reason", [reason for reason in RefusalReason if reason is not RefusalReason.PACKAGE_REFUSED])
 async def test_refusals_without_end_end(cell: Cell, reason: RefusalReason) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     worker.refuse_next = [Refusal(reason, False)] * 10_000
     async with asyncio.timeout(10):
-        with pytest.raises((DispatchUnavailableError, NoCapacityError)):
+        with pytest.raises((NotStartedError, NoCapacityError)):
             await dispatcher.invoke(target(), event(), wait_s=0.3)
+    await until(cell.no_leases)
+    await cell.check()
+
+
+async def test_a_refused_package_is_tried_once_and_nowhere_else(cell: Cell) -> None:
+    workers = [await cell.worker("w1"), await cell.worker("w2")]
+    dispatcher = await cell.dispatcher()
+    for worker in workers:
+        worker.refuse_next = [Refusal(RefusalReason.PACKAGE_REFUSED, True, "'../x' leaves the package")] * 100
+    with pytest.raises(InvalidZipFileException) as refused:
+        await dispatcher.invoke(target(), event(), wait_s=5)
+    assert refused.value.message == "Lambda could not unzip the deployment package: '../x' leaves the package."
+    assert sum(len(worker.refused) for worker in workers) == 1
     await until(cell.no_leases)
     await cell.check()
 

@@ -13,6 +13,7 @@ from services.poller import async_queue
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from shared.domain.errors import (
+    InvalidZipFileException,
     InvocationLostError,
     NoCapacityError,
     ResponseLostError,
@@ -79,6 +80,29 @@ async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: str)
         await until(lambda: len(functions.calls) >= 500)
     assert sorted(functions.ids()) == sorted(e.event_id for e in sent)
     assert {call.payload for call in functions.calls} == {e.payload for e in sent}
+
+
+async def test_an_event_of_a_function_whose_package_is_refused_ends_at_once_and_says_why(
+    kafka_engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refused(invocation: Invocation) -> InvocationResult:
+        raise InvalidZipFileException("'../x' leaves the package")
+
+    settings = settings_of(kafka_engine)
+    functions = Functions(refused, on_failure_arn=QUEUE, retry_attempts_max=2)
+    sent = event()
+    async with poller_of(settings, functions, delays=True) as queue:
+        await queue.enqueue(sent)
+        [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+    outcome = decode_outcome(told.value)
+    assert (outcome.event_id, outcome.condition, outcome.attempts) == (sent.event_id, Condition.RETRIES_EXHAUSTED, 0)
+    assert outcome.last is not None
+    assert b"InvalidZipFileException" in outcome.last.payload
+    assert b"'../x' leaves the package" in outcome.last.payload
+    assert functions.ids() == [sent.event_id]
+    lines = [record for record in caplog.records if sent.event_id in record.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].exc_info is None
 
 
 async def test_an_events_target_is_found_once_an_attempt_and_what_follows_obeys_it(kafka_engine: str) -> None:

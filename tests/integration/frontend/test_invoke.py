@@ -11,8 +11,10 @@ from botocore.exceptions import ClientError
 
 from shared.domain.errors import (
     DispatchUnavailableError,
+    InvalidZipFileException,
     InvocationLostError,
     NoCapacityError,
+    NotStartedError,
     ServiceException,
     TooManyRequestsException,
 )
@@ -269,6 +271,8 @@ async def test_a_pending_function_is_a_conflict(frontend: Frontend, kind: str) -
         (NoCapacityError(), 429, "TooManyRequestsException"),
         (DispatchUnavailableError(), 500, "ServiceException"),
         (InvocationLostError(), 500, "ServiceException"),
+        (NotStartedError("a secret detail"), 500, "ServiceException"),
+        (InvalidZipFileException("'../x' leaves the package"), 502, "InvalidZipFileException"),
         (ServiceException("x"), 500, "ServiceException"),
         (RuntimeError("a secret detail"), 500, "ServiceException"),
     ],
@@ -283,6 +287,7 @@ async def test_failures_of_the_platform_are_answered_in_awss_terms(
     found = await refused(frontend)
     assert (found["ResponseMetadata"]["HTTPStatusCode"], found["Error"]["Code"]) == (status, code)
     assert "secret" not in str(found)
+    assert ("no worker can be reached" in found["Error"]["Message"]) == isinstance(error, DispatchUnavailableError)
     if status == 429:
         assert found["Reason"]
         assert found["Type"] == "User"

@@ -108,12 +108,12 @@ async def test_a_layer_that_no_function_has_is_kept_until_it_is_deleted(control:
 async def test_a_package_that_is_announced_again_waits_anew(control: Control) -> None:
     content = package()
     async with control.registry.write() as connection:
-        await stored_packages.keep(connection, sha256(content), len(content), 1)
+        await stored_packages.keep(connection, sha256(content), size_bytes=len(content), unzipped_bytes=1, entries=1)
     await control.registry.packages.put(content)
     await control.registry.cleaner.clean()
     await age(control)
     async with control.registry.write() as connection:
-        await stored_packages.keep(connection, sha256(content), len(content), 1)
+        await stored_packages.keep(connection, sha256(content), size_bytes=len(content), unzipped_bytes=1, entries=1)
     assert await control.registry.cleaner.clean() == 0
     assert await is_kept(control, content)
     await age(control)

@@ -11,6 +11,7 @@ from shared.registry.cache import LOADS, TargetCache
 from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.integration.registry.support import OTHER_ZIP, Control, function_request
+from tests.support import zip_of
 
 
 def loads() -> float:
@@ -162,7 +163,7 @@ async def test_a_starting_frontend_settles_what_another_left(control: Control, r
 
 async def test_a_function_whose_package_is_gone_fails_and_says_why(control: Control, registry_settings: Settings) -> None:
     control.context.held = True
-    name = await control.create(Code={"ZipFile": b"PK\x05\x06" + b"\0" * 18})
+    name = await control.create(Code={"ZipFile": zip_of({"index.py": "only_here = True"})})
     async with control.registry.read() as connection:
         found = await functions.find(connection, name)
     assert found is not None

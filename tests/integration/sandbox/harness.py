@@ -85,13 +85,16 @@ class Harness:
         self.pool = pool
         self._folder = folder
 
-    def write(self, files: Mapping[str, str]) -> Path:
-        """An unpacked package, root's, readable by all, as the code cache makes it."""
+    def write(self, files: Mapping[str, str | Path]) -> Path:
+        """An unpacked package, root's, readable by all, as the code cache makes it. A path is where a link leads."""
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir(mode=0o755)
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if isinstance(text, Path):
+                path.symlink_to(text)
+                continue
             path.write_text(text)
             path.chmod(0o755 if name in ("bootstrap", "wrapper") else 0o644)
         return folder
@@ -99,14 +102,14 @@ class Harness:
     @asynccontextmanager
     async def running(
         self,
-        source: str | Mapping[str, str],
+        source: str | Mapping[str, str | Path],
         *,
         runtime: str = PYTHON,
         handler: str = "app.handler",
         memory_mb: int = 1_769,
         tmp_mb: int = 512,
         variables: Mapping[str, str] | None = None,
-        layers: Mapping[str, str] | None = None,
+        layers: Mapping[str, str | Path] | None = None,
         log_format: str = "Text",
     ) -> AsyncIterator[Running]:
         files = {"app.py" if runtime.startswith("python") else "app.js": source} if isinstance(source, str) else source

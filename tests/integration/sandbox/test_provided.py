@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from services.worker.runtimes.contract import UnsupportedRuntimeError
@@ -34,6 +36,21 @@ async def test_a_custom_runtime_is_the_bootstrap_of_the_code_or_a_layer(harness:
         assert isinstance(failed, RuntimeResponse)
         assert (failed.payload, failed.error_type) == (b'free text"fail"', "")
         assert bytes(function.output) == b"handling\nhandling\n"
+
+
+async def test_a_bootstrap_may_be_a_link_into_a_layer(harness: Harness) -> None:
+    files, layers = {"bootstrap": Path("/opt/bootstrap")}, {"bootstrap": BOOTSTRAP}
+    async with harness.running(files, runtime="provided.al2023", handler="linked", layers=layers) as function:
+        assert isinstance(function.ready, RuntimeReady)
+        assert await function.invoke(1) == RuntimeResponse(b"linked1")
+
+
+async def test_a_bootstrap_that_is_a_link_is_looked_for_in_the_sandbox_alone(harness: Harness, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text(BOOTSTRAP)
+    program.chmod(0o755)
+    async with harness.running({"bootstrap": program}, runtime="provided.al2023") as function:
+        assert isinstance(function.ready, RuntimeExit)
 
 
 async def test_a_custom_runtime_without_a_bootstrap_is_named(harness: Harness) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -299,3 +300,27 @@ async def test_a_field_of_64_kib_is_refused_before_anything_is_sent(harness: Har
             with pytest.raises(InvalidInvocationError, match="has 65536 bytes, more than 65535"):
                 await running.invoke("no", **more)
         assert await running.result("yes", trace="t" * 65_535, client_context=longest) == ["yes", 65_522]
+
+
+async def test_a_link_to_what_is_in_a_layer_works_and_one_out_of_the_sandbox_finds_nothing(
+    harness: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / "host.txt").write_text("of the host")
+    source = """
+import os
+def read(path):
+    try:
+        return open(path).read()
+    except OSError as error:
+        return type(error).__name__
+def handler(event, context):
+    return [read("data.txt"), read("up.txt"), read("host.txt")]
+"""
+    files = {
+        "app.py": Path("/opt/app.py"),
+        "data.txt": Path("/opt/data.txt"),
+        "up.txt": Path("../../opt/data.txt"),
+        "host.txt": tmp_path / "host.txt",
+    }
+    async with harness.running(files, layers={"app.py": source, "data.txt": "of a layer"}) as function:
+        assert await function.result() == ["of a layer", "of a layer", "FileNotFoundError"]

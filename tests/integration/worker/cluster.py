@@ -32,6 +32,7 @@ from shared.dispatch.wire.frames import (
     encode_invoke,
 )
 from shared.dispatch.wire.messages import INLINE_PAYLOAD_BYTES_MAX, Broken, FrameType, InvokeHeader, Refusal, ResultHeader
+from shared.domain.errors import LambdadError
 from shared.domain.functions import VersionSpec
 from shared.domain.limits import RESPONSE_BYTES_MAX
 from shared.settings import Settings, WorkerSettings
@@ -46,6 +47,8 @@ class MemoryPackages:
         self.stored: dict[str, bytes] = {}
 
     async def get(self, sha256: str) -> bytes:
+        if sha256 not in self.stored:
+            raise LambdadError(f"package {sha256} is missing")
         return self.stored[sha256]
 
 

@@ -211,9 +211,19 @@ async def test_a_runtime_that_is_not_there_is_named(worker: TestWorker, caller: 
 
 async def test_a_package_that_is_missing_is_a_refusal(worker: TestWorker, caller: Caller) -> None:
     spec = worker.function(ECHO)
-    worker.packages.stored = {spec.code_sha256: b"no zip"}
+    worker.packages.stored = {}
     refusal = await caller.refusal(spec, "e-1", cold=True)
     assert (refusal.reason, refusal.gone) == (RefusalReason.FAILED, True)
+    assert len(worker.fleet) == 0
+
+
+async def test_a_package_that_must_not_be_unpacked_is_a_refusal_of_its_own(worker: TestWorker, caller: Caller) -> None:
+    spec = worker.function(ECHO)
+    worker.packages.stored = {spec.code_sha256: b"no zip"}
+    for environment_id in ("e-1", "e-2"):
+        refusal = await caller.refusal(spec, environment_id, cold=True)
+        assert (refusal.reason, refusal.gone) == (RefusalReason.PACKAGE_REFUSED, True)
+        assert "not a zip" in refusal.detail
     assert len(worker.fleet) == 0
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 from services.frontend.apis.lambda_ import code, environment, package_links, pages, settings_rules
 from shared.domain.errors import InvalidParameterValueException, RequestEntityTooLargeException
 from shared.settings import Settings
+from tests import hostile_zips
 from tests.support import zip_of
 
 SETTINGS = Settings(cluster_secret=SecretStr("secret"))
@@ -29,25 +31,36 @@ def bomb(size_bytes: int) -> bytes:
     return buffer.getvalue()
 
 
-def damaged(package: bytes) -> bytes:
-    """The same archive with one byte of its content changed."""
-    with zipfile.ZipFile(io.BytesIO(package)) as archive:
-        start = archive.infolist()[0].header_offset + 30 + len(archive.infolist()[0].filename)
-    return package[: start + 2] + bytes([package[start + 2] ^ 0xFF]) + package[start + 3 :]
-
-
 async def test_a_good_zip_passes() -> None:
     package = zip_of({"index.py": "x = 1", "large.bin": b"\1" * 200_000})
-    assert await code.checked(package) == code.Package(package, hashlib.sha256(package).hexdigest(), 200_005)
+    assert await code.checked(package) == code.Package(package, hashlib.sha256(package).hexdigest(), 200_005, 2)
 
 
-@pytest.mark.parametrize(
-    "package", [b"not a zip", b"PK\x03\x04", zip_of({"a": "b" * 500})[:-10], damaged(zip_of({"a": "b" * 500}))]
-)
-async def test_what_cannot_be_unzipped_is_refused(package: bytes) -> None:
+@pytest.mark.parametrize("what", hostile_zips.UNREADABLE)
+async def test_what_cannot_be_unzipped_is_refused_in_awss_words(what: str) -> None:
     with pytest.raises(InvalidParameterValueException) as refused:
-        await code.checked(package)
+        await code.checked(hostile_zips.UNREADABLE[what])
     assert refused.value.message == "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+
+@pytest.mark.parametrize("what", hostile_zips.BY_RULE)
+async def test_what_workers_would_refuse_is_refused_at_once_and_the_reason_is_said(what: str) -> None:
+    with pytest.raises(InvalidParameterValueException) as refused:
+        await code.checked(hostile_zips.BY_RULE[what])
+    aws, _, reason = refused.value.message.partition(" Reason: ")
+    assert aws == "Could not unzip uploaded file. Please check your file, then try to upload again."
+    assert reason.endswith(".")
+    assert len(reason) < 250
+
+
+async def test_the_frontend_goes_on_while_a_large_package_is_checked() -> None:
+    checking = asyncio.create_task(code.checked(bomb(200_000_000)))
+    turns = 0
+    while not checking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert (await checking).unzipped_bytes == 200_000_000
+    assert turns > 100
 
 
 @given(st.binary(max_size=300), st.integers(0, 200))
@@ -78,6 +91,8 @@ async def test_sizes_have_awss_limits() -> None:
         await code.checked(bomb(262_144_000))
     with pytest.raises(InvalidParameterValueException, match="non-empty"):
         await code.package_of(CONTEXT, {"ZipFile": b""})
+    with pytest.raises(InvalidParameterValueException, match="non-empty"):
+        await code.package_of(CONTEXT, {"ZipFile": zip_of({})})
     with pytest.raises(InvalidParameterValueException, match="provide a source"):
         await code.package_of(CONTEXT, {})
 

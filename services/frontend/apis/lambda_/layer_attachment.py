@@ -10,7 +10,8 @@ from services.frontend.apis.lambda_.context import ControlContext, Request
 from shared.domain.arns import parse_layer_reference
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.limits import UNZIPPED_BYTES_MAX
-from shared.registry import layers
+from shared.packages.archive import ENTRIES_MAX
+from shared.registry import layers, stored_packages
 from shared.registry.records import AttachedLayer, FunctionConfiguration
 
 LAYERS_MAX = 5
@@ -41,7 +42,8 @@ async def attach(
 ) -> FunctionConfiguration:
     """`configuration` with the layers that the request names, if it does, kept from deletion until the transaction ends.
 
-    Raises InvalidParameterValueException for one that does not exist, AccessDeniedException for another account's.
+    Raises InvalidParameterValueException for one that does not exist and for too many files in all, AccessDeniedException for
+    another account's.
     """
     arns = request.get("Layers")
     if arns is None:
@@ -66,6 +68,8 @@ async def attach(
                 unzipped_bytes=layer.unzipped_bytes,
             )
         )
+    if attached and await stored_packages.entries(connection, [layer.sha256 for layer in attached]) > ENTRIES_MAX:
+        raise InvalidParameterValueException(f"Layers consume more than the available number of {ENTRIES_MAX} files")
     return msgspec.structs.replace(configuration, layers=tuple(attached))
 
 

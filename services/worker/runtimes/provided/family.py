@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
@@ -54,7 +55,9 @@ class ProvidedFamily:
 
 
 def _is_executable(path: Path) -> bool:
+    """A link counts as a program: where it leads is found in the sandbox, and nowhere else is it followed."""
     try:
-        return path.is_file() and path.stat().st_mode & 0o111 != 0
+        mode = path.lstat().st_mode
     except OSError:
         return False
+    return stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and mode & 0o111 != 0)
