@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from services.worker import machine as environment
+from services.worker.environment import machine as environment
 from services.worker.sandbox.runtime_api import machine as runtime_api
 from shared.domain import function_state
 from shared.domain.mappings import machine as mapping
@@ -55,7 +55,7 @@ def section(title: str, source: str, steps: Iterable[Step]) -> str:
 def render() -> str:
     return (
         HEAD
-        + section("Execution environment", "services/worker/machine.py", environments())
+        + section("Execution environment", "services/worker/environment/machine.py", environments())
         + section("Function version: State and LastUpdateStatus", "shared/domain/function_state.py", functions())
         + section("Event source mapping", "shared/domain/mappings/machine.py", mappings())
         + section("Runtime, as its Runtime API sees it", "services/worker/sandbox/runtime_api/machine.py", runtimes())

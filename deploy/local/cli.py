@@ -109,7 +109,7 @@ def _up(options: argparse.Namespace) -> int:
 
 def _set_forwards(given: list[str]) -> None:
     """Services read their settings from the environment, and inherit this one. Raises ConfigurationError."""
-    from services.frontend.forward_settings import Endpoints, setting_of
+    from services.frontend.forwarding.settings import Endpoints, setting_of
     from shared.settings import Settings
 
     for pair in given:

@@ -6,12 +6,12 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from services.frontend.answers import Scope, Send, send_error
-from services.frontend.bodies import Receive
-from services.frontend.http_protocol import Exchange
-from services.frontend.invoke_request import is_invoke
+from services.frontend.edge.answers import Scope, Send, send_error
+from services.frontend.edge.bodies import Receive
+from services.frontend.edge.http_protocol import Exchange
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.invoke.request import is_invoke
 from services.frontend.native import PREFIX, NativeApp
-from services.frontend.request_ids import RequestIds
 from shared.domain.errors import AccessDeniedException, ServiceException
 from shared.domain.function_urls import UrlHosts
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from services.frontend.answers import Scope, Send, send_error, translate
-from services.frontend.bodies import Receive
+from services.frontend.edge.answers import Scope, Send, send_error, translate
+from services.frontend.edge.bodies import Receive
 from shared.domain.errors import ApiError, ResourceNotFoundException
 from shared.telemetry.health import Health
 

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.worker.environment import Environment
-from services.worker.machine import State
+from services.worker.environment.environment import Environment
+from services.worker.environment.machine import State
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue

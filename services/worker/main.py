@@ -9,13 +9,13 @@ import threading
 
 from prometheus_client import REGISTRY
 
-from services.worker.code_cache import CodeCache
-from services.worker.credentials import function_credentials
+from services.worker.callers.server import WorkerServer
+from services.worker.code.cache import CodeCache
+from services.worker.environment.credentials import function_credentials
 from services.worker.fleet import Fleet, StartSettings
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
-from services.worker.server import WorkerServer
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics

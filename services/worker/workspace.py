@@ -8,7 +8,7 @@ import os
 import threading
 from pathlib import Path
 
-from services.worker import trees
+from services.worker.code import trees
 from shared.domain.errors import ConfigurationError
 
 log = logging.getLogger("lambdad.worker")

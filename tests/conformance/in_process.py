@@ -14,11 +14,11 @@ from redis.asyncio import Redis
 
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import lambda_api
-from services.frontend.bodies import BodyReader
-from services.frontend.identity import Callers
-from services.frontend.request_ids import RequestIds
-from services.frontend.service_app import ServiceApp
-from services.frontend.signed_requests import RequestReader
+from services.frontend.edge.bodies import BodyReader
+from services.frontend.edge.identity import Callers
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import RequestReader
+from services.frontend.endpoint.service_app import ServiceApp
 from shared.dispatch.cell.announce import Announcer
 from shared.registry.cache import TargetCache
 from shared.registry.registry import Registry

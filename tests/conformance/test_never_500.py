@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from services.frontend.apis.lambda_.operations import OPERATIONS
-from shared.aws.canonical import normal_path
 from shared.aws.routing import Router, parse_query
+from shared.aws.signatures.canonical import normal_path
 from tests.conformance.in_process import Answer, InProcess, control_plane
 from tests.conformance.made_up import MODEL, SETUP, TAKEN, WireRequest, plain, requests
 from tests.conftest import Cluster

@@ -13,7 +13,7 @@ import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from shared.aws import session_tokens
+from shared.aws.signatures import session_tokens
 from tests.conformance.control_plane import KEY, REGION, SECRET, ControlPlane
 from tests.conformance.facts import HERE
 from tests.conftest import CLUSTER_SECRET

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from services.worker import code_cache
+from services.worker.code import cache as code_cache
 from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.errors import InvalidZipFileException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec

@@ -1,1 +1,1 @@
-"""What a request to a function URL becomes and what its answer is made of; `services/frontend/function_urls.py` serves it."""
+"""What a request to a function URL becomes and what its answer is made of; `services/frontend/urls/routes.py` serves it."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from services.frontend.identity import Caller
+from services.frontend.edge.identity import Caller
 from shared.domain.arns import function_arn
 from shared.domain.policy_conditions import Context
 from shared.domain.policy_evaluation import AccessRequest, Decision, decide

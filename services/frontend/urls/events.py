@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from services.frontend.identity import Caller
+from services.frontend.edge.identity import Caller
 
 STAGE = "$default"
 HOP_BY_HOP = frozenset(

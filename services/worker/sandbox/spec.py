@@ -1,4 +1,4 @@
-"""The contract between an execution environment (services/worker/environment.py) and its sandbox.
+"""The contract between an execution environment (services/worker/environment/environment.py) and its sandbox.
 
 A sandbox is an init process (ours, the sandbox's pid 1, holds the namespaces and /tmp) and one runtime process with the
 user's code. The runtime process may die or be killed and be started again in the same sandbox; /tmp is kept.

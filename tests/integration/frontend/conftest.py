@@ -15,26 +15,26 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from services.frontend.api import Api
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
-from services.frontend.bodies import BodyReader
-from services.frontend.control_app import ControlApp, build_control_app
-from services.frontend.forwarding import Forwarder
-from services.frontend.http_protocol import FrontendServer
-from services.frontend.identity import Callers
-from services.frontend.invoke import Invokes
-from services.frontend.invoke_metrics import InvokeMetrics
-from services.frontend.invoke_request import InvokeRequests
+from services.frontend.edge.bodies import BodyReader
+from services.frontend.edge.http_protocol import FrontendServer
+from services.frontend.edge.identity import Callers
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import RequestReader
+from services.frontend.endpoint.api import Api
+from services.frontend.endpoint.app import ControlApp, build_control_app
+from services.frontend.forwarding.app import Forwarder
+from services.frontend.invoke.metrics import InvokeMetrics
+from services.frontend.invoke.request import InvokeRequests
+from services.frontend.invoke.routes import Invokes
+from services.frontend.invoke.targets import InvocableResolver
 from services.frontend.main import check_access, listen, server_config
 from services.frontend.native import NativeApp
-from services.frontend.request_ids import RequestIds
-from services.frontend.signed_requests import RequestReader
-from services.frontend.targets import InvocableResolver
 from shared.aws.error_rendering import render
 from shared.aws.routing import Router
 from shared.aws.service_model import load_service_model
-from shared.aws.sigv4 import Verifier
+from shared.aws.signatures.sigv4 import Verifier
 from shared.dispatch.client.run import OnEnd
 from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.errors import ResourceNotFoundException, ServiceException

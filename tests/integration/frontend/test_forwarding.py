@@ -21,9 +21,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, ResponseStreamingError
 from moto.server import ThreadedMotoServer
 
-from shared.aws.chunked_payload import Seed
-from shared.aws.signing import EMPTY_SHA256, derive_key, sha256_hex
-from shared.aws.sigv4 import Expected, Verifier, payload_hash
+from shared.aws.signatures.arithmetic import EMPTY_SHA256, derive_key, sha256_hex
+from shared.aws.signatures.chunked_payload import Seed
+from shared.aws.signatures.sigv4 import Expected, Verifier, payload_hash
 from tests.integration.frontend.conftest import KEY, SECRET, Frontend, running_frontend
 from tests.integration.frontend.fake_target import (
     Behave,

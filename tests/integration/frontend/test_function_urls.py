@@ -15,16 +15,16 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from services.frontend.app import FrontendApp, NoBrowsers
-from services.frontend.bodies import BodyReader
-from services.frontend.function_urls import FORBIDDEN, FunctionUrlApp
-from services.frontend.http_protocol import EXCHANGE
-from services.frontend.identity import Callers
-from services.frontend.invoke_metrics import InvokeMetrics
+from services.frontend.edge.bodies import BodyReader
+from services.frontend.edge.http_protocol import EXCHANGE
+from services.frontend.edge.identity import Callers
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import RequestReader
+from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.native import NativeApp
-from services.frontend.request_ids import RequestIds
-from services.frontend.signed_requests import RequestReader
-from shared.aws import session_tokens
-from shared.aws.sigv4 import Verifier
+from services.frontend.urls.routes import FORBIDDEN, FunctionUrlApp
+from shared.aws.signatures import session_tokens
+from shared.aws.signatures.sigv4 import Verifier
 from shared.dispatch.client.run import OnEnd
 from shared.domain.errors import (
     InvocationLostError,

@@ -9,9 +9,9 @@ import pytest
 import uvloop
 
 from services.frontend import main
-from services.frontend.http_protocol import Exchange
-from services.frontend.invoke import BODY_BYTES_MAX
-from services.frontend.invoke_request import InvokeRequests
+from services.frontend.edge.http_protocol import Exchange
+from services.frontend.invoke.request import InvokeRequests
+from services.frontend.invoke.routes import BODY_BYTES_MAX
 from shared.domain.invocations import Invocation, InvocationResult
 from tests.integration.dispatch.toy_worker import until
 from tests.integration.frontend.conftest import Frontend, running_frontend

@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from services.frontend.apis.lambda_ import package_links
 from services.frontend.app import FrontendApp
-from services.frontend.http_protocol import FrontendServer
+from services.frontend.edge.http_protocol import FrontendServer
+from services.frontend.edge.request_ids import RequestIds
 from services.frontend.main import listen, server_config
 from services.frontend.native import NativeApp
-from services.frontend.request_ids import RequestIds
 from shared.registry.packages import PackageStore
 from shared.settings import FrontendSettings, RegistrySettings, S3Settings, Settings
 from shared.telemetry.health import Health

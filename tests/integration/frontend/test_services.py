@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from shared.aws import session_tokens
+from shared.aws.signatures import session_tokens
 from tests.integration.frontend.conftest import CLUSTER_SECRET, KEY, SECRET, SESSION, Frontend
 
 ACCOUNT = "000000000000"

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from pydantic import SecretStr
 
-from services.worker.code_cache import CodeCache
+from services.worker.callers.server import WorkerServer
+from services.worker.code.cache import CodeCache
 from services.worker.fleet import Fleet, Pool, StartSettings
-from services.worker.server import WorkerServer
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.events import TelemetryEvent
 from shared.dispatch.wire.frames import (

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from services.scheduler.main import serve as serve_scheduler
-from services.worker import caller_connection
+from services.worker.callers import connection as caller_connection
 from shared.dispatch.cell.membership import WorkerMembership
 from shared.dispatch.client.dispatcher import Dispatcher
 from shared.dispatch.wire import connection as callers_end

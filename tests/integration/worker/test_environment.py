@@ -8,7 +8,7 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.worker import environment, interruption
+from services.worker.environment import environment, interruption
 from services.worker.sandbox.spec import InvalidInvocationError
 from services.worker.telemetry.events import FunctionOutput, InitReport, InitStart, Phase, Report, Start, Status
 from services.worker.telemetry.metrics import EnvironmentMetrics

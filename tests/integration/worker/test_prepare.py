@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from services.worker import environment as environment_module
+from services.worker.environment import environment as environment_module
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
 from tests.integration.worker.test_real_sandbox import caller, worker
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.worker import environment as environment_module
-from services.worker.credentials import function_credentials
+from services.worker.environment import environment as environment_module
+from services.worker.environment.credentials import function_credentials
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables

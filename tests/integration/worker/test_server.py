@@ -9,7 +9,7 @@ import time
 import msgspec
 import pytest
 
-from services.worker import caller_connection
+from services.worker.callers import connection as caller_connection
 from shared.dispatch.wire.frames import encode_frame, encode_invoke, encode_stop
 from shared.dispatch.wire.messages import Broken, FrameType, Refusal, RefusalReason, StopEnvironments
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until

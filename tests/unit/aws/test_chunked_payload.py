@@ -16,8 +16,8 @@ from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.aws import chunked_payload
-from shared.aws.sigv4 import payload_hash
+from shared.aws.signatures import chunked_payload
+from shared.aws.signatures.sigv4 import payload_hash
 from shared.domain.errors import AuthError, InvalidRequestContentException
 from tests.unit.aws.signers import KEY, SECRET, Request, broken, signed, verifier
 

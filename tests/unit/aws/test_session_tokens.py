@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.frontend.main import check_access
-from shared.aws import session_tokens
-from shared.aws.sigv4 import Verifier
+from shared.aws.signatures import session_tokens
+from shared.aws.signatures.sigv4 import Verifier
 from shared.domain.errors import AuthError
 from shared.settings import FrontendSettings
 from tests.unit.aws.signers import refused, signed

@@ -14,9 +14,9 @@ from botocore.auth import SigV4Auth
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.aws.canonical import canonical_paths
-from shared.aws.signing import SigningKey
-from shared.aws.sigv4 import CACHE_ENTRIES_MAX, CACHED_KEY_BYTES_MAX
+from shared.aws.signatures.arithmetic import SigningKey
+from shared.aws.signatures.canonical import canonical_paths
+from shared.aws.signatures.sigv4 import CACHE_ENTRIES_MAX, CACHED_KEY_BYTES_MAX
 from shared.domain.errors import AuthError
 from tests.unit.aws.signers import HOST, KEY, SECRET, Request, refused, signed, verifier, with_header
 
@@ -304,7 +304,7 @@ def test_a_signature_is_worth_nothing_for_another_request_and_may_be_sent_again_
 
 
 def test_signatures_are_compared_in_constant_time() -> None:
-    with mock.patch("shared.aws.sigv4.hmac.compare_digest", side_effect=hmac.compare_digest) as compared:
+    with mock.patch("shared.aws.signatures.sigv4.hmac.compare_digest", side_effect=hmac.compare_digest) as compared:
         refused(with_header(signed(), b"authorization", lambda value: value[:-1]))
     assert compared.called
 

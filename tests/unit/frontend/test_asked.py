@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.frontend import asked
-from services.frontend.api import Api
-from services.frontend.control_app import shares_its_signing_name
-from services.frontend.forward_settings import Endpoints, setting_of
+from services.frontend.endpoint import asked
+from services.frontend.endpoint.api import Api
+from services.frontend.endpoint.app import shares_its_signing_name
+from services.frontend.forwarding.settings import Endpoints, setting_of
 from shared.aws.service_model import load_service_model, service_names
-from shared.aws.signing_names import FOLDERS, folder_of
+from shared.aws.signatures.signing_names import FOLDERS, folder_of
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings
 

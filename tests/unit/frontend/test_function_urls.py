@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.frontend.identity import NOBODY, Caller, root_caller, session_caller
+from services.frontend.edge.identity import NOBODY, Caller, root_caller, session_caller
 from services.frontend.urls import cors, replies
 from services.frontend.urls.callers import HEADER_VALUE_CHARACTERS_MAX, Circumstances, may_invoke
 from services.frontend.urls.events import UrlRequest, event_of

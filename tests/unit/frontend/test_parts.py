@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from services.frontend.bodies import BodyReader, ClientGoneError
-from services.frontend.invoke_metrics import InvokeMetrics
-from services.frontend.invoke_request import is_invoke
-from services.frontend.json_check import require_json
-from services.frontend.request_ids import BATCH, RequestIds
+from services.frontend.edge.bodies import BodyReader, ClientGoneError
+from services.frontend.edge.request_ids import BATCH, RequestIds
+from services.frontend.invoke.json_check import require_json
+from services.frontend.invoke.metrics import InvokeMetrics
+from services.frontend.invoke.request import is_invoke
 from shared.domain.errors import InvalidRequestContentException, RequestTooLargeException, TooManyRequestsException
 
 

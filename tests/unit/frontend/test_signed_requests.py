@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from services.frontend.bodies import BodyReader, Receive
-from services.frontend.identity import NOBODY, Callers
-from services.frontend.signed_requests import Limit, RequestReader
-from shared.aws import session_tokens
-from shared.aws.chunked_payload import UNSIGNED_TRAILER
+from services.frontend.edge.bodies import BodyReader, Receive
+from services.frontend.edge.identity import NOBODY, Callers
+from services.frontend.edge.signed_requests import Limit, RequestReader
+from shared.aws.signatures import session_tokens
+from shared.aws.signatures.chunked_payload import UNSIGNED_TRAILER
 from shared.domain.errors import ApiError, AuthError, RequestEntityTooLargeException
 from tests.unit.aws.signers import KEY, SECRET, Request, signed, verifier
 

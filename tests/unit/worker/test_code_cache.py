@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from services.worker import code_cache, trees
-from services.worker.code_cache import CodeCache
+from services.worker.code import cache as code_cache
+from services.worker.code import trees
+from services.worker.code.cache import CodeCache
 from shared.domain.errors import LambdadError
 from shared.domain.functions import Layer
 from shared.packages.archive import Contents

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.worker import error_documents
+from services.worker.environment import error_documents
 from services.worker.sandbox.spec import RuntimeExit
 
 ID = "11111111-2222-4333-8444-555555555555"

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from services.worker.machine import TRANSITIONS, Event, IllegalTransitionError, State, advance
+from services.worker.environment.machine import TRANSITIONS, Event, IllegalTransitionError, State, advance
 
 LEGAL = {
     (State.STARTING, Event.STARTED): State.IDLE,

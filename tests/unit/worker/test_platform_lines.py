@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from services.worker.environment.verdicts import billed_ms
 from services.worker.telemetry.events import (
     ON_DEMAND,
     PROVISIONED,
@@ -18,7 +19,6 @@ from services.worker.telemetry.events import (
     Status,
 )
 from services.worker.telemetry.platform_lines import makers_for
-from services.worker.verdicts import billed_ms
 from shared.domain.functions import VersionSpec
 from tests.unit.worker.specs import version
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.trees import remove
+from services.worker.code.trees import remove
 
 
 def test_a_tree_of_any_depth_is_removed(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from services.frontend import api
-from services.frontend.api import Api, Call
 from services.frontend.apis.lambda_ import (
     account,
     aliases,
@@ -27,6 +25,8 @@ from services.frontend.apis.lambda_ import (
 )
 from services.frontend.apis.lambda_.absent import ABSENT
 from services.frontend.apis.lambda_.context import ControlContext, Handler, Reply
+from services.frontend.endpoint import api
+from services.frontend.endpoint.api import Api, Call
 from shared.aws.error_rendering import render
 from shared.aws.protocols.protocol import Params
 from shared.aws.service_model import load_service_model

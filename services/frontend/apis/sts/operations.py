@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.frontend.api import Api, Call, Handler
+from services.frontend.endpoint.api import Api, Call, Handler
 from shared.aws.protocols.protocol import Params
 from shared.aws.service_model import load_service_model
 from shared.domain.errors import UserError

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from shared.aws.signing import EMPTY_SHA256, SigningKey, sha256_hex
+from shared.aws.signatures.arithmetic import EMPTY_SHA256, SigningKey, sha256_hex
 from shared.domain.errors import AuthError, InvalidRequestContentException
 
 SIGNED = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"

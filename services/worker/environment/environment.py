@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.worker import error_documents
-from services.worker.interruption import Interrupter, Interruption
-from services.worker.machine import Event, State, advance
-from services.worker.peak_memory import PeakMemory
+from services.worker.environment import error_documents
+from services.worker.environment.interruption import Interrupter, Interruption
+from services.worker.environment.machine import Event, State, advance
+from services.worker.environment.peak_memory import PeakMemory
+from services.worker.environment.verdicts import UNHANDLED, End, Verdict, billed_ms, judge, judge_initialisation
 from services.worker.sandbox.spec import (
     InvalidInvocationError,
     ResponseStream,
@@ -42,7 +43,6 @@ from services.worker.telemetry.events import (
     TelemetryEvent,
 )
 from services.worker.telemetry.platform_lines import makers_for
-from services.worker.verdicts import UNHANDLED, End, Verdict, billed_ms, judge, judge_initialisation
 from shared.dispatch.wire.messages import InvokeHeader
 from shared.domain.functions import VersionSpec
 from shared.domain.invocations import InvocationResult

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from shared.aws.signing import amz_date_of
+from shared.aws.signatures.arithmetic import amz_date_of
 from shared.domain.errors import AuthError
 
 ALGORITHM = b"AWS4-HMAC-SHA256"

@@ -16,15 +16,15 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from services.frontend.answers import log, result_head, translate
-from services.frontend.bodies import ClientGoneError
-from services.frontend.http_protocol import Exchange
-from services.frontend.invoke_metrics import InvokeMetrics
-from services.frontend.invoke_request import DRY_RUN, EVENT, InvokeRequest, InvokeRequests, kind_of
-from services.frontend.request_ids import RequestIds
-from services.frontend.signed_requests import Limit, RequestReader
-from services.frontend.streamed import Invoker, StreamedInvocation
-from services.frontend.targets import InvocableResolver
+from services.frontend.edge.answers import log, result_head, translate
+from services.frontend.edge.bodies import ClientGoneError
+from services.frontend.edge.http_protocol import Exchange
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import Limit, RequestReader
+from services.frontend.invoke.metrics import InvokeMetrics
+from services.frontend.invoke.request import DRY_RUN, EVENT, InvokeRequest, InvokeRequests, kind_of
+from services.frontend.invoke.streamed import Invoker, StreamedInvocation
+from services.frontend.invoke.targets import InvocableResolver
 from shared.aws import event_stream
 from shared.aws.error_rendering import render
 from shared.domain.errors import ApiError, RequestEntityTooLargeException, RequestTooLargeException, ServiceException

@@ -12,14 +12,14 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from services.frontend.answers import LARGE_BYTES, Scope, Send, log, translate
-from services.frontend.bodies import ClientGoneError, Receive
-from services.frontend.http_protocol import EXCHANGE
-from services.frontend.identity import Caller
-from services.frontend.invoke_metrics import InvokeMetrics
-from services.frontend.request_ids import RequestIds
-from services.frontend.signed_requests import Limit, RequestReader
-from services.frontend.streamed import Invoker, StreamedInvocation
+from services.frontend.edge.answers import LARGE_BYTES, Scope, Send, log, translate
+from services.frontend.edge.bodies import ClientGoneError, Receive
+from services.frontend.edge.http_protocol import EXCHANGE
+from services.frontend.edge.identity import Caller
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import Limit, RequestReader
+from services.frontend.invoke.metrics import InvokeMetrics
+from services.frontend.invoke.streamed import Invoker, StreamedInvocation
 from services.frontend.urls import cors, replies
 from services.frontend.urls.callers import Circumstances, may_invoke
 from services.frontend.urls.events import UrlRequest, event_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from services.worker.environment import Environment
-from services.worker.streamed_response import Carrier, StreamedResponse
+from services.worker.callers.streamed_response import Carrier, StreamedResponse
+from services.worker.environment.environment import Environment
 from shared.dispatch.wire.frames import Incoming, Outgoing, OutgoingStream
 from shared.dispatch.wire.messages import InvokeHeader
 

@@ -15,8 +15,8 @@ from typing import Protocol, cast
 import msgspec
 from prometheus_client import Counter
 
+from services.worker.callers.run import Run
 from services.worker.fleet import Fleet, StartRefusedError
-from services.worker.run import Run
 from shared.dispatch.wire.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     HANDSHAKE_TIMEOUT_S,

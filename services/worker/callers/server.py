@@ -11,7 +11,7 @@ from typing import cast
 
 from prometheus_client import Gauge
 
-from services.worker.caller_connection import CallerConnection
+from services.worker.callers.connection import CallerConnection
 from services.worker.fleet import Fleet
 from shared.dispatch.wire.addresses import on_host, unix_path
 from shared.dispatch.wire.frames import Handshake

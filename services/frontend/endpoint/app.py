@@ -12,13 +12,13 @@ from typing import Protocol, cast
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from services.frontend import asked
-from services.frontend.answers import Scope, Send
-from services.frontend.api import Api
-from services.frontend.bodies import Receive
-from services.frontend.request_ids import RequestIds
-from services.frontend.service_app import ServiceApp
-from services.frontend.signed_requests import RequestReader
+from services.frontend.edge.answers import Scope, Send
+from services.frontend.edge.bodies import Receive
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import RequestReader
+from services.frontend.endpoint import asked
+from services.frontend.endpoint.api import Api
+from services.frontend.endpoint.service_app import ServiceApp
 from shared.aws.service_model import is_service
 
 

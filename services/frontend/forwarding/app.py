@@ -13,21 +13,21 @@ from collections.abc import AsyncIterator
 
 import httpcore
 
-from services.frontend import asked
-from services.frontend.answers import Scope, Send, log, translate
-from services.frontend.bodies import ClientGoneError, Receive
-from services.frontend.forward_bodies import StreamedBody
-from services.frontend.forward_settings import Endpoint, Endpoints, setting_of
-from services.frontend.http_protocol import EXCHANGE
-from services.frontend.request_ids import RequestIds
-from services.frontend.service_app import send_response
-from services.frontend.signed_requests import ClaimedRequest, Limit, RequestReader
+from services.frontend.edge.answers import Scope, Send, log, translate
+from services.frontend.edge.bodies import ClientGoneError, Receive
+from services.frontend.edge.http_protocol import EXCHANGE
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import ClaimedRequest, Limit, RequestReader
+from services.frontend.endpoint import asked
+from services.frontend.endpoint.service_app import send_response
+from services.frontend.forwarding.bodies import StreamedBody
+from services.frontend.forwarding.settings import Endpoint, Endpoints, setting_of
 from shared.aws.protocols.protocol import Headers, WireProtocol
 from shared.aws.protocols.table import PROTOCOLS
-from shared.aws.resigning import Outgoing, resigned
 from shared.aws.service_model import ServiceModel, bare_service_model, load_service_model
-from shared.aws.signing_names import folder_of
-from shared.aws.sigv4 import Expected
+from shared.aws.signatures.resigning import Outgoing, resigned
+from shared.aws.signatures.signing_names import folder_of
+from shared.aws.signatures.sigv4 import Expected
 from shared.domain.errors import (
     ApiError,
     AuthError,

@@ -7,9 +7,9 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from services.frontend.bodies import ClientGoneError, Receive, declared_length
-from shared.aws.passing_chunks import PassingChunks
-from shared.aws.signing import sha256_hex
+from services.frontend.edge.bodies import ClientGoneError, Receive, declared_length
+from shared.aws.signatures.arithmetic import sha256_hex
+from shared.aws.signatures.passing_chunks import PassingChunks
 from shared.domain.errors import ApiError, AuthError
 
 

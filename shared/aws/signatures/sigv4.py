@@ -14,9 +14,10 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.aws import chunked_payload
-from shared.aws.canonical import canonical_paths, canonical_queries, paths_encoded_once, without_signature
-from shared.aws.claims import (
+from shared.aws.signatures import chunked_payload
+from shared.aws.signatures.arithmetic import EMPTY_SHA256, SigningKey, amz_date, derive_key, parse_amz_date, sha256_hex
+from shared.aws.signatures.canonical import canonical_paths, canonical_queries, paths_encoded_once, without_signature
+from shared.aws.signatures.claims import (
     MISMATCH,
     Scope,
     bad_date,
@@ -26,8 +27,7 @@ from shared.aws.claims import (
     signed_twice,
     text_of,
 )
-from shared.aws.passing_chunks import PassingChunks
-from shared.aws.signing import EMPTY_SHA256, SigningKey, amz_date, derive_key, parse_amz_date, sha256_hex
+from shared.aws.signatures.passing_chunks import PassingChunks
 from shared.domain.errors import AuthError
 from shared.domain.limits import SIGNATURE_SKEW_S
 

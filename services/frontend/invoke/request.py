@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.json_check import require_json
+from services.frontend.invoke.json_check import require_json
 from shared.aws.protocols.rest_json import parse_params
 from shared.aws.routing import Router, parse_query
 from shared.aws.service_model import Operation

@@ -7,7 +7,7 @@ from __future__ import annotations
 import enum
 import hashlib
 
-from shared.aws.chunked_payload import (
+from shared.aws.signatures.chunked_payload import (
     CHUNK,
     LINE_BYTES_MAX,
     SIGNED_TRAILER,

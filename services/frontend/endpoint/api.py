@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.identity import Caller
+from services.frontend.edge.identity import Caller
 from shared.aws.protocols.protocol import Params, Response, WireProtocol
 from shared.aws.protocols.table import PROTOCOLS
 from shared.aws.routing import Router

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.answers import LARGE_BYTES
-from services.frontend.bodies import BodyReader, Receive, declared_length
-from services.frontend.identity import NOBODY, Caller, Callers
-from shared.aws.chunked_payload import wire_bytes_max
-from shared.aws.passing_chunks import PassingChunks
-from shared.aws.sigv4 import UNSIGNED_PAYLOAD, Claim, Expected, Verifier, is_sha256, payload_hash
+from services.frontend.edge.answers import LARGE_BYTES
+from services.frontend.edge.bodies import BodyReader, Receive, declared_length
+from services.frontend.edge.identity import NOBODY, Caller, Callers
+from shared.aws.signatures.chunked_payload import wire_bytes_max
+from shared.aws.signatures.passing_chunks import PassingChunks
+from shared.aws.signatures.sigv4 import UNSIGNED_PAYLOAD, Claim, Expected, Verifier, is_sha256, payload_hash
 from shared.domain.errors import ApiError
 
 Scope = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shared.aws.sigv4 import ENCODED_ONCE, UNSIGNED_PAYLOAD
+from shared.aws.signatures.sigv4 import ENCODED_ONCE, UNSIGNED_PAYLOAD
 from shared.domain.errors import InvalidRequestContentException
 
 SIGNED_CHUNKS = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"

@@ -11,16 +11,16 @@ import re
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
-from services.frontend import asked
-from services.frontend.answers import LARGE_BYTES, Scope, Send, log, translate
-from services.frontend.api import Api, Call, Handler
-from services.frontend.bodies import ClientGoneError, Receive
-from services.frontend.request_ids import RequestIds
-from services.frontend.signed_requests import Limit, RequestReader, SignedRequest
-from shared.aws.canonical import normal_path
+from services.frontend.edge.answers import LARGE_BYTES, Scope, Send, log, translate
+from services.frontend.edge.bodies import ClientGoneError, Receive
+from services.frontend.edge.request_ids import RequestIds
+from services.frontend.edge.signed_requests import Limit, RequestReader, SignedRequest
+from services.frontend.endpoint import asked
+from services.frontend.endpoint.api import Api, Call, Handler
 from shared.aws.protocols.protocol import BODILESS, Params, Response, WireProtocol
 from shared.aws.routing import Route, parse_query
-from shared.aws.sigv4 import Expected
+from shared.aws.signatures.canonical import normal_path
+from shared.aws.signatures.sigv4 import Expected
 from shared.aws.validation import validate
 from shared.domain.errors import AccessDeniedException, ApiError, ServiceException, UserError
 

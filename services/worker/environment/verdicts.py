@@ -6,8 +6,8 @@ import math
 
 import msgspec
 
-from services.worker import error_documents
-from services.worker.interruption import Interruption
+from services.worker.environment import error_documents
+from services.worker.environment.interruption import Interruption
 from services.worker.sandbox.spec import (
     InvalidInvocationError,
     RuntimeExit,

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from prometheus_client import Counter, Gauge
 
-from services.worker.trees import Remover, doom
+from services.worker.code.trees import Remover, doom
 from shared.domain.errors import LambdadError
 from shared.domain.functions import VersionSpec
 from shared.domain.limits import UNZIPPED_BYTES_MAX

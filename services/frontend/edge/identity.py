@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from shared.aws import session_tokens
+from shared.aws.signatures import session_tokens
 from shared.domain.arns import PARTITION
 from shared.domain.policy_evaluation import ANONYMOUS, Principal, account_root
 

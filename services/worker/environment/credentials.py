@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from shared.aws.session_tokens import TemporaryCredentials, issue
+from shared.aws.signatures.session_tokens import TemporaryCredentials, issue
 from shared.domain.arns import PARTITION
 from shared.domain.functions import VersionSpec
 

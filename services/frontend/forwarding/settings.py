@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from shared.aws.resigning import SigningKeys
 from shared.aws.service_model import is_service, load_service_model
-from shared.aws.signing_names import folder_of
+from shared.aws.signatures.resigning import SigningKeys
+from shared.aws.signatures.signing_names import folder_of
 from shared.domain.errors import ConfigurationError
 from shared.settings import ForwardSigning, Settings
 

@@ -1,0 +1,1 @@
+"""Requests for services that are not served here: streamed to the endpoint that a setting names, or refused."""

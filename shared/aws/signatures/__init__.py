@@ -1,0 +1,1 @@
+"""Signature Version 4, read, proven and made: headers, presigned links, chunks, temporary credentials."""
