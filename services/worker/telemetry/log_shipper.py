@@ -105,17 +105,18 @@ class LogShipper:
                 self._woken.set()
         finally:
             if producer is not None:
-                for _ in self.collect():
+                for _ in self.collect(last=True):
                     pass
                 await self._send(producer, STOP_TIMEOUT_S)
                 await self._close(producer)
 
-    def collect(self) -> Iterator[None]:
-        """Turn what the streams hold into records, a piece at a time. The oldest records go when there is no room."""
+    def collect(self, *, last: bool = False) -> Iterator[None]:
+        """Turn what the streams hold into records, a piece at a time. The oldest records go when there is no room. last: lines
+        that are not ended yet, too."""
         dirty, self._dirty = self._dirty, []
         lost = 0
         for stream in dirty:
-            dropped, pieces = stream.take()
+            dropped, pieces = stream.take(last=last)
             for events in pieces:
                 self._enqueue(stream, encode_log_batches(stream.source, events, dropped))
                 dropped = None

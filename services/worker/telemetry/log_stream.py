@@ -22,6 +22,8 @@ PENDING_BYTES_MAX = 64 * 1024 * 1024
 """What all environments together may hold between two flushes."""
 EVENT_BYTES_MAX = 256 * 1024
 """A longer line becomes several events."""
+LINE_WAIT_S = 1.0
+"""So long the rest of a line is waited for: one that is written in pieces is one event wherever a flush falls."""
 EVENTS_AT_ONCE = 2_000
 """So many are made before others have their turn of the event loop."""
 REASON = "they came faster than they could be stored"
@@ -82,18 +84,42 @@ class LogStream:
         """A batch that told of a loss was lost itself: the loss is told again."""
         self._note(dropped.bytes, dropped.lines)
 
-    def take(self) -> tuple[Dropped | None, Iterator[list[LogEvent]]]:
+    def take(self, *, last: bool = False) -> tuple[Dropped | None, Iterator[list[LogEvent]]]:
         """Everything since the last call as events, a line each, blank lines left out; and what is missing before them,
-        which the first event tells in words. The events are made piece by piece, as the iterator is asked for them."""
+        which the first event tells in words. The events are made piece by piece, as the iterator is asked for them.
+
+        A line that was only just begun stays here, unless this is the last call."""
         self._awake = False
         self._owner.pending_bytes -= self._bytes
         pending, self._pending, self._bytes = self._pending, deque(), 0
+        if not last:
+            self._keep_begun(pending)
         if not self._dropped_bytes:
             return None, _events_of(pending)
         dropped = Dropped(self._dropped_bytes, self._dropped_lines)
         self._dropped_bytes = self._dropped_lines = 0
         words = makers_for(self._spec)[LogsDropped](LogsDropped(dropped.bytes, dropped.lines, REASON)).decode()
         return dropped, _told(LogEvent(int(time.time() * 1e3), words), pending)
+
+    def _keep_begun(self, pending: deque[tuple[float, bytes]]) -> None:
+        begun: deque[tuple[float, bytes]] = deque()
+        size, since = 0, time.time() - LINE_WAIT_S
+        while pending and pending[-1][1][-1] != 0x0A:
+            at, data = pending.pop()
+            ended = data.rfind(b"\n") + 1
+            if ended:
+                pending.append((at, data[:ended]))
+            begun.appendleft((at, data[ended:]))
+            size += len(data) - ended
+            if at < since or size > EVENT_BYTES_MAX:
+                pending.extend(begun)
+                return
+        if not begun:
+            return
+        self._pending, self._bytes = begun, size
+        self._owner.pending_bytes += size
+        self._awake = True
+        self._owner.wake(self)
 
     def _note(self, size_bytes: int, lines: int) -> None:
         if not self._awake:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,8 +26,8 @@ def new_shipper() -> LogShipper:
     return LogShipper(Settings(kafka_bootstrap_servers="127.0.0.1:1", instance="worker-t"))
 
 
-def taken(stream: LogStream) -> list[LogEvent]:
-    _, pieces = stream.take()
+def taken(stream: LogStream, *, last: bool = True) -> list[LogEvent]:
+    _, pieces = stream.take(last=last)
     return [event for piece in pieces for event in piece]
 
 
@@ -86,6 +87,47 @@ def test_lines_become_events_and_blank_lines_do_not() -> None:
 
 def test_a_line_that_comes_in_pieces_is_one_event() -> None:
     assert written(b"be", b"gin", b"ning\nnext", b"\nlast") == ["beginning\n", "next\n", "last"]
+
+
+def test_a_line_is_one_event_wherever_a_flush_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python's print writes it: each of its arguments by itself."""
+    clock = 1_000.0
+    monkeypatch.setattr(time, "time", lambda: clock)
+    ship = new_shipper()
+    stream = ship.open(version(), "e-1")
+    for chunk in (b"one\nGOT ", b"3"):
+        stream.append(chunk)
+    assert [event.message for event in taken(stream, last=False)] == ["one\n"]
+    assert ship.pending_bytes == len(b"GOT 3")
+    assert not ship.is_idle()
+    clock += 0.5
+    for chunk in (b" records", b"\n"):
+        stream.append(chunk)
+    assert taken(stream, last=False) == [LogEvent(1_000_000, "GOT 3 records\n")]
+    assert ship.pending_bytes == 0
+
+
+def test_a_line_that_does_not_end_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 1_000.0
+    monkeypatch.setattr(time, "time", lambda: clock)
+    stream = new_shipper().open(version(), "e-1")
+    stream.append(b"50 %")
+    assert taken(stream, last=False) == []
+    clock += log_stream.LINE_WAIT_S / 2
+    stream.append(b" ... 60 %")
+    clock += log_stream.LINE_WAIT_S / 2 + 0.001
+    assert [event.message for event in taken(stream, last=False)] == ["50 % ... 60 %"]
+    stream.append(b"x" * (log_stream.EVENT_BYTES_MAX + 1))
+    assert sum(len(event.message) for event in taken(stream, last=False)) == log_stream.EVENT_BYTES_MAX + 1
+
+
+def test_what_a_worker_leaves_at_its_end_is_taken_with_lines_that_are_not_ended() -> None:
+    ship = new_shipper()
+    ship.open(version(), "e-1").append(b"no end")
+    assert collected(ship) == []
+    for _ in ship.collect(last=True):
+        pass
+    assert [event.message for record in ship._queue for event in decode_log_batch(record.value).events] == ["no end"]
 
 
 def test_bytes_that_are_no_text_do_no_harm() -> None:
