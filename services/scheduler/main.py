@@ -59,16 +59,15 @@ class Scheduler:
             role="scheduler",
             instance=name,
             timeout_s=dispatch.connect_timeout_s,
-            on_end=lambda lease, outcome: None,
+            on_end=lambda lease, outcome: self._environments.give_back(lease, outcome),
             on_lost=lambda connection: None,
         )
         self._leadership = Leadership(self._redis, keys, name, dispatch.dead_after_s)
         self._rebuilder = Rebuilder(self._redis, keys, dispatch)
         self._reaper = Reaper(self._redis, keys, dispatch.dead_after_s)
         self._leads_open = ""
-        self._provisioner: Provisioner | None = None
-        if plans is not None:
-            self._provisioner = Provisioner(Environments(self._redis, keys, self._workers, name), plans)
+        self._environments = Environments(self._redis, keys, self._workers, name, lambda: self._leads_open)
+        self._provisioner = None if plans is None else Provisioner(self._environments, plans)
         self._keep_alive = KeepAlive(self._redis, keys, self._workers, dispatch.keep_alive_s)
         self.problem: str | None = "not connected to Redis yet"
 
@@ -77,7 +76,7 @@ class Scheduler:
         self._redis.start()
         tasks = [asyncio.create_task(set_after(stop, self._step_now), name="scheduler-stop")]
         if self._provisioner is not None:
-            provisioning = self._provisioner.run(lambda: self._leads_open, self._heartbeat_s)
+            provisioning = self._provisioner.run(self._heartbeat_s)
             tasks.append(asyncio.create_task(provisioning, name="provisioned-concurrency"))
         try:
             await keep_running("scheduler", lambda: self._step_until(stop), stop, essential=True)

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+import uuid
 
 import msgspec
 from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.scheduler.provisioned_plans import Plan, Plans
-from services.scheduler.provisioned_starts import Environments, Start
+from services.scheduler.provisioned_plans import Plan, Plans, Share
+from services.scheduler.provisioned_starts import Environments
 from shared.dispatch.cell.heartbeat import pause
 from shared.dispatch.cell.redis_connection import RedisError
-from shared.domain.errors import ApiError
-from shared.domain.provisioned import AllocationStatus, ProvisionedConcurrency
+from shared.dispatch.client.run import Run
+from shared.domain.errors import ApiError, InvalidZipFileException, StartFailedError
+from shared.domain.invocations import Invocation, InvocationResult
+from shared.domain.provisioned import INIT_FAILURE, AllocationStatus, ProvisionedConcurrency
 from shared.telemetry.supervision import keep_running
 
 log = logging.getLogger("lambdad.scheduler")
@@ -32,7 +34,8 @@ LOAD_EVERY_S = 10.0
 """Should the word of a change be lost."""
 STEP_EVERY_S_MIN = 0.05
 RETRY_S_MAX = 60.0
-AVOID_S = 1.0
+PAUSE_S = 1.0
+"""Nothing is started for this long after a start that found no place, or was lost."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -54,10 +57,9 @@ class Provisioner:
         self._wake = asyncio.Event()
         self._load_at = 0.0
         self._plans: list[Plan] | None = None
-        self._starts: dict[str, Start] = {}
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._starts: dict[Run, str] = {}
+        self._start_at = 0.0
         self._failures: dict[str, Failure] = {}
-        self._avoid_until: dict[str, float] = {}
 
     def changed(self) -> None:
         """The registry has news, perhaps of provisioned concurrency."""
@@ -67,22 +69,20 @@ class Provisioner:
     def wake(self) -> None:
         self._wake.set()
 
-    async def run(self, leadership: Callable[[], str], pause_s: float) -> None:
-        """Until cancelled. leadership: "" while another scheduler leads, or nothing may be leased."""
+    async def run(self, pause_s: float) -> None:
+        """Until cancelled."""
         try:
             # A step begins from what is really there, so a mistake in one does not spoil the next.
-            await keep_running("provisioned-concurrency", lambda: self._step_for_ever(leadership, pause_s))
+            await keep_running("provisioned-concurrency", lambda: self._step_for_ever(pause_s))
         finally:
             self._rest()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._source.close()
 
-    async def _step_for_ever(self, leadership: Callable[[], str], pause_s: float) -> None:
+    async def _step_for_ever(self, pause_s: float) -> None:
         while True:
-            held = leadership()
             try:
-                if held:
-                    await self.step(held)
+                if self._environments.leadership():
+                    await self.step()
                 else:
                     self._rest()
             except (ApiError, RedisError, SQLAlchemyError) as error:
@@ -90,7 +90,7 @@ class Provisioner:
             await asyncio.sleep(STEP_EVERY_S_MIN)
             await pause(self._wake, pause_s)
 
-    async def step(self, leadership: str) -> None:
+    async def step(self) -> None:
         """Look once, and do what can be done at once. Raises ApiError, RedisError, SQLAlchemyError."""
         await self._load()
         if self._plans is None:
@@ -102,16 +102,16 @@ class Provisioner:
             for share in plan.shares:
                 wanted[share.owner] += share.count
         ready = {owner: sum(state == "r" for state in tokens.values()) for owner, tokens in seen.items()}
-        await self._tidy(seen)
-        await self._finish_starts(leadership, plan_of, wanted, ready)
+        await self._environments.tidy(seen)
+        await self._take_in(plan_of, wanted, ready)
         lingering = self._lingering(wanted, ready)
         for owner in list(ready):
             surplus = ready[owner] - wanted.get(owner, 0) - lingering.get(owner, 0)
             if surplus > 0:
-                ready[owner] -= len(await self._environments.retire(owner, surplus, leadership))
+                ready[owner] -= len(await self._environments.retire(owner, surplus))
         for plan in self._plans:
             for share in plan.shares:
-                await self._start_missing(leadership, plan, share.owner, wanted[share.owner] - ready.get(share.owner, 0))
+                self._start_missing(plan, share, wanted[share.owner] - ready.get(share.owner, 0))
         PROVISIONED.labels("wanted").set(sum(wanted.values()))
         PROVISIONED.labels("ready").set(sum(ready.values()))
         await self._report(wanted, ready)
@@ -139,34 +139,22 @@ class Provisioner:
                     missing -= stays
         return lingering
 
-    async def _finish_starts(
-        self, leadership: str, plan_of: dict[str, Plan], wanted: dict[str, int], ready: dict[str, int]
-    ) -> None:
-        for token, start in list(self._starts.items()):
-            if start.task is None or not start.task.done():
-                continue
-            del self._starts[token]
-            if start.task.cancelled():
-                continue
-            outcome, owner = start.task.result(), start.owner
-            if outcome.avoid:
-                self._avoid_until[start.lease.worker_id] = self._loop.time() + AVOID_S
-            plan = plan_of.get(owner)
-            if plan is not None and outcome.failure:
-                self._failed(owner, plan.configuration.generation, outcome.failure)
-            if not outcome.prepared:
-                continue
+    async def _take_in(self, plan_of: dict[str, Plan], wanted: dict[str, int], ready: dict[str, int]) -> None:
+        """What has initialised is leased from now on, where it is still wanted."""
+        while self._environments.initialised:
+            lease = self._environments.initialised.pop()
+            owner = lease.version.owner
             self._failures.pop(owner, None)
+            plan = plan_of.get(owner)
             if plan is None or ready.get(owner, 0) >= wanted[owner]:
-                await self._environments.forget([token])
-                await self._environments.stop([token])
+                await self._environments.discard(lease)
                 continue
             # The one that it replaces goes first: together they could be more than the function's concurrency.
             for lingers, count in self._lingering(wanted, ready).items():
                 if count > 0 and lingers in {plan.held_owner, *(share.owner for share in plan.shares)}:
-                    ready[lingers] -= len(await self._environments.retire(lingers, 1, leadership))
+                    ready[lingers] -= len(await self._environments.retire(lingers, 1))
                     break
-            if await self._environments.ready(start, leadership):
+            if await self._environments.ready(lease):
                 ready[owner] = ready.get(owner, 0) + 1
 
     def _failed(self, owner: str, generation: int, reason: str) -> None:
@@ -175,43 +163,36 @@ class Provisioner:
         retry_at = self._loop.time() + min(RETRY_S_MAX, math.ldexp(1.0, min(times - 1, 10)))
         self._failures[owner] = Failure(generation, reason, times, retry_at)
 
-    async def _tidy(self, seen: dict[str, dict[str, str]]) -> None:
-        """What an earlier leader began to start, and what was told to end and may not have heard it."""
-        lost, ending = [], []
-        for tokens in seen.values():
-            for token, state in tokens.items():
-                if state == "s" and token not in self._starts:
-                    lost.append(token)
-                elif state == "x":
-                    ending.append(token)
-        await self._environments.forget(lost)
-        await self._environments.stop(lost + ending)
-
-    async def _start_missing(self, leadership: str, plan: Plan, owner: str, missing: int) -> None:
-        under_way = sum(start.owner == owner for start in self._starts.values())
-        now = self._loop.time()
+    def _start_missing(self, plan: Plan, share: Share, missing: int) -> None:
+        owner, generation, now = share.owner, plan.configuration.generation, self._loop.time()
         failure = self._failures.get(owner)
-        if failure is not None and failure.generation != plan.configuration.generation:
+        if failure is not None and failure.generation != generation:
             del self._failures[owner]
         elif failure is not None:
             # Whether it works by now is tried with one.
             missing = min(missing, 1) if now >= failure.retry_at else 0
-        self._avoid_until = {worker: until for worker, until in self._avoid_until.items() if until > now}
-        avoid = "".join(f",{worker}" for worker in self._avoid_until) + "," if self._avoid_until else ""
-        target = next(share.target for share in plan.shares if share.owner == owner)
-        while missing > under_way and len(self._starts) < STARTS_MAX:
-            start = await self._environments.place(owner, target, leadership, avoid)
-            if start is None:
-                return
-            under_way += 1
-            self._starts[start.token] = start
-            start.task = asyncio.create_task(self._environments.start(start), name=f"provision-{start.token}")
-            self._tasks.add(start.task)
-            start.task.add_done_callback(self._started)
+        under_way = [*self._starts.values(), *(lease.version.owner for lease in self._environments.initialised)]
+        missing = min(missing - under_way.count(owner), STARTS_MAX - len(self._starts))
+        if now >= self._start_at:
+            for _ in range(missing):
+                self._start(share, generation)
 
-    def _started(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        self._wake.set()
+    def _start(self, share: Share, generation: int) -> None:
+        def on_end(result: InvocationResult | None, error: Exception | None) -> None:
+            del self._starts[run]
+            if result is not None and result.function_error is not None:
+                log.warning("%s does not initialise (%s)", share.target.spec.function_arn, result.function_error)
+                self._failed(share.owner, generation, INIT_FAILURE)
+            elif isinstance(error, StartFailedError | InvalidZipFileException):
+                self._failed(share.owner, generation, f"The execution environment could not be started: {error}")
+            elif error is not None:
+                log.info("a provisioned environment did not start: %s", error)
+                self._start_at = self._loop.time() + PAUSE_S
+            self._wake.set()
+
+        run = Run(self._environments, share.target, Invocation(str(uuid.uuid4()), b""), on_end, 0.0)
+        self._starts[run] = share.owner
+        run.start()
 
     async def _report(self, wanted: dict[str, int], ready: dict[str, int]) -> None:
         owners = {share.owner for plan in self._plans or () for share in plan.shares}
@@ -251,7 +232,7 @@ class Provisioner:
         """Another scheduler leads: what was begun here is given up."""
         self._plans = None
         self._load_at = 0.0
-        for start in self._starts.values():
-            if start.task is not None:
-                start.task.cancel()
+        for run in self._starts:
+            run.cancel()
         self._starts.clear()
+        self._environments.give_up()

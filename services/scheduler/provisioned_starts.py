@@ -1,67 +1,50 @@
-"""One provisioned environment: a place for it, its start at the worker, and its end."""
+"""Provisioned environments in Redis and at workers: what there is, a place for one more, its start, and its end."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-import uuid
 from collections import defaultdict
-from collections.abc import Iterable
-
-import msgspec
+from collections.abc import Callable, Iterable
 
 from shared.dispatch.cell.keys import Keys
-from shared.dispatch.cell.leases import Lease, Version, now_ms
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.leases import STARTS_AHEAD, Lease, Version, now_ms
+from shared.dispatch.cell.metrics import DispatchCounts
+from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.cell.scripts import script
+from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
-from shared.dispatch.wire.connection import InvocationRefusedError, NotSentError
-from shared.dispatch.wire.messages import InvokeHeader, RefusalReason
-from shared.domain.errors import InvocationLostError
+from shared.dispatch.client.run import Run
+from shared.dispatch.wire.connection import IDLE
+from shared.domain.errors import NoCapacityError
 from shared.domain.functions import InvokeTarget
-from shared.domain.provisioned import INIT_FAILURE, init_limit_s
 
 log = logging.getLogger("lambdad.scheduler")
 
-MARGIN_S = 10.0
-"""What a worker gets beyond the initialisation: to fetch the code, to wait for other starts, to answer."""
-ELSEWHERE = (RefusalReason.NO_ROOM, RefusalReason.DRAINING)
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """prepared: it has initialised and waits. failure: AWS's reason when the function is at fault, or when no worker could ever
-    start it; neither: it may work the next time. avoid: not at this worker, for a while."""
-
-    prepared: bool = False
-    failure: str = ""
-    avoid: bool = False
-
-
-class Start:
-    """One environment on its way."""
-
-    __slots__ = ("lease", "owner", "target", "task")
-
-    def __init__(self, owner: str, target: InvokeTarget, lease: Lease) -> None:
-        self.owner = owner
-        self.target = target
-        self.lease = lease
-        self.task: asyncio.Task[Outcome] | None = None
-
-    @property
-    def token(self) -> str:
-        return f"{self.lease.environment_id}@{self.lease.worker_id}"
-
 
 class Environments:
-    """What the scheduler does to provisioned environments in Redis and at workers."""
+    """To a run that starts an environment ahead, what a cell is to an invocation: where its lease comes from.
 
-    def __init__(self, redis: RedisConnection, keys: Keys, workers: WorkerConnections, name: str) -> None:
+    leadership: "" while another scheduler leads. holder: this scheduler's name. initialised: what was started and waits for
+    `ready` or `discard`."""
+
+    def __init__(
+        self,
+        redis: RedisConnection,
+        keys: Keys,
+        workers: WorkerConnections,
+        holder: str,
+        leadership: Callable[[], str],
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._workers = workers
-        self._name = name
+        self._holder = holder
+        self._under_way: set[str] = set()
+        self.leadership = leadership
+        self.initialised: list[Lease] = []
+        self.counts = DispatchCounts()
+        self.searches: set[Run] = set()
+        self.only = self
 
     async def seen(self) -> dict[str, dict[str, str]]:
         """Every provisioned environment, by version ("<function>\\n<version>") and token ("<environment>@<worker>"): "s" it
@@ -73,95 +56,102 @@ class Environments:
             seen[found[i].decode()][found[i + 1].decode()] = found[i + 2].decode()
         return seen
 
-    async def place(self, owner: str, target: InvokeTarget, leadership: str, avoid: str) -> Start | None:
-        """A place for one more, None when there is none now. Raises RedisError."""
+    async def tidy(self, seen: dict[str, dict[str, str]]) -> None:
+        """End what an earlier leader began to start, and what was told to end and may not have heard it."""
+        known = self._under_way.union(lease.token for lease in self.initialised)
+        lost, ending = [], []
+        for tokens in seen.values():
+            for token, state in tokens.items():
+                if state == "s" and token not in known:
+                    lost.append(token)
+                elif state == "x":
+                    ending.append(token)
+        self._forget(lost)
+        await self._stop(lost + ending)
+
+    def cell_of(self, target: InvokeTarget) -> Environments:
+        return self
+
+    def take(self, target: InvokeTarget) -> Lease | None:
+        return None
+
+    async def find(self, target: InvokeTarget, search: Search) -> Lease:
+        """A place whose worker is connected; there is no waiting for one, and where a start failed it is not tried at once
+        again. Raises DispatchError, RedisError."""
+        while True:
+            if not search.elsewhere and search.last_failure is not None:
+                raise search.last_failure
+            search.count_attempt()
+            lease = await self.place(target, search)
+            if await self._workers.reach(lease, search):
+                return lease
+
+    async def place(self, target: InvokeTarget, search: Search) -> Lease:
+        """A place under this leadership. Raises DispatchError, RedisError."""
         keys, provision = self._keys, script("provision")
-        version = Version(target, keys, self._name, 0)
+        version = Version(target, keys, self._holder, 0)
         reply = await self._redis.call(
             provision.command(
                 (keys.state, keys.free, keys.lru, keys.leader, keys.provisioned_of(version.version_key)),
-                *(f"epoch:{self._redis.run_id}", leadership, owner, keys.prefix, avoid, now_ms()),
+                *(f"epoch:{self._redis.run_id}", self.leadership(), version.owner, keys.prefix, search.avoid, now_ms()),
             ),
             provision,
         )
         if reply[0] != b"g":
-            return None
-        return Start(owner, target, Lease(version, reply[1], "p", True, False, reply[2].decode()))
+            raise search.last_failure or NoCapacityError("no worker has room")
+        lease = Lease(version, reply[1], STARTS_AHEAD, True, False, reply[2].decode())
+        self._under_way.add(lease.token)
+        return lease
 
-    async def start(self, start: Start) -> Outcome:
-        """Have the worker start and initialise it. Never raises, but when it is cancelled: so is the start then."""
-        lease, spec = start.lease, start.target.spec
-        limit_s = init_limit_s(spec.timeout_s) + MARGIN_S
-        header = InvokeHeader(
-            lease.epoch,
-            lease.fence,
-            lease.environment_id,
-            spec.version_key,
-            str(uuid.uuid4()),
-            start.target.invoked_arn,
-            int((time.time() + limit_s) * 1000),
-            0,
-            spec=spec,
-            evict=(lease.victim,) if lease.victim else (),
-            prepare=True,
-        )
-        try:
-            connection = await self._workers.connect(lease.worker_id)
-            result, _ = await connection.answered(lease, header, b"", limit_s)
-        except InvocationRefusedError as error:
-            return await self._refused(start, error)
-        except (WorkerUnreachableError, NotSentError, InvocationLostError) as error:
-            log.info("a provisioned environment did not start at %s: %s", lease.worker_id, error)
-            await self.forget([start.token])
-            return Outcome(avoid=True)
-        if result.reusable and result.function_error is None:
-            return Outcome(prepared=True)
-        log.warning("%s does not initialise (%s)", start.target.spec.function_arn, result.function_error)
-        await self.forget([start.token])
-        return Outcome(failure=INIT_FAILURE)
+    def give_back(self, lease: Lease, outcome: bytes) -> None:
+        """Its start has ended, or could not be sent; what was given up is found again by whoever leads."""
+        if lease.token not in self._under_way:
+            return
+        self._under_way.discard(lease.token)
+        if outcome is IDLE:
+            self.initialised.append(lease)
+        else:
+            self._forget([lease.token])
 
-    async def _refused(self, start: Start, error: InvocationRefusedError) -> Outcome:
-        await self.forget([start.token])
-        refusal = error.refusal
-        if refusal.reason is RefusalReason.UNSUPPORTED_RUNTIME:
-            return Outcome(failure=f"The runtime {start.target.spec.runtime} is not installed", avoid=True)
-        if refusal.reason in ELSEWHERE:
-            return Outcome(avoid=True)
-        if refusal.reason is RefusalReason.PACKAGE_REFUSED:
-            return Outcome(failure=f"The deployment package could not be unzipped: {refusal.detail}")
-        if refusal.reason is RefusalReason.FAILED:
-            return Outcome(failure=f"The execution environment could not be started: {refusal.detail}")
-        return Outcome()
+    def give_up(self) -> None:
+        """Another scheduler leads."""
+        self._under_way.clear()
+        self.initialised.clear()
 
-    async def ready(self, start: Start, leadership: str) -> bool:
+    async def ready(self, lease: Lease) -> bool:
         """It counts and is leased from now on; False when it is not known any more. Raises RedisError."""
         keys, make_ready = self._keys, script("provision_ready")
-        version_key = start.target.spec.version_key
+        version = lease.version
         reply = await self._redis.call(
             make_ready.command(
-                (keys.state, keys.leader, keys.provisioned_of(version_key), keys.ready(version_key)),
-                *(leadership, start.owner, start.token, keys.prefix, now_ms()),
+                (keys.state, keys.leader, keys.provisioned_of(version.version_key), keys.ready(version.version_key)),
+                *(self.leadership(), version.owner, lease.token, keys.prefix, now_ms()),
             ),
             make_ready,
         )
         return bool(reply == 1)
 
-    async def retire(self, owner: str, count: int, leadership: str) -> list[str]:
+    async def discard(self, lease: Lease) -> None:
+        """It is not wanted any more."""
+        self._forget([lease.token])
+        await self._stop([lease.token])
+
+    async def retire(self, owner: str, count: int) -> list[str]:
         """Take out so many of a version, idle ones first; the tokens of those. Raises RedisError."""
         keys, retire = self._keys, script("provision_retire")
         version_key = owner.partition("\n")[2]
         tokens = await self._redis.call(
             retire.command(
                 (keys.leader, keys.free, keys.provisioned_of(version_key), keys.ready(version_key)),
-                *(leadership, owner, keys.prefix, count),
+                *(self.leadership(), owner, keys.prefix, count),
             ),
             retire,
         )
         stopped = [token.decode() for token in tokens]
-        await self.stop(stopped)
+        await self._stop(stopped)
         return stopped
 
-    async def stop(self, tokens: Iterable[str]) -> None:
+    async def _stop(self, tokens: Iterable[str]) -> None:
         """Tell the workers. Never raises: a worker that lives reports what it still has."""
         by_worker: dict[str, list[str]] = defaultdict(list)
         for token in tokens:
@@ -173,14 +163,18 @@ class Environments:
             except WorkerUnreachableError as error:
                 log.info("%d provisioned environments could not be stopped: %s", len(environment_ids), error)
 
-    async def forget(self, tokens: Iterable[str]) -> None:
-        """They are gone, or nobody will use them. Never raises: what Redis does not hear is found again."""
+    def _forget(self, tokens: Iterable[str]) -> None:
+        """They are gone, or nobody will use them. What Redis does not hear is found again."""
         keys, gone = self._keys, script("environment_gone")
+
+        def on_reply(reply: Reply) -> None:
+            if isinstance(reply, RedisError):
+                log.info("Redis was not told that a provisioned environment is gone: %s", reply)
+
         for token in tokens:
             environment_id, _, worker_id = token.partition("@")
+            command = gone.command((keys.state, keys.envs(worker_id), keys.free), worker_id, environment_id, keys.prefix)
             try:
-                await self._redis.call(
-                    gone.command((keys.state, keys.envs(worker_id), keys.free), worker_id, environment_id, keys.prefix), gone
-                )
+                self._redis.send(command, on_reply, gone)
             except RedisError as error:
-                log.info("Redis was not told that a provisioned environment is gone: %s", error)
+                on_reply(error)

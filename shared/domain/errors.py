@@ -185,6 +185,10 @@ class NotStartedError(DispatchError):
     """Workers were reached before the deadline and refused to start it; the text is for the operator. Nothing ran."""
 
 
+class StartFailedError(NotStartedError):
+    """And the last one because it cannot: it lacks the runtime, or the environment could not be made. Nothing ran."""
+
+
 class DispatchUnavailableError(DispatchError):
     """Redis, or every worker, could not be reached before the deadline. Nothing ran."""
 

@@ -15,8 +15,8 @@ from shared.dispatch.cell.metrics import DispatchCounts
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.sticky import StickyLeases
-from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
-from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
+from shared.dispatch.cell.workers import WorkerConnections
+from shared.dispatch.wire.connection import GONE, IDLE
 from shared.domain.errors import (
     DispatchError,
     DispatchUnavailableError,
@@ -84,8 +84,6 @@ class Cell:
             on_lost=self._sticky.lost,
         )
         self._holder = Holder(self._redis, keys, self._leases, self._sticky, dispatch)
-        self.release = self._leases.release
-        """Gives a lease back that was not used, with what is known of its environment."""
 
     async def open(self) -> None:
         """Connect in the background; returns at once when Redis answers, in a bounded time when it does not."""
@@ -128,7 +126,7 @@ class Cell:
         Raises TooManyRequestsException, StaleTargetError, NoCapacityError, DispatchUnavailableError."""
         while True:
             lease = await self._acquire(target, search)
-            if lease.connection is None and not await self._connect(lease, search):
+            if lease.connection is None and not await self._workers.reach(lease, search):
                 continue
             return lease
 
@@ -153,9 +151,11 @@ class Cell:
                 await self._wait(search, DispatchUnavailableError(str(error)))
                 continue
             except asyncio.CancelledError:
-                if asked.done() and not asked.cancelled() and asked.exception() is None and type(asked.result()) is Lease:
-                    # It came in the same turn of the loop as the end of whoever wanted it.
-                    self._unused(asked.result())
+                if asked.done() and not asked.cancelled() and asked.exception() is None:
+                    answer = asked.result()
+                    if type(answer) is Lease:
+                        # It came in the same turn of the loop as the end of whoever wanted it.
+                        self._leases.release(answer, GONE if answer.cold else IDLE)
                 raise
             if type(answer) is Lease:
                 self._sticky.granted(answer)
@@ -183,27 +183,6 @@ class Cell:
                 await self._wait(search, search.last_failure or NoCapacityError("no worker has room"))
             elif type(answer) is Rebuilding:
                 await self._wait(search, DispatchUnavailableError("the leases are being rebuilt"))
-
-    def _unused(self, lease: object) -> None:
-        if isinstance(lease, Lease):
-            self.release(lease, GONE if lease.cold else IDLE)
-
-    async def _connect(self, lease: Lease, search: Search) -> bool:
-        """Connect the lease to its worker; False after giving it back when that worker cannot be reached."""
-        try:
-            connection = self._workers.get(lease.worker_id)
-            if connection is None or connection.closed:
-                connection = await self._workers.connect(lease.worker_id)
-        except WorkerUnreachableError as error:
-            self.release(lease, GONE if lease.cold else UNCERTAIN)
-            search.failed(f"a worker cannot be reached: {error}")
-            search.avoid_worker(lease.worker_id)
-            return False
-        except BaseException:
-            self._unused(lease)
-            raise
-        lease.connection = connection
-        return True
 
     async def _wait(self, search: Search, otherwise: DispatchError) -> None:
         """Until there may be room. Raises `otherwise` when the search has no time left."""

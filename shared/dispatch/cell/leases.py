@@ -29,6 +29,8 @@ BATCH_MAX = 100
 
 _DONE = asyncio.Future.done
 _RESERVED, _ACCOUNT, _PROVISIONED = "r", "u", "p"
+STARTS_AHEAD = "s"
+"""The pool of what the scheduler holds of an environment while it starts it for provisioned concurrency: nothing runs there."""
 _NO_WORKER_AVOIDED = bulk("")
 
 
@@ -42,6 +44,7 @@ class Version:
         "collected",
         "function_id",
         "idle",
+        "owner",
         "release_prefixes",
         "returned",
         "revision",
@@ -66,7 +69,7 @@ class Version:
         account, reserved = keys.leases(holder, _ACCOUNT), keys.leases(holder, _RESERVED)
         provisioned = keys.leases(holder, _PROVISIONED)
         idle, ready = keys.idle(version), keys.ready(version)
-        owner = f"{function}\n{version}"
+        owner = self.owner = f"{function}\n{version}"
         self.acquire_prefix = script("acquire").prefix(
             (keys.state, idle, account, reserved, keys.free, keys.lru),
             13,
@@ -124,6 +127,10 @@ class Lease:
         self.keep_until = 0.0
         self.idle_since = 0.0
         self.connection: WorkerConnection[Lease] | None = None
+
+    @property
+    def token(self) -> str:
+        return f"{self.environment_id}@{self.worker_id}"
 
 
 class Throttled(msgspec.Struct, frozen=True):

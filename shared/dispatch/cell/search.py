@@ -5,23 +5,32 @@ from __future__ import annotations
 import time
 
 from shared.dispatch.wire.messages import Refusal, RefusalReason
-from shared.domain.errors import DispatchError, DispatchUnavailableError, NoCapacityError, NotStartedError
+from shared.domain.errors import (
+    DispatchError,
+    DispatchUnavailableError,
+    InvalidZipFileException,
+    NoCapacityError,
+    NotStartedError,
+    StartFailedError,
+)
 
 ATTEMPTS_MAX = 16
 """Leases tried for one invocation when workers refuse it or cannot be reached."""
 ELSEWHERE = (RefusalReason.NO_ROOM, RefusalReason.DRAINING, RefusalReason.UNSUPPORTED_RUNTIME)
+NOT_STARTED = (RefusalReason.UNSUPPORTED_RUNTIME, RefusalReason.FAILED)
 
 
 class Search:
-    """avoid: "" or ",worker,worker,". recalled: others were asked to give back what they do not use. last_failure: what is
-    said when nothing else is known."""
+    """avoid: "" or ",worker,worker,". elsewhere: another worker may take what the last one refused. recalled: others were asked
+    to give back what they do not use. last_failure: what is said when nothing else is known."""
 
-    __slots__ = ("_attempts", "_until", "avoid", "last_failure", "recalled")
+    __slots__ = ("_attempts", "_until", "avoid", "elsewhere", "last_failure", "recalled")
 
     def __init__(self, wait_s: float) -> None:
         self._until = time.monotonic() + wait_s
         self._attempts = 0
         self.avoid = ""
+        self.elsewhere = True
         self.recalled = False
         self.last_failure: DispatchError | None = None
 
@@ -43,12 +52,18 @@ class Search:
         self.last_failure = DispatchUnavailableError(reason)
 
     def refused(self, refusal: Refusal, worker_id: str) -> None:
+        """What a refusal means for the search. Raises ApiError when every worker would refuse it."""
+        if refusal.reason is RefusalReason.PACKAGE_REFUSED:
+            raise InvalidZipFileException(refusal.detail)
         reason = f"a worker refused it: {refusal.reason}{f' ({refusal.detail})' if refusal.detail else ''}"
         if refusal.reason is RefusalReason.NO_ROOM:
             self.last_failure = NoCapacityError(reason)
+        elif refusal.reason in NOT_STARTED:
+            self.last_failure = StartFailedError(reason)
         else:
             self.last_failure = NotStartedError(reason)
-        if refusal.reason in ELSEWHERE:
+        self.elsewhere = refusal.reason in ELSEWHERE
+        if self.elsewhere:
             self.avoid_worker(worker_id)
 
     def avoid_worker(self, worker_id: str) -> None:

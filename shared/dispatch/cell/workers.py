@@ -10,7 +10,8 @@ from collections.abc import Callable
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
-from shared.dispatch.wire.connection import OnEnd, WorkerConnection
+from shared.dispatch.cell.search import Search
+from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, OnEnd, WorkerConnection
 from shared.dispatch.wire.frames import HandshakeError
 
 log = logging.getLogger("lambdad.dispatch")
@@ -50,12 +51,25 @@ class WorkerConnections:
         self._connecting: dict[str, asyncio.Task[WorkerConnection[Lease]]] = {}
         self._unreachable_until: dict[str, float] = {}
 
-    def get(self, worker_id: str) -> WorkerConnection[Lease] | None:
-        """The open connection to a worker, if there is one."""
-        return self._open.get(worker_id)
-
     def all_open(self) -> list[WorkerConnection[Lease]]:
         return list(self._open.values())
+
+    async def reach(self, lease: Lease, search: Search) -> bool:
+        """Connect a lease to its worker; False after giving it back when that worker cannot be reached."""
+        try:
+            connection = self._open.get(lease.worker_id)
+            if connection is None or connection.closed:
+                connection = await self.connect(lease.worker_id)
+        except WorkerUnreachableError as error:
+            self._on_end(lease, GONE if lease.cold else UNCERTAIN)
+            search.failed(f"a worker cannot be reached: {error}")
+            search.avoid_worker(lease.worker_id)
+            return False
+        except BaseException:
+            self._on_end(lease, GONE if lease.cold else IDLE)
+            raise
+        lease.connection = connection
+        return True
 
     async def connect(self, worker_id: str) -> WorkerConnection[Lease]:
         """The connection to a worker, made if need be, for all who ask at once. Raises WorkerUnreachableError."""

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.dispatch.cell.cell import Cell
-from shared.dispatch.cell.leases import Lease
+from shared.dispatch.cell.leases import STARTS_AHEAD, Lease
 from shared.dispatch.cell.metrics import DispatchCounts
 from shared.dispatch.cell.search import Search
-from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, Call, InvocationRefusedError, NotSentError, WorkerConnection
-from shared.dispatch.wire.messages import InvokeHeader, RefusalReason, ResultHeader
+from shared.dispatch.wire.connection import Call, InvocationRefusedError, NotSentError, WorkerConnection
+from shared.dispatch.wire.messages import InvokeHeader, ResultHeader
 from shared.dispatch.wire.streaming import ResponseStream
-from shared.domain.errors import InvalidZipFileException, StaleTargetError
+from shared.domain.errors import ApiError, StaleTargetError
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.limits import INIT_TIMEOUT_S
+from shared.domain.provisioned import init_limit_s
 
 log = logging.getLogger("lambdad.dispatch")
 
@@ -30,19 +30,33 @@ OnEnd = Callable[[InvocationResult | None, Exception | None], None]
 it must not raise. After the invocation was cancelled it is not called any more."""
 
 
+class Places(Protocol):
+    """Where leases of a function come from: its cell or, for environments that are started ahead, the scheduler."""
+
+    def take(self, target: InvokeTarget) -> Lease | None:
+        """One that is at hand."""
+
+    async def find(self, target: InvokeTarget, search: Search) -> Lease:
+        """One whose worker is connected. What it raises ends the run, but for StaleTargetError."""
+
+
 class Cells(Protocol):
-    """The dispatcher that an invocation belongs to. searches: those that have a task. only: the cell of every function, as long
-    as there is but one."""
+    """What a run belongs to. searches: those that have a task. only: the places of every function, as long as there are no
+    others."""
 
     counts: DispatchCounts
     searches: set[Run]
-    only: Cell | None
 
-    def cell_of(self, target: InvokeTarget) -> Cell: ...
+    @property
+    def only(self) -> Places | None: ...
+
+    def cell_of(self, target: InvokeTarget) -> Places: ...
 
 
 class Run:
-    """Sent at once where a lease is at hand; otherwise one task searches for a place, and sends. A worker that refuses it sets
+    """An invocation or, where its lease says so, the start of an environment ahead of any.
+
+    Sent at once where a lease is at hand; otherwise one task searches for a place, and sends. A worker that refuses it sets
     off the next search: whoever waits for its end never hears of that, unless it is for the package, which all would refuse.
 
     A run has no task while it is sent, and none at all where a lease was at hand: that is what most are."""
@@ -87,7 +101,7 @@ class Run:
             try:
                 cell = self._cells.only or self._cells.cell_of(target)
                 lease = cell.take(target)
-                if lease is not None and self._send(target, cell, lease):
+                if lease is not None and self._send(target, lease):
                     self._cells.counts.sticky += 1
                     return
             except Exception as error:
@@ -150,43 +164,48 @@ class Run:
         search = self._search
         if search is None:
             search = self._search = Search(self._wait_s)
-        cell = self._cells.cell_of(target)
         try:
-            lease = await cell.find(target, search)
+            lease = await self._cells.cell_of(target).find(target, search)
         except StaleTargetError as error:
             self._outdated(error)
             self._target = None
             return False
-        if self._send(target, cell, lease):
+        if self._send(target, lease):
             return True
         search.failed(f"the connection to {lease.worker_id} was lost")
         return False
 
     # Sending, and the end
 
-    def _send(self, target: InvokeTarget, cell: Cell, lease: Lease) -> bool:
-        """False when the lease's worker is not connected any more: then it was given back. Raises WireError."""
-        connection, response, invocation = lease.connection, self._response, self._invocation
-        if connection is None or connection.closed:
-            cell.release(lease, GONE if lease.cold else UNCERTAIN)
-            return False
+    def _send(self, target: InvokeTarget, lease: Lease) -> bool:
+        """False when the lease's worker is not connected any more. The connection gives the lease back. Raises WireError."""
+        connection, response, invocation, spec = lease.connection, self._response, self._invocation, target.spec
+        assert connection is not None
         if response is not None:
-            response.executed_version = target.spec.version
+            response.executed_version = spec.version
+        ahead = lease.pool == STARTS_AHEAD
+        limit_s = (init_limit_s(spec.timeout_s) if ahead else spec.timeout_s) + INIT_TIMEOUT_S + MARGIN_S
+        header = InvokeHeader(
+            lease.epoch,
+            lease.fence,
+            lease.environment_id,
+            spec.version_key,
+            invocation.request_id,
+            target.invoked_arn,
+            int((time.time() + limit_s) * 1000),
+            len(invocation.payload),
+            invocation.log_tail,
+            invocation.client_context,
+            invocation.trace,
+            spec if lease.cold else None,
+            (lease.victim,) if lease.victim else (),
+            ahead,
+            response is not None,
+        )
         try:
-            self._call = connection.invoke(
-                lease,
-                _header(target, invocation, lease, streamed=response is not None),
-                invocation.payload,
-                target.spec.timeout_s + INIT_TIMEOUT_S + MARGIN_S,
-                self._on_result,
-                response,
-            )
+            self._call = connection.invoke(lease, header, invocation.payload, limit_s, self._on_result, response)
         except NotSentError:
-            cell.release(lease, GONE if lease.cold else UNCERTAIN)
             return False
-        except BaseException:
-            cell.release(lease, GONE if lease.cold else IDLE)
-            raise
         self._connection = connection
         return True
 
@@ -200,13 +219,14 @@ class Run:
             self._cells.counts.refused += 1
             if self._on_end is _nobody or call is None:
                 return
-            if error.refusal.reason is RefusalReason.PACKAGE_REFUSED:
-                self._end(None, InvalidZipFileException(error.refusal.detail))
-                return
             search = self._search
             if search is None:
                 search = self._search = Search(self._wait_s)
-            search.refused(error.refusal, call.lease.worker_id)
+            try:
+                search.refused(error.refusal, call.lease.worker_id)
+            except ApiError as final:
+                self._end(None, final)
+                return
             self._search_on()
         else:
             self._end(None, error)
@@ -233,24 +253,4 @@ def _result(target: InvokeTarget, header: ResultHeader, payload: bytes) -> Invoc
         header.billed_ms,
         header.init_ms,
         header.max_memory_mb,
-    )
-
-
-def _header(target: InvokeTarget, invocation: Invocation, lease: Lease, *, streamed: bool) -> InvokeHeader:
-    spec = target.spec
-    return InvokeHeader(
-        lease.epoch,
-        lease.fence,
-        lease.environment_id,
-        spec.version_key,
-        invocation.request_id,
-        target.invoked_arn,
-        int(time.time() * 1000) + (spec.timeout_s + INIT_TIMEOUT_S) * 1000 + int(MARGIN_S * 1000),
-        len(invocation.payload),
-        invocation.log_tail,
-        invocation.client_context,
-        invocation.trace,
-        spec if lease.cold else None,
-        (lease.victim,) if lease.victim else (),
-        streamed=streamed,
     )

@@ -68,11 +68,13 @@ class Held(Protocol):
     """What its caller holds of an environment while it runs something there: a lease."""
 
     environment_id: str
+    cold: bool
 
 
 L = TypeVar("L", bound=Held)
 OnEnd = Callable[[L, bytes], None]
-"""Gets a lease back when its invocation ended, with what became of the environment; exactly once for each invocation."""
+"""Gets a lease back when its invocation ended, with what became of the environment; exactly once for each invocation, also
+for one that could not be sent."""
 
 
 class NotSentError(Exception):
@@ -175,15 +177,19 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
         ran) or InvocationLostError (that is unknown).
 
         After timeout_s the worker is told to cancel; if it does not answer that either, the invocation is lost.
-        Raises NotSentError, or WireError for a header that is too large: nothing was sent, the lease is the caller's still."""
-        if self.closed or self._transport is None:
-            raise NotSentError
+        Raises NotSentError, or WireError for a header that is too large: nothing was sent, and the lease was given back."""
         stream = self._next_stream
         if stream > STREAM_LAST:
             self.abort("every stream of this connection was used")
+        if self.closed or self._transport is None:
+            self._on_end(lease, GONE if lease.cold else UNCERTAIN)
             raise NotSentError
         small = len(payload) <= INLINE_PAYLOAD_BYTES_MAX
-        frame = encode_invoke(stream, header, payload if small else payload[:INLINE_PAYLOAD_BYTES_MAX])
+        try:
+            frame = encode_invoke(stream, header, payload if small else payload[:INLINE_PAYLOAD_BYTES_MAX])
+        except BaseException:
+            self._on_end(lease, GONE if lease.cold else IDLE)
+            raise
         self._next_stream = stream + 1
         now = self._loop.time()
         call = Call(lease, stream, on_result, now + timeout_s, response)
@@ -202,25 +208,6 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
             self._heard_at = now
             self._loop.call_later(SWEEP_S, self._sweep)
         return call
-
-    async def answered(self, lease: L, header: InvokeHeader, payload: bytes, timeout_s: float) -> tuple[ResultHeader, bytes]:
-        """`invoke`, awaited: raises what on_result would get. Cancelling the caller cancels the invocation."""
-        answer: asyncio.Future[tuple[ResultHeader, bytes]] = self._loop.create_future()
-
-        def on_result(header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
-            if answer.done():
-                return
-            if header is not None:
-                answer.set_result((header, response))
-            elif error is not None:
-                answer.set_exception(error)
-
-        call = self.invoke(lease, header, payload, timeout_s, on_result)
-        try:
-            return await answer
-        except asyncio.CancelledError:
-            self.cancel(call)
-            raise
 
     def cancel(self, call: Call[L]) -> None:
         """Nobody waits for it any more. Its lease comes back when the worker has answered, or failed to."""

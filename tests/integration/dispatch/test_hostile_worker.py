@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Version
-from shared.dispatch.wire.connection import RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection
+from shared.dispatch.wire.connection import GONE, RESPONSE_BYTES_BOUND, InvocationRefusedError, NotSentError, WorkerConnection
 from shared.dispatch.wire.frames import FrameDecoder, Handshake, HandshakeError, encode_credit, encode_frame, encode_result
-from shared.dispatch.wire.messages import PREFIX, FrameType, InvokeHeader, ResultHeader
+from shared.dispatch.wire.messages import FRAME_BYTES_MAX, PREFIX, FrameType, InvokeHeader, ResultHeader, WireError
 from shared.domain.errors import InvocationLostError
 from shared.domain.invocations import Invocation
 from shared.settings import Settings
@@ -75,9 +75,19 @@ def lease() -> Lease:
     return Lease(Version(target(), Keys("0"), "h", 10), b"1-1@w#1.1", "u", True, False, "")
 
 
-def invoke(connection: WorkerConnection[Lease]) -> asyncio.Task[tuple[ResultHeader, bytes]]:
+def invoke(connection: WorkerConnection[Lease]) -> asyncio.Future[tuple[ResultHeader, bytes]]:
+    """Sent at once; what comes of it."""
     header = InvokeHeader(1, 1, "1-1", "f1:1", "r", "arn", 0, 2)
-    return asyncio.ensure_future(connection.answered(lease(), header, b"{}", 5.0))
+    answer: asyncio.Future[tuple[ResultHeader, bytes]] = asyncio.get_running_loop().create_future()
+
+    def on_result(header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
+        if header is not None:
+            answer.set_result((header, response))
+        elif error is not None:
+            answer.set_exception(error)
+
+    connection.invoke(lease(), header, b"{}", 5.0, on_result)
+    return answer
 
 
 BROKEN = {
@@ -109,6 +119,18 @@ async def test_a_worker_that_breaks_the_protocol_is_cut_and_its_invocations_are_
     assert len(ended) == 1, "the lease comes back exactly once"
     with pytest.raises(NotSentError):
         await invoke(connection)
+    assert ended[1:] == [GONE], "that of what could not be sent too"
+
+
+async def test_the_lease_of_an_invocation_that_is_too_large_to_be_sent_comes_back() -> None:
+    ended.clear()
+    connection = await against(lambda: Hostile(b""))
+    header = InvokeHeader(1, 1, "1-1", "f1:1", "r", "arn", 0, 2, client_context="x" * FRAME_BYTES_MAX)
+    with pytest.raises(WireError):
+        connection.invoke(lease(), header, b"{}", 5.0, lambda header, response, error: None)
+    assert ended == [GONE]
+    assert not connection.closed
+    connection.close()
 
 
 async def test_late_frames_of_an_ended_stream_are_ignored() -> None:

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from services.scheduler.provisioned_starts import Environments, Start
+from services.scheduler.provisioned_starts import Environments
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Answer, Lease, Leases, NoCapacity, Throttled, now_ms
 from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
+from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
+from shared.domain.errors import NoCapacityError
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until
@@ -58,7 +60,7 @@ async def environments(connection: RedisConnection) -> AsyncIterator[Environment
         on_end=lambda lease, outcome: None,
         on_lost=lambda lost: None,
     )
-    yield Environments(connection, keys, workers, "s")
+    yield Environments(connection, keys, workers, "s", lambda: LEADER)
     await workers.close()
 
 
@@ -86,17 +88,15 @@ def owner_of(**of: object) -> str:
     return f"{spec.function_id}\n{spec.version_key}"
 
 
-async def placed(environments: Environments, **of: object) -> Start:
-    start = await environments.place(owner_of(**of), target(**of), LEADER, "")  # type: ignore[arg-type]
-    assert start is not None
-    return start
+async def placed(environments: Environments, **of: object) -> Lease:
+    return await environments.place(target(**of), Search(0))  # type: ignore[arg-type]
 
 
 async def provisioned(environments: Environments, count: int = 1, **of: object) -> list[str]:
     tokens = []
     for _ in range(count):
         start = await placed(environments, **of)
-        assert await environments.ready(start, LEADER)
+        assert await environments.ready(start)
         tokens.append(start.token)
     return tokens
 
@@ -109,8 +109,8 @@ async def test_a_start_takes_a_slot_and_counts_only_once_it_is_ready(cell: Cell,
     start = await placed(environments)
     assert (await cell.state()).get("run:f1", "0") == "0"
     await cell.check()
-    assert await environments.ready(start, LEADER)
-    assert await environments.ready(start, LEADER), "saying it again changes nothing"
+    assert await environments.ready(start)
+    assert await environments.ready(start), "saying it again changes nothing"
     assert (await cell.state())["run:f1"] == (await cell.state())["running"] == "1"
     await cell.check()
     assert await environments.seen() == {owner_of(): {start.token: "r"}}
@@ -221,19 +221,24 @@ async def test_a_provisioned_environment_evicts_an_idle_one_where_there_is_no_ot
     for lease in [await granted(leases, function="f2") for _ in range(10)]:
         await give_back(leases, lease)
     start = await placed(environments)
-    assert start.lease.victim
+    assert start.victim
     await cell.check()
     await provisioned(environments, 9)
-    assert await environments.place(owner_of(), target(), LEADER, "") is None
+    with pytest.raises(NoCapacityError):
+        await placed(environments)
     await cell.check()
 
 
 async def test_only_the_leader_provisions(cell: Cell, environments: Environments) -> None:
     start = await placed(environments)
-    assert await environments.place(owner_of(), target(), "s:0", "") is None
-    assert not await environments.ready(start, "s:0")
-    assert await environments.ready(start, LEADER)
-    assert await environments.retire(owner_of(), 1, "s:0") == []
+    environments.leadership = lambda: "s:0"
+    with pytest.raises(NoCapacityError):
+        await placed(environments)
+    assert not await environments.ready(start)
+    environments.leadership = lambda: LEADER
+    assert await environments.ready(start)
+    environments.leadership = lambda: "s:0"
+    assert await environments.retire(owner_of(), 1) == []
     await cell.check()
 
 
@@ -244,9 +249,9 @@ async def test_retiring_takes_idle_ones_at_once_and_busy_ones_when_they_are_done
     tokens = await provisioned(environments, 2)
     busy = await granted(leases)
     idle = next(token for token in tokens if token != token_of(busy))
-    assert await environments.retire(owner_of(), 1, LEADER) == [idle]
-    assert await environments.retire(owner_of(), 1, LEADER) == [token_of(busy)]
-    assert await environments.retire(owner_of(), 1, LEADER) == []
+    assert await environments.retire(owner_of(), 1) == [idle]
+    assert await environments.retire(owner_of(), 1) == [token_of(busy)]
+    assert await environments.retire(owner_of(), 1) == []
     assert (await environments.seen())[owner_of()] == {token_of(busy): "x"}
     assert (await cell.state())["run:f1"] == "1"
     await cell.check()

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.scheduler.provisioned_plans import Plan, Share, owner_of
+from shared.dispatch.wire.messages import Refusal, RefusalReason
 from shared.domain.errors import TooManyRequestsException
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation
@@ -243,6 +244,46 @@ async def test_a_function_that_does_not_initialise_fails_the_allocation_and_is_t
     worker.prepare_fails = False
     await until(lambda: wanted.status() == (READY, 2))
     assert wanted.plans["one"].configuration.status_reason == ""
+    await cell.check()
+
+
+async def test_a_start_that_a_worker_refuses_for_itself_alone_goes_elsewhere_and_has_not_failed(
+    cell: Cell, wanted: Wanted
+) -> None:
+    first, second = await cell.worker("w1", 20), await cell.worker("w2", 2)
+    first.refuse_next = [Refusal(RefusalReason.UNSUPPORTED_RUNTIME, True)]
+    wanted.want("one", 1, target())
+    await news(cell)
+    await until(lambda: wanted.status() == (READY, 1))
+    assert len(first.refused) == len(second.environments) == 1
+    assert all(one.status is not FAILED for one in wanted.reported)
+    await cell.check()
+
+
+@pytest.mark.parametrize("reason", [RefusalReason.UNSUPPORTED_RUNTIME, RefusalReason.FAILED, RefusalReason.PACKAGE_REFUSED])
+async def test_a_start_that_no_worker_can_make_fails_the_allocation_and_is_tried_again_later(
+    cell: Cell, wanted: Wanted, reason: RefusalReason
+) -> None:
+    worker = await cell.worker()
+    worker.refuse_next = [Refusal(reason, True, "what is wrong")] * 2
+    wanted.want("one", 1, target())
+    await news(cell)
+    await until(lambda: wanted.status() == (FAILED, 0))
+    assert "what is wrong" in wanted.plans["one"].configuration.status_reason
+    assert len(worker.refuse_next) == 1, "it was not tried again at once"
+    await until(lambda: wanted.status() == (READY, 1))
+    await cell.check()
+
+
+async def test_a_start_whose_worker_dies_is_made_elsewhere(cell: Cell, wanted: Wanted) -> None:
+    first, second = await cell.worker("w1"), await cell.worker("w2")
+    first.may_prepare.clear()
+    wanted.want("one", 2, target())
+    await news(cell)
+    await until(lambda: len(first.environments) == 1 and len(second.prepared) == 1)
+    await first.kill()
+    await until(lambda: wanted.status() == (READY, 2))
+    assert len(second.environments) == 2
     await cell.check()
 
 
