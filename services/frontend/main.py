@@ -26,7 +26,7 @@ from services.frontend.edge.http_protocol import FrontendServer, HttpBounds, pro
 from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
-from services.frontend.endpoint.app import ControlApp, build_control_app
+from services.frontend.endpoint.app import EndpointApp, mounted
 from services.frontend.forwarding.app import Forwarder
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.request import InvokeRequests
@@ -195,7 +195,7 @@ class Parts:
         apis = (lambda_api(context), sts(settings.account_id))
         forwarder = Forwarder(settings, reader, request_ids)
         self._stack.push_async_callback(forwarder.close)
-        control = ControlApp(apis, reader, request_ids, forwarder, region=settings.region)
+        control = EndpointApp(apis, reader, request_ids, forwarder, region=settings.region)
         function_urls = FunctionUrlApp(
             urls=urls,
             hosts=UrlHosts(settings.region, settings.frontend.domain),
@@ -208,7 +208,7 @@ class Parts:
             region=settings.region,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
-        app.ready(invokes.serve, build_control_app(control), function_urls)
+        app.ready(invokes.serve, mounted(control), function_urls)
         await self._until_started("functions left pending", context.start)
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:

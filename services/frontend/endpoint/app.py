@@ -41,7 +41,7 @@ class Elsewhere(Protocol):
     async def answer(self, service: str, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
-class ControlApp:
+class EndpointApp:
     """apis: Lambda's among them. region: the cluster's."""
 
     def __init__(
@@ -71,7 +71,7 @@ def shares_its_signing_name(api: Api) -> bool:
     return api.model.signing_name != api.model.name and is_service(api.model.signing_name)
 
 
-def build_control_app(control: ControlApp) -> FastAPI:
+def mounted(control: EndpointApp) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.mount("/", cast("ASGIApp", control))
     return app

@@ -23,7 +23,7 @@ from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
 from services.frontend.endpoint.api import Api
-from services.frontend.endpoint.app import ControlApp, build_control_app
+from services.frontend.endpoint.app import EndpointApp, mounted
 from services.frontend.forwarding.app import Forwarder
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.request import InvokeRequests
@@ -231,8 +231,8 @@ async def running_frontend(
     api = Api(load_service_model(), operations, render=render)
     given = {"frontend": chosen, "forward": forward or {}, "forward_sign": sign or {}}
     forwarder = Forwarder(Settings.model_validate(given), reader, request_ids)
-    control = ControlApp((api, sts("000000000000")), reader, request_ids, forwarder, region="us-east-1")
-    app.ready(invokes.serve, build_control_app(control))
+    control = EndpointApp((api, sts("000000000000")), reader, request_ids, forwarder, region="us-east-1")
+    app.ready(invokes.serve, mounted(control))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield Frontend(listener.getsockname()[1], backend, operations, app, server)
