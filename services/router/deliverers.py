@@ -10,9 +10,8 @@ import msgspec
 from services.router.destinations import Destination
 from services.router.destinations.function import FunctionDestination
 from services.router.destinations.kafka import KafkaDestination
+from services.router.destinations.messages import MessageDeadLetters, MessageDestination
 from services.router.destinations.s3 import S3Destination
-from services.router.destinations.sns import SnsDeadLetters, SnsDestination
-from services.router.destinations.sqs import SqsDeadLetters, SqsDestination
 from shared.domain.destinations import BUCKET, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
 from shared.events.queue import AsyncQueue
 from shared.queues import QueueWriter
@@ -29,11 +28,11 @@ class Deliverers(msgspec.Struct, frozen=True):
     def of(cls, settings: Settings, queues: QueueWriter, queue: AsyncQueue, topics: KafkaDestination) -> Self:
         return cls(
             destinations={
-                QUEUE.name: SqsDestination(queues),
-                TOPIC.name: SnsDestination(queues),
+                QUEUE.name: MessageDestination(queues.send),
+                TOPIC.name: MessageDestination(queues.publish),
                 FUNCTION.name: FunctionDestination(settings, queue),
                 BUCKET.name: S3Destination(settings),
                 KAFKA_TOPIC.name: topics,
             },
-            dead_letters={QUEUE.name: SqsDeadLetters(queues), TOPIC.name: SnsDeadLetters(queues)},
+            dead_letters={QUEUE.name: MessageDeadLetters(queues.send), TOPIC.name: MessageDeadLetters(queues.publish)},
         )

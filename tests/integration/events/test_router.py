@@ -19,8 +19,8 @@ from services.poller.delays import DelayConsumer
 from services.router.deliverers import Deliverers
 from services.router.destinations import DeliveryError, Destination
 from services.router.destinations.kafka import KafkaDestination
+from services.router.destinations.messages import MessageDestination
 from services.router.destinations.s3 import S3Destination
-from services.router.destinations.sqs import SqsDestination
 from services.router.outcomes import OutcomeRouter
 from shared.domain.destinations import KINDS, Use, is_deliverable
 from shared.events.producer import BatchingProducer
@@ -303,7 +303,7 @@ async def test_a_destination_that_fails_is_tried_again_and_the_others_are_not(ro
         async def deliver(self, outcome: Outcome, target: str) -> None:
             if next(failures, None) is not None:
                 raise DeliveryError("not now")
-            await SqsDestination(router.queues).deliver(outcome, QUEUE + told + "-flaky")
+            await MessageDestination(router.queues.send).deliver(outcome, QUEUE + told + "-flaky")
 
     router.destinations["flaky"] = Flaky()
     async with router.running(), running(DelayConsumer(router.settings, router.producer).run):
