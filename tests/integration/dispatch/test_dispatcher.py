@@ -173,7 +173,7 @@ async def test_closing_tells_whoever_still_searches(cell: Cell) -> None:
     dispatcher = await cell.dispatcher()
     ends = Ends()
     dispatcher.start(target(), event(), ends, 30.0)
-    await asyncio.sleep(0.05)
+    await until(lambda: dispatcher.counts.no_capacity)
     await dispatcher.close()
     assert [type(error) for _, error in ends.ended] == [DispatchUnavailableError]
 
