@@ -131,8 +131,9 @@ class Parts:
             async with asyncio.TaskGroup() as group:
                 self._stack.push_async_callback(queue.close)
                 group.create_task(self._until_started("events", queue.open))
-                await self._until_started("dispatch", dispatcher.open)
+                # Before it is open: a stop in the middle of that must not leave its connections behind.
                 self._stack.push_async_callback(dispatcher.close)
+                await self._until_started("dispatch", dispatcher.open)
                 await self._open(app, native, request_ids, find_secret, dispatcher, queue)
         except* ConfigurationError as errors:
             raise errors.exceptions[0] from None
