@@ -26,6 +26,7 @@ from deploy.local.ports import choose
 from deploy.local.proxies import exemption
 from deploy.local.status import environment
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 from tests.needs import skip_where_missing
 
 GIVEN = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "redis": "REDIS_URL", "postgres": "DATABASE_URL"}
@@ -33,7 +34,7 @@ CLUSTER_START_TIMEOUT_S = 150.0
 CLUSTER_STOP_TIMEOUT_S = 90.0
 CLUSTER_SECRET = "test-cluster-secret"
 
-StartEngine = Callable[[str], str]
+StartEngine = Callable[[str], dict[str, str]]
 
 
 def pytest_configure() -> None:
@@ -51,7 +52,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 class Engines:
     """Addresses of the three engines as the services take them."""
 
-    kafka_bootstrap_servers: str
+    kafka: KafkaCluster
     redis_url: str
     database_url: str
 
@@ -67,17 +68,19 @@ def engine_root() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def start_engine(engine_root: Path) -> Iterator[StartEngine]:
-    """Start one engine by name, once a session, and give its address."""
-    given = {name: os.environ[variable] for name, variable in GIVEN.items() if os.environ.get(variable)}
-    urls = given if len(given) == len(GIVEN) else {}
+    """Start one engine by name, once a session, and give the variables that tell of it."""
+    given = {name: {variable: os.environ[variable]} for name, variable in GIVEN.items() if os.environ.get(variable)}
+    started = given if len(given) == len(GIVEN) else {}
+    if started:
+        started["kafka"] = KafkaCluster.of_variables(os.environ).variables()
     credentials, taken = Credentials.new(), set[int]()
     with ExitStack() as stack:
 
-        def start(name: str) -> str:
-            if name not in urls:
+        def start(name: str) -> dict[str, str]:
+            if name not in started:
                 engine = make_engine(name, engine_root, credentials, taken)
-                urls[name] = stack.enter_context(running(engine, engine_root / "logs" / f"{name}.log")).url
-            return urls[name]
+                started[name] = stack.enter_context(running(engine, engine_root / "logs" / f"{name}.log")).variables
+            return started[name]
 
         yield start
 
@@ -85,23 +88,23 @@ def start_engine(engine_root: Path) -> Iterator[StartEngine]:
 @pytest.fixture(scope="session")
 def redis_engine(start_engine: StartEngine) -> str:
     """URL of a Redis (with a password in it)."""
-    return start_engine("redis")
+    return start_engine("redis")["REDIS_URL"]
 
 
 @pytest.fixture(scope="session")
 def postgres_engine(start_engine: StartEngine) -> str:
     """URL of a Postgres database that is empty at first."""
-    return start_engine("postgres")
+    return start_engine("postgres")["DATABASE_URL"]
 
 
 @pytest.fixture(scope="session")
-def kafka_engine(start_engine: StartEngine) -> str:
-    """Bootstrap servers of a Kafka."""
-    return start_engine("kafka")
+def kafka_engine(start_engine: StartEngine) -> KafkaCluster:
+    """A Kafka (with the password that it wants)."""
+    return KafkaCluster.of_variables(start_engine("kafka"))
 
 
 @pytest.fixture(scope="session")
-def engines(kafka_engine: str, redis_engine: str, postgres_engine: str) -> Engines:
+def engines(kafka_engine: KafkaCluster, redis_engine: str, postgres_engine: str) -> Engines:
     """All three. An area that needs one alone asks for that one and saves the others' start."""
     return Engines(kafka_engine, redis_engine, postgres_engine)
 
@@ -122,6 +125,10 @@ class Cluster:
     @property
     def endpoint(self) -> str:
         return self.environment["AWS_ENDPOINT_URL"]
+
+    @property
+    def kafka(self) -> KafkaCluster:
+        return KafkaCluster.of_variables(self.environment)
 
     @property
     def access_key_id(self) -> str:
@@ -177,7 +184,7 @@ def settings_for(engines: Engines, data_dir: Path) -> Settings:
         {
             "data_dir": data_dir,
             "cluster_secret": CLUSTER_SECRET,
-            "kafka_bootstrap_servers": engines.kafka_bootstrap_servers,
+            **engines.kafka.variables(),
             "redis_url": engines.redis_url,
             "database_url": engines.database_url,
         }

@@ -24,6 +24,7 @@ class Credentials(msgspec.Struct, frozen=True):
     cluster_secret: str
     redis_password: str
     postgres_password: str
+    kafka_password: str = ""  # Clusters of before 0.2 have none.
 
     @staticmethod
     def new() -> Credentials:
@@ -34,15 +35,17 @@ class Credentials(msgspec.Struct, frozen=True):
             cluster_secret=secrets.token_hex(32),
             redis_password=secrets.token_hex(16),
             postgres_password=secrets.token_hex(16),
+            kafka_password=secrets.token_hex(16),
         )
 
 
 def load_or_create(path: Path) -> Credentials:
     """The cluster's secrets, made if there are none. Raises ConfigurationError when the file is damaged."""
     found = load(path)
-    if found is not None:
+    if found is not None and found.kafka_password:
         return found
-    made = Credentials.new()
+    new = Credentials.new()
+    made = new if found is None else msgspec.structs.replace(found, kafka_password=new.kafka_password)
     _write_private(path, msgspec.json.format(msgspec.json.encode(made)))
     return made
 
@@ -62,13 +65,13 @@ def load(path: Path) -> Credentials | None:
         ) from error
 
 
-def save_addresses(path: Path, urls: Mapping[str, str]) -> None:
-    """Keep the engines' URLs (engine name to URL, passwords included) where only we read them."""
-    _write_private(path, msgspec.json.format(msgspec.json.encode(dict(urls))))
+def save_addresses(path: Path, variables: Mapping[str, str]) -> None:
+    """Keep what tells clients of the engines (passwords included) where only we read it."""
+    _write_private(path, msgspec.json.format(msgspec.json.encode(dict(variables))))
 
 
 def load_addresses(path: Path) -> dict[str, str]:
-    """Raises ConfigurationError when there are none: the cluster never got that far."""
+    """Environment variables by name. Raises ConfigurationError when there are none: the cluster never got that far."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except (OSError, msgspec.DecodeError) as error:

@@ -28,7 +28,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from botocore.exceptions import ClientError
 
 from deploy.local.runtimes import example_runtime
+from shared.events.kafka import client_arguments
 from shared.queues import stream_key
+from shared.settings.kafka import KafkaCluster
 
 SOURCE = """
 import base64, os
@@ -118,12 +120,12 @@ def show_asynchronous(client: Any, name: str, streams: Any) -> None:
     )
 
 
-async def produce(bootstrap_servers: str, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+async def produce(kafka: KafkaCluster, topic: str) -> None:
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
     await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all")
+    producer = AIOKafkaProducer(**client_arguments(kafka), acks="all")
     await producer.start()
     try:
         async with asyncio.timeout(DEADLINE_S):
@@ -134,15 +136,15 @@ async def produce(bootstrap_servers: str, topic: str) -> None:
         await producer.stop()
 
 
-def show_kafka(client: Any, name: str, bootstrap_servers: str) -> None:
+def show_kafka(client: Any, name: str, kafka: KafkaCluster, arn: str) -> None:
     topic = f"demo-orders-{uuid.uuid4().hex[:6]}"
-    asyncio.run(produce(bootstrap_servers, topic))
+    asyncio.run(produce(kafka, topic))
     # One environment at most, so that it can be asked what it has counted.
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     start = time.perf_counter()
     mapping = client.create_event_source_mapping(
         FunctionName=name,
-        SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers.split(",")}},
+        EventSourceArn=arn,
         Topics=[topic],
         StartingPosition="TRIM_HORIZON",
     )
@@ -176,7 +178,7 @@ def main() -> int:
     try:
         show_synchronous(client, name)
         show_asynchronous(client, name, streams)
-        show_kafka(client, name, environment["KAFKA_BOOTSTRAP_SERVERS"])
+        show_kafka(client, name, KafkaCluster.of_variables(environment), environment["LAMBDAD_KAFKA_ARN"])
     except (TimeoutError, ClientError) as error:
         print(f"the demo failed: {error}", file=sys.stderr)
         return 1

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import msgspec
 
 from deploy.local.credentials import Credentials
+from deploy.local.engines.external import CLIENT_VARIABLES
 from deploy.local.launch import Launch
 from deploy.local.layout import RUNTIMES, DataDir
 from deploy.local.ports import LOOPBACK
 from deploy.local.runtimes import example_runtime
 
 ENGINES = ("redis", "postgres", "kafka")
-ENGINE_VARIABLES = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "kafka": "KAFKA_BOOTSTRAP_SERVERS"}
-QUEUES, QUEUES_VARIABLE = "queues", "QUEUES_REDIS_URL"
+QUEUES = "queues"
 """A second Redis, for queues alone: only where its operator names one."""
 
 NEEDS: dict[str, frozenset[str]] = {
@@ -82,19 +82,19 @@ def names(options: ClusterOptions) -> list[str]:
 
 
 def command(
-    service: Service, data: DataDir, options: ClusterOptions, urls: Mapping[str, str], credentials: Credentials
+    service: Service, data: DataDir, options: ClusterOptions, engines: Mapping[str, str], credentials: Credentials
 ) -> Launch:
-    """How to start a service. LAMBDAD_... of the caller's environment holds where the cluster has no say."""
+    """How to start a service. LAMBDAD_... of the caller's environment holds where the cluster has no say. engines: the
+    variables of all of them."""
     environment = dict(os.environ)
     environment.setdefault("LAMBDAD_WORKER__RUNTIME_DIR", str(RUNTIMES))
     environment.setdefault("LAMBDAD_WORKER__PRESTART_RUNTIMES", msgspec.json.encode([example_runtime()]).decode())
     environment.setdefault("LAMBDAD_WORKER__HOST", "local")
     # Functions and services of one cluster talk to its own endpoint, never to what a shell was pointed at.
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA"):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_LAMBDA", *CLIENT_VARIABLES):
         environment.pop(name, None)
-    environment |= {variable: urls[engine] for engine, variable in ENGINE_VARIABLES.items()}
-    environment[QUEUES_VARIABLE] = urls.get(QUEUES, "")
     environment |= {
+        **engines,
         "LAMBDAD_DATA_DIR": str(data.root),
         "LAMBDAD_CLUSTER_SECRET": credentials.cluster_secret,
         "LAMBDAD_TELEMETRY__PORT": str(service.telemetry_port),

@@ -10,9 +10,9 @@ import msgspec
 from deploy.local.credentials import load, load_addresses
 from deploy.local.layout import DataDir
 from deploy.local.readiness import service_problem
-from deploy.local.services import ENGINE_VARIABLES, QUEUES, QUEUES_VARIABLE
 from deploy.local.state import Child, ChildState, ClusterState, Phase, is_running, read_state
 from shared.domain.errors import ConfigurationError
+from shared.domain.mappings.kafka import built_in_cluster_arn
 from shared.settings import Settings
 
 
@@ -59,6 +59,6 @@ def environment(data: DataDir) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
     }
-    urls = load_addresses(data.addresses)
-    variables |= {variable: urls[engine] for engine, variable in sorted(ENGINE_VARIABLES.items())}
-    return variables | {QUEUES_VARIABLE: urls.get(QUEUES, urls["redis"])}
+    engines = load_addresses(data.addresses)
+    variables["LAMBDAD_KAFKA_ARN"] = built_in_cluster_arn(region, Settings.model_fields["account_id"].default)
+    return variables | dict(sorted({"QUEUES_REDIS_URL": engines["REDIS_URL"], **engines}.items()))

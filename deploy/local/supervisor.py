@@ -57,7 +57,7 @@ class Supervisor:
         self._engines = engines
         self._report = report
         self._ends_with = ends_with
-        self._urls = {engine.name: engine.url for engine in engines}
+        self._variables = {name: value for engine in engines for name, value in engine.variables.items()}
         self._children: dict[str, SupervisedChild] = {}
         self._kinds: dict[str, str] = {}
         self._answering: dict[str, asyncio.Event] = {engine.name: asyncio.Event() for engine in engines}
@@ -150,7 +150,7 @@ class Supervisor:
             await self._answering[need].wait()
         child = SupervisedChild(
             record,
-            lambda: services.command(service, self._data, self._options, self._urls, self._credentials),
+            lambda: services.command(service, self._data, self._options, self._variables, self._credentials),
             partial(service_problem, service.ready_url),
             self._save,
             stop_signal=signal.SIGTERM,
@@ -181,7 +181,7 @@ class Supervisor:
             if asyncio.get_running_loop().time() > deadline:
                 raise ConfigurationError(problem)
             await asyncio.sleep(CHECK_S * 4)
-        self._report(f"{engine.name} at its own address is reachable")
+        self._report(f"{engine.name} is the one at {engine.place} (the environment names it); it can be reached")
 
     async def _stop_all(self) -> None:
         for kinds in services.STOP_ORDER:

@@ -14,14 +14,14 @@ from pathlib import Path
 from deploy.local import messages, preflight, services
 from deploy.local.credentials import Credentials, load_or_create, save_addresses
 from deploy.local.engines import Engine
-from deploy.local.engines.external import ExternalEngine
+from deploy.local.engines.external import ADDRESSES, PREFIX, ExternalEngine, external_engine, ignored
 from deploy.local.engines.java import Java
 from deploy.local.engines.java_archive import make_archive
 from deploy.local.engines.starting import make_engine
 from deploy.local.layout import DataDir
 from deploy.local.logs import rotate, tail
 from deploy.local.ports import LOOPBACK, choose
-from deploy.local.services import ENGINE_VARIABLES, QUEUES, QUEUES_VARIABLE, ClusterOptions
+from deploy.local.services import ENGINES, QUEUES, ClusterOptions
 from deploy.local.state import ClusterState, Phase, hold_lock, is_running, read_state
 from deploy.local.supervisor import Supervisor
 from shared.domain.errors import ConfigurationError
@@ -62,7 +62,11 @@ def run_foreground(request: UpRequest) -> int:
         _refuse_open_no_auth(options)
         credentials = load_or_create(data.credentials)
         engines = _engines(data, state, options, credentials)
-        save_addresses(data.addresses, {engine.name: engine.url for engine in engines})
+        variables = {name: value for engine in engines for name, value in engine.variables.items()}
+        save_addresses(data.addresses, variables)
+        for note in (ignored(name, os.environ, variables) for name in ADDRESSES):
+            if note:
+                _say(note)
         if not options.auth:
             print(messages.NO_AUTH, file=sys.stderr)
         supervisor = Supervisor(data, state, options, credentials, engines, _say, ends_with=request.ends_with)
@@ -152,8 +156,8 @@ def already_running(request: UpRequest) -> int:
 
 
 def ensure_installed(environment: Mapping[str, str]) -> None:
-    """Have Kafka's jars and archive, showing the download, unless Kafka is named by URL. Raises ConfigurationError."""
-    if not environment.get(ENGINE_VARIABLES["kafka"]):
+    """Have Kafka's jars and archive, showing the download, unless another Kafka is named. Raises ConfigurationError."""
+    if not environment.get(PREFIX + ADDRESSES["kafka"]):
         make_archive(Java.find())
 
 
@@ -174,26 +178,17 @@ def _engines(
     data: DataDir, state: ClusterState, options: ClusterOptions, credentials: Credentials
 ) -> list[Engine | ExternalEngine]:
     """Chooses every port too (the recorded ones where they are still free) and writes them into `state`."""
-    own_kafka = f"{LOOPBACK}:{state.ports.get('kafka')}"
     taken = {options.port}
     engines: list[Engine | ExternalEngine] = []
-
-    def named(variable: str) -> str:
-        """`eval "$(lambdad env)"` and then `up` again must not take this cluster's own, stopped engines for someone else's."""
-        url = os.environ.get(variable, "")
-        ours = url == own_kafka or credentials.redis_password in url or credentials.postgres_password in url
-        return "" if ours else url
-
-    for name, variable in ENGINE_VARIABLES.items():
-        if url := named(variable):
-            engines.append(ExternalEngine(name, variable, url))
+    for name in ENGINES:
+        if external := external_engine(name, os.environ):
+            engines.append(external)
         else:
             if name == "kafka":
                 ensure_installed({})
             engines.append(make_engine(name, data.root, credentials, taken, state.ports))
-    queues = named(QUEUES_VARIABLE)
-    if queues and queues != named(ENGINE_VARIABLES["redis"]):
-        engines.append(ExternalEngine(QUEUES, QUEUES_VARIABLE, queues))
+    if queues := external_engine(QUEUES, os.environ):
+        engines.append(queues)
     for name in services.names(options):
         state.ports[name] = choose(taken, state.ports.get(name))
     return engines

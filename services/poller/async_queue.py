@@ -147,7 +147,7 @@ class AsyncPoller:
         self._producer = producer
         self._tiers = DelayTiers(settings.events, producer)
         self._options = ReaderOptions(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            cluster=settings.kafka,
             group_id=self._names.asynchronous,
             client_id=f"{settings.instance or 'poller'}-async",
         )

@@ -39,7 +39,7 @@ class DelayConsumer:
         self._delay_s = self._names.delays()
         self._producer = producer
         self._options = ReaderOptions(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            cluster=settings.kafka,
             group_id=f"{settings.events.topic_prefix}.delays",
             client_id=f"{settings.instance or 'poller'}-delays",
             fetch_wait_ms=IDLE_FETCH_WAIT_MS,

@@ -20,7 +20,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     queues = QueueWriter.of(settings)
     queue = AsyncQueue(settings)
     producer = BatchingProducer.of(settings, "router")
-    topics = KafkaDestination()
+    topics = KafkaDestination(settings)
     router = OutcomeRouter(settings, producer, Deliverers.of(settings, queues, queue, topics))
     checks = {"kafka": producer.problem, "queue": queue.problem, "outcomes": router.problem}
     async with HealthServer(settings.telemetry, service="router", checks=checks):

@@ -51,7 +51,7 @@ class OutcomeRouter:
         self._destinations = deliverers.destinations
         self._dead_letters = deliverers.dead_letters
         self._options = ReaderOptions(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            cluster=settings.kafka,
             group_id=self._names.outcomes,
             client_id=f"{settings.instance or 'router'}-outcomes",
         )

@@ -17,7 +17,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from shared.events.kafka import client_arguments
 from shared.events.offsets import OffsetTracker, OrderedTracker, Tracker, decode_settled
+from shared.settings.kafka import KafkaCluster
 from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.events.group")
@@ -48,14 +50,16 @@ Start = Literal["earliest", "latest"] | int
 
 
 class ReaderOptions(msgspec.Struct, frozen=True):
-    """group_id: the consumer group. start: where a partition is read from that has no committed offset; a number is Unix
+    """cluster: where the topics are. group_id: the consumer group.
+
+    start: where a partition is read from that has no committed offset; a number is Unix
     milliseconds. ordered: records of a partition are settled in their order.
 
     fetch_wait_ms: how long the broker may hold a fetch that finds nothing; what arrives meanwhile is sent at once.
     drain_s: how long a partition that moves away is waited for to settle what is running.
     """
 
-    bootstrap_servers: str
+    cluster: KafkaCluster
     group_id: str
     client_id: str
     start: Start = "earliest"
@@ -97,7 +101,7 @@ class GroupReader:
         self._committer: asyncio.Task[None] | None = None
         self._assigned = asyncio.Event()
         self.consumer = AIOKafkaConsumer(
-            bootstrap_servers=options.bootstrap_servers,
+            **client_arguments(options.cluster),
             group_id=options.group_id,
             client_id=options.client_id,
             enable_auto_commit=False,
@@ -354,7 +358,7 @@ class GroupReader:
         at worst runs settled records again; otherwise raises KafkaError, OSError or TimeoutError."""
         if not partitions:
             return {}
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._options.bootstrap_servers, client_id=self._options.client_id)
+        admin = AIOKafkaAdminClient(**client_arguments(self._options.cluster), client_id=self._options.client_id)
         try:
             async with asyncio.timeout(ADMIN_TIMEOUT_S):
                 await admin.start()

@@ -18,8 +18,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
 
 from shared.domain.errors import LambdadError
+from shared.events.kafka import client_arguments
 from shared.events.records import RECORD_BYTES_MAX
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.events.producer")
@@ -100,8 +102,8 @@ class _Lane:
 class BatchingProducer:
     """Writes records with acks=all. `open` must have returned before anything is sent; `close` flushes what it can, bounded."""
 
-    def __init__(self, bootstrap_servers: str, *, client_id: str, timeout_s: float) -> None:
-        self._bootstrap_servers = bootstrap_servers
+    def __init__(self, cluster: KafkaCluster, *, client_id: str, timeout_s: float) -> None:
+        self._cluster = cluster
         self._client_id = client_id
         self._timeout_s = timeout_s
         self._producer: AIOKafkaProducer | None = None
@@ -120,7 +122,7 @@ class BatchingProducer:
 
     @classmethod
     def of(cls, settings: Settings, name: str) -> BatchingProducer:
-        return cls(settings.kafka_bootstrap_servers, client_id=f"lambdad-{name}", timeout_s=settings.events.produce_timeout_s)
+        return cls(settings.kafka, client_id=f"lambdad-{name}", timeout_s=settings.events.produce_timeout_s)
 
     async def open(self) -> None:
         """Raises KafkaError or OSError when no broker answers."""
@@ -331,7 +333,7 @@ class BatchingProducer:
 
     async def _make(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap_servers,
+            **client_arguments(self._cluster),
             client_id=self._client_id,
             acks="all",
             enable_idempotence=True,

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from shared.domain.errors import LambdadError
+from shared.events.kafka import client_arguments
 from shared.events.records import RECORD_BYTES_MAX
 from shared.settings import EventSettings, Settings
 
@@ -112,7 +113,7 @@ async def ensure_topics(settings: Settings, only: Collection[str] | None = None,
 
 async def _ensure_once(settings: Settings, only: Collection[str] | None) -> None:
     admin = AIOKafkaAdminClient(
-        bootstrap_servers=settings.kafka_bootstrap_servers, client_id="lambdad-topics", request_timeout_ms=ADMIN_TIMEOUT_MS
+        **client_arguments(settings.kafka), client_id="lambdad-topics", request_timeout_ms=ADMIN_TIMEOUT_MS
     )
     await admin.start()
     try:

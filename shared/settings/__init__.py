@@ -1,8 +1,8 @@
 """The one typed settings tree. Every value has its unit in its name and a bound.
 
 Read from the environment: `LAMBDAD_<SECTION>__<NAME>`, e.g. LAMBDAD_WORKER__ENVIRONMENTS_MAX=200. The three engines' addresses
-have the names that other tools use: KAFKA_BOOTSTRAP_SERVERS, REDIS_URL, DATABASE_URL. Queues may have a Redis of their own,
-QUEUES_REDIS_URL.
+have the names that other tools use: KAFKA_BOOTSTRAP_SERVERS (and what a client needs beside it, KAFKA_SECURITY_PROTOCOL and so
+on), REDIS_URL, DATABASE_URL. Queues may have a Redis of their own, QUEUES_REDIS_URL. A variable that is empty says nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.limits import TIMEOUT_S_MAX, TIMEOUT_S_MAX_DEFAULT
+from shared.settings.kafka import KafkaCluster, Mechanism, SecurityProtocol
 
 
 class FrontendSettings(BaseModel):
@@ -90,7 +91,11 @@ class EventSettings(BaseModel):
     backoff_delays_s: tuple[int, ...] = Field(
         (1, 2, 4, 8, 16, 32, 64, 128, 256, 300), min_length=1, description="waits of an event that could not run"
     )
-    kafka_clusters: dict[str, str] = Field(default_factory=dict, description="name to bootstrap servers, for mappings")
+    kafka_clusters: dict[str, KafkaCluster] = Field(
+        default_factory=dict,
+        description="name to bootstrap servers, or to an object with bootstrap_servers, security_protocol, sasl_mechanism, "
+        "username, password, ca_file; for mappings",
+    )
 
 
 class RegistrySettings(BaseModel):
@@ -142,7 +147,9 @@ class TelemetrySettings(BaseModel):
 class Settings(BaseSettings):
     """Everything a process of this project can be told. Raises pydantic.ValidationError on a value out of bounds."""
 
-    model_config = SettingsConfigDict(env_prefix="LAMBDAD_", env_nested_delimiter="__", populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="LAMBDAD_", env_nested_delimiter="__", populate_by_name=True, extra="ignore", env_ignore_empty=True
+    )
 
     data_dir: Path = Path(".lambdad")
     account_id: str = Field("000000000000", pattern=r"^\d{12}$")
@@ -150,6 +157,13 @@ class Settings(BaseSettings):
     cluster_secret: SecretStr = SecretStr("")
     instance: str = Field("", description="name of this process in the cluster; made up when empty")
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL")
+    kafka_sasl_mechanism: Mechanism = Field("PLAIN", validation_alias="KAFKA_SASL_MECHANISM")
+    kafka_sasl_username: str = Field("", validation_alias="KAFKA_SASL_USERNAME")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), validation_alias="KAFKA_SASL_PASSWORD")
+    kafka_ssl_ca_file: Path | None = Field(
+        None, validation_alias="KAFKA_SSL_CA_FILE", description="PEM; the machine's own authorities by default"
+    )
     redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
     queues_redis_url: str = Field(
         "",
@@ -172,6 +186,25 @@ class Settings(BaseSettings):
         default_factory=dict, description="by service: what its requests are signed with on their way there"
     )
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    @property
+    def kafka(self) -> KafkaCluster:
+        """The cluster that holds events, outcomes and logs: what no setting names otherwise."""
+        return KafkaCluster(
+            bootstrap_servers=self.kafka_bootstrap_servers,
+            security_protocol=self.kafka_security_protocol,
+            sasl_mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_sasl_username,
+            password=self.kafka_sasl_password,
+            ca_file=self.kafka_ssl_ca_file,
+        )
+
+    def kafka_at(self, bootstrap_servers: str) -> KafkaCluster:
+        """The cluster at these addresses: with its credentials where it is one that the settings know."""
+        for known in (self.kafka, *self.events.kafka_clusters.values()):
+            if known.serves(bootstrap_servers):
+                return known
+        return KafkaCluster(bootstrap_servers=bootstrap_servers)
 
     @property
     def queues_url(self) -> str:

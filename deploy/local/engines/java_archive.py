@@ -6,6 +6,7 @@ exact jars, so its name carries their digest. A JVM that does not like it ignore
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def _train(java: Java, path: Path) -> bool:
     with tempfile.TemporaryDirectory(prefix="lambdad-train-") as scratch:
         home = Path(scratch)
         taken: set[int] = set()
-        engine = KafkaEngine(home, home / "log", choose(taken), choose(taken))
+        engine = KafkaEngine(home, home / "log", choose(taken), choose(taken), secrets.token_hex(16))
         engine.prepare()
         command = engine.launch()
         output = home / "kafka.aot"

@@ -10,13 +10,17 @@ import struct
 import uuid
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from deploy.local.engines import PROBE_TIMEOUT_S
 from deploy.local.engines.java import Java, archive, bootstrap_checkpoint
 from deploy.local.launch import Launch
 from deploy.local.ports import LOOPBACK
+from shared.settings.kafka import KafkaCluster
 
 NODE_ID = 1
-FIND_COORDINATOR = 10
+USER = "lambdad"
+FIND_COORDINATOR, SASL_HANDSHAKE, SASL_AUTHENTICATE = 10, 17, 36
 GROUP, TRANSACTION = 0, 1
 
 # Few threads and long periods: this node serves one machine. The defaults wake it some hundred times a second at rest.
@@ -62,25 +66,41 @@ class KafkaEngine:
     name = "kafka"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, home: Path, log: Path, port: int, controller_port: int) -> None:
-        self.url = f"{LOOPBACK}:{port}"
+    def __init__(self, home: Path, log: Path, port: int, controller_port: int, password: str) -> None:
+        """password: letters and digits."""
+        self.cluster = KafkaCluster(
+            bootstrap_servers=f"{LOOPBACK}:{port}",
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="PLAIN",
+            username=USER,
+            password=SecretStr(password),
+        )
+        self.variables = self.cluster.variables()
         self._home = home.absolute()
         self._log = log
         self._port = port
         self._controller_port = controller_port
+        self._password = password
 
     def prepare(self) -> None:
         data = self._home / "data"
         data.mkdir(parents=True, exist_ok=True)
         (self._home / "log4j2.xml").write_text(LOGGING)
-        listeners = f"PLAINTEXT://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
-        properties = TUNING | {
-            "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{self._controller_port}",
-            "listeners": listeners,
-            "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{self._port}",
-            "log.dirs": str(data).replace("\\", "\\\\"),
-        }
-        (self._home / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+        listeners = f"CLIENTS://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
+        properties = (
+            TUNING
+            | self._authentication()
+            | {
+                "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{self._controller_port}",
+                "listeners": listeners,
+                "advertised.listeners": f"CLIENTS://{LOOPBACK}:{self._port}",
+                "log.dirs": str(data).replace("\\", "\\\\"),
+            }
+        )
+        configuration = self._home / "server.properties"
+        configuration.touch(mode=0o600)
+        configuration.chmod(0o600)  # One that an earlier version made holds no password and is open to all.
+        configuration.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
         self._format(data)
 
     def launch(self) -> Launch:
@@ -93,6 +113,7 @@ class KafkaEngine:
         """Asks for both coordinators: their topics are made by the first question, and clients fail until they exist."""
         try:
             with socket.create_connection((LOOPBACK, self._port), timeout=PROBE_TIMEOUT_S) as connection:
+                self._authenticate(connection)
                 for kind, key in ((GROUP, "lambdad-probe"), (TRANSACTION, "lambdad-probe")):
                     error = _find_coordinator(connection, kind, key)
                     if error != 0:
@@ -100,6 +121,29 @@ class KafkaEngine:
         except OSError as error:
             return str(error)
         return None
+
+    def _authentication(self) -> dict[str, str]:
+        """Both ports ask who is there: the controller's takes orders too. PLAIN, as it needs nothing in the cluster's metadata:
+        a data directory that was made without passwords goes on with one."""
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        jaas = f'{module} username="{USER}" password="{self._password}" user_{USER}="{self._password}";'
+        return {
+            "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+            "inter.broker.listener.name": "CLIENTS",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "sasl.mechanism.controller.protocol": "PLAIN",
+            "listener.name.clients.plain.sasl.jaas.config": jaas,
+            "listener.name.controller.plain.sasl.jaas.config": jaas,
+        }
+
+    def _authenticate(self, connection: socket.socket) -> None:
+        mechanism, token = b"PLAIN", f"\0{USER}\0{self._password}".encode()
+        _ask(connection, SASL_HANDSHAKE, 1, struct.pack(">h", len(mechanism)) + mechanism)
+        reply = _ask(connection, SASL_AUTHENTICATE, 0, struct.pack(">i", len(token)) + token)
+        (error,) = struct.unpack_from(">h", reply)
+        if error != 0:
+            raise ConnectionError(f"refuses the password (error {error}): is this another cluster's Kafka?")
 
     def _format(self, data: Path) -> None:
         """What kafka-storage's `format` does, without a JVM: only the identities differ between clusters."""
@@ -121,13 +165,18 @@ def _identity() -> str:
 
 def _find_coordinator(connection: socket.socket, kind: int, key: str) -> int:
     """The error code of a FindCoordinator request, version 1 (0 is none). Raises OSError when the connection ends."""
+    reply = _ask(connection, FIND_COORDINATOR, 1, struct.pack(">h", len(key)) + key.encode() + struct.pack(">b", kind))
+    # throttle time, error code
+    return int(struct.unpack_from(">ih", reply)[1])
+
+
+def _ask(connection: socket.socket, request: int, version: int, body: bytes) -> bytes:
+    """The reply's body. Raises OSError when the connection ends."""
     client = b"lambdad-probe"
-    body = struct.pack(">hhih", FIND_COORDINATOR, 1, 1, len(client)) + client
-    body += struct.pack(">h", len(key)) + key.encode() + struct.pack(">b", kind)
-    connection.sendall(struct.pack(">i", len(body)) + body)
+    head = struct.pack(">hhih", request, version, 1, len(client)) + client
+    connection.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
     (size,) = struct.unpack(">i", _receive(connection, 4))
-    # correlation id, throttle time, error code
-    return int(struct.unpack_from(">iih", _receive(connection, size))[2])
+    return _receive(connection, size)[4:]  # the correlation id comes first
 
 
 def _receive(connection: socket.socket, count: int) -> bytes:

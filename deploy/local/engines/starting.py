@@ -37,7 +37,7 @@ def make_engine(
         return RedisEngine(root / name, log, port("redis"), credentials.redis_password)
     if name == "postgres":
         return PostgresEngine(root / name, log, port("postgres"), credentials.postgres_password)
-    return KafkaEngine(root / name, log, port("kafka"), port("kafka_controller"))
+    return KafkaEngine(root / name, log, port("kafka"), port("kafka_controller"), credentials.kafka_password)
 
 
 @contextmanager

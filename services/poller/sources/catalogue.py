@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from services.poller.mapping.contract import EventSource
-from services.poller.sources.kafka.clusters import bootstrap_servers_of
+from services.poller.sources.kafka.clusters import cluster_of
 from services.poller.sources.kafka.format import KafkaFormat
 from services.poller.sources.kafka.source import KafkaSource
 from shared.domain.mappings import EventSourceMapping, SourceKind
@@ -17,8 +17,8 @@ Opener = Callable[[EventSourceMapping, Settings], EventSource]
 
 
 def kafka(mapping: EventSourceMapping, settings: Settings) -> EventSource:
-    servers = bootstrap_servers_of(mapping, settings)
-    return EventSource(KafkaSource(mapping, servers), KafkaFormat(mapping, servers))
+    cluster = cluster_of(mapping, settings)
+    return EventSource(KafkaSource(mapping, cluster), KafkaFormat(mapping, cluster.bootstrap_servers))
 
 
 OPENERS: MappingProxyType[SourceKind, Opener] = MappingProxyType({SourceKind.MSK: kafka, SourceKind.SELF_MANAGED_KAFKA: kafka})

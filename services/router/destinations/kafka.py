@@ -11,7 +11,9 @@ from aiokafka.errors import KafkaError
 
 from services.router.destinations import DeliveryError, UndeliverableError, record
 from shared.domain.destinations import TOPIC_SCHEME
+from shared.events.kafka import client_arguments
 from shared.events.records import RECORD_BYTES_MAX, Outcome
+from shared.settings import Settings
 
 DELIVERY_TIMEOUT_S = 20.0
 CLUSTERS_MAX = 8
@@ -21,7 +23,8 @@ STOP_TIMEOUT_S = 3.0
 class KafkaDestination:
     """Writes to the cluster that the records came from. Keeps a producer for each of the clusters used last."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._producers: OrderedDict[str, AIOKafkaProducer] = OrderedDict()
         self._opening = asyncio.Lock()
 
@@ -50,7 +53,9 @@ class KafkaDestination:
             if servers in self._producers:
                 self._producers.move_to_end(servers)
                 return self._producers[servers]
-            producer = AIOKafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=RECORD_BYTES_MAX)
+            producer = AIOKafkaProducer(
+                **client_arguments(self._settings.kafka_at(servers)), acks="all", max_request_size=RECORD_BYTES_MAX
+            )
             try:
                 await producer.start()
             except BaseException:

@@ -26,6 +26,7 @@ from prometheus_client import Counter, Gauge
 
 from services.worker.telemetry.log_stream import LogStream
 from shared.domain.functions import VersionSpec
+from shared.events.kafka import client_arguments
 from shared.events.log_records import LOG_RECORD_BYTES_MAX, LogEvent, decode_log_batch, encode_log_batches
 from shared.events.topics import EventsUnavailableError, TopicNames, ensure_topics
 from shared.settings import Settings
@@ -150,7 +151,7 @@ class LogShipper:
 
     async def _connect(self) -> AIOKafkaProducer | None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **client_arguments(self._settings.kafka),
             client_id=f"{self._settings.instance}-logs",
             acks=1,
             linger_ms=0,

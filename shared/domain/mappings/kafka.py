@@ -12,6 +12,8 @@ from shared.domain.mappings.rules import ERROR_HANDLING, START, KindRules, arn_f
 
 BUILT_IN_CLUSTER = "lambdad"
 """The name, in ARNs, of the cluster that lambdad itself runs on."""
+BUILT_IN_CLUSTER_ID = "00000000-0000-0000-0000-000000000000-1"
+"""What AWS makes up for every cluster and ends its ARN with; here any will do."""
 
 _ARN = arn_form("kafka", r"(cluster|vpc-connection/\d{12})/(?P<cluster>[a-zA-Z0-9-_.]+)/[a-zA-Z0-9-]+")
 _PARAMETERS = frozenset(
@@ -68,6 +70,11 @@ SELF_MANAGED = KindRules(
     group_parameter="SelfManagedKafkaEventSourceConfig",
     topics_as_destination=True,
 )
+
+
+def built_in_cluster_arn(region: str, account_id: str) -> str:
+    """What EventSourceArn names the cluster by that lambdad itself runs on."""
+    return f"arn:aws:kafka:{region}:{account_id}:cluster/{BUILT_IN_CLUSTER}/{BUILT_IN_CLUSTER_ID}"
 
 
 def kafka_cluster(arn: str) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from shared.events.kafka import client_arguments
 from tests.conftest import Cluster
 from tests.support import PYTHON, zip_of
 
@@ -99,7 +100,7 @@ class Terraform:
 
 
 async def make_topic(cluster: Cluster, name: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.environment["KAFKA_BOOTSTRAP_SERVERS"])
+    admin = AIOKafkaAdminClient(**client_arguments(cluster.kafka))
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])

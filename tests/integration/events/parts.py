@@ -19,8 +19,10 @@ from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
+from shared.events.kafka import client_arguments
 from shared.events.records import AsyncEvent
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
@@ -33,7 +35,7 @@ FAILED = InvocationResult(b'{"errorMessage":"on purpose","errorType":"Exception"
 
 
 def settings_of(
-    kafka: str, *, retries_s: tuple[int, ...] = (1, 1), backoffs_s: tuple[int, ...] = (1,), **more: Any
+    kafka: KafkaCluster, *, retries_s: tuple[int, ...] = (1, 1), backoffs_s: tuple[int, ...] = (1,), **more: Any
 ) -> Settings:
     """Settings with topics of their own and short delays."""
     events = {
@@ -43,7 +45,7 @@ def settings_of(
         "backoff_delays_s": backoffs_s,
         **more,
     }
-    return Settings.model_validate({"kafka_bootstrap_servers": kafka, "events": events, "instance": "test"})
+    return Settings.model_validate(kafka.variables() | {"events": events, "instance": "test"})
 
 
 class Functions:
@@ -144,14 +146,14 @@ async def running(run: Callable[[asyncio.Event], Awaitable[None]], *, kill: bool
             await task
 
 
-async def make_topic(kafka: str, partitions: int = 1) -> str:
+async def make_topic(kafka: KafkaCluster, partitions: int = 1) -> str:
     name = f"source-{uuid.uuid4().hex[:10]}"
     await create_topic(kafka, name, partitions)
     return name
 
 
-async def create_topic(kafka: str, name: str, partitions: int = 1) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+async def create_topic(kafka: KafkaCluster, name: str, partitions: int = 1) -> None:
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     try:
         await admin.create_topics([NewTopic(name, partitions, 1)])
@@ -165,8 +167,8 @@ async def _has_leaders(admin: AIOKafkaAdminClient, name: str) -> bool:
     return topic["error_code"] == 0 and all(p["leader"] >= 0 for p in topic["partitions"])
 
 
-async def produce(kafka: str, topic: str, values: list[bytes], **options: Any) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=kafka)
+async def produce(kafka: KafkaCluster, topic: str, values: list[bytes], **options: Any) -> None:
+    producer = AIOKafkaProducer(**client_arguments(kafka))
     await producer.start()
     try:
         await asyncio.gather(*[await producer.send(topic, value, **options) for value in values])
@@ -174,9 +176,9 @@ async def produce(kafka: str, topic: str, values: list[bytes], **options: Any) -
         await producer.stop()
 
 
-async def read_topic(kafka: str, topic: str, count: int) -> list[Any]:
+async def read_topic(kafka: KafkaCluster, topic: str, count: int) -> list[Any]:
     """The first `count` records of a topic."""
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka, auto_offset_reset="earliest", group_id=None)
+    consumer = AIOKafkaConsumer(topic, **client_arguments(kafka), auto_offset_reset="earliest", group_id=None)
     await consumer.start()
     found: list[Any] = []
     try:
@@ -189,8 +191,8 @@ async def read_topic(kafka: str, topic: str, count: int) -> list[Any]:
     return found
 
 
-async def committed(kafka: str, group: str) -> dict[Any, Any]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+async def committed(kafka: KafkaCluster, group: str) -> dict[Any, Any]:
+    admin = AIOKafkaAdminClient(**client_arguments(kafka))
     await admin.start()
     try:
         return dict(await admin.list_consumer_group_offsets(group))

@@ -26,6 +26,7 @@ from shared.events.queue import AsyncQueue
 from shared.events.records import Condition, decode_outcome
 from shared.events.topics import TopicNames, ensure_topics
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import (
     FAILED,
     OK,
@@ -72,7 +73,7 @@ async def poller_of(settings: Settings, functions: Functions, *, delays: bool = 
         yield queue
 
 
-async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: str) -> None:
+async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: KafkaCluster) -> None:
     functions = Functions()
     async with poller_of(settings_of(kafka_engine), functions) as queue:
         sent = [event(payload=b'{"n": %d}' % n) for n in range(500)]
@@ -83,7 +84,7 @@ async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: str)
 
 
 async def test_an_event_of_a_function_whose_package_is_refused_ends_at_once_and_says_why(
-    kafka_engine: str, caplog: pytest.LogCaptureFixture
+    kafka_engine: KafkaCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def refused(invocation: Invocation) -> InvocationResult:
         raise InvalidZipFileException("'../x' leaves the package")
@@ -105,7 +106,7 @@ async def test_an_event_of_a_function_whose_package_is_refused_ends_at_once_and_
     assert lines[0].exc_info is None
 
 
-async def test_an_events_target_is_found_once_an_attempt_and_what_follows_obeys_it(kafka_engine: str) -> None:
+async def test_an_events_target_is_found_once_an_attempt_and_what_follows_obeys_it(kafka_engine: KafkaCluster) -> None:
     """Of a weighted alias one version is drawn each time it is asked for."""
     functions = Functions(retry_attempts_max=1, on_success_arn=f"{QUEUE}q", on_failure_arn=f"{QUEUE}q")
 
@@ -123,7 +124,7 @@ async def test_an_events_target_is_found_once_an_attempt_and_what_follows_obeys_
 
 
 async def test_a_record_waits_for_room_and_is_refused_when_none_comes(
-    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = settings_of(kafka_engine, produce_timeout_s=0.4)
     names = TopicNames.of(settings.events)
@@ -146,7 +147,7 @@ async def test_a_record_waits_for_room_and_is_refused_when_none_comes(
 
 
 async def test_a_drain_counts_out_everything_that_was_held_whatever_it_waits_for(
-    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would stay counted would in the end stop the fetching."""
     monkeypatch.setattr(async_queue, "DRAIN_S", 0.2)
@@ -175,7 +176,7 @@ async def test_a_drain_counts_out_everything_that_was_held_whatever_it_waits_for
         assert functions.cancelled == len(functions.calls)
 
 
-async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoever_waits(kafka_engine: str) -> None:
+async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoever_waits(kafka_engine: KafkaCluster) -> None:
     settings = settings_of(kafka_engine, produce_timeout_s=0.6)
     names = TopicNames.of(settings.events)
     await ensure_topics(settings)
@@ -197,7 +198,7 @@ async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoev
 
 
 async def test_a_delivery_that_breaks_in_a_way_nobody_foresaw_leaves_nobody_waiting(
-    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("on purpose")
@@ -215,7 +216,7 @@ async def test_a_delivery_that_breaks_in_a_way_nobody_foresaw_leaves_nobody_wait
         await producer.send(names.asynchronous, b"x")
 
 
-async def test_an_event_of_one_mebibyte_fits(kafka_engine: str) -> None:
+async def test_an_event_of_one_mebibyte_fits(kafka_engine: KafkaCluster) -> None:
     functions = Functions()
     async with poller_of(settings_of(kafka_engine), functions) as queue:
         large = event(payload=b'"' + b"x" * (1024 * 1024 - 2) + b'"')
@@ -224,7 +225,7 @@ async def test_an_event_of_one_mebibyte_fits(kafka_engine: str) -> None:
     assert functions.calls[0].payload == large.payload
 
 
-async def test_a_failing_event_is_retried_after_its_delays_and_then_told_of(kafka_engine: str) -> None:
+async def test_a_failing_event_is_retried_after_its_delays_and_then_told_of(kafka_engine: KafkaCluster) -> None:
     async def fails(_: Invocation) -> InvocationResult:
         return FAILED
 
@@ -244,7 +245,7 @@ async def test_a_failing_event_is_retried_after_its_delays_and_then_told_of(kafk
     assert outcome.request_payload == sent.payload
 
 
-async def test_a_run_whose_response_was_lost_is_an_attempt_that_failed(kafka_engine: str) -> None:
+async def test_a_run_whose_response_was_lost_is_an_attempt_that_failed(kafka_engine: KafkaCluster) -> None:
     settings = settings_of(kafka_engine, retries_s=(1, 1))
 
     async def lost(_: Invocation) -> InvocationResult:
@@ -261,7 +262,7 @@ async def test_a_run_whose_response_was_lost_is_an_attempt_that_failed(kafka_eng
     assert len(functions.calls) == 2
 
 
-async def test_success_is_told_only_to_who_asked(kafka_engine: str) -> None:
+async def test_success_is_told_only_to_who_asked(kafka_engine: KafkaCluster) -> None:
     functions = Functions(on_success_arn=f"{QUEUE}q")
     settings = settings_of(kafka_engine)
     async with poller_of(settings, functions) as queue:
@@ -272,7 +273,7 @@ async def test_success_is_told_only_to_who_asked(kafka_engine: str) -> None:
     assert outcome.targets == (f"{QUEUE}q",)
 
 
-async def test_events_that_could_not_run_come_back_without_using_an_attempt(kafka_engine: str) -> None:
+async def test_events_that_could_not_run_come_back_without_using_an_attempt(kafka_engine: KafkaCluster) -> None:
     refusals = [
         TooManyRequestsException("X"),
         NoCapacityError("x"),
@@ -298,7 +299,7 @@ async def test_events_that_could_not_run_come_back_without_using_an_attempt(kafk
     assert len(functions.calls) == 2 * len(refusals)
 
 
-async def test_an_event_that_is_too_old_or_has_no_concurrency_goes_straight_to_its_end(kafka_engine: str) -> None:
+async def test_an_event_that_is_too_old_or_has_no_concurrency_goes_straight_to_its_end(kafka_engine: KafkaCluster) -> None:
     for functions, age_s, condition in (
         (Functions(event_age_s_max=60, on_failure_arn=f"{QUEUE}q"), 61.0, Condition.EVENT_AGE_EXCEEDED),
         (Functions(reserved=0, on_failure_arn=f"{QUEUE}q"), 0.0, Condition.ZERO_RESERVED_CONCURRENCY),
@@ -312,7 +313,7 @@ async def test_an_event_that_is_too_old_or_has_no_concurrency_goes_straight_to_i
         assert functions.calls == []
 
 
-async def test_slow_functions_do_not_hold_up_the_others(kafka_engine: str) -> None:
+async def test_slow_functions_do_not_hold_up_the_others(kafka_engine: KafkaCluster) -> None:
     release = asyncio.Event()
 
     async def slow_waits(invocation: Invocation) -> InvocationResult:
@@ -331,7 +332,7 @@ async def test_slow_functions_do_not_hold_up_the_others(kafka_engine: str) -> No
         await until(lambda: len({c.request_id for c in functions.calls}) == 100, "the slow ones too")
 
 
-async def test_a_poller_that_is_killed_in_the_middle_loses_nothing(kafka_engine: str) -> None:
+async def test_a_poller_that_is_killed_in_the_middle_loses_nothing(kafka_engine: KafkaCluster) -> None:
     settings = settings_of(kafka_engine)
     done: collections.Counter[str] = collections.Counter()
     stuck = asyncio.Event()
@@ -359,12 +360,12 @@ async def test_a_poller_that_is_killed_in_the_middle_loses_nothing(kafka_engine:
     assert set(done.values()) == {1}
 
 
-async def _all_committed(kafka: str, settings: Settings, count: int) -> bool:
+async def _all_committed(kafka: KafkaCluster, settings: Settings, count: int) -> bool:
     offsets = await committed(kafka, TopicNames.of(settings.events).asynchronous)
     return sum(max(0, found.offset) for found in offsets.values()) == count
 
 
-async def test_two_pollers_share_the_partitions_and_take_over_from_each_other(kafka_engine: str) -> None:
+async def test_two_pollers_share_the_partitions_and_take_over_from_each_other(kafka_engine: KafkaCluster) -> None:
     settings = settings_of(kafka_engine)
     one, two = Functions(), Functions()
     async with queue_of(settings) as queue, producing(settings) as producer:
@@ -383,7 +384,7 @@ async def test_two_pollers_share_the_partitions_and_take_over_from_each_other(ka
         assert len(one.calls) >= before + 50
 
 
-async def test_an_event_of_a_deleted_function_is_dropped_and_the_queue_goes_on(kafka_engine: str) -> None:
+async def test_an_event_of_a_deleted_function_is_dropped_and_the_queue_goes_on(kafka_engine: KafkaCluster) -> None:
     functions = Functions()
     functions.gone.add("gone")
     async with poller_of(settings_of(kafka_engine), functions) as queue:
@@ -393,7 +394,7 @@ async def test_an_event_of_a_deleted_function_is_dropped_and_the_queue_goes_on(k
     assert "gone" not in functions.names
 
 
-async def test_what_cannot_be_read_is_set_aside_and_the_queue_goes_on(kafka_engine: str) -> None:
+async def test_what_cannot_be_read_is_set_aside_and_the_queue_goes_on(kafka_engine: KafkaCluster) -> None:
     functions = Functions()
     settings = settings_of(kafka_engine)
     names = TopicNames.of(settings.events)
@@ -405,7 +406,7 @@ async def test_what_cannot_be_read_is_set_aside_and_the_queue_goes_on(kafka_engi
     assert aside.value == b"not a record"
 
 
-async def test_the_next_poller_finds_events_that_waited_in_a_tier(kafka_engine: str) -> None:
+async def test_the_next_poller_finds_events_that_waited_in_a_tier(kafka_engine: KafkaCluster) -> None:
     async def throttled(_: Invocation) -> InvocationResult:
         raise TooManyRequestsException("X")
 
@@ -420,7 +421,7 @@ async def test_the_next_poller_finds_events_that_waited_in_a_tier(kafka_engine: 
     assert sorted(int(call.payload) for call in second.calls) == list(range(20))
 
 
-async def test_topics_are_made_once_by_any_number_of_processes(kafka_engine: str) -> None:
+async def test_topics_are_made_once_by_any_number_of_processes(kafka_engine: KafkaCluster) -> None:
     settings = settings_of(kafka_engine)
     await asyncio.gather(*(ensure_topics(settings) for _ in range(4)))
     await ensure_topics(settings)

@@ -18,15 +18,17 @@ from shared.domain.mappings import EventSourceMapping, MappingState
 from shared.events import group
 from shared.events.group import GroupReader, ReaderOptions
 from tests.integration.events.parts import OK, Functions, create_topic, make_topic, mapping_of, produce, settings_of, until
+from shared.events.kafka import client_arguments
+from shared.settings.kafka import KafkaCluster
 from tests.integration.events.test_mappings import Book, committed_sum, offsets_of, poller_of
 
 
 @contextlib.asynccontextmanager
-async def intruder(kafka: str, mapping: EventSourceMapping) -> AsyncIterator[None]:
+async def intruder(kafka: KafkaCluster, mapping: EventSourceMapping) -> AsyncIterator[None]:
     """Another member of the mapping's group that gets its first partition: the assignor goes by the members' names."""
     consumer = AIOKafkaConsumer(
         *mapping.topics,
-        bootstrap_servers=kafka,
+        **client_arguments(kafka),
         group_id=mapping.consumer_group_id,
         client_id="a",
         enable_auto_commit=False,
@@ -40,7 +42,7 @@ async def intruder(kafka: str, mapping: EventSourceMapping) -> AsyncIterator[Non
 
 
 async def test_a_partition_that_leaves_and_returns_within_one_fetch_is_read_on(
-    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "FETCH_WAIT_S", 120.0)
     topic = await make_topic(kafka_engine)
@@ -64,7 +66,7 @@ async def test_a_partition_that_leaves_and_returns_within_one_fetch_is_read_on(
 
 
 async def test_a_mapping_whose_offsets_cannot_be_read_for_a_moment_skips_nothing(
-    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await make_topic(kafka_engine)
     mapping = mapping_of(topic, starting_position="LATEST")
@@ -81,7 +83,7 @@ async def test_a_mapping_whose_offsets_cannot_be_read_for_a_moment_skips_nothing
 
 
 async def test_a_mapping_that_cannot_be_placed_for_a_moment_reads_nothing_before_its_start(
-    kafka_engine: str, monkeypatch: pytest.MonkeyPatch
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"old"], timestamp_ms=1_000)
@@ -106,7 +108,7 @@ def failing_once(client: type[Any], method: str) -> type[Any]:
     return type(client.__name__, (client,), {method: fails_first})
 
 
-async def test_a_partition_that_another_member_has_read_meanwhile_is_not_kept(kafka_engine: str) -> None:
+async def test_a_partition_that_another_member_has_read_meanwhile_is_not_kept(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine, 2)
     for partition in (0, 1):
         await produce(kafka_engine, topic, [b"%d" % n for n in range(10)], partition=partition)

@@ -21,6 +21,7 @@ from shared.events.producer import BatchingProducer
 from shared.events.records import Condition, decode_outcome
 from shared.events.topics import TopicNames, ensure_topics
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import (
     FAILED,
     OK,
@@ -110,11 +111,11 @@ def offsets_of(functions: Functions, partition: int = 0) -> list[int]:
     return [r["offset"] for r in functions.records() if r["partition"] == partition]
 
 
-async def committed_sum(kafka: str, mapping: EventSourceMapping) -> int:
+async def committed_sum(kafka: KafkaCluster, mapping: EventSourceMapping) -> int:
     return sum(max(0, found.offset) for found in (await committed(kafka, mapping.consumer_group_id)).values())
 
 
-async def test_records_arrive_in_order_in_batches_and_are_committed_behind(kafka_engine: str) -> None:
+async def test_records_arrive_in_order_in_batches_and_are_committed_behind(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine, 2)
     for partition in (0, 1):
         await produce(
@@ -140,7 +141,7 @@ async def _is(expected: int, value: Any) -> bool:
     return bool(await value == expected)
 
 
-async def test_a_mapping_lives_through_enabling_updating_disabling_and_deleting(kafka_engine: str) -> None:
+async def test_a_mapping_lives_through_enabling_updating_disabling_and_deleting(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     mapping = mapping_of(topic)
     book, functions = Book(mapping), Functions()
@@ -161,7 +162,7 @@ async def test_a_mapping_lives_through_enabling_updating_disabling_and_deleting(
     assert offsets_of(functions) == [0, 1]
 
 
-async def test_a_mapping_that_is_created_disabled_polls_nothing(kafka_engine: str) -> None:
+async def test_a_mapping_that_is_created_disabled_polls_nothing(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"x"])
     mapping = mapping_of(topic, enabled=False)
@@ -171,7 +172,7 @@ async def test_a_mapping_that_is_created_disabled_polls_nothing(kafka_engine: st
     assert functions.calls == []
 
 
-async def test_trouble_is_shown_as_the_mappings_last_result_and_ends_by_itself(kafka_engine: str) -> None:
+async def test_trouble_is_shown_as_the_mappings_last_result_and_ends_by_itself(kafka_engine: KafkaCluster) -> None:
     missing = mapping_of(f"late-{uuid.uuid4().hex[:8]}")
     unknown = mapping_of("x", source_arn="arn:aws:kafka:us-east-1:000000000000:cluster/elsewhere/1")
     unreachable = mapping_of("x", kind=SourceKind.SELF_MANAGED_KAFKA, source_arn=None, bootstrap_servers=("127.0.0.1:1",))
@@ -193,7 +194,9 @@ async def test_trouble_is_shown_as_the_mappings_last_result_and_ends_by_itself(k
         await until(lambda: book.rows[missing.uuid].last_processing_result == "OK")
 
 
-async def test_trouble_of_before_a_restart_is_over_once_the_source_is_read_and_a_failed_call_is_not(kafka_engine: str) -> None:
+async def test_trouble_of_before_a_restart_is_over_once_the_source_is_read_and_a_failed_call_is_not(
+    kafka_engine: KafkaCluster,
+) -> None:
     topic = await make_topic(kafka_engine)
     trouble = mapping_of(topic, state=MappingState.ENABLED, last_processing_result="PROBLEM: Connection error.")
     failed = mapping_of(topic, state=MappingState.CREATING, last_processing_result="PROBLEM: Function call failed")
@@ -204,7 +207,7 @@ async def test_trouble_of_before_a_restart_is_over_once_the_source_is_read_and_a
         assert book.rows[failed.uuid].last_processing_result == "PROBLEM: Function call failed"
 
 
-async def test_named_and_self_managed_clusters_are_read(kafka_engine: str) -> None:
+async def test_named_and_self_managed_clusters_are_read(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"x"])
     named = mapping_of(topic, source_arn="arn:aws:kafka:us-east-1:000000000000:cluster/mine/1", function_name="named")
@@ -212,7 +215,7 @@ async def test_named_and_self_managed_clusters_are_read(kafka_engine: str) -> No
         topic,
         kind=SourceKind.SELF_MANAGED_KAFKA,
         source_arn=None,
-        bootstrap_servers=(kafka_engine,),
+        bootstrap_servers=(kafka_engine.bootstrap_servers,),
         function_name="own",
     )
     functions = Functions()
@@ -224,7 +227,7 @@ async def test_named_and_self_managed_clusters_are_read(kafka_engine: str) -> No
     assert sources == {"named": "aws:kafka", "own": "SelfManagedKafka"}
 
 
-async def test_starting_positions_are_kept_over_a_restart(kafka_engine: str) -> None:
+async def test_starting_positions_are_kept_over_a_restart(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"old"], timestamp_ms=1_000)
     middle_ms = int(time.time() * 1_000) - 60_000
@@ -242,7 +245,7 @@ async def test_starting_positions_are_kept_over_a_restart(kafka_engine: str) -> 
     assert seen == [("latest", 2), ("since", 1), ("since", 2)]
 
 
-async def test_a_poison_batch_holds_its_partition_only_and_goes_to_the_destination(kafka_engine: str) -> None:
+async def test_a_poison_batch_holds_its_partition_only_and_goes_to_the_destination(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine, 2)
     await produce(kafka_engine, topic, [b"bad", b"bad", b"good"], partition=0)
     await produce(kafka_engine, topic, [b"good"] * 3, partition=1)
@@ -265,11 +268,11 @@ async def bad_ones_fail(invocation: Invocation) -> InvocationResult:
     return FAILED if b"YmFk" in invocation.payload else OK
 
 
-async def told_of(kafka: str, settings: Settings, count: int) -> list[Any]:
+async def told_of(kafka: KafkaCluster, settings: Settings, count: int) -> list[Any]:
     return [decode_outcome(told.value) for told in await read_topic(kafka, TopicNames.of(settings.events).outcomes, count)]
 
 
-async def test_a_batch_is_halved_until_its_poison_is_alone_and_given_up(kafka_engine: str) -> None:
+async def test_a_batch_is_halved_until_its_poison_is_alone_and_given_up(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"good", b"good", b"bad", b"good"])
     mapping = mapping_of(
@@ -286,7 +289,7 @@ async def test_a_batch_is_halved_until_its_poison_is_alone_and_given_up(kafka_en
     assert batches == [[0, 1, 2, 3], [0, 1], [2, 3], [2], [2], [3]]
 
 
-async def test_only_what_the_function_reports_is_tried_again(kafka_engine: str) -> None:
+async def test_only_what_the_function_reports_is_tried_again(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"good", b"bad", b"good"])
 
@@ -306,7 +309,7 @@ async def test_only_what_the_function_reports_is_tried_again(kafka_engine: str) 
     assert (outcome.batch.batch_size, outcome.last.function_error) == (1, None)
 
 
-async def test_records_over_the_age_are_given_up_unseen_and_committed(kafka_engine: str) -> None:
+async def test_records_over_the_age_are_given_up_unseen_and_committed(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"old", b"old"], timestamp_ms=int(time.time() * 1_000) - 80_000)
     await produce(kafka_engine, topic, [b"fresh"])
@@ -320,7 +323,7 @@ async def test_records_over_the_age_are_given_up_unseen_and_committed(kafka_engi
     assert (outcome.condition, outcome.attempts, outcome.batch.batch_size) == (Condition.RECORD_AGE_EXCEEDED, 1, 2)
 
 
-async def test_an_update_takes_effect_on_a_batch_that_is_being_tried_for_ever(kafka_engine: str) -> None:
+async def test_an_update_takes_effect_on_a_batch_that_is_being_tried_for_ever(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"bad", b"good"])
     mapping = mapping_of(topic, batch_size=1)
@@ -334,7 +337,9 @@ async def test_an_update_takes_effect_on_a_batch_that_is_being_tried_for_ever(ka
         assert book.state(mapping) is MappingState.ENABLED
 
 
-async def test_disabling_ends_even_endless_retries_and_enabling_goes_on_from_the_same_record(kafka_engine: str) -> None:
+async def test_disabling_ends_even_endless_retries_and_enabling_goes_on_from_the_same_record(
+    kafka_engine: KafkaCluster,
+) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"good", b"bad", b"good"])
     mapping, witness = mapping_of(topic, batch_size=1), mapping_of(topic, batch_size=1, function_name="witness")
@@ -358,7 +363,7 @@ async def test_disabling_ends_even_endless_retries_and_enabling_goes_on_from_the
     assert seen("f")[len(before) :] == [1, 2, 3]
 
 
-async def test_sources_that_nothing_reads_yet_reach_their_states_and_say_so(kafka_engine: str) -> None:
+async def test_sources_that_nothing_reads_yet_reach_their_states_and_say_so(kafka_engine: KafkaCluster) -> None:
     queue = mapping_of("x", kind=SourceKind.SQS, source_arn=f"{QUEUE}q", topics=(), last_processing_result="")
     stream = mapping_of("x", kind=SourceKind.KINESIS, source_arn="arn:aws:kinesis:us-east-1:000000000000:stream/s", topics=())
     disabled = mapping_of("x", kind=SourceKind.MQ, source_arn="arn:aws:mq:us-east-1:000000000000:broker:b:b-1", enabled=False)
@@ -379,7 +384,7 @@ async def test_sources_that_nothing_reads_yet_reach_their_states_and_say_so(kafk
     assert functions.calls == []
 
 
-async def test_filtered_records_are_not_sent_and_are_committed(kafka_engine: str) -> None:
+async def test_filtered_records_are_not_sent_and_are_committed(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b'{"k": "%s"}' % kind for kind in (b"a", b"b", b"a", b"b")])
     mapping = mapping_of(topic, filters=('{"value": {"k": ["a"]}}',))
@@ -389,7 +394,7 @@ async def test_filtered_records_are_not_sent_and_are_committed(kafka_engine: str
         await until(lambda: _is(4, committed_sum(kafka_engine, mapping)), "the commit")
 
 
-async def test_a_poller_that_is_killed_loses_no_record_and_keeps_the_order(kafka_engine: str) -> None:
+async def test_a_poller_that_is_killed_loses_no_record_and_keeps_the_order(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"%d" % n for n in range(100)])
     mapping, settings = mapping_of(topic), settings_of(kafka_engine)
@@ -410,7 +415,7 @@ async def test_a_poller_that_is_killed_loses_no_record_and_keeps_the_order(kafka
     assert again[0] <= 40
 
 
-async def test_two_pollers_share_a_mappings_partitions_without_running_a_record_twice(kafka_engine: str) -> None:
+async def test_two_pollers_share_a_mappings_partitions_without_running_a_record_twice(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine, 4)
     mapping, settings, functions, others = mapping_of(topic), settings_of(kafka_engine), Functions(), Functions()
     async with poller_of(settings, Book(mapping), functions), poller_of(settings, Book(mapping), others):

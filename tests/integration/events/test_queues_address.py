@@ -20,6 +20,7 @@ from shared.events.records import Condition, Outcome, encode
 from shared.events.topics import TopicNames
 from shared.queues import stream_key, topic_key
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import ARN, QUEUE, running, settings_of, until
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:"
@@ -30,7 +31,7 @@ def second_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("second")
     engine = make_engine("redis", root, Credentials.new(), set())
     with engine_running(engine, root / "logs" / "redis.log"):
-        yield engine.url
+        yield engine.variables["REDIS_URL"]
 
 
 def outcome_for(name: str) -> Outcome:
@@ -68,7 +69,7 @@ async def keys_of(url: str, name: str) -> list[Any]:
 
 
 async def test_queues_are_in_the_redis_that_is_named_for_them(
-    kafka_engine: str, redis_engine: str, second_redis: str, tmp_path: Path
+    kafka_engine: KafkaCluster, redis_engine: str, second_redis: str, tmp_path: Path
 ) -> None:
     name = f"q-{uuid.uuid4().hex[:8]}"
     apart = {"redis_url": redis_engine, "queues_redis_url": second_redis, "data_dir": tmp_path}
@@ -76,7 +77,7 @@ async def test_queues_are_in_the_redis_that_is_named_for_them(
     assert await keys_of(redis_engine, name) == []
 
 
-async def test_queues_are_beside_the_leases_by_default(kafka_engine: str, redis_engine: str, tmp_path: Path) -> None:
+async def test_queues_are_beside_the_leases_by_default(kafka_engine: KafkaCluster, redis_engine: str, tmp_path: Path) -> None:
     name = f"q-{uuid.uuid4().hex[:8]}"
     together = {"redis_url": redis_engine, "data_dir": tmp_path}
     await delivered(settings_of(kafka_engine).model_copy(update=together), name, redis_engine)

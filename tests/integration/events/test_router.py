@@ -38,6 +38,7 @@ from shared.events.records import (
 from shared.events.topics import TopicNames
 from shared.queues import QueueUnavailableError, QueueWriter, stream_key, topic_key
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import ARN, QUEUE, make_topic, read_topic, running, settings_of, until
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:"
@@ -70,7 +71,7 @@ class Router:
         self.redis = redis
         self.producer = producer
         self.queues = QueueWriter(redis)
-        self.topics = KafkaDestination()
+        self.topics = KafkaDestination(self.settings)
         self.deliverers = Deliverers.of(settings, self.queues, queue, self.topics)
         self.destinations = dict(self.deliverers.destinations)
 
@@ -92,7 +93,7 @@ class Router:
 
 
 @pytest.fixture
-async def router(kafka_engine: str, redis_engine: str) -> AsyncIterator[Router]:
+async def router(kafka_engine: KafkaCluster, redis_engine: str) -> AsyncIterator[Router]:
     settings = settings_of(kafka_engine)
     queue = AsyncQueue(settings)
     await queue.open()
@@ -154,16 +155,16 @@ async def test_a_topic_of_sns_gets_the_record_once(router: Router) -> None:
 async def test_a_function_gets_the_record_as_an_asynchronous_event(router: Router) -> None:
     async with router.running():
         await router.tell(failure(targets=(f"{ARN}next:live",)))
-        [queued] = await read_topic(router.settings.kafka_bootstrap_servers, router.names.asynchronous, 1)
+        [queued] = await read_topic(router.settings.kafka, router.names.asynchronous, 1)
     event = decode_event(queued.value)
     assert (event.function_name, event.qualifier, event.attempts) == ("next", "live", 0)
     assert json.loads(event.payload)["requestContext"]["condition"] == "RetriesExhausted"
 
 
 async def test_a_topic_gets_the_records_that_were_given_up(router: Router) -> None:
-    kafka = router.settings.kafka_bootstrap_servers
+    kafka = router.settings.kafka
     topic = await make_topic(kafka, 1)
-    batch = KafkaBatchInfo(2, "arn:k", kafka, 10, {"t-0": KafkaPartitionInfo(1, 2, 3, 4)})
+    batch = KafkaBatchInfo(2, "arn:k", kafka.bootstrap_servers, 10, {"t-0": KafkaPartitionInfo(1, 2, 3, 4)})
     payload = b'{"records":{"t-0":[{"offset":1,"timestamp":3,"key":"a2V5"},{"offset":2,"timestamp":4}]}}'
     async with router.running():
         await router.tell(failure(targets=(f"kafka://{topic}",), batch=batch, request_payload=payload))
@@ -218,7 +219,7 @@ async def topic_of_sns(router: Router, _folder: Path) -> tuple[str, Arrived]:
 
 
 async def function_of(router: Router, _folder: Path) -> tuple[str, Arrived]:
-    kafka = router.settings.kafka_bootstrap_servers
+    kafka = router.settings.kafka
     return f"{ARN}next", lambda: read_topic(kafka, router.names.asynchronous, 1)
 
 
@@ -233,7 +234,7 @@ async def bucket_of(router: Router, folder: Path) -> tuple[str, Arrived]:
 
 
 async def topic_of_kafka(router: Router, _folder: Path) -> tuple[str, Arrived]:
-    kafka = router.settings.kafka_bootstrap_servers
+    kafka = router.settings.kafka
     topic = await make_topic(kafka, 1)
     return f"kafka://{topic}", lambda: read_topic(kafka, topic, 1)
 
@@ -247,7 +248,7 @@ async def test_whatever_may_be_configured_is_delivered(router: Router, tmp_path:
     assert is_deliverable(target, use)
     if use is Use.DISCARDED_BATCH:
         payload = b'{"records":{"t-0":[{"offset":1,"timestamp":3}]}}'
-        servers = router.settings.kafka_bootstrap_servers
+        servers = router.settings.kafka.bootstrap_servers
         batch = KafkaBatchInfo(1, "arn:k", servers, len(payload), {"t-0": KafkaPartitionInfo(1, 1, 3, 3)}, "m")
         outcome = failure(targets=(target,), batch=batch, request_payload=payload)
     elif use is Use.DEAD_LETTER:
@@ -327,7 +328,7 @@ async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) 
         await router.tell(unsupported)
         await router.tell(failing_for_long)
         await router.producer.send(router.names.outcomes, b"garbage")
-        parked = await read_topic(router.settings.kafka_bootstrap_servers, router.names.undeliverable, 5)
+        parked = await read_topic(router.settings.kafka, router.names.undeliverable, 5)
     kept = [decode_outcome(record.value) for record in parked if record.value != b"garbage"]
     assert {(o.event_id, o.targets, o.dead_letter_arn) for o in kept} == {
         (unsupported.event_id, (bus,), None),

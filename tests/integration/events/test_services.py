@@ -68,7 +68,7 @@ async def test_a_service_gets_ready_and_stops_in_time(of_its_own: Settings, serv
 
 
 async def test_the_poller_runs_the_registrys_mappings(of_its_own: Settings) -> None:
-    topic = await make_topic(of_its_own.kafka_bootstrap_servers)
+    topic = await make_topic(of_its_own.kafka)
     registry = Registry(of_its_own)
     await registry.migrate()
     await registry.open()

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import socket
+import struct
 import uuid
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
+from deploy.local.credentials import Credentials
+from deploy.local.engines.kafka import KafkaEngine
+from deploy.local.engines.starting import make_engine, running
+from deploy.local.launch import launch
+from shared.events.kafka import client_arguments
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
+from tests.integration.events.parts import produce, read_topic, until
+
+METADATA = 3
 
 
 async def test_redis_keeps_an_append_only_file_and_refuses_rather_than_evicts(redis_engine: str) -> None:
@@ -39,9 +55,9 @@ async def test_postgres_has_the_database_and_makes_commits_durable(postgres_engi
         await connection.close(timeout=5)
 
 
-async def test_kafka_takes_idempotent_and_transactional_records_and_serves_a_group(kafka_engine: str) -> None:
+async def test_kafka_takes_idempotent_and_transactional_records_and_serves_a_group(kafka_engine: KafkaCluster) -> None:
     topic = f"probe-{uuid.uuid4().hex}"
-    producer = AIOKafkaProducer(bootstrap_servers=kafka_engine, enable_idempotence=True, transactional_id=topic)
+    producer = AIOKafkaProducer(**client_arguments(kafka_engine), enable_idempotence=True, transactional_id=topic)
     await producer.start()
     try:
         async with producer.transaction():
@@ -50,7 +66,7 @@ async def test_kafka_takes_idempotent_and_transactional_records_and_serves_a_gro
         await producer.stop()
     consumer = AIOKafkaConsumer(
         topic,
-        bootstrap_servers=kafka_engine,
+        **client_arguments(kafka_engine),
         group_id=topic,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
@@ -66,10 +82,68 @@ async def test_kafka_takes_idempotent_and_transactional_records_and_serves_a_gro
         await consumer.stop()
 
 
+async def test_kafka_wants_its_password(kafka_engine: KafkaCluster) -> None:
+    anonymous = KafkaCluster(bootstrap_servers=kafka_engine.bootstrap_servers)
+    guessed = kafka_engine.model_copy(update={"password": SecretStr("guess")})
+    for stranger in (anonymous, guessed):
+        client = AIOKafkaConsumer(**client_arguments(stranger), request_timeout_ms=2_000)
+        try:
+            with pytest.raises((KafkaError, OSError)):
+                await asyncio.wait_for(client.start(), 10)
+        finally:
+            await client.stop()
+
+
+def test_both_ports_of_kafka_ask_who_is_there(tmp_path: Path) -> None:
+    """The controller's port takes orders too, e.g. to make and remove topics."""
+    wishes: dict[str, int] = {}
+    engine = make_engine("kafka", tmp_path, Credentials.new(), set(), wishes)
+    with running(engine, tmp_path / "logs" / "kafka.log"):
+        for port in (wishes["kafka"], wishes["kafka_controller"]):
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+                body = struct.pack(">hhih", METADATA, 1, 1, 1) + b"x" + struct.pack(">i", -1)
+                connection.sendall(struct.pack(">i", len(body)) + body)
+                assert connection.recv(1) == b"", f"port {port} answers a stranger"
+
+
+async def test_a_kafka_that_was_made_without_a_password_goes_on_with_one(tmp_path: Path) -> None:
+    """Data directories of before 0.2 are such."""
+    engine = make_engine("kafka", tmp_path, Credentials.new(), set())
+    assert isinstance(engine, KafkaEngine)
+    engine.prepare()
+    configuration = tmp_path / "kafka" / "server.properties"
+    closed = configuration.read_text()
+    lines = [
+        line.replace("CLIENTS:", "PLAINTEXT:") for line in closed.splitlines() if "sasl" not in line and "protocol" not in line
+    ]
+    opened = "\n".join(line.replace("CLIENTS", "PLAINTEXT") for line in lines if not line.startswith("inter.broker"))
+    before = KafkaCluster(bootstrap_servers=engine.cluster.bootstrap_servers)
+    old = dataclasses.replace(engine.launch(), log=tmp_path / "old.log")
+    configuration.write_text(opened + "\n")
+    process = launch(old)
+    try:
+        await until(lambda: _takes(before, "kept", b"of before"), "an answer without a password")
+    finally:
+        process.terminate()
+        process.wait(20)
+    with running(engine, tmp_path / "logs" / "kafka.log"):
+        [record] = await read_topic(engine.cluster, "kept", 1)
+    assert record.value == b"of before"
+    assert configuration.stat().st_mode & 0o077 == 0
+
+
+async def _takes(kafka: KafkaCluster, topic: str, value: bytes) -> bool:
+    try:
+        await produce(kafka, topic, [value])
+    except (KafkaError, OSError):
+        return False
+    return True
+
+
 def test_settings_point_at_the_running_engines(
-    settings: Settings, redis_engine: str, postgres_engine: str, kafka_engine: str
+    settings: Settings, redis_engine: str, postgres_engine: str, kafka_engine: KafkaCluster
 ) -> None:
-    assert (settings.redis_url, settings.database_url, settings.kafka_bootstrap_servers) == (
+    assert (settings.redis_url, settings.database_url, settings.kafka) == (
         redis_engine,
         postgres_engine,
         kafka_engine,

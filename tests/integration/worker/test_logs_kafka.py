@@ -9,18 +9,19 @@ import uuid
 from aiokafka import AIOKafkaConsumer
 
 from services.worker.telemetry.log_shipper import LogShipper
+from shared.events.kafka import client_arguments
 from shared.events.log_records import decode_log_batch
 from shared.settings import EventSettings, Settings
+from shared.settings.kafka import KafkaCluster
 from tests.integration.worker.cluster import until
 from tests.unit.worker.specs import version
 
 
-async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: str) -> None:
+async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: KafkaCluster) -> None:
     prefix = f"t{uuid.uuid4().hex[:8]}"
-    settings = Settings(
-        kafka_bootstrap_servers=kafka_engine,
-        instance="worker-logs",
-        events=EventSettings(topic_prefix=prefix, async_partitions=2),
+    settings = Settings.model_validate(
+        kafka_engine.variables()
+        | {"instance": "worker-logs", "events": EventSettings(topic_prefix=prefix, async_partitions=2)},
     )
     shipper = LogShipper(settings)
     shipping = asyncio.create_task(shipper.run())
@@ -38,7 +39,7 @@ async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: s
         shipping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await shipping
-        consumer = AIOKafkaConsumer(f"{prefix}.logs", bootstrap_servers=kafka_engine, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(f"{prefix}.logs", **client_arguments(kafka_engine), auto_offset_reset="earliest")
         await consumer.start()
         try:
             while sum(map(len, seen.values())) < 601:

@@ -1,4 +1,4 @@
-"""Where a mapping's Kafka cluster is."""
+"""Which Kafka cluster a mapping reads."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from shared.domain.errors import ConfigurationError
 from shared.domain.mappings import EventSourceMapping
 from shared.domain.mappings.kafka import BUILT_IN_CLUSTER, kafka_cluster
 from shared.settings import Settings
+from shared.settings.kafka import KafkaCluster
 
 
-def bootstrap_servers_of(mapping: EventSourceMapping, settings: Settings) -> str:
+def cluster_of(mapping: EventSourceMapping, settings: Settings) -> KafkaCluster:
     """Raises ConfigurationError for an ARN whose cluster no setting names."""
     if mapping.source_arn is None:
-        return ",".join(mapping.bootstrap_servers)
+        return settings.kafka_at(",".join(mapping.bootstrap_servers))
     name = kafka_cluster(mapping.source_arn)
     if name == BUILT_IN_CLUSTER:
-        return settings.kafka_bootstrap_servers
+        return settings.kafka
     if name in settings.events.kafka_clusters:
         return settings.events.kafka_clusters[name]
     raise ConfigurationError(f"PROBLEM: No cluster is known for {mapping.source_arn}.")

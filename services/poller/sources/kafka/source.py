@@ -15,6 +15,8 @@ from aiokafka.errors import KafkaError
 from services.poller.mapping.contract import LaneKeeper, LaneName, SourceError, SourceTraits
 from shared.domain.mappings import EventSourceMapping
 from shared.events.group import GroupReader, ReaderOptions, Start
+from shared.events.kafka import client_arguments
+from shared.settings.kafka import KafkaCluster
 
 LOOKUP_TIMEOUT_S = 10.0
 MOVE_DRAIN_S = 3.0
@@ -26,10 +28,10 @@ class KafkaSource:
 
     traits = SourceTraits(ordered=True)
 
-    def __init__(self, mapping: EventSourceMapping, bootstrap_servers: str) -> None:
+    def __init__(self, mapping: EventSourceMapping, cluster: KafkaCluster) -> None:
         self._topics = mapping.topics
         self._options = ReaderOptions(
-            bootstrap_servers=bootstrap_servers,
+            cluster=cluster,
             group_id=mapping.consumer_group_id,
             client_id=f"lambdad-mapping-{mapping.uuid}",
             start=_start_of(mapping),
@@ -41,7 +43,7 @@ class KafkaSource:
 
     async def check(self) -> None:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._options.bootstrap_servers,
+            **client_arguments(self._options.cluster),
             client_id=self._options.client_id,
             request_timeout_ms=int(LOOKUP_TIMEOUT_S * 1_000),
         )
@@ -52,7 +54,7 @@ class KafkaSource:
         except (KafkaError, OSError, TimeoutError):
             raise SourceError(
                 "PROBLEM: Connection error. Please check your event source connection configuration. "
-                f"No broker answers at {self._options.bootstrap_servers}."
+                f"No broker answers at {self._options.cluster.bootstrap_servers}."
             ) from None
         finally:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
