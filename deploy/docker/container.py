@@ -30,6 +30,7 @@ from typing import NoReturn
 SECRETS = Path(os.environ.get("SECRETS_DIR", "/run/lambdad-secrets"))
 DATA = Path("/var/lib/lambdad")
 KAFKA_HOME = "/opt/kafka"
+KAFKA_USER = "lambdad"
 SECRET_WAIT_S = 60.0
 ENGINE_WAIT_S = 120.0
 PROBE_TIMEOUT_S = 2.0
@@ -37,6 +38,7 @@ HEALTH_PORT = 9100
 
 CLUSTER_SECRET = "cluster/cluster_secret"
 REDIS_PASSWORD = "cluster/redis_password"
+KAFKA_PASSWORD = "cluster/kafka_password"
 DATABASE_PASSWORD = "database/password"
 ACCESS_KEY_ID = "root/access_key_id"
 SECRET_ACCESS_KEY = "root/secret_access_key"
@@ -55,6 +57,7 @@ def make_secrets() -> int:
     made = {
         CLUSTER_SECRET: secrets.token_urlsafe(32),
         REDIS_PASSWORD: secrets.token_urlsafe(24),
+        KAFKA_PASSWORD: secrets.token_urlsafe(24),
         DATABASE_PASSWORD: secrets.token_urlsafe(24),
         ACCESS_KEY_ID: "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)),
         SECRET_ACCESS_KEY: secrets.token_urlsafe(30),
@@ -145,13 +148,25 @@ def kafka() -> NoReturn:
         f"{KAFKA_HOME}/jars/*",
     )
     storage_tool = (*java, "kafka.tools.StorageTool")
-    configuration = f"{KAFKA_HOME}/server.properties"
+    configuration = str(_kafka_configuration())
     if not (DATA / "meta.properties").exists():
         identity = subprocess.run([*storage_tool, "random-uuid"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[
             -1
         ]
         subprocess.run([*storage_tool, "format", "-t", identity, "-c", configuration], check=True)
     become(*java, f"-Dlog4j2.configurationFile={KAFKA_HOME}/log4j2.properties", "kafka.Kafka", configuration)
+
+
+def _kafka_configuration() -> Path:
+    """The image's, and who may connect. PLAIN is checked against this file alone: data of before needs nothing new."""
+    password = secret(KAFKA_PASSWORD, "KAFKA_PASSWORD")
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    jaas = f'{module} username="{KAFKA_USER}" password="{password}" user_{KAFKA_USER}="{password}";'
+    lines = [f"listener.name.{listener}.plain.sasl.jaas.config={jaas}" for listener in ("clients", "controller")]
+    configuration = Path("/tmp/server.properties")
+    configuration.touch(mode=0o600)
+    configuration.write_text(Path(f"{KAFKA_HOME}/server.properties").read_text() + "\n".join(lines) + "\n")
+    return configuration
 
 
 def serve(service: str) -> NoReturn:
@@ -166,6 +181,10 @@ def serve(service: str) -> NoReturn:
         wait_for_engine("postgres")
     if not environment.get("KAFKA_BOOTSTRAP_SERVERS"):
         environment["KAFKA_BOOTSTRAP_SERVERS"] = "kafka:9092"
+        environment["KAFKA_SECURITY_PROTOCOL"] = "SASL_PLAINTEXT"
+        environment["KAFKA_SASL_MECHANISM"] = "PLAIN"
+        environment["KAFKA_SASL_USERNAME"] = KAFKA_USER
+        environment["KAFKA_SASL_PASSWORD"] = secret(KAFKA_PASSWORD, "KAFKA_PASSWORD")
         wait_for_engine("kafka")
     if service in NEEDS_ROOT_KEY:
         for name, variable in ROOT_KEY.items():
