@@ -6,6 +6,7 @@ from leaving orphans; the kernel clears it when the user changes, so it is set a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -32,7 +33,7 @@ class Launch:
 
     log: file that stdout and stderr are appended to. stdin: file to read, none by default. user: (uid, gid) to become, None
     to stay. visible: directories that this user must reach even if one of their parents is closed to it. death_signal: sent
-    when the parent dies.
+    when the parent dies. umask: what the files that it makes are closed to, everybody else by default.
     """
 
     argv: Sequence[str]
@@ -43,6 +44,7 @@ class Launch:
     user: tuple[int, int] | None = None
     visible: tuple[Path, ...] = ()
     death_signal: int = signal.SIGKILL
+    umask: int = 0o077
 
 
 def launch(spec: Launch) -> subprocess.Popen[bytes]:
@@ -75,6 +77,7 @@ def launch(spec: Launch) -> subprocess.Popen[bytes]:
                 env=dict(spec.environment),
                 cwd=spec.cwd,
                 start_new_session=True,
+                umask=spec.umask,
                 preexec_fn=enter,
             )
     except subprocess.SubprocessError as error:
@@ -120,6 +123,21 @@ class _Curtain:
             path.mkdir(parents=True, exist_ok=True)
             _mount(f"/proc/self/fd/{descriptor}".encode(), os.fsencode(path), None, MS_BIND | MS_REC, None)
             os.close(descriptor)
+
+
+def views_can_be_private() -> bool:
+    """Whether a child of another user can be given sight of its directories behind closed ones. True where there is none: only
+    root has children of other users."""
+    if os.geteuid() != 0:
+        return True
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with contextlib.suppress(OSError):
+            _Curtain((), ()).draw()
+            status = 0
+        os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _curtain(spec: Launch) -> _Curtain | None:

@@ -112,4 +112,6 @@ def command(
         log=data.log(service.name),
         environment=environment,
         cwd=data.root,
+        # A worker lays out the file systems that functions' users see.
+        umask=0o022 if service.kind == "worker" else 0o077,
     )

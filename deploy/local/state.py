@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from shared.domain.errors import ConfigurationError
+
 
 class Phase(enum.StrEnum):
     STARTING = "starting"
@@ -60,9 +62,14 @@ class ClusterState(msgspec.Struct):
 
 
 def read_state(path: Path) -> ClusterState | None:
-    """None when no cluster was ever started there, or what is there is not readable as one."""
+    """None when no cluster was ever started there, or what is there is not readable as one. Raises ConfigurationError when it is
+    another user's."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=ClusterState)
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{path.parent} belongs to another user; run this as the one that started the cluster."
+        ) from error
     except (OSError, msgspec.DecodeError):
         return None
 

@@ -132,6 +132,7 @@ def _show_new(log: Path, position: int) -> int:
 
 def prepare_data_dir(data: DataDir) -> None:
     """Raises ConfigurationError when the directory cannot be used."""
+    os.umask(0o077)
     try:
         data.create()
     except OSError as error:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from deploy.local.engines.external import CLIENT_VARIABLES, PREFIX
 from deploy.local.layout import CHECKOUT
 from deploy.local.ports import choose
 
@@ -65,7 +66,7 @@ def run_lambdad(*arguments: str, **environment: str) -> subprocess.CompletedProc
 
 def clean_environment() -> dict[str, str]:
     """Ours, without what would send a cluster to other engines or another directory."""
-    taken_out = ("KAFKA_BOOTSTRAP_SERVERS", "REDIS_URL", "QUEUES_REDIS_URL", "DATABASE_URL", "LAMBDAD_DATA_DIR")
+    taken_out = (*CLIENT_VARIABLES, *(PREFIX + name for name in CLIENT_VARIABLES), "LAMBDAD_DATA_DIR")
     return {name: value for name, value in os.environ.items() if name not in taken_out}
 
 

@@ -48,8 +48,8 @@ def test_env_prints_lines_that_a_shell_takes(running_cluster: LocalCluster) -> N
 def test_secrets_are_in_files_that_only_their_owner_reads(running_cluster: LocalCluster) -> None:
     data = running_cluster.data_dir
     secrets = (data / "credentials.json").read_text().split('"')[3::4]
-    assert len(secrets) == 5
-    for name in ("credentials.json", "addresses.json", "redis/redis.conf"):
+    assert len(secrets) == 6
+    for name in ("credentials.json", "addresses.json", "redis/redis.conf", "kafka/server.properties"):
         assert (data / name).stat().st_mode & 0o077 == 0, name
     assert not any(secret in (data / "state.json").read_text() for secret in secrets)
     commands = " ".join(" ".join(process.cmdline()) for process in running_cluster.processes())
@@ -78,20 +78,44 @@ def test_a_killed_child_is_started_again_and_status_says_so(running_cluster: Loc
 
 
 def test_a_second_cluster_lives_beside_the_first_and_may_use_its_engines(running_cluster: LocalCluster, scratch: Path) -> None:
-    engines = {name: value for name, value in running_cluster.environment().items() if not name.startswith("AWS_")}
-    queues = engines["REDIS_URL"].removesuffix("/0") + "/1"
+    told = running_cluster.environment()
+    engines = {f"LAMBDAD_{name}": value for name, value in told.items() if not name.startswith(("AWS_", "LAMBDAD_"))}
+    queues = told["REDIS_URL"].removesuffix("/0") + "/1"
     second = LocalCluster(scratch / "data", running_cluster.port + 1)
-    up = second.up(**{**engines, "QUEUES_REDIS_URL": queues})
+    up = second.up(**{**engines, "LAMBDAD_QUEUES_REDIS_URL": queues})
     try:
         assert up.returncode == 0, up.stdout + up.stderr
+        for engine in ENGINES:
+            assert f"{engine} is the one at 127.0.0.1:" in up.stdout
         children = second.status()["cluster"]["children"]
         assert {child["name"]: child["state"] for child in children} == dict.fromkeys([*ENGINES, "queues"], "external")
-        assert second.environment()["REDIS_URL"] == engines["REDIS_URL"]
+        assert second.environment()["REDIS_URL"] == told["REDIS_URL"]
         assert second.environment()["QUEUES_REDIS_URL"] == queues
         assert second.environment()["AWS_ACCESS_KEY_ID"] != running_cluster.environment()["AWS_ACCESS_KEY_ID"]
     finally:
         assert second.run("down").returncode == 0
     assert running_cluster.status()["ready"] is True
+
+
+def test_a_cluster_that_is_started_in_the_shell_of_another_one_has_engines_of_its_own(
+    running_cluster: LocalCluster, scratch: Path
+) -> None:
+    """A shell that evaluated `lambdad env`, or an application's own DATABASE_URL in it, says nothing about a new cluster."""
+    told = running_cluster.environment()
+    second = LocalCluster(scratch / "data", running_cluster.port + 1)
+    up = second.up(**told)
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        assert (
+            "DATABASE_URL of the environment is not used: this cluster has its own postgres; LAMBDAD_DATABASE_URL" in up.stdout
+        )
+        assert {child["state"] for child in second.status()["cluster"]["children"]} == {"ready"}
+        own = second.environment()
+        assert not {"REDIS_URL", "DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SASL_PASSWORD"} & {
+            name for name, value in own.items() if told[name] == value
+        }
+    finally:
+        assert second.run("down").returncode == 0
 
 
 def test_logs_shows_the_children_and_refuses_a_name_that_is_none(running_cluster: LocalCluster) -> None:
@@ -114,10 +138,10 @@ def test_state_and_keys_outlive_down_and_up(running_cluster: LocalCluster) -> No
     assert running_cluster.status()["running"] is False
     assert running_cluster.run("status").returncode == 1
     # As in a shell that evaluated `lambdad env`: its own, stopped engines must not be taken for someone else's.
-    engines = {name: value for name, value in before.items() if not name.startswith("AWS_")}
-    up = running_cluster.up(**engines)
+    up = running_cluster.up(**before)
     assert up.returncode == 0, up.stdout + up.stderr
     assert {child["state"] for child in running_cluster.status()["cluster"]["children"]} == {"ready"}
+    assert "is not used" not in up.stdout
     assert running_cluster.environment() == before
     with Redis.from_url(before["REDIS_URL"], decode_responses=True) as redis:
         assert redis.get("kept") == "yes"
@@ -135,9 +159,9 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_up_recovers(running_
 
 def test_ctrl_c_in_the_foreground_stops_everything(running_cluster: LocalCluster, scratch: Path) -> None:
     engines = {
-        name: value
+        f"LAMBDAD_{name}": value
         for name, value in running_cluster.environment().items()
-        if name in ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL")
+        if name.startswith("KAFKA_") or name == "DATABASE_URL"
     }
     second = LocalCluster(scratch / "data", running_cluster.port + 1)
     argv = [sys.executable, "-m", "deploy.local.cli", "up", "--engines-only", "--port", str(second.port), "--data-dir"]

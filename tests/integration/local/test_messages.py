@@ -21,9 +21,9 @@ from tests.integration.local.conftest import clean_environment, run_lambdad
 from tests.support import wait_until
 
 EXTERNAL = {
-    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
-    "REDIS_URL": "redis://127.0.0.1:1/0",
-    "DATABASE_URL": "postgresql://127.0.0.1:1/x",
+    "LAMBDAD_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
+    "LAMBDAD_REDIS_URL": "redis://127.0.0.1:1/0",
+    "LAMBDAD_DATABASE_URL": "postgresql://127.0.0.1:1/x",
 }
 Usage = namedtuple("Usage", "total used free")
 
@@ -54,7 +54,7 @@ def test_an_engine_that_cannot_start_is_shown_with_the_end_of_its_log_and_the_ot
     data = scratch / "data"
     (data / "postgres" / "data").mkdir(parents=True)
     (data / "postgres" / "data" / "PG_VERSION").write_text("9.1\n")
-    others = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{taken_port}"}
+    others = {"LAMBDAD_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{taken_port}"}
     said = refused(run_lambdad("up", "--engines-only", "--detach", "--port", "29999", "--data-dir", str(data), **others))
     assert "postgres does not start" in said
     assert "postgresql.conf" in said
@@ -71,6 +71,14 @@ def command_of(process: psutil.Process) -> list[str]:
 def test_engines_named_by_url_that_do_not_answer_are_named(scratch: Path) -> None:
     said = refused(run_lambdad("up", "--engines-only", "--port", "29999", "--data-dir", str(scratch / "data"), **EXTERNAL))
     assert "names 127.0.0.1:1, but: Connection refused" in said
+
+
+def test_a_kafka_that_is_named_half_is_refused(scratch: Path) -> None:
+    half = {"LAMBDAD_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "LAMBDAD_KAFKA_SASL_USERNAME": "me"}
+    said = refused(
+        run_lambdad("up", "--engines-only", "--port", "29999", "--data-dir", str(scratch / "data"), **EXTERNAL, **half)
+    )
+    assert "SASL_SSL needs a username and a password" in said
 
 
 def test_a_data_directory_that_cannot_be_made_is_named(scratch: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_root_that_only_root_may_enter_is_named(plain_root: Path, data: Path) 
 def test_a_closed_folder_above_the_data_is_named_where_it_cannot_be_looked_through(plain_root: Path, scratch: Path) -> None:
     closed = scratch / "closed"
     closed.mkdir(mode=0o700)
-    redis_and_kafka = {name: value for name, value in EXTERNAL.items() if name != "DATABASE_URL"}
+    redis_and_kafka = {name: value for name, value in EXTERNAL.items() if name != "LAMBDAD_DATABASE_URL"}
     said = refused(up(plain_root, closed / "data", "--engines-only", **redis_and_kafka))
     assert f"chmod o+x {closed}" in said
     assert nothing_runs(closed / "data")
