@@ -12,8 +12,8 @@ RUNTIMES = CHECKOUT / ".runtimes"
 """`make setup` puts each interpreter's runtime client there, in a folder named like python3.12."""
 
 CLOSED, PASSABLE = 0o700, 0o711
-"""Of the data directory. Passable only where the database's user can reach its own part of it in no other way; all else in it is
-closed then, too."""
+"""Of the data directory. Passable only where the database's user can reach its own part of it in no other way; all else in it
+is closed then, too."""
 
 
 @dataclass(frozen=True)
