@@ -62,8 +62,8 @@ class ClusterState(msgspec.Struct):
 
 
 def read_state(path: Path) -> ClusterState | None:
-    """None when no cluster was ever started there, or what is there is not readable as one. Raises ConfigurationError when it is
-    another user's."""
+    """None when no cluster was ever started there, or what is there is not readable as one. Raises ConfigurationError when it
+    is another user's."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=ClusterState)
     except PermissionError as error:

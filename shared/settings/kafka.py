@@ -60,6 +60,10 @@ class KafkaCluster(BaseModel):
         """Whether every one of these addresses is one of the cluster's."""
         return _addresses(bootstrap_servers) <= _addresses(self.bootstrap_servers)
 
+    def shares(self, bootstrap_servers: str) -> bool:
+        """Whether one of these addresses is one of the cluster's."""
+        return bool(_addresses(bootstrap_servers) & _addresses(self.bootstrap_servers))
+
     def variables(self) -> dict[str, str]:
         """The environment variables that tell a process of this cluster: those of VARIABLES that have something to say."""
         values = (

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from services.router.destinations import DeliveryError, UndeliverableError, record
 from shared.domain.destinations import TOPIC_SCHEME
+from shared.events.internal import is_internal
 from shared.events.kafka import client_arguments
 from shared.events.records import RECORD_BYTES_MAX, Outcome
 from shared.settings import Settings
@@ -31,14 +32,13 @@ class KafkaDestination:
     async def deliver(self, outcome: Outcome, target: str) -> None:
         if outcome.batch is None or not outcome.request_payload:
             raise UndeliverableError("a topic can only take records of a Kafka event source mapping")
-        servers = outcome.batch.bootstrap_servers
+        servers, topic = outcome.batch.bootstrap_servers, target.removeprefix(TOPIC_SCHEME)
+        if self._settings.kafka.shares(servers) and is_internal(topic, self._settings):
+            raise UndeliverableError(f"{topic} is internal to the cluster")
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 producer = await self._producer(servers)
-                sent = [
-                    await producer.send(target.removeprefix(TOPIC_SCHEME), value, key=key)
-                    for key, value in record.topic_messages(outcome)
-                ]
+                sent = [await producer.send(topic, value, key=key) for key, value in record.topic_messages(outcome)]
                 await asyncio.gather(*sent)
         except (KafkaError, OSError, TimeoutError) as error:
             await self._drop(servers)

@@ -288,7 +288,7 @@ async def test_a_record_that_cannot_fit_is_given_up_without_a_call() -> None:
 
 
 def test_the_event_of_a_managed_cluster_is_shaped_as_awss() -> None:
-    headers = (("headerKey", b"headerValue"),)
+    headers = (("headerKey", b"headerValue"), ("accented", "ë".encode()), ("empty", None))
     full = record(15, b"Hello, this is a test.", key=b"k", timestamp=1545084650987, headers=headers)
     event = json.loads(KafkaFormat(mapping(), "b-2:9092,b-1:9092").event("t-0", [full, record(16, None)]))
     assert event["records"]["t-0"].pop(1).keys() == {"topic", "partition", "offset", "timestamp", "timestampType", "headers"}
@@ -306,7 +306,11 @@ def test_the_event_of_a_managed_cluster_is_shaped_as_awss() -> None:
                     "timestampType": "CREATE_TIME",
                     "key": "aw==",
                     "value": "SGVsbG8sIHRoaXMgaXMgYSB0ZXN0Lg==",
-                    "headers": [{"headerKey": [104, 101, 97, 100, 101, 114, 86, 97, 108, 117, 101]}],
+                    "headers": [
+                        {"headerKey": [104, 101, 97, 100, 101, 114, 86, 97, 108, 117, 101]},
+                        {"accented": [-61, -85]},
+                        {"empty": []},
+                    ],
                 }
             ]
         },

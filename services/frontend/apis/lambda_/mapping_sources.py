@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from services.frontend.apis.lambda_.context import ControlContext, Request
 from shared.domain.errors import InvalidParameterValueException
-from shared.domain.mappings import SourceKind
+from shared.domain.mappings import EventSourceMapping, SourceKind
 from shared.domain.mappings.catalogue import kind_of_arn, rules_of
 from shared.domain.mappings.kafka import BUILT_IN_CLUSTER, kafka_cluster
 from shared.domain.mappings.rules import OF_SOME_KINDS
+from shared.events.internal import internal_use
 
 UNRECOGNIZED = "Unrecognized event source."
 
@@ -55,6 +56,13 @@ def unsupported(parameter: str) -> InvalidParameterValueException:
 
 def required(parameter: str) -> InvalidParameterValueException:
     return InvalidParameterValueException(f"Required '{parameter[0].lower()}{parameter[1:]}' parameter is missing.")
+
+
+def check_internal(ctx: ControlContext, mapping: EventSourceMapping) -> None:
+    """Raises InvalidParameterValueException for what belongs to the cluster itself."""
+    refusal = internal_use(mapping, ctx.settings)
+    if refusal is not None:
+        raise InvalidParameterValueException(refusal)
 
 
 def check_cluster(ctx: ControlContext, request: Request) -> None:

@@ -37,6 +37,7 @@ async def create_event_source_mapping(ctx: ControlContext, request: Request) -> 
     row = _made(kind, request)
     name, qualifier = await _existing_function(ctx, request)
     mapping_sources.check_cluster(ctx, request)
+    mapping_sources.check_internal(ctx, row.mapping)
     mapping = msgspec.structs.replace(
         row.mapping, function_name=name, qualifier=qualifier, function_arn=naming.arn(ctx, name, qualifier)
     )
@@ -98,6 +99,7 @@ async def update_event_source_mapping(ctx: ControlContext, request: Request) -> 
         if group is not None and group != before.consumer_group_id:
             raise InvalidParameterValueException("The ConsumerGroupId of an event source mapping cannot be changed.")
         mapping = rules.changed(before, request)
+        mapping_sources.check_internal(ctx, mapping)
         if target is not None:
             name, qualifier = target
             mapping = msgspec.structs.replace(

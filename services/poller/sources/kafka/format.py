@@ -24,7 +24,7 @@ EVENT_OVERHEAD_BYTES = 4_096
 
 
 class KafkaRecord(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """One record. Bytes are written as base64. A record without a key (or value) has no such member."""
+    """One record. Bytes are written as base64, those of headers as Java's signed numbers. A record without a key (or value) has no such member."""
 
     topic: str
     partition: int
@@ -87,7 +87,7 @@ class KafkaFormat:
                 r.offset,
                 r.timestamp,
                 types[r.timestamp_type or 0],
-                [{name: list(value)} for name, value in r.headers] if r.headers else [],
+                [{name: memoryview(value or b"").cast("b").tolist()} for name, value in r.headers] if r.headers else [],
                 r.key,
                 r.value,
             )

@@ -39,6 +39,8 @@ OWN: dict[str, Any] = {
     "Topics": ["orders"],
     "StartingPosition": "LATEST",
 }
+OURS = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["elsewhere.example:9092", "localhost:9092"]}}
+"""One of them leads to the Kafka that lambdad runs on."""
 MQ: dict[str, Any] = {"EventSourceArn": BROKER, "Queues": ["orders"], "SourceAccessConfigurations": BASIC}
 DOCUMENTDB: dict[str, Any] = {
     "EventSourceArn": DATABASE,
@@ -327,6 +329,11 @@ UNSUPPORTED = "Unsupported {} parameter for given event source mapping type."
         (MSK, {"SelfManagedKafkaEventSourceConfig": {"ConsumerGroupId": "g"}}, UNSUPPORTED.format("'selfManagedKafkaEventSourceConfig'")),
         (MSK, {"MaximumRecordAgeInSeconds": 59}, "MaximumRecordAgeInSeconds must be -1 or at least 60."),
         (MSK, {"DestinationConfig": {"OnFailure": {"Destination": "kafka://orders"}}}, "The topic that events come from cannot be their on-failure destination."),
+        (MSK, {"Topics": ["lambdad.async"]}, "Topic lambdad.async is internal to the cluster and cannot be an event source."),
+        (MSK, {"Topics": ["__consumer_offsets"]}, "Topic __consumer_offsets is internal to the cluster and cannot be an event source."),
+        (MSK, {"AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": "lambdad.async"}}, "Consumer group lambdad.async is internal to the cluster and cannot be used."),
+        (MSK, {"DestinationConfig": {"OnFailure": {"Destination": "kafka://lambdad.async"}}}, "Topic lambdad.async is internal to the cluster and cannot be a destination."),
+        (OWN, {"SelfManagedEventSource": OURS, "Topics": ["lambdad.logs"]}, "Topic lambdad.logs is internal to the cluster and cannot be an event source."),
         (MSK, {"SourceAccessConfigurations": BASIC}, "Unsupported source access configuration type BASIC_AUTH for given event source mapping type."),
         (MSK, {"ProvisionedPollerConfig": {"MinimumPollers": 5, "MaximumPollers": 4}}, "MinimumPollers must be less than or equal to MaximumPollers."),
         (MSK, {"ProvisionedPollerConfig": {"MaximumPollers": 2_001}}, "Pollers of this event source may be 1 to 2000."),
