@@ -1,4 +1,4 @@
-"""What of the cluster's own Kafka is no event source of anybody's: its events, outcomes and logs are other functions' affairs."""
+"""What of the cluster's own Kafka is no event source of anybody's: its events, outcomes and logs are others' affairs."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ EVENT_OVERHEAD_BYTES = 4_096
 
 
 class KafkaRecord(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
-    """One record. Bytes are written as base64, those of headers as Java's signed numbers. A record without a key (or value) has no such member."""
+    """One record. Bytes are written as base64, those of headers as Java's signed numbers.
+
+    A record without a key (or value) has no such member."""
 
     topic: str
     partition: int
