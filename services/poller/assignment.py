@@ -15,7 +15,7 @@ from typing import Protocol
 
 from prometheus_client import Gauge
 
-from services.poller.mapping.delivery import Invoker
+from services.poller.mapping.delivery import Invoker, attempt_s_max
 from services.poller.mapping.running_mapping import RunningMapping
 from services.poller.mapping.status import MappingBook
 from services.poller.sources.catalogue import OPENERS, Opener, opener_of
@@ -55,6 +55,9 @@ class MappingManager:
         self._producer = producer
         self._outcomes = TopicNames.of(settings.events).outcomes
         self._running: dict[str, RunningMapping] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._left = asyncio.Event()
+        self._reconciling = asyncio.Lock()
         self._followed = False
 
     def problem(self) -> str | None:
@@ -68,25 +71,47 @@ class MappingManager:
     async def run(self, stop: asyncio.Event) -> None:
         try:
             await keep_running("mapping manager", lambda: run_until(stop, self._follow()), stop)
-            await self._stop_all(list(self._running.values()))
+            for uuid in list(self._running):
+                self._leave(uuid)
+            if self._leaving:
+                await asyncio.wait(self._leaving.values(), timeout=self._settings.events.drain_timeout_s)
         finally:
-            # Cancelled: nothing that was started here may go on alone.
+            # Cancelled, or out of time: nothing that was started here may go on alone.
             await asyncio.gather(*(running.abandon() for running in self._running.values()), return_exceptions=True)
+            for task in list(self._leaving.values()):
+                task.cancel()
+            await asyncio.gather(*self._leaving.values(), return_exceptions=True)
 
     async def _follow(self) -> None:
-        async for _ in self._source.changes():
-            await self._reconcile(await self._source.list_all())
-            self._followed = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow_leaving())
+                async for _ in self._source.changes():
+                    await self._reconcile()
+                    self._followed = True
+        except ExceptionGroup as errors:
+            # As its kind of error: a database that went away is no fault of ours.
+            raise errors.exceptions[0] from errors
 
-    async def _reconcile(self, mappings: list[EventSourceMapping]) -> None:
+    async def _follow_leaving(self) -> None:
+        while True:
+            await self._left.wait()
+            self._left.clear()
+            await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        async with self._reconciling:
+            await self._follow_up(await self._source.list_all())
+
+    async def _follow_up(self, mappings: list[EventSourceMapping]) -> None:
         known = {mapping.uuid: mapping for mapping in mappings}
-        leaving = []
         for uuid, running in list(self._running.items()):
             mapping = known.get(uuid)
             if mapping is None or not _is_wanted(mapping) or mapping.revision != running.mapping.revision:
-                leaving.append(self._running.pop(uuid))
-        await self._stop_all(leaving)
+                self._leave(uuid)
         for mapping in mappings:
+            if mapping.uuid in self._leaving:
+                continue  # Its batches end first, which may take as long as its function may: then this comes again.
             if _is_wanted(mapping):
                 opener = opener_of(mapping)
                 if opener is None:
@@ -102,7 +127,12 @@ class MappingManager:
 
     def _start(self, mapping: EventSourceMapping, opener: Opener) -> None:
         running = RunningMapping(
-            mapping, lambda: opener(mapping, self._settings), self._invoker, self._source, self._tell_outcome
+            mapping,
+            lambda: opener(mapping, self._settings),
+            self._invoker,
+            self._source,
+            self._tell_outcome,
+            drain_s=attempt_s_max(self._settings),
         )
         self._running[mapping.uuid] = running
         running.start()
@@ -136,11 +166,23 @@ class MappingManager:
             reason = rules_of(mapping.kind).state_reason
             await self._source.set_state(mapping.uuid, state, reason, revision=mapping.revision)
 
-    async def _stop_all(self, leaving: list[RunningMapping]) -> None:
-        results = await asyncio.gather(*(running.stop() for running in leaving), return_exceptions=True)
-        for running, result in zip(leaving, results, strict=True):
-            if isinstance(result, Exception) and not isinstance(result, LambdadError):
-                log.error("mapping %s ended badly: %r", running.mapping.uuid, result)
+    def _leave(self, uuid: str) -> None:
+        """Stop a mapping beside everything else; what its owner wants of it now is done once it has stopped."""
+        running = self._running.pop(uuid)
+        self._leaving[uuid] = asyncio.create_task(self._stop(running), name=f"leaving-{uuid}")
+
+    async def _stop(self, running: RunningMapping) -> None:
+        uuid = running.mapping.uuid
+        try:
+            await running.stop()
+        except LambdadError:
+            pass
+        except Exception as error:
+            log.error("mapping %s ended badly: %r", uuid, error)
+        finally:
+            await running.abandon()
+            del self._leaving[uuid]
+            self._left.set()
 
 
 def _is_wanted(mapping: EventSourceMapping) -> bool:

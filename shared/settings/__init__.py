@@ -87,6 +87,9 @@ class EventSettings(BaseModel):
     replication_factor: int = Field(1, ge=1, le=7)
     in_flight_max: int = Field(500, ge=1, description="events a poller runs at once")
     produce_timeout_s: float = Field(10.0, gt=0)
+    drain_timeout_s: float = Field(
+        6.0, ge=0, description="how long a poller that stops waits for the batches of event source mappings that run"
+    )
     retry_delays_s: tuple[int, ...] = Field((60, 120), min_length=1, description="waits before retries of a function error")
     backoff_delays_s: tuple[int, ...] = Field(
         (1, 2, 4, 8, 16, 32, 64, 128, 256, 300), min_length=1, description="waits of an event that could not run"

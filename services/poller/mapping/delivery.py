@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from prometheus_client import Counter
@@ -26,6 +26,7 @@ from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.domain.mappings import EventSourceMapping
 from shared.events.records import Condition, LastAttempt
+from shared.settings import Settings
 
 log = logging.getLogger("lambdad.poller.mapping")
 
@@ -38,10 +39,16 @@ REFUSED_BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 REFUSALS_BEFORE_GIVING_BACK = 3
 """A function that cannot run now is tried so often before a batch goes back to a source that redelivers."""
 CAPACITY_WAIT_S = 10.0
+ATTEMPT_MARGIN_S = 10.0
 RETRIES_WITH_DESTINATION = 10
 """Endless retries are bounded to this number where an on-failure destination waits (see the guide)."""
 RESULT_OK = "OK"
 RESULT_FAILED = "PROBLEM: Function call failed"
+
+
+def attempt_s_max(settings: Settings) -> float:
+    """How long one attempt to run a batch may take: until there is room for it, and then as long as any function may run."""
+    return CAPACITY_WAIT_S + settings.functions.timeout_s_max + ATTEMPT_MARGIN_S
 
 
 class Invoker(Protocol):
@@ -51,7 +58,11 @@ class Invoker(Protocol):
 
 
 class BatchDelivery(Generic[R]):
-    """Delivers batches of one mapping. on_result: told the text of LastProcessingResult after each invocation."""
+    """Delivers batches of one mapping.
+
+    on_result: told the text of LastProcessingResult after each invocation. pause: waits before the next attempt, so many
+    seconds or longer.
+    """
 
     def __init__(
         self,
@@ -62,6 +73,7 @@ class BatchDelivery(Generic[R]):
         on_failure: OnFailure[R],
         *,
         on_result: Callable[[str], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._mapping = mapping
         self._limits = mapping.error_handling
@@ -70,6 +82,7 @@ class BatchDelivery(Generic[R]):
         self._invoker = invoker
         self._on_failure = on_failure
         self._on_result = on_result
+        self._pause = pause
         self._partial = PartialResponses(record_format, from_first=traits.fails_from_first)
         self._retries_max = self._limits.retry_attempts_max
         if self._retries_max < 0 and mapping.on_failure_arn:
@@ -123,20 +136,20 @@ class BatchDelivery(Generic[R]):
             if not failed:
                 return []
             if len(failed) < len(records):
-                await asyncio.sleep(RETRY_BACKOFF_S[0])
+                await self._pause(RETRY_BACKOFF_S[0])
                 # As recorded for streams: what is left is a batch of its own, with attempts of its own.
                 return [failed]
             if self._limits.bisect_on_error and result.function_error and len(records) > 1:
                 # A split uses none of the retries, so it comes even where there are none.
                 middle = len(records) // 2
-                await asyncio.sleep(RETRY_BACKOFF_S[0])
+                await self._pause(RETRY_BACKOFF_S[0])
                 return [records[:middle], records[middle:]]
             if self._retries_max >= 0 and attempts > self._retries_max:
                 last = LastAttempt(result.executed_version, result.function_error, result.payload)
                 why = GivenUp(Condition.RETRY_ATTEMPTS_EXHAUSTED, request_id, payload, attempts, last)
                 await self._on_failure.give_up(lane, records, why)
                 return []
-            await asyncio.sleep(RETRY_BACKOFF_S[min(attempts, len(RETRY_BACKOFF_S)) - 1])
+            await self._pause(RETRY_BACKOFF_S[min(attempts, len(RETRY_BACKOFF_S)) - 1])
             request_id = str(uuid.uuid4())
 
     async def _invoke(self, request_id: str, payload: bytes) -> InvocationResult:
@@ -157,7 +170,7 @@ class BatchDelivery(Generic[R]):
             log.log(level, "mapping %s could not run its function now: %r", self._mapping.uuid, error)
         if isinstance(error, ApiError):
             self._on_result(RESULT_FAILED)
-        await asyncio.sleep(REFUSED_BACKOFF_S[min(refusals, len(REFUSED_BACKOFF_S)) - 1])
+        await self._pause(REFUSED_BACKOFF_S[min(refusals, len(REFUSED_BACKOFF_S)) - 1])
 
     def _note(self, lane: LaneName, records: list[R], result: InvocationResult) -> list[R]:
         """The records that a run leaves to be tried again, in order; the others succeeded and are counted."""

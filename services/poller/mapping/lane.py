@@ -125,7 +125,7 @@ class Lane(Generic[R]):
         foreseen = isinstance(error, LambdadError | OSError | TimeoutError)
         log.error("a batch of %s failed here and is fetched again: %r", self.name, error, exc_info=None if foreseen else error)
         self._failures += 1
-        await asyncio.sleep(FAILURE_PAUSE_S[min(self._failures, len(FAILURE_PAUSE_S)) - 1])
+        await self._parts.starts.pause(FAILURE_PAUSE_S[min(self._failures, len(FAILURE_PAUSE_S)) - 1])
         self._give_back(batch)
 
     def _give_back(self, records: list[R]) -> None:

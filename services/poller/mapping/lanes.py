@@ -21,7 +21,6 @@ from shared.telemetry.supervision import keep_running
 R = TypeVar("R")
 
 FETCH_WAIT_S = 5.0
-DRAIN_S = 3.0
 WAITING_RECORDS_MAX = 2_000
 WAITING_BYTES_MAX = 64 * 1024 * 1024
 """Of all lanes of a mapping together, as their event's JSON; each has an equal share of it."""
@@ -33,11 +32,23 @@ LANE_BYTES_MIN = 512 * 1024
 class Lanes(Generic[R]):
     """A `LaneKeeper` for the source that it feeds from. One life long: `run` once."""
 
-    def __init__(self, mapping: EventSourceMapping, opened: EventSource, deliver: Deliver[R], lag: LagMeter) -> None:
-        """Raises InvalidParameterValueException for filters that are none."""
+    def __init__(
+        self,
+        mapping: EventSourceMapping,
+        opened: EventSource,
+        deliver: Deliver[R],
+        lag: LagMeter,
+        *,
+        starts: Starts,
+        drain_s: float,
+    ) -> None:
+        """starts: which `deliver` goes by, too. drain_s: how long what runs may take to end when the mapping stops.
+
+        Raises InvalidParameterValueException for filters that are none."""
         self._mapping = mapping
         self._source: Source[R] = opened.source
-        self._starts = Starts(opened.source.traits.in_flight_max)
+        self._starts = starts
+        self._drain_s = drain_s
         self._lanes: dict[LaneName, Lane[R]] = {}
         self._tasks: dict[LaneName, asyncio.Task[None]] = {}
         self._lag = lag
@@ -74,30 +85,37 @@ class Lanes(Generic[R]):
             lambda: max(LANE_BYTES_MIN, min(LANE_BYTES_MAX, WAITING_BYTES_MAX // max(1, len(self._lanes)))),
         )
 
-    async def run(self, on_polling: Callable[[], Awaitable[None]]) -> None:
-        """Until cancelled; what runs then gets DRAIN_S to end. on_polling: awaited once this reader has its place.
+    async def run(self, on_polling: Callable[[], Awaitable[None]], on_read: Callable[[], Awaitable[None]]) -> None:
+        """Until cancelled; what runs then gets drain_s to end.
+
+        on_polling: awaited once this reader has its place. on_read: once the source has given what it had.
 
         Raises what the source raises: it is closed then, and another one may be opened."""
         try:
             await self._source.open(self)
-            await self._feed(on_polling)
+            await self._feed(on_polling, on_read)
         except ExceptionGroup as errors:
             # What ended the feeding, as its kind of error: an engine that went away is no fault of ours.
             raise errors.exceptions[0] from errors
         finally:
             await self._source.close()
 
-    async def _feed(self, on_polling: Callable[[], Awaitable[None]]) -> None:
+    async def _feed(self, on_polling: Callable[[], Awaitable[None]], on_read: Callable[[], Awaitable[None]]) -> None:
         async with asyncio.TaskGroup() as group:
             await self._placed.wait()
             await on_polling()
             group.create_task(keep_running(f"mapping-lag {self._mapping.uuid}", lambda: self._lag.measure(self._source)))
             try:
+                await self._fetch(group)
+                await on_read()
                 while True:
-                    for name, records in (await self._source.fetch(wait_s=FETCH_WAIT_S)).items():
-                        self._lane(name, group).add(records)
+                    await self._fetch(group)
             finally:
                 await self._drain()
+
+    async def _fetch(self, group: asyncio.TaskGroup) -> None:
+        for name, records in (await self._source.fetch(wait_s=FETCH_WAIT_S)).items():
+            self._lane(name, group).add(records)
 
     async def hold(self) -> None:
         self._starts.forbid()
@@ -114,7 +132,7 @@ class Lanes(Generic[R]):
     async def _drain(self) -> None:
         self._stopping = True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(self._drain_s):
                 await self.hold()
 
     def _lane(self, name: LaneName, group: asyncio.TaskGroup) -> Lane[R]:

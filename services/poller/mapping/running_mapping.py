@@ -6,17 +6,23 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from prometheus_client import Counter
+
 from services.poller.mapping.contract import EventSource, Source, SourceError
 from services.poller.mapping.delivery import BatchDelivery, Invoker
 from services.poller.mapping.lag import LagMeter
 from services.poller.mapping.lanes import Lanes
 from services.poller.mapping.on_failure import OnFailure
+from services.poller.mapping.starts import Starts
 from services.poller.mapping.status import MappingBook, MappingStatus
 from shared.domain.errors import ConfigurationError, InvalidParameterValueException
 from shared.domain.mappings import EventSourceMapping
 from shared.events.records import Outcome
-from shared.events.supervision import keep_running, run_until
+from shared.events.supervision import FORESEEN, keep_running, run_until
 
+SOURCE_FAILURES = Counter(
+    "lambdad_mapping_source_failures_total", "Times that a mapping's source could not be read on and was opened anew", ["kind"]
+)
 CONFIGURATION_REASON = "ESM_CONFIG_NOT_VALID"
 CHECK_PAUSE_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -31,12 +37,16 @@ class RunningMapping:
         invoker: Invoker,
         book: MappingBook,
         tell_outcome: Callable[[Outcome], Awaitable[None]],
+        *,
+        drain_s: float,
     ) -> None:
-        """make_source: a fresh one for each life; raises ConfigurationError. tell_outcome: writes one durably."""
+        """make_source: a fresh one for each life; raises ConfigurationError. tell_outcome: writes one durably. drain_s: how
+        long batches that run may take to end when this stops."""
         self.mapping = mapping
         self._make_source = make_source
         self._invoker = invoker
         self._tell_outcome = tell_outcome
+        self._drain_s = drain_s
         self._status = MappingStatus(mapping, book)
         self.lag = LagMeter(mapping.uuid)
         self._stop = asyncio.Event()
@@ -68,7 +78,9 @@ class RunningMapping:
         """One life of the source: from finding it to losing it."""
         try:
             opened = self._make_source()
-            lanes: Lanes[Any] = Lanes(self.mapping, opened, self._delivery(opened).deliver, self.lag)
+            starts = Starts(opened.source.traits.in_flight_max)
+            delivery = self._delivery(opened, starts)
+            lanes: Lanes[Any] = Lanes(self.mapping, opened, delivery.deliver, self.lag, starts=starts, drain_s=self._drain_s)
         except (ConfigurationError, InvalidParameterValueException) as error:
             await self._status.problem(str(error), CONFIGURATION_REASON)
             # Nothing changes before its owner or the operator changes something: then this mapping is started anew.
@@ -76,12 +88,23 @@ class RunningMapping:
             return
         await run_until(self._stop, self._check(opened.source))
         if not self._stop.is_set():
-            await run_until(self._stop, lanes.run(self._status.polling))
+            try:
+                await run_until(self._stop, lanes.run(self._status.polling, self._status.read))
+            except FORESEEN as error:
+                SOURCE_FAILURES.labels(self.mapping.kind.value).inc()
+                await self._status.lost(error)
+                raise
 
-    def _delivery(self, opened: EventSource) -> BatchDelivery[Any]:
+    def _delivery(self, opened: EventSource, starts: Starts) -> BatchDelivery[Any]:
         on_failure: OnFailure[Any] = OnFailure(self.mapping, opened.format, self._tell_outcome)
         return BatchDelivery(
-            self.mapping, opened.source.traits, opened.format, self._invoker, on_failure, on_result=self._status.ran
+            self.mapping,
+            opened.source.traits,
+            opened.format,
+            self._invoker,
+            on_failure,
+            on_result=self._status.ran,
+            pause=starts.pause,
         )
 
     async def _check(self, source: Source[Any]) -> None:

@@ -1,4 +1,5 @@
-"""Which batches of a mapping may start: none while lanes move or the mapping stops, no more at once than its source allows."""
+"""Which batches of a mapping may run: none begins while lanes move or the mapping stops, no more run at once than its source
+allows. A batch that waits for its next attempt does not run meanwhile: what it waits for may never come."""
 
 from __future__ import annotations
 
@@ -42,6 +43,19 @@ class Starts:
             self._slots.release()
         if not self._running:
             self._idle.set()
+
+    async def pause(self, wait_s: float) -> None:
+        """Of a batch that runs: it does not for so long, and after that until batches may start."""
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
+        try:
+            await asyncio.sleep(wait_s)
+            while not self._allowed.is_set():
+                await self._allowed.wait()
+        finally:
+            self._running += 1
+            self._idle.clear()
 
     async def idle(self) -> None:
         """Returns when no batch runs."""

@@ -45,10 +45,14 @@ class MappingStatus:
         told = mapping.last_processing_result
         self._has_problem = told.startswith(PROBLEM) and told != RESULT_FAILED
         self._told = self._result = told
+        self._is_lost = False
         self._changed = asyncio.Event()
 
     async def polling(self) -> None:
-        """The source gives what it has: a problem that was told is over."""
+        """There is a place among the readers of the source: a problem that was told is over, unless it is that of a source that
+        could not be read on from such a place."""
+        if self._is_lost:
+            return
         state, reason = self._enabled(), rules_of(self._mapping.kind).state_reason
         result = NO_RECORDS if self._has_problem else None
         if state is self._state and self._reason == reason and result is None:
@@ -57,6 +61,17 @@ class MappingStatus:
             self._state, self._reason, self._has_problem = state, reason, False
             if result is not None:
                 self._result = self._told = result
+
+    async def read(self) -> None:
+        """The source gave what it had."""
+        if self._is_lost:
+            self._is_lost = False
+            await self.polling()
+
+    async def lost(self, error: BaseException) -> None:
+        """The source cannot be read on; it is tried again."""
+        self._is_lost = True
+        await self.problem(f"{PROBLEM}The event source cannot be read: {str(error) or type(error).__name__}")
 
     async def problem(self, text: str, reason: str | None = None) -> None:
         """As on AWS the mapping is enabled all the same, and its last result says what is wrong.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from services.poller.mapping.contract import EventSource
+from services.poller.mapping.delivery import attempt_s_max
 from services.poller.sources.kafka.clusters import cluster_of
 from services.poller.sources.kafka.format import KafkaFormat
 from services.poller.sources.kafka.source import KafkaSource
@@ -18,7 +19,8 @@ Opener = Callable[[EventSourceMapping, Settings], EventSource]
 
 def kafka(mapping: EventSourceMapping, settings: Settings) -> EventSource:
     cluster = cluster_of(mapping, settings)
-    return EventSource(KafkaSource(mapping, cluster), KafkaFormat(mapping, cluster.bootstrap_servers))
+    source = KafkaSource(mapping, cluster, drain_s=attempt_s_max(settings))
+    return EventSource(source, KafkaFormat(mapping, cluster.bootstrap_servers))
 
 
 OPENERS: MappingProxyType[SourceKind, Opener] = MappingProxyType({SourceKind.MSK: kafka, SourceKind.SELF_MANAGED_KAFKA: kafka})

@@ -19,6 +19,7 @@ from services.poller.sources.kafka.format import KafkaFormat
 from services.poller.sources.kafka.source import KafkaSource
 from shared.domain.mappings import EventSourceMapping, SourceKind
 from shared.events.records import KafkaBatchInfo
+from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import create_topic, mapping_of, produce
 
 OVERHEAD_BYTES = 1_024
@@ -368,7 +369,7 @@ class KafkaWorld:
 
     fetch_max = 7
 
-    def __init__(self, kafka: str) -> None:
+    def __init__(self, kafka: KafkaCluster) -> None:
         self._kafka = kafka
         self._topic = f"source-{uuid.uuid4().hex[:10]}"
         self.mapping = mapping_of(self._topic)
@@ -378,7 +379,8 @@ class KafkaWorld:
         await create_topic(self._kafka, self._topic, len(self.lanes))
 
     def reader(self, mapping: EventSourceMapping) -> EventSource:
-        return EventSource(KafkaSource(mapping, self._kafka), KafkaFormat(mapping, self._kafka))
+        source = KafkaSource(mapping, self._kafka, drain_s=3.0)
+        return EventSource(source, KafkaFormat(mapping, self._kafka.bootstrap_servers))
 
     async def put(self, lane: LaneName, values: Sequence[bytes]) -> None:
         await produce(self._kafka, self._topic, list(values), partition=self.lanes.index(lane))
@@ -410,7 +412,7 @@ class KafkaWorld:
 
 
 @contextlib.asynccontextmanager
-async def world_of(kind: str, kafka: str | None) -> AsyncIterator[World]:
+async def world_of(kind: str, kafka: KafkaCluster | None) -> AsyncIterator[World]:
     if kind == "queue":
         yield QueueWorld()
     elif kind == "fifo":

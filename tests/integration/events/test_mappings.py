@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import time
@@ -12,11 +13,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import UnsupportedCodecError
 
 from services.poller.assignment import MappingManager
 from services.poller.mapping import delivery
+from services.poller.mapping.running_mapping import SOURCE_FAILURES
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
+from shared.events.kafka import client_arguments
 from shared.events.producer import BatchingProducer
 from shared.events.records import Condition, decode_outcome
 from shared.events.topics import TopicNames, ensure_topics
@@ -361,6 +367,117 @@ async def test_disabling_ends_even_endless_retries_and_enabling_goes_on_from_the
         book.change(mapping, state=MappingState.ENABLING, enabled=True)
         await until(lambda: _is(4, committed_sum(kafka_engine, mapping)), "the commit")
     assert seen("f")[len(before) :] == [1, 2, 3]
+
+
+class Slow:
+    """A function that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.began, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: Invocation) -> InvocationResult:
+        self.began.set()
+        await self.may_end.wait()
+        return OK
+
+
+@pytest.mark.parametrize("then", [{"state": MappingState.DISABLING, "enabled": False}, {"state": MappingState.UPDATING}])
+async def test_a_batch_that_runs_when_its_mapping_pauses_ends_and_is_not_repeated(
+    kafka_engine: KafkaCluster, then: dict[str, Any]
+) -> None:
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"0", b"1"])
+    mapping, other = mapping_of(topic, batch_size=1), mapping_of(topic, function_name="other", enabled=False)
+    slow = Slow()
+    book, functions = Book(mapping, other), Functions(slow)
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(slow.began.is_set, "the first batch to run")
+        book.change(mapping, **then)
+        # Meanwhile the poller does what other owners want.
+        book.change(other, state=MappingState.ENABLING, enabled=True)
+        await until(lambda: "other" in functions.names, "the other mapping to run")
+        assert book.state(mapping) is then["state"]
+        slow.may_end.set()
+        settled = MappingState.ENABLED if then["state"] is MappingState.UPDATING else MappingState.DISABLED
+        await until(lambda: book.state(mapping) is settled, "the state")
+        if settled is MappingState.DISABLED:
+            assert functions.names.count("f") == 1
+            book.change(mapping, state=MappingState.ENABLING, enabled=True)
+        await until(lambda: _is(2, committed_sum(kafka_engine, mapping)), "the commit")
+    assert [r["offset"] for name, r in zip(functions.names, functions.records(), strict=False) if name == "f"] == [0, 1]
+
+
+async def test_a_batch_that_runs_when_its_partition_moves_ends_and_is_not_repeated(kafka_engine: KafkaCluster) -> None:
+    topic = await make_topic(kafka_engine, 2)
+    for partition in (0, 1):
+        await produce(kafka_engine, topic, [b"x"], partition=partition)
+    mapping, settings, slow = mapping_of(topic), settings_of(kafka_engine), Slow()
+    functions, others = Functions(slow), Functions()
+    async with poller_of(settings, Book(mapping), functions):
+        await until(lambda: len(functions.calls) == 2, "both partitions to run")
+        async with poller_of(settings, Book(mapping), others):
+            admin = AIOKafkaAdminClient(**client_arguments(kafka_engine))
+            await admin.start()
+            try:
+                await until(lambda: _group_state(admin, mapping, "PreparingRebalance"), "the second one to join")
+            finally:
+                await admin.close()
+            asked = time.monotonic()
+            await until(lambda: time.monotonic() > asked + 4, "longer than a move used to wait")
+            slow.may_end.set()
+            await until(lambda: _is(2, committed_sum(kafka_engine, mapping)), "the commit")
+
+            async def both_work() -> bool:
+                await produce(kafka_engine, topic, [b"y"] * 4)
+                return bool(others.calls and len(functions.calls) > 2)
+
+            await until(both_work, "records at both")
+    seen = [(r["partition"], r["offset"]) for f in (functions, others) for r in f.records()]
+    assert len(seen) == len(set(seen))
+
+
+async def _group_state(admin: AIOKafkaAdminClient, mapping: EventSourceMapping, state: str) -> bool:
+    [described] = await admin.describe_consumer_groups([mapping.consumer_group_id])
+    [(_, _, found, *_)] = described.groups
+    return bool(found == state)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+async def test_records_are_read_whatever_they_are_compressed_with(kafka_engine: KafkaCluster, codec: str) -> None:
+    topic = await make_topic(kafka_engine)
+    producer = AIOKafkaProducer(**client_arguments(kafka_engine), compression_type=codec)
+    await producer.start()
+    try:
+        await asyncio.gather(*[await producer.send(topic, b"compressible " * 200) for _ in range(10)])
+    finally:
+        await producer.stop()
+    functions = Functions()
+    async with poller_of(settings_of(kafka_engine), Book(mapping_of(topic)), functions):
+        await until(lambda: len(functions.records()) == 10, "the records")
+    assert {base64.b64decode(record["value"]) for record in functions.records()} == {b"compressible " * 200}
+
+
+async def test_a_source_that_cannot_be_read_on_is_the_mappings_last_result_until_it_is_read_again(
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was with records whose codec is missing: the mapping said that there were no records."""
+    topic = await make_topic(kafka_engine)
+    mapping, functions = mapping_of(topic), Functions()
+    book, failures = Book(mapping), SOURCE_FAILURES.labels(mapping.kind.value)._value
+    before, works = failures.get(), AIOKafkaConsumer.getmany
+
+    async def fails(*_: object, **__: object) -> object:
+        raise UnsupportedCodecError("Libraries for snappy compression codec not found")
+
+    monkeypatch.setattr(AIOKafkaConsumer, "getmany", fails)
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(lambda: "snappy" in book.rows[mapping.uuid].last_processing_result, "the problem")
+        assert book.rows[mapping.uuid].last_processing_result.startswith("PROBLEM: The event source cannot be read: ")
+        assert book.state(mapping) is MappingState.ENABLED
+        assert failures.get() > before
+        monkeypatch.setattr(AIOKafkaConsumer, "getmany", works)
+        await produce(kafka_engine, topic, [b"x"])
+        await until(lambda: book.rows[mapping.uuid].last_processing_result == "OK", "a good end")
 
 
 async def test_sources_that_nothing_reads_yet_reach_their_states_and_say_so(kafka_engine: KafkaCluster) -> None:

@@ -22,6 +22,7 @@ from services.poller.mapping.delivery import BatchDelivery
 from services.poller.mapping.lag import LagMeter
 from services.poller.mapping.lanes import Lanes
 from services.poller.mapping.on_failure import OnFailure
+from services.poller.mapping.starts import Starts
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping
 from shared.events.records import Condition, Outcome
@@ -44,7 +45,6 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery_module, "RETRY_BACKOFF_S", (0.01,))
     monkeypatch.setattr(delivery_module, "REFUSED_BACKOFF_S", (0.01,))
     monkeypatch.setattr(lane_module, "FAILURE_PAUSE_S", (0.01,))
-    monkeypatch.setattr(lanes_module, "DRAIN_S", 0.2)
     monkeypatch.setattr(lag_module, "INTERVAL_S", 0.05)
 
 
@@ -185,11 +185,12 @@ class Running:
         self._watch()
         shape, traits = self.found.format, self.found.source.traits
         on_failure: OnFailure[Any] = OnFailure(mapping, shape, self._tell)
+        starts = Starts(traits.in_flight_max)
         batches: BatchDelivery[Any] = BatchDelivery(
-            mapping, traits, shape, functions, on_failure, on_result=self.results.append
+            mapping, traits, shape, functions, on_failure, on_result=self.results.append, pause=starts.pause
         )
         self.lag = LagMeter(mapping.uuid)
-        self.lanes: Lanes[Any] = Lanes(mapping, self.found, batches.deliver, self.lag)
+        self.lanes: Lanes[Any] = Lanes(mapping, self.found, batches.deliver, self.lag, starts=starts, drain_s=0.2)
 
     def _watch(self) -> None:
         source, paused = self.found.source, self.paused
@@ -235,7 +236,10 @@ async def mapping_over(world: World, functions: Functions, *, tell_fails: int = 
     async def on_polling() -> None:
         polling.set()
 
-    task = asyncio.create_task(running.lanes.run(on_polling))
+    async def on_read() -> None:
+        return
+
+    task = asyncio.create_task(running.lanes.run(on_polling, on_read))
     try:
         await asyncio.wait({task, asyncio.create_task(polling.wait())}, return_when=asyncio.FIRST_COMPLETED)
         yield running

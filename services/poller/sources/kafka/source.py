@@ -19,8 +19,6 @@ from shared.events.kafka import client_arguments
 from shared.settings.kafka import KafkaCluster
 
 LOOKUP_TIMEOUT_S = 10.0
-MOVE_DRAIN_S = 3.0
-"""How long partitions that move wait for the batches that run."""
 
 
 class KafkaSource:
@@ -28,7 +26,8 @@ class KafkaSource:
 
     traits = SourceTraits(ordered=True)
 
-    def __init__(self, mapping: EventSourceMapping, cluster: KafkaCluster) -> None:
+    def __init__(self, mapping: EventSourceMapping, cluster: KafkaCluster, *, drain_s: float) -> None:
+        """drain_s: how long partitions that move wait for the batches that run."""
         self._topics = mapping.topics
         self._options = ReaderOptions(
             cluster=cluster,
@@ -36,7 +35,7 @@ class KafkaSource:
             client_id=f"lambdad-mapping-{mapping.uuid}",
             start=_start_of(mapping),
             ordered=True,
-            drain_s=MOVE_DRAIN_S,
+            drain_s=drain_s,
         )
         self._reader: GroupReader | None = None
         self._partitions: dict[LaneName, TopicPartition] = {}
