@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from shared.domain.errors import LambdadError
@@ -20,8 +21,12 @@ log = logging.getLogger("lambdad.events.topics")
 START_TIMEOUT_S = 60.0
 ADMIN_TIMEOUT_MS = 10_000
 POLL_S = 0.1
+RETENTION_BYTES = "retention.bytes"
 WEEK_MS = 7 * 24 * 3_600 * 1_000
 SEGMENT_BYTES = 128 * 1024 * 1024
+SEGMENT_BYTES_MIN = 1024 * 1024
+SEGMENTS_KEPT = 4
+"""Of a topic that is bounded in bytes: whole segments are removed, so the bound is kept as exactly as a segment is small."""
 
 
 class EventsUnavailableError(LambdadError):
@@ -54,7 +59,7 @@ class TopicNames(msgspec.Struct, frozen=True):
 
     @property
     def logs(self) -> str:
-        """What functions log, for a week: docs/log-topic.md."""
+        """What functions log, for a week and within a bound of bytes: docs/log-topic.md."""
         return f"{self.prefix}.logs"
 
     def delay(self, seconds: int) -> str:
@@ -68,7 +73,12 @@ class TopicNames(msgspec.Struct, frozen=True):
 def _new_topics(settings: EventSettings) -> list[NewTopic]:
     names = TopicNames.of(settings)
 
-    def topic(name: str, partitions: int, *, retention_ms: int = WEEK_MS) -> NewTopic:
+    def topic(name: str, partitions: int, *, retention_ms: int = WEEK_MS, bytes_max: int | None = None) -> NewTopic:
+        """bytes_max: of the whole topic, with the segments that are still written to."""
+        segment, bounds = SEGMENT_BYTES, {}
+        if bytes_max is not None:
+            segment = max(SEGMENT_BYTES_MIN, min(SEGMENT_BYTES, bytes_max // partitions // SEGMENTS_KEPT))
+            bounds = {RETENTION_BYTES: str(max(segment, bytes_max // partitions - segment))}
         return NewTopic(
             name,
             partitions,
@@ -77,8 +87,9 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
                 "cleanup.policy": "delete",
                 "max.message.bytes": str(RECORD_BYTES_MAX + 1024 * 1024),
                 "retention.ms": str(retention_ms),
-                "segment.bytes": str(SEGMENT_BYTES),
+                "segment.bytes": str(segment),
                 "min.insync.replicas": str(max(1, settings.replication_factor - 1)),
+                **bounds,
             },
         )
 
@@ -86,7 +97,7 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
         topic(names.asynchronous, settings.async_partitions),
         topic(names.outcomes, settings.async_partitions),
         topic(names.undeliverable, 1, retention_ms=-1),
-        topic(names.logs, settings.async_partitions),
+        topic(names.logs, settings.async_partitions, bytes_max=settings.log_bytes_max),
         # One partition a tier: order in it is the order of due times, whoever wrote.
         *(topic(name, 1) for name in names.delays()),
     ]
@@ -127,10 +138,25 @@ async def _ensure_once(settings: Settings, only: Collection[str] | None) -> None
                 if code and error is not TopicAlreadyExistsError:
                     raise error(f"topic {name} could not be created")
             log.info("created topics %s", ", ".join(topic.name for topic in missing))
+        await _bound(admin, [topic for topic in topics if topic.name in existing and RETENTION_BYTES in topic.topic_configs])
         await _wait_for_leaders(admin, [topic.name for topic in topics])
         await admin.find_coordinator(f"{settings.events.topic_prefix}.async")
     finally:
         await admin.close()
+
+
+async def _bound(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+    """Topics that an earlier version or other settings made get the bound that the settings have now."""
+    for topic in topics:
+        [described] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name)])
+        [(_, _, _, _, entries)] = described.resources
+        if {entry[0]: entry[1] for entry in entries}[RETENTION_BYTES] == topic.topic_configs[RETENTION_BYTES]:
+            continue
+        [altered] = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name, topic.topic_configs)])
+        for code, message, *_ in altered.resources:
+            if code:
+                raise for_code(code)(f"topic {topic.name} could not be bounded: {message}")
+        log.info("topic %s is bounded to %s bytes a partition", topic.name, topic.topic_configs[RETENTION_BYTES])
 
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, names: Iterable[str]) -> None:

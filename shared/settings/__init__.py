@@ -62,6 +62,11 @@ class WorkerSettings(BaseModel):
     prestart_runtimes: list[str] = Field(default_factory=lambda: ["python3.12"])
     runtime_dir: Path | None = Field(None, description="where `make setup` put the runtime clients, a folder an interpreter")
     code_cache_bytes_max: int = Field(5 * 1024**3, ge=1024**2)
+    log_bytes_a_second_max: int = Field(
+        2 * 1024**2,
+        ge=1_024,
+        description="what a worker keeps of what one function logs, on average; it may save up for eight times as much at once",
+    )
     uid_first: int = Field(200_000, ge=1_000)
     uid_count: int = Field(10_000, ge=1)
     allow_missing_limits: list[str] = Field(
@@ -87,6 +92,11 @@ class EventSettings(BaseModel):
     replication_factor: int = Field(1, ge=1, le=7)
     in_flight_max: int = Field(500, ge=1, description="events a poller runs at once")
     produce_timeout_s: float = Field(10.0, gt=0)
+    log_bytes_max: int = Field(
+        4 * 1024**3,
+        ge=64 * 1024**2,
+        description="what the log topic keeps of what functions log, of all of them together: the oldest goes first",
+    )
     drain_timeout_s: float = Field(
         6.0, ge=0, description="how long a poller that stops waits for the batches of event source mappings that run"
     )

@@ -1,8 +1,9 @@
 """Log lines of functions, on their way to Kafka. In batches, in the background, never on the path of an invocation.
 
 A flush a second cuts what each environment wrote into events and makes records of them: shared/events/log_records.py.
-Everything is bounded: when Kafka is away or too slow the oldest go first. What is dropped, for whatever reason, is counted, and
-the log says how much is missing. A record that Kafka will never take is dropped and keeps nothing else waiting.
+Everything is bounded: when Kafka is away or too slow, or a function logs more than its share, the oldest go first. What is
+dropped, for whatever reason, is counted, and the log says how much is missing. A record that Kafka will never take is dropped
+and keeps nothing else waiting.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from aiokafka.errors import (
 )
 from prometheus_client import Counter, Gauge
 
+from services.worker.telemetry.log_rates import LogRates
 from services.worker.telemetry.log_stream import LogStream
 from shared.domain.functions import VersionSpec
 from shared.events.kafka import client_arguments
@@ -64,6 +66,7 @@ class LogShipper:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = TopicNames.of(settings.events).logs
+        self._rates = LogRates(settings.worker.log_bytes_a_second_max)
         self.pending_bytes = 0
         self._dirty: list[LogStream] = []
         self._woken = asyncio.Event()
@@ -117,13 +120,18 @@ class LogShipper:
         dirty, self._dirty = self._dirty, []
         lost = 0
         for stream in dirty:
+            function = stream.source.function_name
+            stream.keep(self._rates.allowance(function))
+            waiting_bytes = stream.waiting_bytes()
             dropped, pieces = stream.take(last=last)
+            self._rates.spend(function, waiting_bytes - stream.waiting_bytes())
             for events in pieces:
                 self._enqueue(stream, encode_log_batches(stream.source, events, dropped))
                 dropped = None
                 while self._queue_bytes > QUEUE_BYTES_MAX:
                     lost += self._drop(self._remove_first())
                 yield
+        self._rates.forget_savers()
         if lost:
             log.warning("%d bytes of function log were dropped: Kafka does not take them", lost)
 

@@ -84,6 +84,13 @@ class LogStream:
         """A batch that told of a loss was lost itself: the loss is told again."""
         self._note(dropped.bytes, dropped.lines)
 
+    def waiting_bytes(self) -> int:
+        return self._bytes
+
+    def keep(self, size_bytes: int) -> None:
+        """No more than this of what waits: the oldest goes first. The last piece stays whatever its size, unless none may."""
+        self._drop_oldest(size_bytes, pieces_min=1 if size_bytes else 0)
+
     def take(self, *, last: bool = False) -> tuple[Dropped | None, Iterator[list[LogEvent]]]:
         """Everything since the last call as events, a line each, blank lines left out; and what is missing before them,
         which the first event tells in words. The events are made piece by piece, as the iterator is asked for them.
@@ -128,10 +135,10 @@ class LogStream:
         self._dropped_bytes += size_bytes
         self._dropped_lines += lines
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self, bytes_max: int = STREAM_BYTES_MAX, *, pieces_min: int = 1) -> None:
         owner = self._owner
         size_bytes = lines = 0
-        while len(self._pending) > 1 and (self._bytes > STREAM_BYTES_MAX or owner.pending_bytes > PENDING_BYTES_MAX):
+        while len(self._pending) > pieces_min and (self._bytes > bytes_max or owner.pending_bytes > PENDING_BYTES_MAX):
             _, data = self._pending.popleft()
             self._bytes -= len(data)
             owner.pending_bytes -= len(data)

@@ -12,11 +12,11 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from prometheus_client import REGISTRY
 
-from services.worker.telemetry import log_shipper, log_stream
+from services.worker.telemetry import log_rates, log_shipper, log_stream
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.log_stream import LogStream, log_stream_name
 from shared.events.log_records import LOG_RECORD_BYTES_MAX, LogBatch, LogEvent, decode_log_batch
-from shared.settings import Settings
+from shared.settings import Settings, WorkerSettings
 from shared.telemetry.supervision import keep_running
 from tests.support import wait_until
 from tests.unit.worker.specs import version
@@ -42,6 +42,39 @@ def collected(ship: LogShipper) -> list[LogBatch]:
     for _ in ship.collect():
         pass
     return [decode_log_batch(record.value) for record in ship._queue]
+
+
+def test_a_function_that_logs_without_end_is_held_to_its_rate_and_takes_nothing_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(log_rates.time, "monotonic", lambda: now)
+    rate = 64 * 1024
+    settings = WorkerSettings(log_bytes_a_second_max=rate)
+    ship = LogShipper(Settings(kafka_bootstrap_servers="127.0.0.1:1", instance="worker-t", worker=settings))
+    noisy, noisy_too, quiet = (
+        ship.open(version(function_name=name), f"e-{number}") for number, name in enumerate(("noisy", "noisy", "quiet"))
+    )
+    kept, line, before = 0, b"x" * 1_023 + b"\n", dropped("bytes")
+    for second in range(20):
+        now = 1_000.0 + second
+        for stream in (noisy, noisy_too):
+            for _ in range(256):
+                stream.append(line)
+        quiet.append(b"a word\n")
+        batches = collected(ship)
+        ship._queue.clear()
+        ship._queue_bytes = 0
+        assert [e.message for b in batches if b.function_name == "quiet" for e in b.events] == ["a word\n"]
+        loud = [batch for batch in batches if batch.function_name == "noisy"]
+        kept += sum(len(event.message) for batch in loud for event in batch.events if event.message == line.decode())
+    assert kept <= rate * (20 + log_rates.SAVED_S) + 2 * len(line)
+    assert kept >= rate * 20
+    assert dropped("bytes") - before == 20 * 512 * 1_024 - kept
+    assert any(batch.dropped for batch in loud), "the log itself does not tell"
+    now = 2_000.0
+    assert collected(ship) == []
+    assert not ship._rates._accounts, "functions that are silent are not forgotten"
 
 
 def dropped(unit: str) -> float:
