@@ -13,6 +13,8 @@ import select
 import shlex
 import signal
 import sys
+from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 if sys.version_info < (3, 11):  # noqa: UP036  # Before our own imports, which are newer than what could run them.
@@ -22,6 +24,9 @@ from shared.domain.errors import ConfigurationError
 
 SERVICES = ("frontend", "scheduler", "worker", "poller", "router")
 DEFAULT_DATA_DIR = ".lambdad"
+DATA_DIR_HELP = (
+    f"where the cluster keeps its state ({DEFAULT_DATA_DIR} in the current directory, or what LAMBDAD_DATA_DIR says)"
+)
 DOWN_TIMEOUT_S = 60.0
 
 
@@ -42,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lambdad", description="AWS Lambda as a cluster you run yourself")
+    parser.add_argument("--version", action="version", version=f"lambdad {version('lambdad')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str, *, data_dir: bool = True) -> argparse.ArgumentParser:
@@ -49,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         if data_dir:
             default = Path(os.environ.get("LAMBDAD_DATA_DIR") or DEFAULT_DATA_DIR)
-            added.add_argument("--data-dir", type=Path, default=default, metavar="D", help="where the cluster keeps its state")
+            added.add_argument("--data-dir", type=Path, default=default, metavar="D", help=DATA_DIR_HELP)
         return added
 
     up = command("up", _up, "start the cluster")
@@ -78,8 +84,15 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="as one JSON document")
     command("env", _env, "`export` lines that point AWS SDKs and tools at the cluster")
     logs = command("logs", _logs, "what engines and services log")
-    logs.add_argument("service", nargs="*", help="only of these (as `lambdad status` names them)")
+    logs.add_argument("service", nargs="*", help="only of these (as `lambdad status` names them; worker: of all workers)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing what is added")
+    logs.add_argument("-n", "--lines", type=_count, metavar="N", help="so many of each at most (40; no bound with --since)")
+    logs.add_argument(
+        "--since",
+        type=_moment,
+        metavar="WHEN",
+        help="only what is newer: 30s, 10m, 2h, 1d ago, or a time: 2026-02-03T04:05",
+    )
     sign = command("sign", _sign, "sign a code package for functions that use a code signing configuration", data_dir=False)
     sign.add_argument("package", nargs="?", type=Path, metavar="ZIP", help="the package")
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="Ed25519 private key, PEM")
@@ -177,12 +190,30 @@ def _logs(options: argparse.Namespace) -> int:
     from deploy.local.logs import show
 
     data = DataDir.at(options.data_dir)
-    unknown = [name for name in options.service if not data.log(name).exists()]
-    if unknown or not data.logs.exists():
-        known = ", ".join(sorted(path.stem for path in data.logs.glob("*.log"))) or "none"
-        raise ConfigurationError(f"No log of {', '.join(unknown) or 'anything'} in {data.logs}; there are: {known}.")
-    show(data.logs, options.service, follow=options.follow)
+    known = sorted(path.stem for path in data.logs.glob("*.log"))
+    named = {asked: [name for name in known if name == asked or name.startswith(f"{asked}-")] for asked in options.service}
+    unknown = [asked for asked, found in named.items() if not found]
+    if unknown or not known:
+        told = f"No log of {', '.join(unknown) or 'anything'} in {data.logs}; there are: {', '.join(known) or 'none'}."
+        raise ConfigurationError(told)
+    names = [name for found in named.values() for name in found] or known
+    show(data.logs, names, lines=options.lines, since=options.since, follow=options.follow)
     return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no number of lines")
+    return int(text)
+
+
+def _moment(text: str) -> datetime:
+    from deploy.local.log_times import moment
+
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _sign(options: argparse.Namespace) -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
+
+from deploy.local.log_times import written_at
 
 LOG_BYTES_MAX = 16 * 1024**2
 TAIL_BYTES = 2_000
@@ -42,13 +45,17 @@ def rotate(path: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
     return True
 
 
-def show(directory: Path, names: list[str], *, follow: bool) -> None:
-    """Print the last lines of the named logs (all when none is named), and what is added to them while `follow`."""
-    wanted = names or sorted(path.stem for path in directory.glob("*.log"))
-    paths = {name: directory / f"{name}.log" for name in wanted}
+def show(directory: Path, names: list[str], *, lines: int | None, since: datetime | None, follow: bool) -> None:
+    """Print the end of the named logs, and what is added to them while `follow`.
+
+    lines: so many of each; SHOWN_LINES when nothing is said, as far back as logs are kept when there is a `since`.
+    """
+    paths = {name: directory / f"{name}.log" for name in names}
     positions: dict[str, int] = {}
+    if lines is None and since is None:
+        lines = SHOWN_LINES
     for name, path in paths.items():
-        for line in tail(path, SHOWN_BYTES_MAX).splitlines()[-SHOWN_LINES:]:
+        for line in _ending(path, lines, since):
             print(f"{name:<12} {line}")
         positions[name] = path.stat().st_size if path.exists() else 0
     while follow:
@@ -56,6 +63,16 @@ def show(directory: Path, names: list[str], *, follow: bool) -> None:
         time.sleep(FOLLOW_PERIOD_S)
         for name, path in paths.items():
             positions[name] = _print_new(name, path, positions[name])
+
+
+def _ending(path: Path, lines: int | None, since: datetime | None) -> list[str]:
+    kept = [line for part in (path.with_suffix(".log.1"), path) for line in tail(part, 2 * LOG_BYTES_MAX).splitlines()]
+    if since is not None:
+        first = next(
+            (at for at, line in enumerate(kept) if (when := written_at(line)) is not None and when >= since), len(kept)
+        )
+        kept = kept[next(newer, len(kept)) :]
+    return kept if lines is None else kept[len(kept) - min(lines, len(kept)) :]
 
 
 def _print_new(name: str, path: Path, position: int) -> int:

@@ -48,7 +48,7 @@ Try it:
       --role arn:aws:iam::000000000000:role/lambda --zip-file fileb://hello.zip
   {program("aws")} lambda wait function-active-v2 --function-name hello
   echo '{{"name": "world"}}' > event.json
-  {program("aws")} lambda invoke --function-name hello --payload fileb://event.json /dev/stdout
+  {program("aws")} lambda invoke --function-name hello --payload fileb://event.json answer.json && cat answer.json
 
 Stop it with: {program("lambdad")} down{option}
 """

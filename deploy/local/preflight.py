@@ -20,10 +20,13 @@ PYTHON_MIN = (3, 11)
 FREE_DISK_BYTES_MIN = 512 * 1024**2
 NAMESPACES = ("pid", "mnt", "net", "ipc", "uts")
 CONTROLLERS = ("memory", "cpu", "pids")
+NOT_ROOT = (
+    "lambdad must be started by root: a worker gives every function a user, namespaces and limits of its own, which nobody else "
+    "may. Start it with sudo; or without workers (--workers 0), or with the engines alone (--engines-only)."
+)
 # Numbers of system calls that glibc may have no name for; the same on every architecture of ours (all came after 5.0).
 CALLS = {428: ("open_tree", "5.2"), 429: ("move_mount", "5.2"), 434: ("pidfd_open", "5.3")}
 PR_GET_SECCOMP = 21
-CLONE_NEWUSER = 0x1000_0000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -40,11 +43,17 @@ def check_mounts() -> None:
     _raise(missing)
 
 
+def check_privilege(*, workers: int) -> None:
+    """What would be found out only after a download and the start of everything else. Raises ConfigurationError."""
+    if workers and os.geteuid() != 0:
+        raise ConfigurationError(NOT_ROOT)
+
+
 def check(data_root: Path, port: int, *, workers: int) -> None:
     """Raises ConfigurationError that names every problem."""
     problems = [*_python(), *_disk(data_root), *_port(port), *_closed_root()]
     if workers:
-        problems += [*_privilege(), *_kernel(), *_control_groups(), *_mounted_root()]
+        problems += [*_kernel(), *_control_groups(), *_mounted_root()]
     _raise(problems)
 
 
@@ -104,23 +113,6 @@ def _closed_root() -> list[str]:
 def _mounted_root() -> list[str]:
     problem = root_problem()
     return [] if problem is None else [problem]
-
-
-def _privilege() -> list[str]:
-    if os.geteuid() == 0 or _user_namespaces():
-        return []
-    return [
-        "Functions are isolated with namespaces: that takes root, or a kernel that lets users make user namespaces. "
-        "Run this with sudo, or allow them (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces > 0, "
-        "kernel.apparmor_restrict_unprivileged_userns=0)."
-    ]
-
-
-def _user_namespaces() -> bool:
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if _libc.unshare(CLONE_NEWUSER) == 0 else 1)
-    return os.waitpid(child, 0)[1] == 0
 
 
 def _kernel() -> list[str]:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -46,6 +47,11 @@ class Service:
     name: str
     telemetry_port: int
     ready_url: str
+
+    @property
+    def port(self) -> int | None:
+        """Where it answers: a frontend shows its health at the endpoint itself."""
+        return urlsplit(self.ready_url).port
 
     @property
     def needs(self) -> frozenset[str]:

@@ -33,6 +33,9 @@ async def observe(data: DataDir) -> Observed:
     problems = await asyncio.gather(*(service_problem(child.ready_url or "") for child in asked))
     for child, problem in zip(asked, problems, strict=True):
         child.problem = problem
+    for child in state.children:
+        if child.state not in (ChildState.READY, ChildState.EXTERNAL):
+            child.port = None  # Nothing listens there now.
     ready = state.phase is Phase.READY and all(map(_is_fine, state.children))
     return Observed(state, running=True, ready=ready)
 

@@ -126,7 +126,7 @@ class Supervisor:
         record = Child(name=engine.name, kind="engine", port=self._state.ports.get(engine.name))
         self._state.children.append(record)
         if isinstance(engine, ExternalEngine):
-            record.state = ChildState.EXTERNAL
+            record.state, record.port = ChildState.EXTERNAL, engine.port
             await self._await_external(engine)
         else:
             record.state = ChildState.STARTING
@@ -144,7 +144,7 @@ class Supervisor:
         self._answering[engine.name].set()
 
     async def _start_service(self, service: Service, group: asyncio.TaskGroup) -> None:
-        record = Child(name=service.name, kind="service", port=service.telemetry_port, ready_url=service.ready_url)
+        record = Child(name=service.name, kind="service", port=service.port, ready_url=service.ready_url)
         self._state.children.append(record)
         for need in service.needs & self._answering.keys():
             await self._answering[need].wait()

@@ -51,7 +51,7 @@ class UpRequest:
 def run_foreground(request: UpRequest) -> int:
     """Start the cluster and stay until it is told to stop. Raises ConfigurationError."""
     data = request.data
-    preflight.check_mounts()
+    _check_machine(request)
     prepare_data_dir(data)
     with hold_lock(data.lock) as ours:
         if not ours:
@@ -77,7 +77,7 @@ def run_foreground(request: UpRequest) -> int:
 def run_detached(request: UpRequest) -> int:
     """Start the cluster as a daemon; return when it is ready. Raises ConfigurationError."""
     data = request.data
-    preflight.check_mounts()
+    _check_machine(request)
     prepare_data_dir(data)
     if is_running(data.lock):
         return already_running(request)
@@ -98,6 +98,13 @@ def run_detached(request: UpRequest) -> int:
         process.terminate()
         process.wait(60)
         return 130
+
+
+def _check_machine(request: UpRequest) -> None:
+    """Before anything is fetched, written or started. Raises ConfigurationError."""
+    preflight.check_mounts()
+    _, options = _state_and_options(request)
+    preflight.check_privilege(workers=options.workers if options.services else 0)
 
 
 def _follow(process: subprocess.Popen[bytes], data: DataDir, log: Path) -> int:

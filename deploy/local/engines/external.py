@@ -43,6 +43,10 @@ class ExternalEngine:
             return f"{PREFIX}{ADDRESSES[self.name]} names {host}:{port}, but: {error.strerror or error}"
 
     @property
+    def port(self) -> int:
+        return self._address()[1]
+
+    @property
     def place(self) -> str:
         """Where it is, without a password."""
         host, port = self._address()

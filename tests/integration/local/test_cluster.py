@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import psutil
 from redis import Redis
 
 from deploy.local.layout import CHECKOUT
+from shared.domain.mappings.kafka import BUILT_IN_CLUSTER, kafka_cluster
 from tests.integration.local.conftest import LocalCluster, clean_environment, gone, run_lambdad
 from tests.support import wait_until
 
@@ -30,6 +32,13 @@ def test_up_ends_with_the_endpoint_and_status_says_that_all_is_ready(running_clu
     assert f"http://127.0.0.1:{running_cluster.port}" in table.stdout
 
 
+def test_every_port_that_status_lists_is_open(running_cluster: LocalCluster) -> None:
+    children = running_cluster.status()["cluster"]["children"]
+    assert {child["name"] for child in children if child["port"]} == set(ENGINES)
+    for child in children:
+        socket.create_connection(("127.0.0.1", child["port"]), timeout=5).close()
+
+
 def test_env_prints_lines_that_a_shell_takes(running_cluster: LocalCluster) -> None:
     script = f'eval "$({sys.executable} -m deploy.local.cli env --data-dir {shlex.quote(str(running_cluster.data_dir))})"; env'
     shell = subprocess.run(["sh", "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=True)
@@ -43,6 +52,10 @@ def test_env_prints_lines_that_a_shell_takes(running_cluster: LocalCluster) -> N
     assert seen["QUEUES_REDIS_URL"] == seen["REDIS_URL"]
     assert seen["DATABASE_URL"].startswith("postgresql://")
     assert seen["KAFKA_BOOTSTRAP_SERVERS"].startswith("127.0.0.1:")
+    assert (seen["KAFKA_SECURITY_PROTOCOL"], seen["KAFKA_SASL_MECHANISM"]) == ("SASL_PLAINTEXT", "PLAIN")
+    assert seen["KAFKA_SASL_USERNAME"]
+    assert seen["KAFKA_SASL_PASSWORD"]
+    assert kafka_cluster(seen["LAMBDAD_KAFKA_ARN"]) == BUILT_IN_CLUSTER
 
 
 def test_secrets_are_in_files_that_only_their_owner_reads(running_cluster: LocalCluster) -> None:
@@ -122,6 +135,9 @@ def test_logs_shows_the_children_and_refuses_a_name_that_is_none(running_cluster
     shown = running_cluster.run("logs", "kafka")
     assert shown.stdout.startswith("kafka ")
     assert "INFO" in shown.stdout
+    assert len(running_cluster.run("logs", "kafka", "--lines", "3").stdout.splitlines()) == 3
+    assert running_cluster.run("logs", "--since", "1d", "postgres").stdout.startswith("postgres ")
+    assert running_cluster.run("logs", "--since", "2999-01-01").stdout == ""
     wrong = running_cluster.run("logs", "nonsense")
     assert wrong.returncode == 2
     assert "kafka" in wrong.stderr

@@ -7,15 +7,18 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from deploy.local import preflight
+from deploy.local import up as up_module
 from deploy.local.bootstrap import function_interpreters
 from deploy.local.launch import Launch, launch
-from deploy.local.layout import CHECKOUT
+from deploy.local.layout import CHECKOUT, DataDir
+from deploy.local.up import UpRequest, run_detached, run_foreground
 from shared.domain.errors import ConfigurationError
 from tests.integration.local.conftest import clean_environment, run_lambdad
 from tests.support import wait_until
@@ -114,11 +117,24 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         preflight.check(tmp_path / "not" / "there" / "yet", 29_999, workers=0)
 
 
-def test_no_root_and_no_user_namespaces_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("start", [run_foreground, run_detached])
+def test_an_ordinary_user_is_refused_before_anything_is_fetched_or_written(
+    start: Callable[[UpRequest], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    monkeypatch.setattr(preflight, "_user_namespaces", lambda: False)
-    with pytest.raises(ConfigurationError, match="takes root, or a kernel that lets users make user namespaces"):
-        preflight.check(tmp_path, 29_999, workers=1)
+    monkeypatch.setattr(up_module, "ensure_installed", lambda _: pytest.fail("something is fetched"))
+    data = DataDir.at(tmp_path / "data")
+    with pytest.raises(ConfigurationError, match=r"must be started by root: .* Start it with sudo"):
+        start(UpRequest(data, None, None, auth=True))
+    assert not data.root.exists()
+
+
+def test_make_up_of_an_ordinary_user_fetches_nothing(scratch: Path) -> None:
+    shutil.copy(CHECKOUT / "Makefile", scratch / "Makefile")
+    done = subprocess.run(["make", "-C", str(scratch), "up"], user=65_534, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "must be started by root" in done.stderr
+    assert "bootstrap" not in done.stdout + done.stderr
 
 
 def test_missing_kernel_features_are_all_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
