@@ -68,10 +68,8 @@ def show(directory: Path, names: list[str], *, lines: int | None, since: datetim
 def _ending(path: Path, lines: int | None, since: datetime | None) -> list[str]:
     kept = [line for part in (path.with_suffix(".log.1"), path) for line in tail(part, 2 * LOG_BYTES_MAX).splitlines()]
     if since is not None:
-        first = next(
-            (at for at, line in enumerate(kept) if (when := written_at(line)) is not None and when >= since), len(kept)
-        )
-        kept = kept[next(newer, len(kept)) :]
+        at = next((at for at, line in enumerate(kept) if (when := written_at(line)) and when >= since), len(kept))
+        kept = kept[at:]
     return kept if lines is None else kept[len(kept) - min(lines, len(kept)) :]
 
 

@@ -21,8 +21,8 @@ FREE_DISK_BYTES_MIN = 512 * 1024**2
 NAMESPACES = ("pid", "mnt", "net", "ipc", "uts")
 CONTROLLERS = ("memory", "cpu", "pids")
 NOT_ROOT = (
-    "lambdad must be started by root: a worker gives every function a user, namespaces and limits of its own, which nobody else "
-    "may. Start it with sudo; or without workers (--workers 0), or with the engines alone (--engines-only)."
+    "lambdad must be started by root: a worker gives every function a user, namespaces and limits of its own, which nobody "
+    "else may. Start it with sudo; or without workers (--workers 0), or with the engines alone (--engines-only)."
 )
 # Numbers of system calls that glibc may have no name for; the same on every architecture of ours (all came after 5.0).
 CALLS = {428: ("open_tree", "5.2"), 429: ("move_mount", "5.2"), 434: ("pidfd_open", "5.3")}

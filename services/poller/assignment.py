@@ -70,7 +70,9 @@ class MappingManager:
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
-            await keep_running("mapping manager", lambda: run_until(stop, self._follow()), stop)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(keep_running("mapping manager", lambda: run_until(stop, self._follow()), stop))
+                group.create_task(keep_running("leaving mappings", lambda: run_until(stop, self._follow_leaving()), stop))
             for uuid in list(self._running):
                 self._leave(uuid)
             if self._leaving:
@@ -83,15 +85,9 @@ class MappingManager:
             await asyncio.gather(*self._leaving.values(), return_exceptions=True)
 
     async def _follow(self) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._follow_leaving())
-                async for _ in self._source.changes():
-                    await self._reconcile()
-                    self._followed = True
-        except ExceptionGroup as errors:
-            # As its kind of error: a database that went away is no fault of ours.
-            raise errors.exceptions[0] from errors
+        async for _ in self._source.changes():
+            await self._reconcile()
+            self._followed = True
 
     async def _follow_leaving(self) -> None:
         while True:
