@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up may-start down test demo bench test-compose lint types contracts format docs lock clean
+.PHONY: help setup up down test demo bench test-compose lint types contracts format docs lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,12 +12,12 @@ help: ## this list
 setup: ## everything that this checkout needs, pinned by hash; repeating it costs nothing
 	@python=$$(deploy/local/find_python.sh) && "$$python" -m deploy.local.bootstrap
 
-up: may-start setup ## start the cluster and leave it running (ARGS="--port 9001 --workers 2")
+up: ## start the cluster and leave it running (ARGS="--port 9001 --workers 2")
+	@case "$$(id -u) $(ARGS)" in "0 "*|*--engines-only*|*"--workers 0"*|*"--workers=0"*) ;; *) \
+	echo "lambdad must be started by root: a worker gives every function a user and limits of its own. Start it with sudo." >&2; \
+	exit 2;; esac
+	@$(MAKE) --no-print-directory setup
 	@$(BIN)/lambdad up --detach $(ARGS)
-
-may-start: # before anything is downloaded
-	@case "$$(id -u) $(ARGS)" in "0 "*|*--engines-only*|*"--workers 0"*|*"--workers=0"*) ;; \
-	*) echo "lambdad must be started by root: a worker gives every function a user, namespaces and limits of its own. Use sudo." >&2; exit 2;; esac
 
 down: ## stop the cluster; its state is kept
 	@if [ -x $(BIN)/lambdad ]; then $(BIN)/lambdad down $(ARGS); else echo "Nothing is set up here."; fi
