@@ -23,7 +23,12 @@ class FrontendSettings(BaseModel):
     auth: bool = True
     root_access_key_id: str = ""
     root_secret_access_key: SecretStr = SecretStr("")
-    connections_max: int = Field(1_000, ge=1)
+    connections_max: int = Field(
+        1_000, ge=1, description="at the bound the one that waited longest without ever having sent a valid signature is closed"
+    )
+    connections_per_address_max: int = Field(
+        0, ge=0, description="of one client address; 0: as many as in total, for a proxy is one address"
+    )
     header_bytes_max: int = Field(32 * 1024, ge=1_024)
     request_header_timeout_s: float = Field(10.0, gt=0)
     request_body_timeout_s: float = Field(60.0, gt=0)

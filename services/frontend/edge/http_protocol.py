@@ -11,7 +11,7 @@ import contextlib
 import enum
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -20,6 +20,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from services.frontend.room import Room, make_room
 from shared.settings import FrontendSettings
 
 log = logging.getLogger("lambdad.frontend.http")
@@ -27,6 +28,8 @@ log = logging.getLogger("lambdad.frontend.http")
 SWEEP_S = 0.5
 PIPELINED_REQUESTS_MAX = 32
 LINGER_S = 10.0
+REFUSED_LINGER_S = 1.0
+"""Of who sent something that is no request, or not in time: it has held its place long enough."""
 LINGER_BYTES_MAX = 128 * 1024 * 1024
 """After an early answer the rest of the request is read and thrown away up to here, so that the client can see the answer."""
 NEVER = float("inf")
@@ -47,7 +50,7 @@ class Phase(enum.IntEnum):
 
 
 class HttpBounds(msgspec.Struct, frozen=True):
-    connections_max: int
+    room: Room
     header_bytes_max: int
     header_timeout_s: float
     body_timeout_s: float
@@ -57,7 +60,7 @@ class HttpBounds(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, settings: FrontendSettings) -> HttpBounds:
         return cls(
-            connections_max=settings.connections_max,
+            room=Room(settings.connections_max, settings.connections_per_address_max),
             header_bytes_max=settings.header_bytes_max,
             header_timeout_s=settings.request_header_timeout_s,
             body_timeout_s=settings.request_body_timeout_s,
@@ -89,8 +92,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.proven = False
+        """A request of this connection had a valid signature."""
         self._phase = Phase.IDLE
         self._deadline = NEVER
+        self._idle_since = 0.0
+        self._has_host = False
         self._active: Exchange | None = None
         self._coming: Exchange | None = None
         """The next to be active: its turn has come, but not all of it."""
@@ -102,14 +109,37 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        crowded = len(self.connections) >= self.bounds.connections_max
         super().connection_made(transport)
-        self._deadline = self.loop.time() + self.bounds.header_timeout_s
-        if crowded:
+        self._idle_since = self.loop.time()
+        self._deadline = self._idle_since + self.bounds.header_timeout_s
+        if len(self.connections) > self.bounds.room.looked_at and not self._has_room():
             # Closed at once: whoever is over the bound must not cost more than this.
             self._phase = Phase.DEAD
             transport.write(TOO_MANY_CONNECTIONS)
             transport.close()
+
+    def _has_room(self) -> bool:
+        """Whether this connection may stay; another one may have had to go for it."""
+        others = [one for one in self.connections if isinstance(one, BoundedHttpProtocol) and one is not self]
+        return make_room([one for one in others if one._phase != Phase.DEAD], self.address, self.bounds.room, self.loop.time())
+
+    @property
+    def address(self) -> str:
+        return self.client[0] if self.client is not None else ""
+
+    def waits_since(self) -> float | None:
+        """Since when it has been for the client to go on, by the loop's clock; None while it is not."""
+        if self._phase == Phase.IDLE:
+            return self._idle_since
+        if self._phase == Phase.HEAD:
+            return self._deadline - self.bounds.header_timeout_s
+        if self._phase == Phase.BODY and not self.flow.read_paused:
+            return self._deadline - self.bounds.body_timeout_s
+        return self._deadline - LINGER_S if self._phase == Phase.LINGER else None
+
+    def give_way(self) -> None:
+        self._phase = Phase.DEAD
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._phase = Phase.DEAD
@@ -156,11 +186,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._has_host = False
         if self._phase != Phase.HEAD:
             # A pipelined request; how much of this chunk was its head is not known, so it starts at nothing.
             self._phase = Phase.HEAD
             self._head_bytes = 0
             self._deadline = self.loop.time() + self.bounds.header_timeout_s
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._phase != Phase.HEAD:
+            return  # A trailer: nothing here wants one, and it must not pass for a header.
+        name = name.lower()
+        if name == b"host":
+            if self._has_host:
+                raise httptools.HttpParserError("two Host headers")
+            self._has_host = True
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._head_bytes > self.bounds.header_bytes_max:
@@ -231,7 +274,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._turn(cast("Exchange", exchange))
         elif self._phase == Phase.ANSWERING:
             self._phase = Phase.IDLE
-            self._deadline = self.loop.time() + self.bounds.keep_alive_timeout_s
+            self._idle_since = self.loop.time()
+            self._deadline = self._idle_since + self.bounds.keep_alive_timeout_s
 
     def extend_body(self) -> None:
         if self._phase == Phase.BODY:
@@ -243,7 +287,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if active is not None and active.cancel is not None and (active.task is None or active.task.done()):
             active.cancel()
 
-    def finish_connection(self, *, body_pending: bool) -> None:
+    def finish_connection(self, *, body_pending: bool, linger_s: float = LINGER_S) -> None:
         """Close after the answer. A client that is still sending would lose the answer to a reset, so it may finish first."""
         if self.transport.is_closing():
             return
@@ -251,7 +295,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self._phase = Phase.LINGER
-        self._deadline = self.loop.time() + LINGER_S
+        self._deadline = self.loop.time() + linger_s
         self.flow.resume_reading()
         try:
             self.transport.write_eof()
@@ -278,7 +322,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             active.disconnected = True
             active.message_event.set()
         self.transport.write(answer)
-        self.finish_connection(body_pending=True)
+        self.finish_connection(body_pending=True, linger_s=REFUSED_LINGER_S)
 
     def sweep(self, now: float) -> None:
         """Cut whoever is over the deadline of its phase. Called twice a second by the server."""
@@ -299,6 +343,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.abort()
         else:
             self._refuse(TOO_SLOW)
+
+
+def prove(scope: Mapping[str, Any]) -> None:
+    """A request's signature is valid: its connection is no stranger's from now on."""
+    exchange: Exchange | None = scope.get(EXCHANGE)
+    if exchange is not None:
+        exchange.protocol.proven = True
 
 
 class _TooLargeError(Exception):

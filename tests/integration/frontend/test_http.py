@@ -176,19 +176,92 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_beh
     assert len(open_frontend.backend.invocations) == 1
 
 
-async def test_connections_beyond_the_bound_are_told_so() -> None:
+async def test_connections_beyond_the_bound_are_told_so_while_all_others_are_served() -> None:
     async with running_frontend(auth=False, connections_max=5) as frontend:
-        held = [await asyncio.open_connection("127.0.0.1", frontend.port) for _ in range(5)]
-        for reader, writer in held:
-            writer.write(HEALTH + b"\r\n")
-            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        assert (await frontend.send(HEALTH + b"\r\n")).startswith(b"HTTP/1.1 503")
-        held[0][1].close()
+        release, all_run = asyncio.Event(), asyncio.Barrier(6)
+
+        async def wait(invocation: object) -> object:
+            await all_run.wait()
+            await release.wait()
+            return await frontend.backend.echo(invocation)  # type: ignore[arg-type]
+
+        frontend.backend.behave = wait
+        held = [asyncio.create_task(frontend.send(invoke_of(b"1", b"Connection: close\r\n"))) for _ in range(5)]
         async with asyncio.timeout(5):
-            while not (await frontend.send(HEALTH + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200"):
-                pass
-        for _, writer in held:
+            await all_run.wait()
+        assert (await frontend.send(HEALTH + b"\r\n")).startswith(b"HTTP/1.1 503")
+        release.set()
+        assert all(answer.startswith(b"HTTP/1.1 200") for answer in await asyncio.gather(*held))
+        assert (await frontend.send(HEALTH + b"Connection: close\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+async def test_strangers_cannot_keep_out_who_has_a_key() -> None:
+    """A thousand connections that say nothing, or ask for the health, and come again when they are closed."""
+    async with running_frontend(connections_max=40) as frontend:
+        client = frontend.client()
+        kept = await asyncio.to_thread(client.invoke, FunctionName="f", Payload=b"1")
+        assert kept["StatusCode"] == 200
+        strangers = [await asyncio.open_connection("127.0.0.1", frontend.port) for _ in range(100)]
+        for _, writer in strangers[-10:]:
+            writer.write(HEALTH + b"\r\n")
+        # The connection that was there before stays, whatever they do; and one that comes now is served.
+        before = len(frontend.server.server_state.connections)
+        answer = await asyncio.to_thread(client.invoke, FunctionName="f", Payload=b"2")
+        assert answer["Payload"].read() == b"2"
+        assert len(frontend.server.server_state.connections) == before
+        for number in range(20):
+            answers = await asyncio.to_thread(fresh_call, frontend, number)
+            assert answers == b"%d" % number
+            strangers.append(await asyncio.open_connection("127.0.0.1", frontend.port))
+        for _, writer in strangers:
             writer.close()
+
+
+def fresh_call(frontend: Frontend, number: int) -> bytes:
+    frontend._clients.clear()
+    client = frontend.client()
+    try:
+        return bytes(client.invoke(FunctionName="f", Payload=b"%d" % number)["Payload"].read())
+    finally:
+        client.close()
+
+
+async def test_one_address_has_its_share_where_one_is_set() -> None:
+    async with running_frontend(connections_max=100, connections_per_address_max=3) as frontend:
+        first, *others = [await asyncio.open_connection("127.0.0.1", frontend.port) for _ in range(4)]
+        assert await asyncio.wait_for(first[0].read(), 5) == b""
+        for reader, writer in others:
+            writer.write(HEALTH + b"Connection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_was_too_slow_holds_its_place_no_longer(open_frontend: Frontend) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
+    writer.write(b"GET / HTTP/1.1\r\nX: ")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 408")
+    began = time.monotonic()
+    async with asyncio.timeout(5):
+        while open_frontend.server.server_state.connections:
+            writer.write(b"a")
+            await asyncio.sleep(0.05)
+    assert time.monotonic() - began < 3
+    writer.close()
+
+
+async def test_two_hosts_are_refused(open_frontend: Frontend) -> None:
+    answer = await open_frontend.send(HEALTH + b"Host: elsewhere\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    both = await open_frontend.send(HEALTH + b"\r\n" + HEALTH + b"Connection: close\r\n\r\n")
+    assert both.count(b"HTTP/1.1 200") == 2
+
+
+async def test_trailers_are_no_headers(open_frontend: Frontend) -> None:
+    extra = b"Transfer-Encoding: chunked\r\nTrailer: X-Amz-Invocation-Type\r\nConnection: close\r\n\r\n"
+    body = b"1\r\n1\r\n0\r\nX-Amz-Invocation-Type: DryRun\r\n\r\n"
+    answer = await open_frontend.send(HEAD + extra + body)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert len(open_frontend.backend.invocations) == 1
 
 
 async def test_a_reader_that_takes_nothing_of_a_large_answer_is_cut(open_frontend: Frontend) -> None:
