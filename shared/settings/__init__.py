@@ -7,10 +7,11 @@ on), REDIS_URL, DATABASE_URL. Queues may have a Redis of their own, QUEUES_REDIS
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.limits import TIMEOUT_S_MAX, TIMEOUT_S_MAX_DEFAULT
@@ -113,6 +114,14 @@ class EventSettings(BaseModel):
         default_factory=dict,
         description="name to bootstrap servers, or to an object with bootstrap_servers, security_protocol, sasl_mechanism, "
         "username, password, ca_file; for mappings",
+    )
+    kafka_networks_allowed: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="where self-managed clusters of mappings may be, e.g. 10.1.0.0/16; anywhere when there is none"
+    )
+    kafka_networks_denied: tuple[IPvAnyNetwork, ...] = Field(
+        (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"), IPv6Network("fd00:ec2::/32")),
+        description="where they may not be, even if allowed: link-local and metadata addresses by default. The cluster's own "
+        "Redis and Postgres never",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import MappingProxyType
 
 from services.poller.mapping.contract import EventSource
@@ -11,6 +11,7 @@ from services.poller.sources.kafka.clusters import cluster_of
 from services.poller.sources.kafka.format import KafkaFormat
 from services.poller.sources.kafka.source import KafkaSource
 from shared.domain.mappings import EventSourceMapping, SourceKind
+from shared.events.kafka_addresses import refusal_of
 from shared.settings import Settings
 
 Opener = Callable[[EventSourceMapping, Settings], EventSource]
@@ -19,7 +20,13 @@ Opener = Callable[[EventSourceMapping, Settings], EventSource]
 
 def kafka(mapping: EventSourceMapping, settings: Settings) -> EventSource:
     cluster = cluster_of(mapping, settings)
-    source = KafkaSource(mapping, cluster, drain_s=attempt_s_max(settings))
+    judge = None
+    if mapping.source_arn is None and cluster != settings.kafka:
+
+        def judge(servers: Iterable[str]) -> Awaitable[str | None]:
+            return refusal_of(servers, settings)
+
+    source = KafkaSource(mapping, cluster, drain_s=attempt_s_max(settings), judge=judge)
     return EventSource(source, KafkaFormat(mapping, cluster.bootstrap_servers))
 
 

@@ -9,6 +9,7 @@ from shared.domain.mappings.catalogue import kind_of_arn, rules_of
 from shared.domain.mappings.kafka import BUILT_IN_CLUSTER, kafka_cluster
 from shared.domain.mappings.rules import OF_SOME_KINDS
 from shared.events.internal import internal_use
+from shared.events.kafka_addresses import literal_refusal
 
 UNRECOGNIZED = "Unrecognized event source."
 
@@ -59,8 +60,8 @@ def required(parameter: str) -> InvalidParameterValueException:
 
 
 def check_internal(ctx: ControlContext, mapping: EventSourceMapping) -> None:
-    """Raises InvalidParameterValueException for what belongs to the cluster itself."""
-    refusal = internal_use(mapping, ctx.settings)
+    """Raises InvalidParameterValueException for what belongs to the cluster itself, or is closed to mappings."""
+    refusal = internal_use(mapping, ctx.settings) or literal_refusal(mapping.bootstrap_servers, ctx.settings)
     if refusal is not None:
         raise InvalidParameterValueException(refusal)
 

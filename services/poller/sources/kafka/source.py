@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from asyncio import timeout
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
@@ -19,6 +19,8 @@ from shared.events.kafka import client_arguments
 from shared.settings.kafka import KafkaCluster
 
 LOOKUP_TIMEOUT_S = 10.0
+Judge = Callable[[Iterable[str]], Awaitable[str | None]]
+"""What is to be said against servers (host:port); None when they may be connected to."""
 
 
 class KafkaSource:
@@ -26,9 +28,13 @@ class KafkaSource:
 
     traits = SourceTraits(ordered=True)
 
-    def __init__(self, mapping: EventSourceMapping, cluster: KafkaCluster, *, drain_s: float) -> None:
-        """drain_s: how long partitions that move wait for the batches that run."""
+    def __init__(
+        self, mapping: EventSourceMapping, cluster: KafkaCluster, *, drain_s: float, judge: Judge | None = None
+    ) -> None:
+        """drain_s: how long partitions that move wait for the batches that run. judge: of the addresses of a cluster that a
+        request named."""
         self._topics = mapping.topics
+        self._judge = judge
         self._options = ReaderOptions(
             cluster=cluster,
             group_id=mapping.consumer_group_id,
@@ -48,7 +54,10 @@ class KafkaSource:
         )
         try:
             async with timeout(LOOKUP_TIMEOUT_S):
+                await self._check_addresses(self._options.cluster.bootstrap_servers.split(","))
                 await consumer.start()
+                # And those that the cluster itself tells: its brokers are what the consumer connects to from now on.
+                await self._check_addresses(_server(b.host, b.port) for b in consumer._client.cluster.brokers())
                 known = await consumer.topics()
         except (KafkaError, OSError, TimeoutError):
             raise SourceError(
@@ -62,6 +71,10 @@ class KafkaSource:
         for topic in self._topics:
             if topic not in known:
                 raise SourceError(f"PROBLEM: Topic {topic} does not exist in the cluster.")
+
+    async def _check_addresses(self, servers: Iterable[str]) -> None:
+        if self._judge is not None and (refusal := await self._judge(servers)) is not None:
+            raise SourceError(f"PROBLEM: {refusal}")
 
     async def open(self, lanes: LaneKeeper) -> None:
         def on_placed(kept: Collection[TopicPartition]) -> None:
@@ -105,6 +118,10 @@ class KafkaSource:
     def _opened(self) -> GroupReader:
         assert self._reader is not None, "the source is not open"
         return self._reader
+
+
+def _server(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _lane_of(partition: TopicPartition) -> LaneName:

@@ -334,6 +334,7 @@ UNSUPPORTED = "Unsupported {} parameter for given event source mapping type."
         (MSK, {"AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": "lambdad.async"}}, "Consumer group lambdad.async is internal to the cluster and cannot be used."),
         (MSK, {"DestinationConfig": {"OnFailure": {"Destination": "kafka://lambdad.async"}}}, "Topic lambdad.async is internal to the cluster and cannot be a destination."),
         (OWN, {"SelfManagedEventSource": OURS, "Topics": ["lambdad.logs"]}, "Topic lambdad.logs is internal to the cluster and cannot be an event source."),
+        (OWN, {"SelfManagedEventSource": {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["169.254.169.254:80"]}}}, "169.254.169.254:80 is not an address that event source mappings may connect to here."),
         (MSK, {"SourceAccessConfigurations": BASIC}, "Unsupported source access configuration type BASIC_AUTH for given event source mapping type."),
         (MSK, {"ProvisionedPollerConfig": {"MinimumPollers": 5, "MaximumPollers": 4}}, "MinimumPollers must be less than or equal to MaximumPollers."),
         (MSK, {"ProvisionedPollerConfig": {"MaximumPollers": 2_001}}, "Pollers of this event source may be 1 to 2000."),
