@@ -58,7 +58,9 @@ def launch(spec: Launch) -> subprocess.Popen[bytes]:
 
     def enter() -> None:
         if curtain:
+            os.umask(0o022)  # What it hangs must be passable.
             curtain.draw()
+            os.umask(spec.umask)
         if spec.user:
             uid, gid = spec.user
             os.setgroups([])

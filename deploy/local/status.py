@@ -64,4 +64,9 @@ def environment(data: DataDir) -> dict[str, str]:
     }
     engines = load_addresses(data.addresses)
     variables["LAMBDAD_KAFKA_ARN"] = built_in_cluster_arn(region, Settings.model_fields["account_id"].default)
-    return variables | dict(sorted({"QUEUES_REDIS_URL": engines["REDIS_URL"], **engines}.items()))
+    return variables | dict(sorted(with_queues(engines).items()))
+
+
+def with_queues(engines: dict[str, str]) -> dict[str, str]:
+    """What clients are told: queues are in the Redis of the leases where they have none of their own."""
+    return {"QUEUES_REDIS_URL": engines["REDIS_URL"], **engines}

@@ -23,6 +23,7 @@ from deploy.local.logs import rotate, tail
 from deploy.local.ports import LOOPBACK, choose
 from deploy.local.services import ENGINES, QUEUES, ClusterOptions
 from deploy.local.state import ClusterState, Phase, hold_lock, is_running, read_state
+from deploy.local.status import with_queues
 from deploy.local.supervisor import Supervisor
 from shared.domain.errors import ConfigurationError
 
@@ -64,7 +65,7 @@ def run_foreground(request: UpRequest) -> int:
         engines = _engines(data, state, options, credentials)
         variables = {name: value for engine in engines for name, value in engine.variables.items()}
         save_addresses(data.addresses, variables)
-        for note in (ignored(name, os.environ, variables) for name in ADDRESSES):
+        for note in (ignored(name, os.environ, with_queues(variables)) for name in ADDRESSES):
             if note:
                 _say(note)
         if not options.auth:

@@ -55,7 +55,8 @@ class MappingManager:
         self._producer = producer
         self._outcomes = TopicNames.of(settings.events).outcomes
         self._running: dict[str, RunningMapping] = {}
-        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[str, RunningMapping] = {}
+        self._stops: set[asyncio.Task[None]] = set()
         self._left = asyncio.Event()
         self._reconciling = asyncio.Lock()
         self._followed = False
@@ -75,14 +76,13 @@ class MappingManager:
                 group.create_task(keep_running("leaving mappings", lambda: run_until(stop, self._follow_leaving()), stop))
             for uuid in list(self._running):
                 self._leave(uuid)
-            if self._leaving:
-                await asyncio.wait(self._leaving.values(), timeout=self._settings.events.drain_timeout_s)
+            if self._stops:
+                await asyncio.wait(self._stops, timeout=self._settings.events.drain_timeout_s)
         finally:
             # Cancelled, or out of time: nothing that was started here may go on alone.
-            await asyncio.gather(*(running.abandon() for running in self._running.values()), return_exceptions=True)
-            for task in list(self._leaving.values()):
-                task.cancel()
-            await asyncio.gather(*self._leaving.values(), return_exceptions=True)
+            left = [*self._running.values(), *self._leaving.values()]
+            await asyncio.gather(*(running.abandon() for running in left), return_exceptions=True)
+            await asyncio.gather(*self._stops, return_exceptions=True)
 
     async def _follow(self) -> None:
         async for _ in self._source.changes():
@@ -164,8 +164,10 @@ class MappingManager:
 
     def _leave(self, uuid: str) -> None:
         """Stop a mapping beside everything else; what its owner wants of it now is done once it has stopped."""
-        running = self._running.pop(uuid)
-        self._leaving[uuid] = asyncio.create_task(self._stop(running), name=f"leaving-{uuid}")
+        running = self._leaving[uuid] = self._running.pop(uuid)
+        stopping = asyncio.create_task(self._stop(running), name=f"leaving-{uuid}")
+        self._stops.add(stopping)
+        stopping.add_done_callback(self._stops.discard)
 
     async def _stop(self, running: RunningMapping) -> None:
         uuid = running.mapping.uuid
@@ -176,7 +178,6 @@ class MappingManager:
         except Exception as error:
             log.error("mapping %s ended badly: %r", uuid, error)
         finally:
-            await running.abandon()
             del self._leaving[uuid]
             self._left.set()
 

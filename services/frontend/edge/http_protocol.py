@@ -20,6 +20,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from services.frontend.canned import HEADERS_TOO_LARGE, MALFORMED, TOO_MANY_CONNECTIONS, TOO_SLOW
 from services.frontend.room import Room, make_room
 from shared.settings import FrontendSettings
 
@@ -72,18 +73,6 @@ class HttpBounds(msgspec.Struct, frozen=True):
 def protocol_class(bounds: HttpBounds, serve: Serve) -> type[BoundedHttpProtocol]:
     """The protocol with these bounds: uvicorn makes the instances itself and passes nothing along."""
     return type("FrontendHttpProtocol", (BoundedHttpProtocol,), {"bounds": bounds, "serve": staticmethod(serve)})
-
-
-def _canned(status: int, code: str, message: str) -> bytes:
-    body = msgspec.json.encode({"message": message})
-    head = STATUS_LINE[status] + f"content-type: application/json\r\ncontent-length: {len(body)}\r\n".encode()
-    return head + f"x-amzn-errortype: {code}\r\nconnection: close\r\n\r\n".encode() + body
-
-
-MALFORMED = _canned(400, "InvalidRequestContentException", "Bad Request")
-HEADERS_TOO_LARGE = _canned(431, "InvalidRequestContentException", "Request headers are too large")
-TOO_SLOW = _canned(408, "RequestTimeoutException", "The request was not received in time")
-TOO_MANY_CONNECTIONS = _canned(503, "ServiceUnavailableException", "Too many connections")
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):

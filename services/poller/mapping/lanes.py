@@ -16,6 +16,7 @@ from services.poller.mapping.starts import Starts
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.domain.mappings import EventSourceMapping
 from shared.domain.mappings.catalogue import rules_of
+from shared.events.supervision import run_until
 from shared.telemetry.supervision import keep_running
 
 R = TypeVar("R")
@@ -41,14 +42,17 @@ class Lanes(Generic[R]):
         *,
         starts: Starts,
         drain_s: float,
+        hurry: asyncio.Event,
     ) -> None:
-        """starts: which `deliver` goes by, too. drain_s: how long what runs may take to end when the mapping stops.
+        """starts: which `deliver` goes by, too. drain_s: how long what runs may take to end when the mapping stops; no longer
+        once there is a hurry.
 
         Raises InvalidParameterValueException for filters that are none."""
         self._mapping = mapping
         self._source: Source[R] = opened.source
         self._starts = starts
         self._drain_s = drain_s
+        self._hurry = hurry
         self._lanes: dict[LaneName, Lane[R]] = {}
         self._tasks: dict[LaneName, asyncio.Task[None]] = {}
         self._lag = lag
@@ -133,7 +137,7 @@ class Lanes(Generic[R]):
         self._stopping = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._drain_s):
-                await self.hold()
+                await run_until(self._hurry, self.hold())
 
     def _lane(self, name: LaneName, group: asyncio.TaskGroup) -> Lane[R]:
         lane = self._lanes.get(name)

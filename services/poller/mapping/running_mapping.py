@@ -50,6 +50,7 @@ class RunningMapping:
         self._status = MappingStatus(mapping, book)
         self.lag = LagMeter(mapping.uuid)
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,10 +63,12 @@ class RunningMapping:
             await self._task
 
     async def abandon(self) -> None:
-        """End it without telling anyone; returns when nothing of it runs any more."""
-        self._stop.set()
+        """End it at once, also while it stops; returns when nothing of it runs any more."""
+        self._hurry.set()
         if self._task is not None:
-            self._task.cancel()
+            if not self._stop.is_set():
+                self._task.cancel()
+            self._stop.set()
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
@@ -80,7 +83,9 @@ class RunningMapping:
             opened = self._make_source()
             starts = Starts(opened.source.traits.in_flight_max)
             delivery = self._delivery(opened, starts)
-            lanes: Lanes[Any] = Lanes(self.mapping, opened, delivery.deliver, self.lag, starts=starts, drain_s=self._drain_s)
+            lanes: Lanes[Any] = Lanes(
+                self.mapping, opened, delivery.deliver, self.lag, starts=starts, drain_s=self._drain_s, hurry=self._hurry
+            )
         except (ConfigurationError, InvalidParameterValueException) as error:
             await self._status.problem(str(error), CONFIGURATION_REASON)
             # Nothing changes before its owner or the operator changes something: then this mapping is started anew.

@@ -428,7 +428,7 @@ async def test_topics_are_made_once_by_any_number_of_processes(kafka_engine: Kaf
 
 
 async def test_without_kafka_an_event_is_refused_in_time() -> None:
-    settings = settings_of("127.0.0.1:1", produce_timeout_s=0.5)
+    settings = settings_of(KafkaCluster(bootstrap_servers="127.0.0.1:1"), produce_timeout_s=0.5)
     producer = BatchingProducer.of(settings, "test")
     queue = AsyncQueue(settings)
     queue._producer = producer

@@ -138,7 +138,7 @@ async def test_records_arrive_in_order_in_batches_and_are_committed_behind(kafka
     events = [json.loads(call.payload) for call in functions.calls]
     assert all(len(records) <= 10 for event in events for records in event["records"].values())
     assert {name for event in events for name in event["records"]} == {f"{topic}-0", f"{topic}-1"}
-    assert events[0]["bootstrapServers"] == kafka_engine
+    assert events[0]["bootstrapServers"] == kafka_engine.bootstrap_servers
     [first, *_] = functions.records()
     assert (first["key"], first["headers"], first["timestampType"]) == ("aw==", [{"h": [1]}], "CREATE_TIME")
 

@@ -190,7 +190,9 @@ class Running:
             mapping, traits, shape, functions, on_failure, on_result=self.results.append, pause=starts.pause
         )
         self.lag = LagMeter(mapping.uuid)
-        self.lanes: Lanes[Any] = Lanes(mapping, self.found, batches.deliver, self.lag, starts=starts, drain_s=0.2)
+        self.lanes: Lanes[Any] = Lanes(
+            mapping, self.found, batches.deliver, self.lag, starts=starts, drain_s=0.2, hurry=asyncio.Event()
+        )
 
     def _watch(self) -> None:
         source, paused = self.found.source, self.paused
