@@ -7,26 +7,22 @@ connections twice a second, which costs nothing on the invoke path and cuts a dr
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import logging
-import socket
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
 import msgspec
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from services.frontend.canned import HEADERS_TOO_LARGE, MALFORMED, TOO_MANY_CONNECTIONS, TOO_SLOW
-from services.frontend.room import Room, make_room
+from services.frontend.edge.canned import HEADERS_TOO_LARGE, MALFORMED, TOO_MANY_CONNECTIONS, TOO_SLOW
+from services.frontend.edge.room import Room, make_room
 from shared.settings import FrontendSettings
 
 log = logging.getLogger("lambdad.frontend.http")
 
-SWEEP_S = 0.5
 PIPELINED_REQUESTS_MAX = 32
 LINGER_S = 10.0
 REFUSED_LINGER_S = 1.0
@@ -501,37 +497,3 @@ def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
     if _lines_of[0] is not headers:
         _lines_of = (headers, b"".join(b"%b: %b\r\n" % pair for pair in headers))
     return _lines_of[1]
-
-
-class FrontendServer(uvicorn.Server):
-    """uvicorn's server without its signal handlers, which the service owns, and with the sweep in its main loop."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._stop = asyncio.Event()
-
-    def stop(self) -> None:
-        """Finish what is running, then return from `serve`."""
-        self.should_exit = True
-        self._stop.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, BoundedHttpProtocol):
-                connection.cancel_active()
-
-    async def main_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        while not await self.on_tick(0):
-            now = loop.time()
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, BoundedHttpProtocol):
-                    connection.sweep(now)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_S):
-                    await self._stop.wait()

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from services.frontend.apis.lambda_ import package_links
 from services.frontend.app import FrontendApp
-from services.frontend.edge.http_protocol import FrontendServer
+from services.frontend.edge.http_server import FrontendServer
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.main import listen, server_config
 from services.frontend.native import NativeApp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.frontend.room import Room, make_room
+from services.frontend.edge.room import Room, make_room
 
 NOW = 1_000.0
 ROOM = Room(10)
