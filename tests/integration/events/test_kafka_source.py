@@ -18,9 +18,9 @@ from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import EventSourceMapping, MappingState
 from shared.events import group
 from shared.events.group import GroupReader, ReaderOptions
-from tests.integration.events.parts import OK, Functions, create_topic, make_topic, mapping_of, produce, settings_of, until
 from shared.events.kafka import client_arguments
 from shared.settings.kafka import KafkaCluster
+from tests.integration.events.parts import OK, Functions, create_topic, make_topic, mapping_of, produce, settings_of, until
 from tests.integration.events.test_mappings import Book, committed_sum, offsets_of, poller_of
 
 
@@ -135,13 +135,13 @@ async def _is(expected: int, value: Any) -> bool:
     return bool(await value == expected)
 
 
-async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_engine: str) -> None:
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_engine: KafkaCluster) -> None:
     topic = await make_topic(kafka_engine)
     await produce(kafka_engine, topic, [b"old"] * 20)
     mapping, functions = mapping_of(topic), Functions()
     async with poller_of(settings_of(kafka_engine), Book(mapping), functions):
         await until(lambda: _is(20, committed_sum(kafka_engine, mapping)), "the commit")
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_engine)
+        admin = AIOKafkaAdminClient(**client_arguments(kafka_engine))
         await admin.start()
         try:
             await admin.delete_topics([topic])

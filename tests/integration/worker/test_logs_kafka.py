@@ -53,12 +53,9 @@ async def test_what_functions_write_is_on_the_log_topic_in_order(kafka_engine: K
     assert seen == {streams[0].name: [*expected, "the last words"], streams[1].name: expected, streams[2].name: expected}
 
 
-async def test_control_characters_reach_the_topic_and_hold_up_nobody(kafka_engine: str) -> None:
-    settings = Settings(
-        kafka_bootstrap_servers=kafka_engine,
-        instance="worker-logs",
-        events=EventSettings(topic_prefix=f"t{uuid.uuid4().hex[:8]}", async_partitions=2),
-    )
+async def test_control_characters_reach_the_topic_and_hold_up_nobody(kafka_engine: KafkaCluster) -> None:
+    events = EventSettings(topic_prefix=f"t{uuid.uuid4().hex[:8]}", async_partitions=2)
+    settings = Settings.model_validate(kafka_engine.variables() | {"instance": "worker-logs", "events": events})
     shipper = LogShipper(settings)
     shipping = asyncio.create_task(shipper.run())
     loud, quiet = shipper.open(version(), "e-1"), shipper.open(version(), "e-2")
@@ -71,7 +68,7 @@ async def test_control_characters_reach_the_topic_and_hold_up_nobody(kafka_engin
         with contextlib.suppress(asyncio.CancelledError):
             await shipping
         topic = f"{settings.events.topic_prefix}.logs"
-        consumer = AIOKafkaConsumer(topic, bootstrap_servers=kafka_engine, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(topic, **client_arguments(kafka_engine), auto_offset_reset="earliest")
         await consumer.start()
         try:
             while sum(map(len, seen.values())) < 480_001 + 5:

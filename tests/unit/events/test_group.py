@@ -8,6 +8,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from shared.events.group import GroupReader, ReaderOptions
+from shared.settings.kafka import KafkaCluster
 
 PARTITION = TopicPartition("t", 0)
 OTHER = TopicPartition("t", 1)
@@ -33,7 +34,7 @@ async def read(fetches: list[range], *, rebalances: bool = False) -> tuple[list[
 
     rebalances: after the first fetch, with no partition moving."""
     kept: list[set[TopicPartition]] = []
-    options = ReaderOptions("127.0.0.1:1", "g", "c", ordered=True)
+    options = ReaderOptions(KafkaCluster(bootstrap_servers="127.0.0.1:1"), "g", "c", ordered=True)
     reader = GroupReader(["t"], options, on_placed=lambda partitions: kept.append(set(partitions)))
     await reader.consumer.stop()
     reader.consumer = Consumer(fetches)
