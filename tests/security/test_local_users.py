@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,16 +51,17 @@ def readable(paths: list[Path]) -> list[str]:
 @pytest.fixture
 def used(cluster: Cluster, client: Any) -> Cluster:
     """A cluster that has code, logs, events and messages."""
+    name = f"kept-from-others-{uuid.uuid4().hex[:8]}"
     client.create_function(
-        FunctionName="kept-from-others",
+        FunctionName=name,
         Runtime=PYTHON,
         Handler="f.handler",
         Role="arn:aws:iam::000000000000:role/r",
         Code={"ZipFile": zip_of({"f.py": "def handler(e, c): return 1"})},
     )
-    client.get_waiter("function_active_v2").wait(FunctionName="kept-from-others")
-    assert client.invoke(FunctionName="kept-from-others")["Payload"].read() == b"1"
-    client.invoke(FunctionName="kept-from-others", InvocationType="Event")
+    client.get_waiter("function_active_v2").wait(FunctionName=name)
+    assert client.invoke(FunctionName=name)["Payload"].read() == b"1"
+    client.invoke(FunctionName=name, InvocationType="Event")
     return cluster
 
 

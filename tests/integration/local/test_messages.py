@@ -130,7 +130,9 @@ def test_an_ordinary_user_is_refused_before_anything_is_fetched_or_written(
 
 
 def test_make_up_of_an_ordinary_user_fetches_nothing(scratch: Path) -> None:
-    shutil.copy(CHECKOUT / "Makefile", scratch / "Makefile")
+    (scratch / "Makefile").write_text((CHECKOUT / "Makefile").read_text())
+    scratch.chmod(0o755)
+    (scratch / "Makefile").chmod(0o644)
     done = subprocess.run(["make", "-C", str(scratch), "up"], user=65_534, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "must be started by root" in done.stderr
