@@ -39,6 +39,13 @@ SOURCES = {
     "index.js": "exports.handler = async (event) => ({got: event, uid: process.getuid()});\n",
 }
 UNCONFINED = {"worker"}
+STRANGER_AT_KAFKA = """
+import socket, struct
+with socket.create_connection(("kafka", 9092), timeout=5) as connection:
+    body = struct.pack(">hhih", 3, 1, 1, 1) + b"x" + struct.pack(">i", -1)  # Metadata, version 1, of all topics
+    connection.sendall(struct.pack(">i", len(body)) + body)
+    print("open" if connection.recv(1) else "closed")
+"""
 SERVICES = ("frontend", "scheduler", "worker", "poller", "router")
 ENGINES = ("postgres", "redis", "kafka")
 
@@ -146,6 +153,14 @@ def check_confinement(engine: Engine) -> None:
     say("ok: all but the worker run without root, without capabilities and without a way to get any")
 
 
+def check_kafka_wants_its_password(engine: Engine) -> None:
+    """Asked in the network of the cluster: a client without a password is shown out before it is told anything."""
+    answer = engine.execute("poller", "/opt/lambdad/bin/python", "-c", STRANGER_AT_KAFKA)
+    if answer.strip() != "closed":
+        raise EngineError(f"Kafka answers a client without a password: {answer}")
+    say("ok: Kafka answers nobody without its password")
+
+
 def drive(engine: Engine, port: int) -> None:
     say("starting the cluster")
     started = time.monotonic()
@@ -153,6 +168,7 @@ def drive(engine: Engine, port: int) -> None:
     wait_ready(engine, port)
     say(f"ready after {time.monotonic() - started:.0f} s")
     check_confinement(engine)
+    check_kafka_wants_its_password(engine)
     aws = client(engine)
     functions = [create(aws, runtime) for runtime in RUNTIMES]
     for name in functions:
