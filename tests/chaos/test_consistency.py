@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.local.credentials import load_or_create
+from deploy.local.engines.external import CLIENT_VARIABLES
 from deploy.local.layout import DataDir
 from deploy.local.ports import choose
 from deploy.local.services import ClusterOptions, Service, command
@@ -29,7 +30,6 @@ CHANGES = 12
 WRITERS, INCREMENTS = 6, 5
 TRIES_MAX = 200
 WRITTEN_BEFORE_KILL = 15
-ENGINES = {"redis": "REDIS_URL", "postgres": "DATABASE_URL", "kafka": "KAFKA_BOOTSTRAP_SERVERS"}
 
 
 def code(number: int) -> bytes:
@@ -53,8 +53,8 @@ def other(cluster: Any) -> Iterator[Any]:
     data = DataDir.at(cluster.data_dir)
     port, telemetry = choose(set()), choose(set())
     service = Service("frontend", "frontend-2", telemetry, "")
-    urls = {engine: cluster.environment[variable] for engine, variable in ENGINES.items()}
-    launch = command(service, data, ClusterOptions(port, 1, True), urls, load_or_create(data.credentials))
+    engines = {name: value for name, value in cluster.environment.items() if name in CLIENT_VARIABLES}
+    launch = command(service, data, ClusterOptions(port, 1, True), engines, load_or_create(data.credentials))
     with launch.log.open("ab") as log:
         process = subprocess.Popen(
             launch.argv, env=dict(launch.environment), cwd=launch.cwd, stdout=log, stderr=log, preexec_fn=mortal()
