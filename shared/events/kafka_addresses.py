@@ -19,7 +19,11 @@ Address = tuple[IPv4Address | IPv6Address, int]
 
 
 def literal_refusal(servers: Iterable[str], settings: Settings) -> str | None:
-    """What is to be said against servers that are named by an IP address; nothing is looked up."""
+    """What is to be said against servers that are named by an IP address; nothing is looked up. Those that the settings name
+    are fine."""
+    servers = tuple(servers)
+    if not servers or settings.named_kafka(",".join(servers)) is not None:
+        return None
     engines = {address for host, port in _engines(settings) if (address := _literal(host, port)) is not None}
     for server in servers:
         address = _literal(*_parted(server))

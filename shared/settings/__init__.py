@@ -226,12 +226,14 @@ class Settings(BaseSettings):
             ca_file=self.kafka_ssl_ca_file,
         )
 
+    def named_kafka(self, bootstrap_servers: str) -> KafkaCluster | None:
+        """The cluster at these addresses, where it is one that the settings name."""
+        named = (self.kafka, *self.events.kafka_clusters.values())
+        return next((cluster for cluster in named if cluster.serves(bootstrap_servers)), None)
+
     def kafka_at(self, bootstrap_servers: str) -> KafkaCluster:
-        """The cluster at these addresses: with its credentials where it is one that the settings know."""
-        for known in (self.kafka, *self.events.kafka_clusters.values()):
-            if known.serves(bootstrap_servers):
-                return known
-        return KafkaCluster(bootstrap_servers=bootstrap_servers)
+        """The cluster at these addresses: with its credentials where the settings name it."""
+        return self.named_kafka(bootstrap_servers) or KafkaCluster(bootstrap_servers=bootstrap_servers)
 
     @property
     def queues_url(self) -> str:

@@ -21,7 +21,7 @@ Opener = Callable[[EventSourceMapping, Settings], EventSource]
 def kafka(mapping: EventSourceMapping, settings: Settings) -> EventSource:
     cluster = cluster_of(mapping, settings)
     judge = None
-    if mapping.source_arn is None and cluster != settings.kafka:
+    if mapping.source_arn is None and settings.named_kafka(cluster.bootstrap_servers) is None:
 
         def judge(servers: Iterable[str]) -> Awaitable[str | None]:
             return refusal_of(servers, settings)

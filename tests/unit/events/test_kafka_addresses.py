@@ -55,6 +55,12 @@ async def test_an_operator_closes_networks_or_opens_some_alone() -> None:
         settings(kafka_networks_allowed=["ten"])
 
 
+def test_what_the_operator_names_is_open() -> None:
+    named = {"mine": "169.254.7.7:9092"}
+    assert literal_refusal(["169.254.7.7:9092"], settings(kafka_clusters=named)) is None
+    assert literal_refusal(["169.254.7.8:9092"], settings(kafka_clusters=named)) is not None
+
+
 async def test_a_name_is_judged_by_what_it_leads_to() -> None:
     assert await refusal_of(["localhost:9092"], settings(kafka_networks_denied=["127.0.0.0/8", "::1/128"]))
     assert literal_refusal(["somewhere.example:9092"], settings(kafka_networks_denied=["0.0.0.0/0"])) is None
