@@ -14,8 +14,8 @@ import shlex
 import signal
 import sys
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 if sys.version_info < (3, 11):  # noqa: UP036  # Before our own imports, which are newer than what could run them.
     sys.exit(f"lambdad needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lambdad", description="AWS Lambda as a cluster you run yourself")
-    parser.add_argument("--version", action="version", version=f"lambdad {version('lambdad')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="the version of lambdad")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str, *, data_dir: bool = True) -> argparse.ArgumentParser:
@@ -102,6 +102,14 @@ def _parser() -> argparse.ArgumentParser:
     serve = command("serve", _serve, "run one service in the foreground, told by environment variables", data_dir=False)
     serve.add_argument("service", choices=SERVICES)
     return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from deploy.local.version import version
+
+        print(f"lambdad {version()}")
+        parser.exit()
 
 
 def _up(options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -330,13 +330,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(TOO_SLOW)
 
 
-def prove(scope: Mapping[str, Any]) -> None:
-    """A request's signature is valid: its connection is no stranger's from now on."""
-    exchange: Exchange | None = scope.get(EXCHANGE)
-    if exchange is not None:
-        exchange.protocol.proven = True
-
-
 class _TooLargeError(Exception):
     pass
 
@@ -410,6 +403,10 @@ class Exchange(RequestResponseCycle):
         else:
             self.transport.writelines((start, body))
         self._completed()
+
+    def prove(self) -> None:
+        """Its signature is valid: its connection is no stranger's from now on."""
+        self.protocol.proven = True
 
     def more_time(self) -> None:
         """For an application that reads a body of any size as it comes: the deadline is for the next piece."""

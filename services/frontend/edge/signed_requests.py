@@ -15,7 +15,7 @@ import msgspec
 
 from services.frontend.edge.answers import LARGE_BYTES
 from services.frontend.edge.bodies import BodyReader, Receive, declared_length
-from services.frontend.edge.http_protocol import prove
+from services.frontend.edge.http_protocol import EXCHANGE
 from services.frontend.edge.identity import NOBODY, Caller, Callers
 from shared.aws.signatures.chunked_payload import wire_bytes_max
 from shared.aws.signatures.passing_chunks import PassingChunks
@@ -72,7 +72,7 @@ class RequestReader:
         if claim.chunked is not None:
             return None
         verifier.prove(claim, scope["method"].encode(), raw_path, query, payload_hash(claim, body))
-        prove(scope)
+        _prove_connection(scope)
         return SignedRequest(raw_path, query, claim.values, body, self._caller(claim), complete_at)
 
     def claim(self, scope: Scope, expected: Expected | None = None) -> ClaimedRequest:
@@ -134,7 +134,7 @@ class ClaimedRequest:
             return None
         named = claim.payload_hash or UNSIGNED_PAYLOAD
         verifier.prove(claim, scope["method"].encode(), scope["raw_path"], scope["query_string"], named)
-        prove(scope)
+        _prove_connection(scope)
         return named if is_sha256(named) else None
 
     def passing_chunks(self) -> PassingChunks | None:
@@ -161,5 +161,11 @@ class ClaimedRequest:
         scope = self._scope
         hashed = await asyncio.to_thread(payload_hash, claim, body) if len(body) > LARGE_BYTES else payload_hash(claim, body)
         verifier.prove(claim, scope["method"].encode(), scope["raw_path"], scope["query_string"], hashed)
-        prove(scope)
+        _prove_connection(scope)
         return body if claim.chunked is None else await asyncio.to_thread(verifier.payload, claim, body)
+
+
+def _prove_connection(scope: Scope) -> None:
+    exchange = scope.get(EXCHANGE)
+    if exchange is not None:
+        exchange.prove()

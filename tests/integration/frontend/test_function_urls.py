@@ -63,11 +63,16 @@ class Answer(NamedTuple):
 class Site:
     """One URL and what is behind it; the rest of the frontend answers 299."""
 
+    def prove(self) -> None:
+        """As the connection's exchange: a signature was valid."""
+        self.is_proven = True
+
     def __init__(self, *, verified: bool = True) -> None:
         self.served: ServedUrl | None = ServedUrl(
             FunctionUrl("id", "$LATEST", URL_ID, "NONE", "BUFFERED", None, 0, 0), "f", (parse_statement(EVERYBODY),)
         )
         self.asked: list[str] = []
+        self.is_proven = False
         self.events: list[dict[str, Any]] = []
         self.invoked: list[tuple[str, str | None]] = []
         self.outcome: InvocationResult | Exception = InvocationResult(b'"ok"', "$LATEST")

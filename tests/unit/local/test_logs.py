@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from deploy.local.cli import main
 from deploy.local.log_times import moment, written_at
 from deploy.local.logs import show
+from deploy.local.version import version
 
 AT = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
@@ -96,6 +98,18 @@ def test_the_version_and_where_state_is_kept_are_told(capsys: pytest.CaptureFixt
             main(arguments)
         assert ended.value.code == 0
         assert told in " ".join(capsys.readouterr().out.split())
+
+
+def test_sources_that_are_not_installed_have_a_version_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As in an image."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert version().startswith("0.")
+    monkeypatch.setattr("deploy.local.version.CHECKOUT", tmp_path)
+    assert version() == "unknown"
 
 
 def test_what_is_not_there_is_no_trouble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
