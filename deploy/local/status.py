@@ -11,6 +11,7 @@ from deploy.local.credentials import load, load_addresses
 from deploy.local.layout import DataDir
 from deploy.local.readiness import service_problem
 from deploy.local.state import Child, ChildState, ClusterState, Phase, is_running, read_state
+from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError
 from shared.domain.mappings.kafka import built_in_cluster_arn
 from shared.settings import Settings
@@ -63,7 +64,7 @@ def environment(data: DataDir) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
     }
     engines = load_addresses(data.addresses)
-    variables["LAMBDAD_KAFKA_ARN"] = built_in_cluster_arn(region, Settings.model_fields["account_id"].default)
+    variables["LAMBDAD_KAFKA_ARN"] = built_in_cluster_arn(Home(Settings.model_fields["account_id"].default, region))
     return variables | dict(sorted(with_queues(engines).items()))
 
 

@@ -170,7 +170,7 @@ class Parts:
         metrics = InvokeMetrics()
         REGISTRY.register(metrics)
         self._stack.callback(REGISTRY.unregister, metrics)
-        requests = InvokeRequests(router, account_id=settings.account_id, region=settings.region)
+        requests = InvokeRequests(router, settings.home)
         invoker = FunctionInvoker(resolver, dispatcher)
         invokes = Invokes(
             requests=requests,

@@ -93,11 +93,10 @@ class RegistryPlans:
         key = (placed.configuration.function_id, number)
         target = self._targets.get(key) or before.get(key)
         if target is None:
-            found = await targets.load(connection, placed.function_name, str(number))
+            found = await targets.load(connection, self._settings.home, placed.function_name, str(number))
             if not found:
                 return None
-            settings = self._settings
-            target = targets.target_of(found[0], None, account_id=settings.account_id, region=settings.region)
+            target = targets.target_of(found[0], None, account_id=self._settings.account_id)
         if target.state != ACTIVE or target.spec.function_id != key[0]:
             return None
         self._targets[key] = target

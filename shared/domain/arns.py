@@ -37,6 +37,13 @@ _REFERENCE = re.compile(
 )
 
 
+class Home(msgspec.Struct, frozen=True):
+    """The account and the region in which something is. The same name in another home is another thing."""
+
+    account_id: str
+    region: str
+
+
 class FunctionReference(msgspec.Struct, frozen=True):
     """A function as a client named it. qualifier, account, region: None where the client left them out."""
 
@@ -68,11 +75,13 @@ def _invalid(text: str) -> ValidationException:
     )
 
 
-def require_reachable(reference: FunctionReference, *, account_id: str, region: str) -> None:
+def require_reachable(reference: FunctionReference, home: Home) -> None:
     """Refuse a function of another region (ResourceNotFoundException) or another account (AccessDeniedException)."""
-    if reference.region is not None and reference.region != region:
-        raise ResourceNotFoundException(f"Functions from '{reference.region}' are not reachable in this region ('{region}')")
-    if reference.account is not None and reference.account != account_id:
+    if reference.region is not None and reference.region != home.region:
+        raise ResourceNotFoundException(
+            f"Functions from '{reference.region}' are not reachable in this region ('{home.region}')"
+        )
+    if reference.account is not None and reference.account != home.account_id:
         raise AccessDeniedException
 
 
@@ -90,23 +99,23 @@ def merge_qualifier(reference: FunctionReference, qualifier: str | None) -> str 
     return qualifier
 
 
-def function_arn(region: str, account_id: str, name: str, qualifier: str | None = None) -> str:
+def function_arn(home: Home, name: str, qualifier: str | None = None) -> str:
     """ARN of a function, with `:qualifier` when one is given."""
-    arn = f"arn:{PARTITION}:lambda:{region}:{account_id}:function:{name}"
+    arn = f"arn:{PARTITION}:lambda:{home.region}:{home.account_id}:function:{name}"
     return arn if qualifier is None else f"{arn}:{qualifier}"
 
 
-def mapping_arn(region: str, account_id: str, uuid: str) -> str:
-    return f"arn:{PARTITION}:lambda:{region}:{account_id}:event-source-mapping:{uuid}"
+def mapping_arn(home: Home, uuid: str) -> str:
+    return f"arn:{PARTITION}:lambda:{home.region}:{home.account_id}:event-source-mapping:{uuid}"
 
 
-def code_signing_arn(region: str, account_id: str, config_id: str) -> str:
-    return f"arn:{PARTITION}:lambda:{region}:{account_id}:code-signing-config:{config_id}"
+def code_signing_arn(home: Home, config_id: str) -> str:
+    return f"arn:{PARTITION}:lambda:{home.region}:{home.account_id}:code-signing-config:{config_id}"
 
 
-def layer_arn(region: str, account_id: str, name: str, number: int | None = None) -> str:
+def layer_arn(home: Home, name: str, number: int | None = None) -> str:
     """ARN of a layer, or of one of its versions when a number is given."""
-    arn = f"arn:{PARTITION}:lambda:{region}:{account_id}:layer:{name}"
+    arn = f"arn:{PARTITION}:lambda:{home.region}:{home.account_id}:layer:{name}"
     return arn if number is None else f"{arn}:{number}"
 
 

@@ -12,7 +12,7 @@ import re
 
 import msgspec
 
-from shared.domain.arns import parse_function_reference
+from shared.domain.arns import Home, parse_function_reference
 from shared.domain.errors import ValidationException
 
 TOPIC_SCHEME = "kafka://"
@@ -72,15 +72,15 @@ def is_deliverable(target: str, use: Use) -> bool:
     return any(use in kind.uses and kind.form.fullmatch(target) for kind in KINDS)
 
 
-def is_function_elsewhere(target: str, *, region: str, account_id: str) -> bool:
-    """Whether a target is a function that another account or region has: only this cluster's own can be invoked."""
+def is_function_elsewhere(target: str, home: Home) -> bool:
+    """Whether a target is a function that another account or region has: only those of the same home can be invoked."""
     if FUNCTION.form.fullmatch(target) is None:
         return False
     try:
         function = parse_function_reference(target)
     except ValidationException:
         return True
-    return (function.region, function.account) != (region, account_id)
+    return (function.region, function.account) != (home.region, home.account_id)
 
 
 def instead(target: str) -> str:

@@ -39,8 +39,7 @@ class TargetCache:
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
-        self._account_id = settings.account_id
-        self._region = settings.region
+        self._home = settings.home
         self._ttl_s = settings.registry.cache_ttl_s
         self._names_max = settings.registry.cache_entries_max
         self._entries: dict[str, dict[str | None, Entry]] = {}
@@ -109,12 +108,12 @@ class TargetCache:
                     raise self._not_ready(name, State.PENDING) from error
             found = await self._read(name, qualifier)
         if not found:
-            arn = function_arn(self._region, self._account_id, name, qualifier or LATEST)
+            arn = function_arn(self._home, name, qualifier or LATEST)
             raise ResourceNotFoundException(f"Function not found: {arn}")
         for resolved in found:
             if resolved.found.version.status.state is State.FAILED:
                 raise self._not_ready(name, State.FAILED)
-        made = [targets.target_of(one, qualifier, account_id=self._account_id, region=self._region) for one in found]
+        made = [targets.target_of(one, qualifier, account_id=self._home.account_id) for one in found]
         expires = time.monotonic() + self._ttl_s
         if len(made) == 1:
             return Entry(expires, made[0], ())
@@ -123,7 +122,7 @@ class TargetCache:
 
     async def _read(self, name: str, qualifier: str | None) -> list[targets.ResolvedVersion]:
         async with self._registry.read() as connection:
-            return await targets.load(connection, name, qualifier)
+            return await targets.load(connection, self._home, name, qualifier)
 
     def _not_ready(self, name: str, state: State) -> ResourceConflictException:
         return ResourceConflictException(

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Executable, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.registry.rows import Row
 from shared.registry.tables import CodeSigningTable, FunctionTable
 
@@ -27,7 +28,10 @@ _ONE = select(*_COLUMNS).where(CodeSigningTable.id == bindparam("id"))
 _SHARE = _ONE.with_for_update(read=True, key_share=True)
 _LOCK = _ONE.with_for_update()
 _PAGE = (
-    select(*_COLUMNS).where(CodeSigningTable.id > bindparam("after")).order_by(CodeSigningTable.id).limit(bindparam("limit"))
+    select(*_COLUMNS)
+    .where(CodeSigningTable.region == bindparam("region"), CodeSigningTable.id > bindparam("after"))
+    .order_by(CodeSigningTable.id)
+    .limit(bindparam("limit"))
 )
 _USERS = (
     select(FunctionTable.name)
@@ -72,9 +76,9 @@ async def _first(connection: AsyncConnection, identity: str, statement: Executab
     return None if row is None else _config_of(row)
 
 
-async def page(connection: AsyncConnection, after: str, limit: int) -> list[CodeSigningConfig]:
+async def page(connection: AsyncConnection, home: Home, after: str, limit: int) -> list[CodeSigningConfig]:
     """Configurations whose ids follow `after`."""
-    return [_config_of(row) for row in await connection.execute(_PAGE, {"after": after, "limit": limit})]
+    return [_config_of(row) for row in await connection.execute(_PAGE, {"region": home.region, "after": after, "limit": limit})]
 
 
 async def users(connection: AsyncConnection, identity: str, after: str, limit: int) -> list[str]:
@@ -82,8 +86,8 @@ async def users(connection: AsyncConnection, identity: str, after: str, limit: i
     return [row[0] for row in await connection.execute(_USERS, {"id": identity, "after": after, "limit": limit})]
 
 
-async def create(connection: AsyncConnection, config: CodeSigningConfig) -> None:
-    await connection.execute(insert(CodeSigningTable).values(**_values(config)))
+async def create(connection: AsyncConnection, home: Home, config: CodeSigningConfig) -> None:
+    await connection.execute(insert(CodeSigningTable).values(region=home.region, **_values(config)))
 
 
 async def replace(connection: AsyncConnection, config: CodeSigningConfig) -> None:

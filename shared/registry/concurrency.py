@@ -5,11 +5,14 @@ from __future__ import annotations
 from sqlalchemy import bindparam, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.registry.tables import REVISIONS, FunctionTable
 
 LOCK_KEY = 0x6C616D63
 _RESERVED_BY_OTHERS = select(func.coalesce(func.sum(FunctionTable.reserved_concurrency), 0)).where(
-    FunctionTable.reserved_concurrency.is_not(None), FunctionTable.id != bindparam("function_id")
+    FunctionTable.reserved_concurrency.is_not(None),
+    FunctionTable.region == bindparam("region"),
+    FunctionTable.id != bindparam("function_id"),
 )
 _SET = (
     update(FunctionTable)
@@ -24,9 +27,10 @@ async def lock_account(connection: AsyncConnection) -> None:
     await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK_KEY})"))
 
 
-async def reserved(connection: AsyncConnection, *, without: str = "") -> int:
-    """Executions reserved by all functions, or by all but the one with this id."""
-    return int((await connection.execute(_RESERVED_BY_OTHERS, {"function_id": without})).scalar_one() or 0)
+async def reserved(connection: AsyncConnection, home: Home, *, without: str = "") -> int:
+    """Executions reserved by all functions of a region, or by all but the one with this id."""
+    values = {"region": home.region, "function_id": without}
+    return int((await connection.execute(_RESERVED_BY_OTHERS, values)).scalar_one() or 0)
 
 
 async def put(connection: AsyncConnection, function_id: str, executions: int | None) -> int:

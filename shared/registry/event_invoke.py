@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.registry import rows
 from shared.registry.functions import touch
 from shared.registry.records import EventInvokeRow
@@ -15,7 +16,11 @@ from shared.registry.tables import EventInvokeTable, FunctionTable
 _ONE = (
     select(*rows.EVENT_INVOKE)
     .join(FunctionTable, FunctionTable.id == EventInvokeTable.function_id)
-    .where(FunctionTable.name == bindparam("name"), EventInvokeTable.qualifier == bindparam("qualifier"))
+    .where(
+        FunctionTable.region == bindparam("region"),
+        FunctionTable.name == bindparam("name"),
+        EventInvokeTable.qualifier == bindparam("qualifier"),
+    )
 )
 _PAGE = (
     select(*rows.EVENT_INVOKE)
@@ -25,9 +30,9 @@ _PAGE = (
 )
 
 
-async def find(connection: AsyncConnection, name: str, qualifier: str) -> EventInvokeRow | None:
+async def find(connection: AsyncConnection, home: Home, name: str, qualifier: str) -> EventInvokeRow | None:
     """Of a function by name; qualifier is `$LATEST` where none was given."""
-    row = (await connection.execute(_ONE, {"name": name, "qualifier": qualifier})).first()
+    row = (await connection.execute(_ONE, {"region": home.region, "name": name, "qualifier": qualifier})).first()
     return None if row is None else rows.event_invoke_of(row)
 
 

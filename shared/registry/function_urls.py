@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, upda
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.domain.arns import LATEST
+from shared.domain.arns import LATEST, Home
 from shared.domain.function_urls import Cors, FunctionUrl
 from shared.domain.policy_evaluation import Statement, parse_statement
 from shared.registry.tables import FunctionTable, FunctionUrlTable, PolicyTable
@@ -26,21 +26,18 @@ _COLUMNS: tuple[ColumnElement[Any], ...] = (
     FunctionUrlTable.modified_us.expression,
 )
 _JOIN = FunctionUrlTable.__table__.join(FunctionTable.__table__, FunctionTable.id == FunctionUrlTable.function_id)
-_ONE = (
-    select(*_COLUMNS)
-    .select_from(_JOIN)
-    .where(FunctionTable.name == bindparam("name"), FunctionUrlTable.qualifier == bindparam("qualifier"))
-)
+_NAMED = (FunctionTable.region == bindparam("region")) & (FunctionTable.name == bindparam("name"))
+_ONE = select(*_COLUMNS).select_from(_JOIN).where(_NAMED, FunctionUrlTable.qualifier == bindparam("qualifier"))
 _PAGE = (
     select(*_COLUMNS)
     .select_from(_JOIN)
-    .where(FunctionTable.name == bindparam("name"), FunctionUrlTable.qualifier > bindparam("after"))
+    .where(_NAMED, FunctionUrlTable.qualifier > bindparam("after"))
     .order_by(FunctionUrlTable.qualifier)
     .limit(bindparam("limit"))
 )
 # The function's own policy too: its statements may name aliases by a wildcard.
 _SERVED = (
-    select(FunctionTable.name, *_COLUMNS, PolicyTable.statements)
+    select(FunctionTable.region, FunctionTable.name, *_COLUMNS, PolicyTable.statements)
     .select_from(
         _JOIN.outerjoin(
             PolicyTable.__table__,
@@ -58,6 +55,7 @@ class ServedUrl(msgspec.Struct, frozen=True):
     """All that a request to a URL is decided by. statements: of the policies of the function and of the URL's alias."""
 
     url: FunctionUrl
+    region: str
     function_name: str
     statements: tuple[Statement, ...]
 
@@ -71,15 +69,15 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-async def find(connection: AsyncConnection, name: str, qualifier: str) -> FunctionUrl | None:
+async def find(connection: AsyncConnection, home: Home, name: str, qualifier: str) -> FunctionUrl | None:
     """The URL of a function by name; qualifier is `$LATEST` for the function's own."""
-    row = (await connection.execute(_ONE, {"name": name, "qualifier": qualifier})).first()
+    row = (await connection.execute(_ONE, {"region": home.region, "name": name, "qualifier": qualifier})).first()
     return None if row is None else _url_of(row)
 
 
-async def page(connection: AsyncConnection, name: str, after: str, limit: int) -> list[FunctionUrl]:
+async def page(connection: AsyncConnection, home: Home, name: str, after: str, limit: int) -> list[FunctionUrl]:
     """URLs of a function whose qualifiers follow `after`; the function's own comes first."""
-    result = await connection.execute(_PAGE, {"name": name, "after": after, "limit": limit})
+    result = await connection.execute(_PAGE, {"region": home.region, "name": name, "after": after, "limit": limit})
     return [_url_of(row) for row in result]
 
 
@@ -88,7 +86,7 @@ async def served(connection: AsyncConnection, url_id: str) -> ServedUrl | None:
     if not rows:
         return None
     statements = tuple(parse_statement(one) for row in rows for one in row[-1] or ())
-    return ServedUrl(_url_of(rows[0][1:-1]), rows[0][0], statements)
+    return ServedUrl(_url_of(rows[0][2:-1]), rows[0][0], rows[0][1], statements)
 
 
 async def create(connection: AsyncConnection, url: FunctionUrl) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.domain.arns import LATEST, is_version
+from shared.domain.arns import LATEST, Home, is_version
 from shared.domain.function_state import Event, advance
 from shared.registry import rows
 from shared.registry.records import Function, FunctionConfiguration, FunctionVersion, Version
@@ -18,32 +18,28 @@ from shared.registry.tables import REVISIONS, AliasTable, FunctionTable, Version
 
 _JOIN = FunctionTable.__table__.join(VersionTable.__table__, VersionTable.function_id == FunctionTable.id)
 _BOTH = (*rows.FUNCTION, *rows.VERSION)
-_FIND = (
-    select(*_BOTH).select_from(_JOIN).where(FunctionTable.name == bindparam("name"), VersionTable.number == bindparam("number"))
-)
+_HERE = FunctionTable.region == bindparam("region")
+_NAMED = _HERE & (FunctionTable.name == bindparam("name"))
+_FIND = select(*_BOTH).select_from(_JOIN).where(_NAMED, VersionTable.number == bindparam("number"))
 # Both rows: of a table that is not locked, a statement that waited would still show what was there before it waited.
 _LOCK = _FIND.with_for_update(of=[FunctionTable.__table__, VersionTable.__table__])
 _FIND_ALIAS = (
     select(*_BOTH)
     .select_from(_JOIN.join(AliasTable.__table__, AliasTable.function_id == FunctionTable.id))
-    .where(
-        FunctionTable.name == bindparam("name"),
-        AliasTable.name == bindparam("alias"),
-        VersionTable.number == AliasTable.version,
-    )
+    .where(_NAMED, AliasTable.name == bindparam("alias"), VersionTable.number == AliasTable.version)
 )
-_EXISTS = select(FunctionTable.id).where(FunctionTable.name == bindparam("name"))
+_EXISTS = select(FunctionTable.id).where(_NAMED)
 _PAGE = (
     select(*_BOTH)
     .select_from(_JOIN)
-    .where(FunctionTable.name > bindparam("after"), VersionTable.number == 0)
+    .where(_HERE, FunctionTable.name > bindparam("after"), VersionTable.number == 0)
     .order_by(FunctionTable.name)
     .limit(bindparam("limit"))
 )
 _PAGE_ALL = (
     select(*_BOTH)
     .select_from(_JOIN)
-    .where(tuple_(FunctionTable.name, VersionTable.number) > tuple_(bindparam("after"), bindparam("after_number")))
+    .where(_HERE, tuple_(FunctionTable.name, VersionTable.number) > tuple_(bindparam("after"), bindparam("after_number")))
     .order_by(FunctionTable.name, VersionTable.number)
     .limit(bindparam("limit"))
 )
@@ -53,7 +49,11 @@ _TOUCH = (
     .values(revision=REVISIONS.next_value())
     .returning(FunctionTable.revision)
 )
-_USAGE = select(func.count().filter(VersionTable.number == 0), func.coalesce(func.sum(VersionTable.code_bytes), 0))
+_USAGE = (
+    select(func.count().filter(VersionTable.number == 0), func.coalesce(func.sum(VersionTable.code_bytes), 0))
+    .select_from(_JOIN)
+    .where(_HERE)
+)
 
 
 def now_ms() -> int:
@@ -74,42 +74,45 @@ def parse_number(qualifier: str | None) -> int | None:
     return None
 
 
-async def find(connection: AsyncConnection, name: str, qualifier: str | None = None) -> FunctionVersion | None:
+async def find(connection: AsyncConnection, home: Home, name: str, qualifier: str | None = None) -> FunctionVersion | None:
     """The version that `name:qualifier` means; of an alias its first version, weights aside."""
     number = parse_number(qualifier)
     if number is None:
-        result = await connection.execute(_FIND_ALIAS, {"name": name, "alias": qualifier})
+        result = await connection.execute(_FIND_ALIAS, {"region": home.region, "name": name, "alias": qualifier})
     else:
-        result = await connection.execute(_FIND, {"name": name, "number": number})
+        result = await connection.execute(_FIND, {"region": home.region, "name": name, "number": number})
     row = result.first()
     return None if row is None else rows.function_version_of(row)
 
 
-async def exists(connection: AsyncConnection, name: str) -> bool:
-    return (await connection.execute(_EXISTS, {"name": name})).first() is not None
+async def exists(connection: AsyncConnection, home: Home, name: str) -> bool:
+    return (await connection.execute(_EXISTS, {"region": home.region, "name": name})).first() is not None
 
 
-async def lock(connection: AsyncConnection, name: str) -> FunctionVersion | None:
+async def lock(connection: AsyncConnection, home: Home, name: str) -> FunctionVersion | None:
     """The function and its `$LATEST`, as of now, kept from other writers until the transaction ends."""
-    row = (await connection.execute(_LOCK, {"name": name, "number": 0})).first()
+    row = (await connection.execute(_LOCK, {"region": home.region, "name": name, "number": 0})).first()
     return None if row is None else rows.function_version_of(row)
 
 
-async def page(connection: AsyncConnection, after: str, limit: int) -> list[FunctionVersion]:
+async def page(connection: AsyncConnection, home: Home, after: str, limit: int) -> list[FunctionVersion]:
     """`$LATEST` of the functions whose names follow `after`."""
-    result = await connection.execute(_PAGE, {"after": after, "limit": limit})
+    result = await connection.execute(_PAGE, {"region": home.region, "after": after, "limit": limit})
     return [rows.function_version_of(row) for row in result]
 
 
-async def page_all_versions(connection: AsyncConnection, after: tuple[str, int], limit: int) -> list[FunctionVersion]:
+async def page_all_versions(
+    connection: AsyncConnection, home: Home, after: tuple[str, int], limit: int
+) -> list[FunctionVersion]:
     """Every version of every function after (name, number)."""
-    result = await connection.execute(_PAGE_ALL, {"after": after[0], "after_number": after[1], "limit": limit})
+    values = {"region": home.region, "after": after[0], "after_number": after[1], "limit": limit}
+    result = await connection.execute(_PAGE_ALL, values)
     return [rows.function_version_of(row) for row in result]
 
 
-async def usage(connection: AsyncConnection) -> tuple[int, int]:
+async def usage(connection: AsyncConnection, home: Home) -> tuple[int, int]:
     """(number of functions, bytes of all versions' packages)."""
-    count, size = (await connection.execute(_USAGE)).one()
+    count, size = (await connection.execute(_USAGE, {"region": home.region})).one()
     return int(count), int(size)
 
 
@@ -119,6 +122,7 @@ async def create(connection: AsyncConnection, function: Function) -> Function | 
         upsert(FunctionTable)
         .values(
             id=function.id,
+            region=function.region,
             name=function.name,
             revision=REVISIONS.next_value(),
             last_version=function.last_version,
@@ -128,7 +132,7 @@ async def create(connection: AsyncConnection, function: Function) -> Function | 
             created_ms=now_ms(),
             code_signing_id=function.code_signing_id,
         )
-        .on_conflict_do_nothing(index_elements=[FunctionTable.name])
+        .on_conflict_do_nothing(index_elements=[FunctionTable.region, FunctionTable.name])
         .returning(FunctionTable.revision)
     )
     revision = (await connection.execute(statement)).scalar_one_or_none()

@@ -13,6 +13,7 @@ from sqlalchemy import Select, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.domain.errors import ServiceException
 from shared.domain.mappings import EventSourceMapping, MappingState
 from shared.registry.database import Database
@@ -28,7 +29,7 @@ _TABLE = MappingTable.__table__
 _COLUMNS = tuple(_TABLE.c[field] for field in EventSourceMapping.__struct_fields__)
 _ALL: Select[Any] = select(*_COLUMNS).order_by(MappingTable.uuid)
 _ROWS: Select[Any] = select(*_COLUMNS, MappingTable.tags)
-_ONE = _ROWS.where(MappingTable.uuid == bindparam("uuid"))
+_ONE = _ROWS.where(MappingTable.region == bindparam("region"), MappingTable.uuid == bindparam("uuid"))
 _MARKER = select(func.count(), func.coalesce(func.max(MappingTable.revision), 0))
 _WIDTH = len(_COLUMNS)
 
@@ -147,20 +148,21 @@ async def _notify(connection: AsyncConnection) -> None:
     await connection.execute(text(f"NOTIFY {CHANNEL}"))
 
 
-async def find(connection: AsyncConnection, uuid: str) -> MappingRow | None:
-    row = (await connection.execute(_ONE, {"uuid": uuid})).first()
+async def find(connection: AsyncConnection, home: Home, uuid: str) -> MappingRow | None:
+    row = (await connection.execute(_ONE, {"region": home.region, "uuid": uuid})).first()
     return None if row is None else _row_of(row)
 
 
-async def lock(connection: AsyncConnection, uuid: str) -> MappingRow | None:
+async def lock(connection: AsyncConnection, home: Home, uuid: str) -> MappingRow | None:
     """A mapping to be changed by its owner, kept from other writers until the transaction ends."""
     await _serialise(connection)
-    row = (await connection.execute(_ONE.with_for_update(), {"uuid": uuid})).first()
+    row = (await connection.execute(_ONE.with_for_update(), {"region": home.region, "uuid": uuid})).first()
     return None if row is None else _row_of(row)
 
 
 async def page(
     connection: AsyncConnection,
+    home: Home,
     after: str,
     limit: int,
     *,
@@ -168,7 +170,9 @@ async def page(
     source_arn: str | None = None,
 ) -> list[MappingRow]:
     """Mappings whose uuids follow `after`; when they are named, of one function (name, and ARN as it was given) and source."""
-    statement = _ROWS.where(MappingTable.uuid > after).order_by(MappingTable.uuid).limit(limit)
+    statement = (
+        _ROWS.where(MappingTable.region == home.region, MappingTable.uuid > after).order_by(MappingTable.uuid).limit(limit)
+    )
     if function is not None:
         name, arn = function
         statement = statement.where(MappingTable.function_name == name, MappingTable.function_arn == arn)
@@ -180,7 +184,9 @@ async def page(
 async def same_source(connection: AsyncConnection, mapping: EventSourceMapping) -> list[MappingRow]:
     """Mappings of the same function and source, whatever their topics."""
     statement = _ROWS.where(
-        MappingTable.function_name == mapping.function_name, MappingTable.source_arn.is_not_distinct_from(mapping.source_arn)
+        MappingTable.region == mapping.region,
+        MappingTable.function_name == mapping.function_name,
+        MappingTable.source_arn.is_not_distinct_from(mapping.source_arn),
     )
     rows = [_row_of(row) for row in await connection.execute(statement)]
     return [row for row in rows if row.mapping.bootstrap_servers == mapping.bootstrap_servers]

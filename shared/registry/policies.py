@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.domain.policy_documents import DEFAULT_ID, VERSION, PolicyDocument, RawStatement
 from shared.registry.functions import new_revision_id
 from shared.registry.tables import FunctionTable, PolicyTable
@@ -15,7 +16,11 @@ Statement = RawStatement
 _ONE = (
     select(PolicyTable.statements, PolicyTable.revision_id, PolicyTable.document_version, PolicyTable.document_id)
     .join(FunctionTable, FunctionTable.id == PolicyTable.function_id)
-    .where(FunctionTable.name == bindparam("name"), PolicyTable.qualifier == bindparam("qualifier"))
+    .where(
+        FunctionTable.region == bindparam("region"),
+        FunctionTable.name == bindparam("name"),
+        PolicyTable.qualifier == bindparam("qualifier"),
+    )
 )
 
 
@@ -35,9 +40,9 @@ class Policy(msgspec.Struct, frozen=True):
         return PolicyDocument(self.version, self.policy_id, self.statements)
 
 
-async def find(connection: AsyncConnection, name: str, qualifier: str) -> Policy | None:
+async def find(connection: AsyncConnection, home: Home, name: str, qualifier: str) -> Policy | None:
     """The policy of a function by name; qualifier is `$LATEST` for the function's own."""
-    row = (await connection.execute(_ONE, {"name": name, "qualifier": qualifier})).first()
+    row = (await connection.execute(_ONE, {"region": home.region, "name": name, "qualifier": qualifier})).first()
     return None if row is None else Policy(tuple(row[0]), *row[1:])
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, case, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.domain.provisioned import AllocationStatus, ProvisionedConcurrency
 from shared.registry import rows
 from shared.registry.functions import now_ms, touch
@@ -50,7 +51,11 @@ _TOTAL = select(func.coalesce(func.sum(ProvisionedTable.requested), 0)).where(
 _UNRESERVED = (
     select(func.coalesce(func.sum(ProvisionedTable.requested), 0))
     .join(FunctionTable, FunctionTable.id == ProvisionedTable.function_id)
-    .where(FunctionTable.reserved_concurrency.is_(None), FunctionTable.id != bindparam("function_id"))
+    .where(
+        FunctionTable.region == bindparam("region"),
+        FunctionTable.reserved_concurrency.is_(None),
+        FunctionTable.id != bindparam("function_id"),
+    )
 )
 
 
@@ -98,10 +103,11 @@ async def total(connection: AsyncConnection, function_id: str, *, without: str =
     return int((await connection.execute(_TOTAL, values)).scalar_one())
 
 
-async def unreserved(connection: AsyncConnection, *, without: str = "") -> int:
-    """Requested for all functions without reserved concurrency: what they take out of the account's pool. without: the id of a
-    function that is left out."""
-    return int((await connection.execute(_UNRESERVED, {"function_id": without})).scalar_one())
+async def unreserved(connection: AsyncConnection, home: Home, *, without: str = "") -> int:
+    """Requested for all functions of a region without reserved concurrency: what they take out of the account's pool there.
+    without: the id of a function that is left out."""
+    values = {"region": home.region, "function_id": without}
+    return int((await connection.execute(_UNRESERVED, values)).scalar_one())
 
 
 async def put(connection: AsyncConnection, function_id: str, qualifier: str, requested: int) -> ProvisionedConcurrency:

@@ -79,6 +79,7 @@ class Function(msgspec.Struct, frozen=True):
     """
 
     id: str
+    region: str
     name: str
     revision: int
     last_version: int

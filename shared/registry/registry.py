@@ -24,6 +24,7 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
+        self._region = settings.region
         self.packages = PackageStore(settings)
         self.settler = Settler(self._database, self.packages)
         self.cleaner = PackageCleaner(self._database, self.packages, settings.registry)
@@ -39,7 +40,7 @@ class Registry:
 
     async def migrate(self) -> None:
         """Brings the schema up to date; safe from several processes at once. Raises ConfigurationError."""
-        await migrate(self._database.url)
+        await migrate(self._database.url, self._region)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection whose statements each are a transaction of their own."""

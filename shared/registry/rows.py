@@ -14,6 +14,7 @@ from shared.registry.tables import AliasTable, EventInvokeTable, FunctionTable, 
 
 FUNCTION: tuple[ColumnElement[Any], ...] = (
     FunctionTable.id.expression,
+    FunctionTable.region.expression,
     FunctionTable.name.expression,
     FunctionTable.revision.expression,
     FunctionTable.last_version.expression,

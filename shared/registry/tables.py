@@ -46,12 +46,18 @@ def name_column(**options: Any) -> Mapped[str]:
     return mapped_column(String(140, collation="C"), **options)
 
 
+def region_column(**options: Any) -> Mapped[str]:
+    return mapped_column(String(32, collation="C"), **options)
+
+
 class CodeSigningTable(Base):
     """Code signing configurations. policy: what happens to untrusted code, `Warn` or `Enforce`."""
 
     __tablename__ = "code_signing_configs"
+    __table_args__ = (Index("ix_code_signing_configs_region", "region", "id"),)
 
     id: Mapped[str] = mapped_column(String(32, collation="C"), primary_key=True)
+    region: Mapped[str] = region_column()
     description: Mapped[str] = mapped_column(Text)
     publishers: Mapped[list[str]] = mapped_column(JSON)
     policy: Mapped[str] = mapped_column(String(16))
@@ -62,6 +68,7 @@ class CodeSigningTable(Base):
 class FunctionTable(Base):
     __tablename__ = "functions"
     __table_args__ = (
+        UniqueConstraint("region", "name"),
         Index(
             "ix_functions_reserved_concurrency",
             "reserved_concurrency",
@@ -70,7 +77,8 @@ class FunctionTable(Base):
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    name: Mapped[str] = name_column(unique=True)
+    region: Mapped[str] = region_column()
+    name: Mapped[str] = name_column()
     revision: Mapped[int] = mapped_column(BigInteger)
     last_version: Mapped[int] = mapped_column(Integer, server_default="0")
     reserved_concurrency: Mapped[int | None] = mapped_column(Integer)
@@ -190,9 +198,10 @@ class MappingTable(Base):
     """A mapping outlives its function, as on AWS: so no foreign key."""
 
     __tablename__ = "event_source_mappings"
-    __table_args__ = (UniqueConstraint("consumer_group_id"),)
+    __table_args__ = (UniqueConstraint("consumer_group_id"), Index("ix_event_source_mappings_region", "region", "uuid"))
 
     uuid: Mapped[str] = mapped_column(String(36), primary_key=True)
+    region: Mapped[str] = region_column()
     kind: Mapped[str] = mapped_column(String(24))
     function_name: Mapped[str] = name_column(index=True)
     qualifier: Mapped[str | None] = mapped_column(String(140))
@@ -239,6 +248,7 @@ class LayerTable(Base):
 
     __tablename__ = "layers"
 
+    region: Mapped[str] = region_column(primary_key=True)
     name: Mapped[str] = name_column(primary_key=True)
     last_version: Mapped[int] = mapped_column(BigInteger)
 
@@ -247,8 +257,10 @@ class LayerVersionTable(Base):
     """policy_statements, policy_revision_id: both or neither."""
 
     __tablename__ = "layer_versions"
+    __table_args__ = (ForeignKeyConstraint(["region", "layer_name"], ["layers.region", "layers.name"]),)
 
-    layer_name: Mapped[str] = mapped_column(String(140, collation="C"), ForeignKey("layers.name"), primary_key=True)
+    region: Mapped[str] = region_column(primary_key=True)
+    layer_name: Mapped[str] = name_column(primary_key=True)
     number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     code_sha256: Mapped[str] = mapped_column(String(64), index=True)
     code_bytes: Mapped[int] = mapped_column(BigInteger)

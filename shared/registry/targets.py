@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.domain.arns import LATEST, function_arn
+from shared.domain.arns import LATEST, Home, function_arn
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, Layer, VersionSpec
 from shared.registry import rows
 from shared.registry.functions import parse_number
@@ -23,10 +23,11 @@ _EVENT_INVOKE = (
 )
 _F, _V, _A, _E = FunctionTable.__table__, VersionTable.__table__, AliasTable.__table__, EventInvokeTable.__table__
 _EVENT_INVOKE_ON = (EventInvokeTable.function_id == FunctionTable.id) & (EventInvokeTable.qualifier == bindparam("qualifier"))
+_NAMED = (FunctionTable.region == bindparam("region")) & (FunctionTable.name == bindparam("name"))
 _BY_NUMBER: Select[Any] = (
     select(*rows.FUNCTION, *rows.VERSION, *_EVENT_INVOKE)
     .select_from(_F.join(_V, VersionTable.function_id == FunctionTable.id).outerjoin(_E, _EVENT_INVOKE_ON))
-    .where(FunctionTable.name == bindparam("name"), VersionTable.number == bindparam("number"))
+    .where(_NAMED, VersionTable.number == bindparam("number"))
 )
 _BY_ALIAS: Select[Any] = (
     select(*rows.FUNCTION, *rows.VERSION, *_EVENT_INVOKE, AliasTable.version, AliasTable.additional_weight)
@@ -39,7 +40,7 @@ _BY_ALIAS: Select[Any] = (
         )
         .outerjoin(_E, _EVENT_INVOKE_ON)
     )
-    .where(FunctionTable.name == bindparam("name"), AliasTable.name == bindparam("qualifier"))
+    .where(_NAMED, AliasTable.name == bindparam("qualifier"))
 )
 _WIDTH = len(rows.FUNCTION) + len(rows.VERSION)
 
@@ -52,10 +53,10 @@ class ResolvedVersion(msgspec.Struct, frozen=True):
     share: float
 
 
-async def load(connection: AsyncConnection, name: str, qualifier: str | None) -> list[ResolvedVersion]:
+async def load(connection: AsyncConnection, home: Home, name: str, qualifier: str | None) -> list[ResolvedVersion]:
     """One version, or the two of a weighted alias; empty when there is no such function or qualifier."""
     number = parse_number(qualifier)
-    values = {"name": name, "qualifier": qualifier or LATEST}
+    values = {"region": home.region, "name": name, "qualifier": qualifier or LATEST}
     if number is None:
         result = await connection.execute(_BY_ALIAS, values)
         return [_resolved(row, _share(row)) for row in result]
@@ -84,11 +85,11 @@ def _resolved(row: rows.Row, share: float) -> ResolvedVersion:
     return ResolvedVersion(found, event_invoke, share)
 
 
-def target_of(resolved: ResolvedVersion, qualifier: str | None, *, account_id: str, region: str) -> InvokeTarget:
+def target_of(resolved: ResolvedVersion, qualifier: str | None, *, account_id: str) -> InvokeTarget:
     """What a caller needs to invoke this version under this qualifier."""
     function, version = resolved.found.function, resolved.found.version
     configuration = version.configuration
-    arn = function_arn(region, account_id, function.name)
+    arn = function_arn(Home(account_id, function.region), function.name)
     spec = VersionSpec(
         version_key=f"{function.id}:{version.label}:{version.config_revision}",
         function_id=function.id,
@@ -96,7 +97,7 @@ def target_of(resolved: ResolvedVersion, qualifier: str | None, *, account_id: s
         function_arn=arn,
         version=version.label,
         account_id=account_id,
-        region=region,
+        region=function.region,
         runtime=configuration.runtime,
         handler=configuration.handler,
         code_sha256=version.code_sha256,

@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import bindparam, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.domain.function_state import CREATED, PUBLISHED, Event, Status, advance
 from shared.registry import rows
 from shared.registry.functions import insert_version, new_revision_id, now_ms, set_revision_id, touch
@@ -34,7 +35,11 @@ _NEWEST = (
 _PAGE = (
     select(*rows.FUNCTION, *rows.VERSION)
     .select_from(FunctionTable.__table__.join(VersionTable.__table__, VersionTable.function_id == FunctionTable.id))
-    .where(FunctionTable.name == bindparam("name"), VersionTable.number > bindparam("after"))
+    .where(
+        FunctionTable.region == bindparam("region"),
+        FunctionTable.name == bindparam("name"),
+        VersionTable.number > bindparam("after"),
+    )
     .order_by(VersionTable.number)
     .limit(bindparam("limit"))
 )
@@ -62,9 +67,9 @@ async def find(connection: AsyncConnection, function_id: str, number: int) -> Ve
     return None if row is None else rows.version_of(row)
 
 
-async def page(connection: AsyncConnection, name: str, after: int, limit: int) -> list[FunctionVersion]:
+async def page(connection: AsyncConnection, home: Home, name: str, after: int, limit: int) -> list[FunctionVersion]:
     """Versions of a function with numbers above `after`, ascending; -1 begins with `$LATEST`."""
-    result = await connection.execute(_PAGE, {"name": name, "after": after, "limit": limit})
+    result = await connection.execute(_PAGE, {"region": home.region, "name": name, "after": after, "limit": limit})
     return [rows.function_version_of(row) for row in result]
 
 

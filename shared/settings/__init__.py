@@ -14,6 +14,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.domain.arns import Home
 from shared.domain.limits import TIMEOUT_S_MAX, TIMEOUT_S_MAX_DEFAULT
 from shared.settings.kafka import KafkaCluster, Mechanism, SecurityProtocol
 
@@ -213,6 +214,11 @@ class Settings(BaseSettings):
         default_factory=dict, description="by service: what its requests are signed with on their way there"
     )
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    @property
+    def home(self) -> Home:
+        """Where requests that name no region are, and what an earlier version left without one."""
+        return Home(self.account_id, self.region)
 
     @property
     def kafka(self) -> KafkaCluster:

@@ -19,7 +19,7 @@ from shared.aws.protocols.rest_json import parse_params
 from shared.aws.routing import Router, parse_query
 from shared.aws.service_model import Operation
 from shared.aws.validation import validate
-from shared.domain.arns import merge_qualifier, parse_function_reference, require_reachable
+from shared.domain.arns import Home, merge_qualifier, parse_function_reference, require_reachable
 from shared.domain.errors import (
     InvalidParameterValueException,
     InvalidRequestContentException,
@@ -108,10 +108,9 @@ class InvokeRequest(msgspec.Struct, frozen=True):
 class InvokeRequests:
     """Reads requests, by the service model where it is not obvious."""
 
-    def __init__(self, router: Router, *, account_id: str, region: str) -> None:
+    def __init__(self, router: Router, home: Home) -> None:
         self._router = router
-        self._account_id = account_id
-        self._region = region
+        self._home = home
         self._addresses: dict[tuple[bytes, bytes], Address] = {}
 
     def read(
@@ -134,7 +133,7 @@ class InvokeRequests:
         operation, params = self._parse(raw_path, query, {})
         validate(operation, params)
         reference = parse_function_reference(params["FunctionName"])
-        require_reachable(reference, account_id=self._account_id, region=self._region)
+        require_reachable(reference, self._home)
         address = Address(reference.name, merge_qualifier(reference, params.get("Qualifier")))
         if len(self._addresses) >= ADDRESSES_MAX:
             self._addresses.clear()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from services.frontend.edge.identity import Caller
-from shared.domain.arns import function_arn
+from shared.domain.arns import Home, function_arn
 from shared.domain.policy_conditions import Context
 from shared.domain.policy_evaluation import AccessRequest, Decision, decide
 from shared.registry.function_urls import ServedUrl
@@ -34,7 +34,7 @@ class Circumstances(msgspec.Struct, frozen=True):
 def may_invoke(served: ServedUrl, caller: Caller, circumstances: Circumstances, *, owner: str) -> bool:
     """owner: the account that the function is in. Its own principals need no policy, but one that denies them counts."""
     region = circumstances.region
-    resource = function_arn(region, owner, served.function_name, served.qualifier)
+    resource = function_arn(Home(owner, region), served.function_name, served.qualifier)
     context = _context(served, caller, circumstances)
     own = caller.principal.account_id == owner
     for action in ACTIONS:

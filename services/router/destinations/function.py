@@ -17,12 +17,11 @@ from shared.settings import Settings
 
 class FunctionDestination:
     def __init__(self, settings: Settings, queue: AsyncQueue) -> None:
-        self._region = settings.region
-        self._account_id = settings.account_id
+        self._home = settings.home
         self._queue = queue
 
     async def deliver(self, outcome: Outcome, target: str) -> None:
-        if is_function_elsewhere(target, region=self._region, account_id=self._account_id):
+        if is_function_elsewhere(target, self._home):
             raise UndeliverableError(f"{target} is a function of another account or region")
         try:
             function = parse_function_reference(target)

@@ -98,6 +98,7 @@ class EventSourceMapping(msgspec.Struct, frozen=True):
     """
 
     uuid: str
+    region: str
     kind: SourceKind
     function_name: str
     qualifier: str | None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from shared.domain.arns import Home
 from shared.domain.mappings import SourceKind
 from shared.domain.mappings.rules import ERROR_HANDLING, START, KindRules, arn_form
 
@@ -72,9 +73,9 @@ SELF_MANAGED = KindRules(
 )
 
 
-def built_in_cluster_arn(region: str, account_id: str) -> str:
+def built_in_cluster_arn(home: Home) -> str:
     """What EventSourceArn names the cluster by that lambdad itself runs on."""
-    return f"arn:aws:kafka:{region}:{account_id}:cluster/{BUILT_IN_CLUSTER}/{BUILT_IN_CLUSTER_ID}"
+    return f"arn:aws:kafka:{home.region}:{home.account_id}:cluster/{BUILT_IN_CLUSTER}/{BUILT_IN_CLUSTER_ID}"
 
 
 def kafka_cluster(arn: str) -> str | None:

@@ -203,6 +203,7 @@ async def committed(kafka: KafkaCluster, group: str) -> dict[Any, Any]:
 def mapping_of(topic: str, **more: Any) -> EventSourceMapping:
     fields: dict[str, Any] = {
         "uuid": str(uuid.uuid4()),
+        "region": "us-east-1",
         "kind": SourceKind.MSK,
         "function_name": "f",
         "qualifier": None,

@@ -76,7 +76,7 @@ async def test_the_poller_runs_the_registrys_mappings(of_its_own: Settings) -> N
 
     async def row() -> EventSourceMapping | None:
         async with registry.read() as connection:
-            found = await mappings.find(connection, mapping.uuid)
+            found = await mappings.find(connection, of_its_own.home, mapping.uuid)
         return None if found is None else found.mapping
 
     async def is_in(state: MappingState | None) -> bool:
@@ -85,7 +85,7 @@ async def test_the_poller_runs_the_registrys_mappings(of_its_own: Settings) -> N
 
     async def write(state: MappingState, **changes: Any) -> None:
         async with registry.write() as connection:
-            kept = await mappings.lock(connection, mapping.uuid)
+            kept = await mappings.lock(connection, of_its_own.home, mapping.uuid)
             assert kept is not None
             changed = msgspec.structs.replace(kept.mapping, state=state, **changes)
             await mappings.replace(connection, msgspec.structs.replace(kept, mapping=changed))

@@ -37,6 +37,7 @@ from shared.aws.service_model import load_service_model
 from shared.aws.signatures.sigv4 import Verifier
 from shared.dispatch.client.run import OnEnd
 from shared.dispatch.wire.streaming import ResponseStream
+from shared.domain.arns import Home
 from shared.domain.errors import ResourceNotFoundException, ServiceException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
@@ -215,7 +216,7 @@ async def running_frontend(
     reader = RequestReader(verifier, BodyReader(), Callers("000000000000", CLUSTER_SECRET))
     app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
     server = FrontendServer(server_config(app if find is not None else NoBrowsers(app, request_ids), chosen))
-    requests, metrics = InvokeRequests(ROUTER, account_id="000000000000", region="us-east-1"), InvokeMetrics()
+    requests, metrics = InvokeRequests(ROUTER, Home("000000000000", "us-east-1")), InvokeMetrics()
     invokes = Invokes(
         requests=requests,
         reader=reader,

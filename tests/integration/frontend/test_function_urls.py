@@ -69,7 +69,7 @@ class Site:
 
     def __init__(self, *, verified: bool = True) -> None:
         self.served: ServedUrl | None = ServedUrl(
-            FunctionUrl("id", "$LATEST", URL_ID, "NONE", "BUFFERED", None, 0, 0), "f", (parse_statement(EVERYBODY),)
+            FunctionUrl("id", "$LATEST", URL_ID, "NONE", "BUFFERED", None, 0, 0), REGION, "f", (parse_statement(EVERYBODY),)
         )
         self.asked: list[str] = []
         self.is_proven = False
@@ -97,7 +97,7 @@ class Site:
     def set(self, *statements: dict[str, Any], **changes: Any) -> None:
         assert self.served is not None
         found = tuple(parse_statement(one) for one in statements) or self.served.statements
-        self.served = ServedUrl(msgspec.structs.replace(self.served.url, **changes), "f", found)
+        self.served = ServedUrl(msgspec.structs.replace(self.served.url, **changes), REGION, "f", found)
 
     def find_secret(self, key: str, token: str | None) -> bytes | None:
         if token is not None:

@@ -13,8 +13,10 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError, ServiceException
 from shared.domain.mappings import ErrorHandling, SourceKind
+from shared.registry import code_signing, functions, layers
 from shared.registry.migrate import HEAD, SCRIPTS, config_for
 from shared.registry.registry import Registry
 from shared.registry.tables import Base
@@ -59,7 +61,7 @@ async def test_what_owners_of_mappings_had_set_is_taken_along(postgres_engine: s
         settings = settings_of(url, tmp_path)
         engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
         async with engine.begin() as connection:
-            await connection.run_sync(lambda inner: command.upgrade(config_for(inner), "0007"))
+            await connection.run_sync(lambda inner: command.upgrade(config_for(inner, "eu-west-1"), "0007"))
             await connection.execute(text(OLD_MAPPING))
         await engine.dispose()
         registry = Registry(settings)
@@ -69,6 +71,41 @@ async def test_what_owners_of_mappings_had_set_is_taken_along(postgres_engine: s
         await registry.close()
     assert mapping.kind is SourceKind.SELF_MANAGED_KAFKA
     assert mapping.error_handling == ErrorHandling(3, -1, True, True)
+
+
+OLD_ROWS = (
+    """INSERT INTO functions (id, name, revision, tags, created_ms) VALUES ('1', 'f', 1, '{}', 1)""",
+    """INSERT INTO layers VALUES ('l', 3)""",
+    """INSERT INTO layer_versions (layer_name, number, code_sha256, code_bytes, unzipped_bytes, description, created_ms)
+       VALUES ('l', 3, 'aa', 1, 1, '', 1)""",
+    """INSERT INTO code_signing_configs VALUES ('csc-1', '', '[]', 'Warn', '{}', 1)""",
+)
+
+
+async def test_what_was_there_before_regions_is_in_the_region_of_the_settings(postgres_engine: str, tmp_path: Path) -> None:
+    async with new_database(postgres_engine) as url:
+        settings = settings_of(url, tmp_path).model_copy(update={"region": "eu-west-1"})
+        home, elsewhere = settings.home, Home(settings.account_id, "us-east-1")
+        engine = create_async_engine(make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda inner: command.upgrade(config_for(inner, "eu-west-1"), "0009"))
+            for statement in OLD_ROWS:
+                await connection.execute(text(statement))
+        registry = Registry(settings)
+        await registry.migrate()
+        async with registry.read() as connection:
+            assert await functions.exists(connection, home, "f")
+            assert not await functions.exists(connection, elsewhere, "f")
+            assert await layers.find(connection, home, "l", 3) is not None
+            assert await layers.find(connection, elsewhere, "l", 3) is None
+            assert len(await code_signing.page(connection, home, "", 9)) == 1
+            assert await code_signing.page(connection, elsewhere, "", 9) == []
+        await registry.close()
+        async with engine.begin() as connection:
+            # As every migration: one that goes wrong for its operator can be taken back.
+            await connection.run_sync(lambda inner: command.downgrade(config_for(inner, "eu-west-1"), "0009"))
+            assert (await connection.execute(text("SELECT name FROM functions"))).scalar_one() == "f"
+        await engine.dispose()
 
 
 async def test_a_database_that_cannot_be_reached_is_said_so(tmp_path: Path, unused_tcp_port: int) -> None:

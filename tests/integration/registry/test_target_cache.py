@@ -156,7 +156,7 @@ async def test_a_starting_frontend_settles_what_another_left(control: Control, r
     name = await control.create()
     assert await registry.settler.settle_all(older_than_ms=0) >= 1
     async with registry.read() as connection:
-        found = await functions.find(connection, name)
+        found = await functions.find(connection, control.settings.home, name)
     assert found is not None
     assert found.version.status.settled
 
@@ -165,7 +165,7 @@ async def test_a_function_whose_package_is_gone_fails_and_says_why(control: Cont
     control.context.held = True
     name = await control.create(Code={"ZipFile": zip_of({"index.py": "only_here = True"})})
     async with control.registry.read() as connection:
-        found = await functions.find(connection, name)
+        found = await functions.find(connection, control.settings.home, name)
     assert found is not None
     sha256 = found.version.code_sha256
     (registry_settings.data_dir / "packages" / sha256[:2] / f"{sha256}.zip").unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.domain.arns import Home
 from shared.domain.destinations import Use, instead, is_deliverable, is_function_elsewhere, kind_of
 
 HERE = "us-east-1:000000000000"
@@ -49,7 +50,7 @@ def test_a_targets_kind_is_its_service() -> None:
     ],
 )
 def test_a_function_of_another_account_or_region_is_none_of_ours(target: str, elsewhere: bool) -> None:
-    assert is_function_elsewhere(target, region="us-east-1", account_id="000000000000") is elsewhere
+    assert is_function_elsewhere(target, Home("000000000000", "us-east-1")) is elsewhere
 
 
 def test_who_names_an_event_bus_is_told_what_to_name_instead() -> None:

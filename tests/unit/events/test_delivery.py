@@ -39,6 +39,7 @@ def mapping(
 ) -> EventSourceMapping:
     return EventSourceMapping(
         uuid="u",
+        region="us-east-1",
         kind=SourceKind.MSK if source_arn else SourceKind.SELF_MANAGED_KAFKA,
         function_name="f",
         qualifier=None,

@@ -377,7 +377,7 @@ ROLE = session_caller(ACCOUNT, "ASIA", f"arn:aws:sts::{ACCOUNT}:assumed-role/wor
 
 def served(*statements: dict[str, Any], auth_type: str = "NONE", qualifier: str = "$LATEST") -> ServedUrl:
     url = FunctionUrl("id", qualifier, URL_ID, auth_type, "BUFFERED", None, 0, 0)
-    return ServedUrl(url, "f", tuple(parse_statement(one) for one in statements))
+    return ServedUrl(url, "us-east-1", "f", tuple(parse_statement(one) for one in statements))
 
 
 def may(found: ServedUrl, caller: Caller, circumstances: Circumstances = NOW) -> bool:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from shared.domain.arns import (
     FunctionReference,
+    Home,
     function_arn,
     merge_qualifier,
     parse_function_reference,
@@ -19,6 +20,7 @@ from shared.domain.errors import (
 )
 
 ACCOUNT, REGION = "000000000000", "us-east-1"
+HOME = Home(ACCOUNT, REGION)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ def test_what_is_no_function_name_is_refused(text: str) -> None:
 
 @given(st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True), st.none() | st.from_regex(r"[a-zA-Z_-]{1,20}", fullmatch=True))
 def test_an_arn_that_was_made_is_read_back(name: str, qualifier: str | None) -> None:
-    reference = parse_function_reference(function_arn(REGION, ACCOUNT, name, qualifier))
+    reference = parse_function_reference(function_arn(HOME, name, qualifier))
     assert reference == FunctionReference(name, qualifier, ACCOUNT, REGION)
 
 
@@ -62,13 +64,13 @@ def test_any_text_is_a_reference_or_a_validation_error(text: str) -> None:
 
 
 def test_other_regions_and_accounts_are_out_of_reach() -> None:
-    require_reachable(FunctionReference("fn"), account_id=ACCOUNT, region=REGION)
+    require_reachable(FunctionReference("fn"), HOME)
     with pytest.raises(
         ResourceNotFoundException, match=r"Functions from 'eu-west-1' are not reachable in this region \('us-east-1'\)"
     ):
-        require_reachable(FunctionReference("fn", None, ACCOUNT, "eu-west-1"), account_id=ACCOUNT, region=REGION)
+        require_reachable(FunctionReference("fn", None, ACCOUNT, "eu-west-1"), HOME)
     with pytest.raises(AccessDeniedException):
-        require_reachable(FunctionReference("fn", None, "123456789012"), account_id=ACCOUNT, region=REGION)
+        require_reachable(FunctionReference("fn", None, "123456789012"), HOME)
 
 
 def test_a_qualifier_may_be_repeated_but_not_contradicted() -> None:

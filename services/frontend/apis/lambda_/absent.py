@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from services.frontend.apis.lambda_ import naming, pages
 from services.frontend.apis.lambda_.context import ControlContext, Handler, Reply, Request
-from shared.domain.arns import PARTITION
+from shared.domain.arns import PARTITION, Home
 from shared.domain.errors import ApiError, InvalidParameterValueException, ResourceNotFoundException
 
 NO_CAPACITY_PROVIDERS = "Capacity providers are not available here: functions run on the workers of this cluster."
@@ -45,7 +45,7 @@ def _of_execution(refusal: Refusal) -> Handler:
     async def refuse(ctx: ControlContext, request: Request) -> Reply:
         function_arn, _, _ = request["DurableExecutionArn"].partition("/durable-execution/")
         _, _, _, region, account, _, name, version = function_arn.split(":")
-        if (region, account) == (ctx.settings.region, ctx.settings.account_id):
+        if Home(account, region) == ctx.home:
             await naming.find(ctx, name, version)
         raise refusal(ctx, request)
 
@@ -54,7 +54,7 @@ def _of_execution(refusal: Refusal) -> Handler:
 
 def _capacity_provider(ctx: ControlContext, request: Request) -> ApiError:
     name = request["CapacityProviderName"]
-    base = f"arn:{PARTITION}:lambda:{ctx.settings.region}:{ctx.settings.account_id}:capacity-provider:"
+    base = f"arn:{PARTITION}:lambda:{ctx.home.region}:{ctx.home.account_id}:capacity-provider:"
     return ResourceNotFoundException(f"Capacity provider not found: {name if name.startswith('arn:') else base + name}")
 
 

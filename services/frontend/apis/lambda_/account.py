@@ -12,9 +12,9 @@ CODE_BYTES_MAX = 80_530_636_800
 
 async def get_account_settings(ctx: ControlContext, _request: Request) -> Reply:
     async with ctx.registry.read() as connection:
-        count, code_bytes = await functions.usage(connection)
-        code_bytes += await layers.usage(connection)
-        taken = await concurrency.reserved(connection) + await provisioned.unreserved(connection)
+        count, code_bytes = await functions.usage(connection, ctx.home)
+        code_bytes += await layers.usage(connection, ctx.home)
+        taken = await concurrency.reserved(connection, ctx.home) + await provisioned.unreserved(connection, ctx.home)
     limit = ctx.settings.dispatch.account_concurrency
     return {
         "AccountLimit": {

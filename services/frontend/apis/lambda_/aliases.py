@@ -42,7 +42,7 @@ async def create_alias(ctx: ControlContext, request: Request) -> Reply:
 async def get_alias(ctx: ControlContext, request: Request) -> Reply:
     name = naming.named_unqualified(ctx, request)
     async with ctx.registry.read() as connection:
-        found = await functions.find(connection, name)
+        found = await functions.find(connection, ctx.home, name)
         alias = None if found is None else await aliases.find(connection, found.function.id, request["Name"])
     if alias is None:
         raise ResourceNotFoundException(f"Cannot find alias arn: {naming.arn(ctx, name, request['Name'])}")
@@ -55,7 +55,7 @@ async def list_aliases(ctx: ControlContext, request: Request) -> Reply:
     after = pages.after(request, str, "")
     version = request.get("FunctionVersion")
     async with ctx.registry.read() as connection:
-        function = await functions.find(connection, name)
+        function = await functions.find(connection, ctx.home, name)
         if function is None:
             raise naming.not_found(ctx, name)
         number = None if version is None else _number(version)
@@ -107,7 +107,7 @@ def _places(alias: Alias) -> tuple[int, int | None, float | None]:
 
 
 async def _locked(ctx: ControlContext, connection: AsyncConnection, name: str) -> Function:
-    found = await functions.lock(connection, name)
+    found = await functions.lock(connection, ctx.home, name)
     if found is None:
         raise naming.not_found(ctx, name)
     return found.function

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.frontend.apis.lambda_ import naming, pages, tag_rules
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
 from services.frontend.apis.lambda_.rendering import timestamp
-from shared.domain.arns import code_signing_arn
+from shared.domain.arns import Home, code_signing_arn
 from shared.domain.errors import (
     CodeSigningConfigNotFoundException,
     ResourceConflictException,
@@ -31,7 +31,7 @@ async def create_code_signing_config(ctx: ControlContext, request: Request) -> R
         modified_ms=now_ms(),
     )
     async with ctx.registry.write() as connection:
-        await code_signing.create(connection, config)
+        await code_signing.create(connection, ctx.home, config)
     return {"CodeSigningConfig": _shown(ctx, config)}
 
 
@@ -77,7 +77,7 @@ async def list_code_signing_configs(ctx: ControlContext, request: Request) -> Re
     limit = pages.size(request)
     after = pages.after(request, str, "")
     async with ctx.registry.read() as connection:
-        found, more = pages.cut(await code_signing.page(connection, after, limit + 1), limit)
+        found, more = pages.cut(await code_signing.page(connection, ctx.home, after, limit + 1), limit)
     reply: Reply = {"CodeSigningConfigs": [_shown(ctx, config) for config in found]}
     if more:
         reply["NextMarker"] = pages.marker(found[-1].id)
@@ -102,7 +102,7 @@ async def put_function_code_signing_config(ctx: ControlContext, request: Request
     name = naming.named_unqualified(ctx, request)
     async with ctx.registry.write() as connection:
         config = await attachable(ctx, connection, arn)
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise naming.not_found(ctx, name)
         await code_signing.attach(connection, current.function.id, config.id)
@@ -119,7 +119,7 @@ async def delete_function_code_signing_config(ctx: ControlContext, request: Requ
     """Succeeds when the function has none."""
     name = naming.named_unqualified(ctx, request)
     async with ctx.registry.write() as connection:
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise naming.not_found(ctx, name)
         await code_signing.attach(connection, current.function.id, None)
@@ -139,7 +139,7 @@ async def attachable(ctx: ControlContext, connection: AsyncConnection, arn: str)
 def identity(ctx: ControlContext, arn: str) -> str:
     """The id in an ARN; empty, which no configuration has, for another account's or region's."""
     _, _, _, region, account, _, found = arn.split(":", 6)
-    return found if (region, account) == (ctx.settings.region, ctx.settings.account_id) else ""
+    return found if Home(account, region) == ctx.home else ""
 
 
 async def _existing(ctx: ControlContext, connection: AsyncConnection, request: Request) -> CodeSigningConfig:
@@ -169,7 +169,7 @@ def _policy(request: Request) -> str | None:
 
 
 def _arn(ctx: ControlContext, config_id: str) -> str:
-    return code_signing_arn(ctx.settings.region, ctx.settings.account_id, config_id)
+    return code_signing_arn(ctx.home, config_id)
 
 
 def _shown(ctx: ControlContext, config: CodeSigningConfig) -> Reply:

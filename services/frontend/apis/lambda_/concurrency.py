@@ -33,15 +33,15 @@ async def _set(ctx: ControlContext, name: str, executions: int | None, missing: 
     limit = ctx.settings.dispatch.account_concurrency
     async with ctx.registry.write() as connection:
         await concurrency.lock_account(connection)
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise missing
         function = current.function
         own = await provisioned.total(connection, function.id)
         if executions is not None and executions < own:
             raise _below_provisioned(executions, own)
-        others = await concurrency.reserved(connection, without=function.id)
-        others += await provisioned.unreserved(connection, without=function.id)
+        others = await concurrency.reserved(connection, ctx.home, without=function.id)
+        others += await provisioned.unreserved(connection, ctx.home, without=function.id)
         before = own if function.reserved_concurrency is None else function.reserved_concurrency
         taken = own if executions is None else executions
         if taken > before and limit - others - taken < ACCOUNT_UNRESERVED_MIN:

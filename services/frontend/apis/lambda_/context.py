@@ -51,6 +51,7 @@ class ControlContext:
         urls: UrlCache | None = None,
     ) -> None:
         self.settings = settings
+        self.home = settings.home
         self.registry = registry
         self.announcer = announcer
         self.targets = targets
@@ -99,7 +100,7 @@ class ControlContext:
         an older figure cannot come after a newer one."""
         async with self.registry.write() as connection:
             await concurrency.lock_account(connection)
-            reserved = await concurrency.reserved(connection)
+            reserved = await concurrency.reserved(connection, self.home)
             await self.announcer.account_changed(self.settings.dispatch.account_concurrency - reserved)
 
     async def _repeat_account(self) -> None:

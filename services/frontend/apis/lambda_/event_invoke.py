@@ -32,8 +32,8 @@ async def _write(ctx: ControlContext, request: Request, *, keep: bool) -> Reply:
     if retries is None and age is None and request.get("DestinationConfig") is None:
         raise InvalidParameterValueException("You must specify at least one of error handling or destination setting.")
     async with ctx.registry.write() as connection:
-        function = await _locked(connection, name, qualifier)
-        current = await event_invoke.find(connection, name, label)
+        function = await _locked(ctx, connection, name, qualifier)
+        current = await event_invoke.find(connection, ctx.home, name, label)
         if keep and current is None:
             raise _missing(ctx, name, label)
         base = current if keep and current else EventInvokeRow(function.id, label, None, None, None, None, 0)
@@ -54,7 +54,7 @@ async def _write(ctx: ControlContext, request: Request, *, keep: bool) -> Reply:
 async def get_function_event_invoke_config(ctx: ControlContext, request: Request) -> Reply:
     name, qualifier = naming.named(ctx, request)
     async with ctx.registry.read() as connection:
-        row = await event_invoke.find(connection, name, qualifier or LATEST)
+        row = await event_invoke.find(connection, ctx.home, name, qualifier or LATEST)
     if row is None:
         raise _missing(ctx, name, qualifier or LATEST)
     return _reply(ctx, name, row)
@@ -65,7 +65,7 @@ async def list_function_event_invoke_configs(ctx: ControlContext, request: Reque
     limit = pages.size(request)
     after = pages.after(request, str, "")
     async with ctx.registry.read() as connection:
-        function = await functions.find(connection, name)
+        function = await functions.find(connection, ctx.home, name)
         if function is None:
             raise _no_function()
         rows = await event_invoke.page(connection, function.function.id, after, limit + 1)
@@ -80,7 +80,7 @@ async def delete_function_event_invoke_config(ctx: ControlContext, request: Requ
     name, qualifier = naming.named(ctx, request)
     label = qualifier or LATEST
     async with ctx.registry.write() as connection:
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         revision = None if current is None else await event_invoke.remove(connection, current.function.id, label)
     if current is None or revision is None:
         raise _missing(ctx, name, label)
@@ -88,9 +88,9 @@ async def delete_function_event_invoke_config(ctx: ControlContext, request: Requ
     return {}
 
 
-async def _locked(connection: AsyncConnection, name: str, qualifier: str | None) -> Function:
-    current = await functions.lock(connection, name)
-    if current is None or await functions.find(connection, name, qualifier) is None:
+async def _locked(ctx: ControlContext, connection: AsyncConnection, name: str, qualifier: str | None) -> Function:
+    current = await functions.lock(connection, ctx.home, name)
+    if current is None or await functions.find(connection, ctx.home, name, qualifier) is None:
         raise _no_function()
     return current.function
 
@@ -120,7 +120,7 @@ def _refusal(ctx: ControlContext, target: str, use: Use) -> str | None:
     """None for a destination that can be delivered to; else what there is to say besides that it is invalid."""
     if not is_deliverable(target, use):
         return instead(target)
-    if is_function_elsewhere(target, region=ctx.settings.region, account_id=ctx.settings.account_id):
+    if is_function_elsewhere(target, ctx.home):
         return "Only functions of this account and region can be invoked."
     return None
 

@@ -106,7 +106,7 @@ async def update_function_configuration(ctx: ControlContext, request: Request) -
 
 
 async def _locked(ctx: ControlContext, connection: AsyncConnection, name: str, request: Request) -> FunctionVersion:
-    current = await functions.lock(connection, name)
+    current = await functions.lock(connection, ctx.home, name)
     if current is None:
         raise naming.not_found(ctx, name)
     naming.check_revision(request, current.version.revision_id)

@@ -23,7 +23,7 @@ async def create_function_url_config(ctx: ControlContext, request: Request) -> R
     name, qualifier = naming.named(ctx, request)
     now_us = function_urls.now_us()
     async with ctx.registry.write() as connection:
-        found = await functions.lock(connection, name)
+        found = await functions.lock(connection, ctx.home, name)
         if found is None or (qualifier and await aliases.find(connection, found.function.id, qualifier) is None):
             raise ResourceNotFoundException(NO_FUNCTION)
         url = FunctionUrl(
@@ -50,7 +50,7 @@ async def create_function_url_config(ctx: ControlContext, request: Request) -> R
 async def get_function_url_config(ctx: ControlContext, request: Request) -> Reply:
     name, qualifier = naming.named(ctx, request)
     async with ctx.registry.read() as connection:
-        url = await function_urls.find(connection, name, qualifier or LATEST)
+        url = await function_urls.find(connection, ctx.home, name, qualifier or LATEST)
     if url is None:
         raise ResourceNotFoundException(MISSING)
     return _reply(ctx, name, url)
@@ -61,8 +61,8 @@ async def list_function_url_configs(ctx: ControlContext, request: Request) -> Re
     limit = pages.size(request)
     after = pages.after(request, str, "")
     async with ctx.registry.read() as connection:
-        found, more = pages.cut(await function_urls.page(connection, name, after, limit + 1), limit)
-        if not found and not await functions.exists(connection, name):
+        found, more = pages.cut(await function_urls.page(connection, ctx.home, name, after, limit + 1), limit)
+        if not found and not await functions.exists(connection, ctx.home, name):
             raise ResourceNotFoundException(NO_FUNCTION)
     reply: Reply = {"FunctionUrlConfigs": [_reply(ctx, name, url) for url in found]}
     if more:
@@ -74,8 +74,8 @@ async def update_function_url_config(ctx: ControlContext, request: Request) -> R
     """What is left out stays; Cors is replaced as a whole."""
     name, qualifier = naming.named(ctx, request)
     async with ctx.registry.write() as connection:
-        found = await functions.lock(connection, name)
-        url = None if found is None else await function_urls.find(connection, name, qualifier or LATEST)
+        found = await functions.lock(connection, ctx.home, name)
+        url = None if found is None else await function_urls.find(connection, ctx.home, name, qualifier or LATEST)
         if url is None:
             raise ResourceNotFoundException(MISSING)
         url = msgspec.structs.replace(
@@ -96,7 +96,7 @@ async def delete_function_url_config(ctx: ControlContext, request: Request) -> R
     """The function's policy stays, and so do the URLs of its aliases."""
     name, qualifier = naming.named(ctx, request)
     async with ctx.registry.write() as connection:
-        found = await functions.lock(connection, name)
+        found = await functions.lock(connection, ctx.home, name)
         if found is None or not await function_urls.remove(connection, found.function.id, qualifier or LATEST):
             raise ResourceNotFoundException(MISSING)
     await ctx.url_changed(name)
@@ -116,7 +116,7 @@ def _cors(request: Request, current: Cors | None) -> Cors | None:
 
 
 def _reply(ctx: ControlContext, name: str, url: FunctionUrl) -> Reply:
-    hosts = UrlHosts(ctx.settings.region, ctx.settings.frontend.domain)
+    hosts = UrlHosts(ctx.home.region, ctx.settings.frontend.domain)
     reply: Reply = {
         "FunctionUrl": hosts.url(url.url_id, _port(ctx)),
         "FunctionArn": naming.arn(ctx, name, None if url.qualifier == LATEST else url.qualifier),

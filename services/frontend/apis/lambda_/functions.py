@@ -35,7 +35,7 @@ async def create_function(ctx: ControlContext, request: Request) -> Reply:
     signing_arn = request.get("CodeSigningConfigArn")
     origin = await deployment_trust.origin_of(ctx, package.content)
     await code.store(ctx, package)
-    wanted = Function(uuid.uuid4().hex, name, 0, 0, None, configuration.dead_letter_arn, tags)
+    wanted = Function(uuid.uuid4().hex, ctx.home.region, name, 0, 0, None, configuration.dead_letter_arn, tags)
     async with ctx.registry.write() as connection:
         configuration = await layer_attachment.attach(ctx, connection, configuration, request)
         configuration = msgspec.structs.replace(
@@ -99,7 +99,7 @@ async def list_functions(ctx: ControlContext, request: Request) -> Reply:
         return await _list_all_versions(ctx, request, limit)
     after = pages.after(request, str, "")
     async with ctx.registry.read() as connection:
-        found, more = pages.cut(await functions.page(connection, after, limit + 1), limit)
+        found, more = pages.cut(await functions.page(connection, ctx.home, after, limit + 1), limit)
     reply: Reply = {"Functions": [rendering.listed(ctx, one, None) for one in found]}
     if more:
         reply["NextMarker"] = pages.marker(found[-1].function.name)
@@ -109,7 +109,7 @@ async def list_functions(ctx: ControlContext, request: Request) -> Reply:
 async def _list_all_versions(ctx: ControlContext, request: Request, limit: int) -> Reply:
     after = pages.after(request, tuple[str, int], ("", -1))
     async with ctx.registry.read() as connection:
-        found, more = pages.cut(await functions.page_all_versions(connection, after, limit + 1), limit)
+        found, more = pages.cut(await functions.page_all_versions(connection, ctx.home, after, limit + 1), limit)
     reply: Reply = {"Functions": [rendering.listed(ctx, one, one.version.label) for one in found]}
     if more:
         reply["NextMarker"] = pages.marker((found[-1].function.name, found[-1].version.number))
@@ -125,7 +125,7 @@ async def delete_function(ctx: ControlContext, request: Request) -> Reply:
         await _delete_version(ctx, name, qualifier)
         return {"StatusCode": 204}
     async with ctx.registry.write() as connection:
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise naming.not_found(ctx, name)
         revision = await functions.remove(connection, current.function.id)
@@ -141,7 +141,7 @@ async def _delete_version(ctx: ControlContext, name: str, qualifier: str) -> Non
         raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
     number = functions.parse_number(qualifier) or -1
     async with ctx.registry.write() as connection:
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise naming.not_found(ctx, name)
         function = current.function

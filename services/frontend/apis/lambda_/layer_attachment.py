@@ -21,7 +21,7 @@ def check(ctx: ControlContext, arns: list[str]) -> None:
     """What can be told of a request's layers without the registry. Raises InvalidParameterValueException."""
     if len(arns) > LAYERS_MAX:
         raise InvalidParameterValueException(f"Cannot reference more than {LAYERS_MAX} layers.")
-    region = ctx.settings.region
+    region = ctx.home.region
     seen: dict[str, str] = {}
     for arn in arns:
         if parse_layer_reference(arn).region != region:
@@ -51,10 +51,12 @@ async def attach(
     wanted: list[tuple[str, int]] = []
     for arn in arns:
         reference = parse_layer_reference(arn)
-        if reference.account != ctx.settings.account_id:
+        if reference.account != ctx.home.account_id:
             raise layer_naming.denied(ctx, arn)
         wanted.append((reference.name, reference.number or 0))
-    held = await layers.hold(connection, [one for one in wanted if one[1] <= layer_naming.NUMBER_MAX]) if wanted else {}
+    held = (
+        await layers.hold(connection, ctx.home, [one for one in wanted if one[1] <= layer_naming.NUMBER_MAX]) if wanted else {}
+    )
     attached = []
     for arn, one in zip(arns, wanted, strict=True):
         layer = held.get(one)

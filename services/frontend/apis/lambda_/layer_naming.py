@@ -46,13 +46,13 @@ def _reachable(ctx: ControlContext, reference: LayerReference, arn_: str) -> Lay
 def denied(ctx: ControlContext, layer_version_arn: str) -> AccessDeniedException:
     """Another account's layer: nobody has given this account permission, for there are no other accounts here."""
     return AccessDeniedException(
-        f"User: arn:{PARTITION}:iam::{ctx.settings.account_id}:root is not authorized to perform: lambda:GetLayerVersion "
+        f"User: arn:{PARTITION}:iam::{ctx.home.account_id}:root is not authorized to perform: lambda:GetLayerVersion "
         f"on resource: {layer_version_arn} because no resource-based policy allows the lambda:GetLayerVersion action"
     )
 
 
 def arn(ctx: ControlContext, name: str, number: int | None = None) -> str:
-    return layer_arn(ctx.settings.region, ctx.settings.account_id, name, number)
+    return layer_arn(ctx.home, name, number)
 
 
 def not_found(ctx: ControlContext, name: str, number: int) -> ResourceNotFoundException:

@@ -42,7 +42,7 @@ async def add_layer_version_permission(ctx: ControlContext, request: Request) ->
             raise InvalidParameterValueException(
                 f"The final policy size ({size}) is bigger than the limit ({POLICY_BYTES_MAX})."
             )
-        revision_id = await layers.put_policy(connection, name, number, statements)
+        revision_id = await layers.put_policy(connection, ctx.home, name, number, statements)
     return {"Statement": json.dumps(statement, separators=(",", ":")), "RevisionId": revision_id}
 
 
@@ -51,7 +51,7 @@ async def get_layer_version_policy(ctx: ControlContext, request: Request) -> Rep
     found = None
     if number <= layer_naming.NUMBER_MAX:
         async with ctx.registry.read() as connection:
-            found = await layers.find(connection, name, number)
+            found = await layers.find(connection, ctx.home, name, number)
     if found is None:
         raise layer_naming.not_found(ctx, name, number)
     policy = _required(found.policy)
@@ -66,12 +66,12 @@ async def remove_layer_version_permission(ctx: ControlContext, request: Request)
         left = tuple(one for one in policy.statements if one["Sid"] != request["StatementId"])
         if len(left) == len(policy.statements):
             raise ResourceNotFoundException(f"Statement {request['StatementId']} is not found in resource policy.")
-        await layers.put_policy(connection, name, number, left)
+        await layers.put_policy(connection, ctx.home, name, number, left)
     return {}
 
 
 async def _locked(ctx: ControlContext, connection: AsyncConnection, name: str, number: int) -> FoundLayerVersion:
-    found = None if number > layer_naming.NUMBER_MAX else await layers.lock(connection, name, number)
+    found = None if number > layer_naming.NUMBER_MAX else await layers.lock(connection, ctx.home, name, number)
     if found is None:
         raise layer_naming.not_found(ctx, name, number)
     return found

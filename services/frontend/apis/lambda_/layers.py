@@ -25,6 +25,7 @@ async def publish_layer_version(ctx: ControlContext, request: Request) -> Reply:
     async with ctx.registry.write() as connection:
         layer = await layers.publish(
             connection,
+            ctx.home,
             LayerVersion(
                 name=name,
                 number=0,
@@ -53,16 +54,16 @@ async def get_layer_version_by_arn(ctx: ControlContext, request: Request) -> Rep
 
 async def _read(ctx: ControlContext, name: str, number: int) -> Reply:
     async with ctx.registry.read() as connection:
-        found = await find(connection, name, number)
+        found = await find(ctx, connection, name, number)
     if found is None:
         raise ResourceNotFoundException(NOT_THERE)
     return _reply(ctx, found)
 
 
-async def find(connection: AsyncConnection, name: str, number: int) -> LayerVersion | None:
+async def find(ctx: ControlContext, connection: AsyncConnection, name: str, number: int) -> LayerVersion | None:
     if number > layer_naming.NUMBER_MAX:
         return None
-    found = await layers.find(connection, name, number)
+    found = await layers.find(connection, ctx.home, name, number)
     return None if found is None else found.layer
 
 
@@ -72,7 +73,7 @@ async def list_layers(ctx: ControlContext, request: Request) -> Reply:
     after = pages.after(request, str, "")
     async with ctx.registry.read() as connection:
         items = await layers.page(
-            connection, after, limit + 1, request.get("CompatibleRuntime"), request.get("CompatibleArchitecture")
+            connection, ctx.home, after, limit + 1, request.get("CompatibleRuntime"), request.get("CompatibleArchitecture")
         )
     found, more = pages.cut(items, limit)
     reply: Reply = {
@@ -97,7 +98,13 @@ async def list_layer_versions(ctx: ControlContext, request: Request) -> Reply:
     before = min(pages.after(request, int, layer_naming.NUMBER_MAX), layer_naming.NUMBER_MAX)
     async with ctx.registry.read() as connection:
         items = await layers.page_of_versions(
-            connection, name, before, limit + 1, request.get("CompatibleRuntime"), request.get("CompatibleArchitecture")
+            connection,
+            ctx.home,
+            name,
+            before,
+            limit + 1,
+            request.get("CompatibleRuntime"),
+            request.get("CompatibleArchitecture"),
         )
     found, more = pages.cut(items, limit)
     reply: Reply = {"LayerVersions": [_listed(ctx, layer) for layer in found]}
@@ -111,7 +118,7 @@ async def delete_layer_version(ctx: ControlContext, request: Request) -> Reply:
     name, number = layer_naming.named_version(ctx, request)
     if number <= layer_naming.NUMBER_MAX:
         async with ctx.registry.write() as connection:
-            await layers.remove(connection, name, number)
+            await layers.remove(connection, ctx.home, name, number)
     return {}
 
 

@@ -41,7 +41,7 @@ def reply(ctx: ControlContext, row: MappingRow, *, listed: bool = False) -> Repl
         "MaximumRetryAttempts": settings.retry_attempts_max,
         "TumblingWindowInSeconds": settings.tumbling_window_s,
         "FunctionResponseTypes": None if settings.function_response_types is None else list(settings.function_response_types),
-        "EventSourceMappingArn": mapping_arn(ctx.settings.region, ctx.settings.account_id, mapping.uuid),
+        "EventSourceMappingArn": mapping_arn(ctx.home, mapping.uuid),
         "ProvisionedPollerConfig": _pollers(settings.pollers),
         "DocumentDBEventSourceConfig": _document_db(settings),
         "SelfManagedEventSource": _endpoints(mapping),

@@ -34,7 +34,7 @@ async def create_event_source_mapping(ctx: ControlContext, request: Request) -> 
     mapping_sources.check_parameters(kind, request)
     rules.check_start(kind, request)
     mapping_sources.check_place(kind, request)
-    row = _made(kind, request)
+    row = _made(ctx, kind, request)
     name, qualifier = await _existing_function(ctx, request)
     mapping_sources.check_cluster(ctx, request)
     mapping_sources.check_internal(ctx, row.mapping)
@@ -58,7 +58,7 @@ async def create_event_source_mapping(ctx: ControlContext, request: Request) -> 
 async def get_event_source_mapping(ctx: ControlContext, request: Request) -> Reply:
     identity = _identity(request)
     async with ctx.registry.read() as connection:
-        row = await mappings.find(connection, identity)
+        row = await mappings.find(connection, ctx.home, identity)
     if row is None:
         raise _not_found()
     return mapping_reply(ctx, row)
@@ -76,7 +76,7 @@ async def list_event_source_mappings(ctx: ControlContext, request: Request) -> R
     if source_arn is not None and kind_of_arn(source_arn) is None:
         return {"EventSourceMappings": []}
     async with ctx.registry.read() as connection:
-        rows = await mappings.page(connection, after, limit + 1, function=function, source_arn=source_arn)
+        rows = await mappings.page(connection, ctx.home, after, limit + 1, function=function, source_arn=source_arn)
     found, more = pages.cut(rows, limit)
     reply: Reply = {"EventSourceMappings": [mapping_reply(ctx, row, listed=True) for row in found]}
     if more:
@@ -89,7 +89,7 @@ async def update_event_source_mapping(ctx: ControlContext, request: Request) -> 
     identity = _identity(request)
     target = await _existing_function(ctx, request) if request.get("FunctionName") else None
     async with ctx.registry.write() as connection:
-        row = await mappings.lock(connection, identity)
+        row = await mappings.lock(connection, ctx.home, identity)
         if row is None:
             raise _not_found()
         before = row.mapping
@@ -115,7 +115,7 @@ async def delete_event_source_mapping(ctx: ControlContext, request: Request) -> 
     """Marks it; the poller lets go of its source and takes it away."""
     identity = _identity(request)
     async with ctx.registry.write() as connection:
-        row = await mappings.lock(connection, identity)
+        row = await mappings.lock(connection, ctx.home, identity)
         if row is None:
             raise _not_found()
         mapping = _touched(row.mapping, _advanced(row.mapping, MappingEvent.OWNER_DELETES))
@@ -123,13 +123,14 @@ async def delete_event_source_mapping(ctx: ControlContext, request: Request) -> 
     return mapping_reply(ctx, row)
 
 
-def _made(kind: SourceKind, request: Request) -> MappingRow:
+def _made(ctx: ControlContext, kind: SourceKind, request: Request) -> MappingRow:
     """The mapping that a request asks for; its function is filled in once it was found."""
     defaults = rules_of(kind)
     identity = str(uuid.uuid4())
     start_s = request.get("StartingPositionTimestamp")
     mapping = EventSourceMapping(
         uuid=identity,
+        region=ctx.home.region,
         kind=kind,
         function_name="",
         qualifier=None,
@@ -159,7 +160,7 @@ def _made(kind: SourceKind, request: Request) -> MappingRow:
 async def _existing_function(ctx: ControlContext, request: Request) -> tuple[str, str | None]:
     name, qualifier = naming.named(ctx, {"FunctionName": request["FunctionName"]})
     async with ctx.registry.read() as connection:
-        if await functions.find(connection, name, qualifier) is None:
+        if await functions.find(connection, ctx.home, name, qualifier) is None:
             raise InvalidParameterValueException("Function does not exist")
     return name, qualifier
 

@@ -26,7 +26,7 @@ def named(ctx: ControlContext, request: Request) -> tuple[str, str | None]:
     Raises ResourceNotFoundException (other region), AccessDeniedException (other account), InvalidParameterValueException.
     """
     reference = parse_function_reference(request["FunctionName"])
-    require_reachable(reference, account_id=ctx.settings.account_id, region=ctx.settings.region)
+    require_reachable(reference, ctx.home)
     qualifier = merge_qualifier(reference, request.get("Qualifier"))
     if len(reference.name) > FUNCTION_NAME_CHARACTERS_MAX:
         raise InvalidParameterValueException(
@@ -48,7 +48,7 @@ def named_unqualified(ctx: ControlContext, request: Request) -> str:
 
 
 def arn(ctx: ControlContext, name: str, qualifier: str | None = None) -> str:
-    return function_arn(ctx.settings.region, ctx.settings.account_id, name, qualifier)
+    return function_arn(ctx.home, name, qualifier)
 
 
 def not_found(ctx: ControlContext, name: str, qualifier: str | None = None) -> ResourceNotFoundException:
@@ -58,10 +58,10 @@ def not_found(ctx: ControlContext, name: str, qualifier: str | None = None) -> R
 async def find(ctx: ControlContext, name: str, qualifier: str | None = None) -> FunctionVersion:
     """The version as it is now; one that a killed process left unsettled is settled first. Raises ResourceNotFoundException."""
     async with ctx.registry.read() as connection:
-        found = await functions.find(connection, name, qualifier)
+        found = await functions.find(connection, ctx.home, name, qualifier)
     if found is not None and await ctx.registry.settler.settle_stale(found):
         async with ctx.registry.read() as connection:
-            found = await functions.find(connection, name, qualifier)
+            found = await functions.find(connection, ctx.home, name, qualifier)
     if found is None:
         raise not_found(ctx, name, qualifier)
     return found

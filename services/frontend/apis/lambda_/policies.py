@@ -43,10 +43,10 @@ async def add_permission(ctx: ControlContext, request: Request) -> Reply:
     async with ctx.registry.write() as connection:
         found = await locked_target(ctx, connection, name, qualifier)
         label = qualifier or LATEST
-        policy = await policies.find(connection, name, label)
+        policy = await policies.find(connection, ctx.home, name, label)
         expected = request.get("RevisionId")
         if expected is not None:
-            current = policy.revision_id if policy else await _own_revision(connection, found, qualifier)
+            current = policy.revision_id if policy else await _own_revision(ctx, connection, found, qualifier)
             if expected != current:
                 raise PreconditionFailedException(REVISION_MISMATCH)
         document = policy.document if policy else PolicyDocument(VERSION, DEFAULT_ID, ())
@@ -65,7 +65,7 @@ async def add_permission(ctx: ControlContext, request: Request) -> Reply:
 async def get_policy(ctx: ControlContext, request: Request) -> Reply:
     name, qualifier = naming.named(ctx, request)
     async with ctx.registry.read() as connection:
-        policy = await policies.find(connection, name, qualifier or LATEST)
+        policy = await policies.find(connection, ctx.home, name, qualifier or LATEST)
     if policy is None:
         raise ResourceNotFoundException("The resource you requested does not exist.")
     return {"Policy": policy.document.render(), "RevisionId": policy.revision_id}
@@ -77,7 +77,7 @@ async def remove_permission(ctx: ControlContext, request: Request) -> Reply:
     label = qualifier or LATEST
     async with ctx.registry.write() as connection:
         found = await locked_target(ctx, connection, name, qualifier)
-        policy = await policies.find(connection, name, label)
+        policy = await policies.find(connection, ctx.home, name, label)
         if policy is None:
             raise ResourceNotFoundException("No policy is associated with the given resource.")
         naming.check_revision(request, policy.revision_id)
@@ -95,8 +95,8 @@ async def remove_permission(ctx: ControlContext, request: Request) -> Reply:
 
 async def locked_target(ctx: ControlContext, connection: AsyncConnection, name: str, qualifier: str | None) -> FunctionVersion:
     """The locked function; raises ResourceNotFoundException when it, or what the qualifier names, does not exist."""
-    found = await functions.lock(connection, name)
-    if found is None or (qualifier is not None and await functions.find(connection, name, qualifier) is None):
+    found = await functions.lock(connection, ctx.home, name)
+    if found is None or (qualifier is not None and await functions.find(connection, ctx.home, name, qualifier) is None):
         raise naming.not_found(ctx, name, qualifier)
     return found
 
@@ -122,14 +122,14 @@ def check_public(ctx: ControlContext, statements: Iterable[Statement]) -> None:
         )
 
 
-async def _own_revision(connection: AsyncConnection, found: FunctionVersion, qualifier: str | None) -> str:
+async def _own_revision(ctx: ControlContext, connection: AsyncConnection, found: FunctionVersion, qualifier: str | None) -> str:
     """The RevisionId that stands for a resource as long as it has no policy: the function's, version's or alias's own."""
     if qualifier is None:
         return found.version.revision_id
     alias = await aliases.find(connection, found.function.id, qualifier)
     if alias is not None:
         return alias.revision_id
-    version = await functions.find(connection, found.function.name, qualifier)
+    version = await functions.find(connection, ctx.home, found.function.name, qualifier)
     return "" if version is None else version.version.revision_id
 
 

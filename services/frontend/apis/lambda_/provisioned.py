@@ -42,7 +42,7 @@ async def put_provisioned_concurrency_config(ctx: ControlContext, request: Reque
 async def get_provisioned_concurrency_config(ctx: ControlContext, request: Request) -> Reply:
     name, qualifier = _named(ctx, request)
     async with ctx.registry.read() as connection:
-        found = await functions.find(connection, name, qualifier)
+        found = await functions.find(connection, ctx.home, name, qualifier)
         if found is None:
             raise _missing(ctx, name, qualifier)
         configuration = await provisioned.find(connection, found.function.id, qualifier)
@@ -56,7 +56,7 @@ async def list_provisioned_concurrency_configs(ctx: ControlContext, request: Req
     limit = pages.size(request)
     after = pages.after(request, str, "")
     async with ctx.registry.read() as connection:
-        found = await functions.find(connection, name)
+        found = await functions.find(connection, ctx.home, name)
         if found is None:
             raise naming.not_found(ctx, name)
         items = await provisioned.page(connection, found.function.id, after, limit + 1)
@@ -121,7 +121,7 @@ def _missing(ctx: ControlContext, name: str, qualifier: str) -> ResourceNotFound
 async def _settle(ctx: ControlContext, name: str, qualifier: str) -> None:
     """A version published a moment ago becomes Active first: environments are started from a package that is stored."""
     async with ctx.registry.read() as connection:
-        found = await functions.find(connection, name, qualifier)
+        found = await functions.find(connection, ctx.home, name, qualifier)
     if found is None:
         raise _missing(ctx, name, qualifier)
     try:
@@ -133,8 +133,8 @@ async def _settle(ctx: ControlContext, name: str, qualifier: str) -> None:
 async def _locked(
     ctx: ControlContext, connection: AsyncConnection, name: str, qualifier: str
 ) -> tuple[Function, FunctionVersion]:
-    current = await functions.lock(connection, name)
-    version = None if current is None else await functions.find(connection, name, qualifier)
+    current = await functions.lock(connection, ctx.home, name)
+    version = None if current is None else await functions.find(connection, ctx.home, name, qualifier)
     if current is None or version is None:
         raise _missing(ctx, name, qualifier)
     return current.function, version
@@ -154,7 +154,11 @@ async def _check_sums(
     current = await provisioned.find(connection, function.id, qualifier)
     if current is not None and requested <= current.requested:
         return
-    taken = await concurrency.reserved(connection) + await provisioned.unreserved(connection, without=function.id) + others
+    taken = (
+        await concurrency.reserved(connection, ctx.home)
+        + await provisioned.unreserved(connection, ctx.home, without=function.id)
+        + others
+    )
     unreserved = ctx.settings.dispatch.account_concurrency - taken
     if requested > unreserved:
         raise _untyped(

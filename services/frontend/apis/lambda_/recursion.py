@@ -11,7 +11,7 @@ async def put_function_recursion_config(ctx: ControlContext, request: Request) -
     name = naming.named_unqualified(ctx, request)
     loop = request["RecursiveLoop"]
     async with ctx.registry.write() as connection:
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise naming.not_found(ctx, name)
         revision = await function_settings.set_recursive_loop(connection, current.function.id, loop)

@@ -19,7 +19,7 @@ def configuration(ctx: ControlContext, found: FunctionVersion, qualifier: str | 
     """The whole configuration; qualifier: as it stands in the ARN, None for none."""
     reply = listed(ctx, found, qualifier)
     reply |= _state(found.version)
-    arn_ = runtime_version_arn(ctx.settings.region, found.version.configuration.runtime)
+    arn_ = runtime_version_arn(ctx.home.region, found.version.configuration.runtime)
     reply["RuntimeVersionConfig"] = {"RuntimeVersionArn": arn_}
     return reply
 
@@ -77,7 +77,7 @@ def _optional(ctx: ControlContext, set_: FunctionConfiguration) -> Reply:
         reply["VpcConfig"] = {
             "SubnetIds": list(set_.vpc.subnet_ids),
             "SecurityGroupIds": list(set_.vpc.security_group_ids),
-            "VpcId": f"vpc-{hashlib.sha256(ctx.settings.account_id.encode()).hexdigest()[:17]}" if inside else "",
+            "VpcId": f"vpc-{hashlib.sha256(ctx.home.account_id.encode()).hexdigest()[:17]}" if inside else "",
             "Ipv6AllowedForDualStack": set_.vpc.ipv6,
         }
     return reply

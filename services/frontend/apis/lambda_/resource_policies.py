@@ -17,7 +17,7 @@ from shared.registry.records import FunctionVersion
 async def get_resource_policy(ctx: ControlContext, request: Request) -> Reply:
     name, qualifier = _resource(ctx, request)
     async with ctx.registry.read() as connection:
-        policy = await registry.find(connection, name, qualifier or LATEST)
+        policy = await registry.find(connection, ctx.home, name, qualifier or LATEST)
     if policy is None:
         raise ResourceNotFoundException("The resource you requested does not exist.")
     return {"Policy": policy.document.render(), "RevisionId": policy.revision_id}
@@ -36,7 +36,7 @@ async def put_resource_policy(ctx: ControlContext, request: Request) -> Reply:
     policies.check_public(ctx, document.parsed())
     async with ctx.registry.write() as connection:
         found = await policies.locked_target(ctx, connection, name, qualifier)
-        await _checked(connection, request, found, qualifier)
+        await _checked(ctx, connection, request, found, qualifier)
         revision_id = await registry.put(connection, found.function.id, qualifier or LATEST, document)
     await ctx.url_changed(name)
     return {"Policy": document.render(), "RevisionId": revision_id}
@@ -46,7 +46,7 @@ async def delete_resource_policy(ctx: ControlContext, request: Request) -> Reply
     name, qualifier = _resource(ctx, request)
     async with ctx.registry.write() as connection:
         found = await policies.locked_target(ctx, connection, name, qualifier)
-        if await _checked(connection, request, found, qualifier) is None:
+        if await _checked(ctx, connection, request, found, qualifier) is None:
             raise ResourceNotFoundException("No policy is associated with the given resource.")
         await registry.remove(connection, found.function.id, qualifier or LATEST)
     await ctx.url_changed(name)
@@ -54,10 +54,10 @@ async def delete_resource_policy(ctx: ControlContext, request: Request) -> Reply
 
 
 async def _checked(
-    connection: AsyncConnection, request: Request, found: FunctionVersion, qualifier: str | None
+    ctx: ControlContext, connection: AsyncConnection, request: Request, found: FunctionVersion, qualifier: str | None
 ) -> registry.Policy | None:
     """The policy that there is. Raises PreconditionFailedException when the request's RevisionId is not that policy's."""
-    policy = await registry.find(connection, found.function.name, qualifier or LATEST)
+    policy = await registry.find(connection, ctx.home, found.function.name, qualifier or LATEST)
     expected = request.get("RevisionId")
     if expected is not None and (policy is None or expected != policy.revision_id):
         raise PreconditionFailedException(
@@ -74,5 +74,5 @@ def _resource(ctx: ControlContext, request: Request) -> tuple[str, str | None]:
         # Of runtimes: AWS's, and none of them can be given a policy here.
         raise ResourceNotFoundException("The resource you requested does not exist.")
     reference = parse_function_reference(arn)
-    require_reachable(reference, account_id=ctx.settings.account_id, region=ctx.settings.region)
+    require_reachable(reference, ctx.home)
     return reference.name, reference.qualifier

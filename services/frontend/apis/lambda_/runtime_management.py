@@ -28,15 +28,15 @@ async def put_runtime_management_config(ctx: ControlContext, request: Request) -
     name, qualifier = naming.named(ctx, request)
     mode, wanted = request["UpdateRuntimeOn"], request.get("RuntimeVersionArn")
     async with ctx.registry.write() as connection:
-        locked = await functions.lock(connection, name)
-        found = None if locked is None else await functions.find(connection, name, qualifier)
+        locked = await functions.lock(connection, ctx.home, name)
+        found = None if locked is None else await functions.find(connection, ctx.home, name, qualifier)
         if found is None:
             raise naming.not_found(ctx, name, qualifier)
         check_settled(ctx, found)
         management = RuntimeManagement(mode)
         if mode == "Manual":
             runtime = found.version.configuration.runtime
-            management = RuntimeManagement(mode, _checked(wanted, runtime, runtime_version_arn(ctx.settings.region, runtime)))
+            management = RuntimeManagement(mode, _checked(wanted, runtime, runtime_version_arn(ctx.home.region, runtime)))
         await function_settings.put_runtime_management(connection, found.function.id, found.version.number, management)
     return _shown(ctx, name, qualifier, management)
 

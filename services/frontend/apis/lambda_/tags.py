@@ -20,13 +20,13 @@ async def list_tags(ctx: ControlContext, request: Request) -> Reply:
     kind, name = _resource(ctx, request["Resource"])
     async with ctx.registry.read() as connection:
         if kind == "function":
-            found = await functions.find(connection, name)
+            found = await functions.find(connection, ctx.home, name)
             tags = None if found is None else found.function.tags
         elif kind == "code-signing-config":
             config = await code_signing.find(connection, signing.identity(ctx, name))
             tags = None if config is None else config.tags
         else:
-            mapping = await mappings.find(connection, name)
+            mapping = await mappings.find(connection, ctx.home, name)
             tags = None if mapping is None else mapping.tags
     if tags is None:
         raise _not_found(ctx, kind, name)
@@ -49,7 +49,7 @@ async def _change(ctx: ControlContext, resource: str, change: Change) -> Reply:
     kind, name = _resource(ctx, resource)
     async with ctx.registry.write() as connection:
         if kind == "function":
-            found = await functions.lock(connection, name)
+            found = await functions.lock(connection, ctx.home, name)
             if found is None:
                 raise _not_found(ctx, kind, name)
             await functions.set_tags(connection, found.function.id, change(found.function.tags))
@@ -60,7 +60,7 @@ async def _change(ctx: ControlContext, resource: str, change: Change) -> Reply:
                 raise _not_found(ctx, kind, name)
             await code_signing.replace(connection, msgspec.structs.replace(config, tags=change(config.tags)))
         else:
-            mapping = await mappings.lock(connection, name)
+            mapping = await mappings.lock(connection, ctx.home, name)
             if mapping is None:
                 raise _not_found(ctx, kind, name)
             await mappings.set_tags(connection, name, change(mapping.tags))
@@ -76,7 +76,7 @@ def _resource(ctx: ControlContext, arn: str) -> tuple[str, str]:
             raise InvalidParameterValueException(
                 "Tags on function aliases and versions are not supported. Please specify a function ARN."
             )
-        require_reachable(reference, account_id=ctx.settings.account_id, region=ctx.settings.region)
+        require_reachable(reference, ctx.home)
         return kind, reference.name
     if kind == "event-source-mapping":
         return kind, arn.rpartition(":")[2].lower()
@@ -93,5 +93,5 @@ def _not_found(ctx: ControlContext, kind: str, name: str) -> ResourceNotFoundExc
     if kind == "function":
         return naming.not_found(ctx, name)
     if kind == "event-source-mapping":
-        name = mapping_arn(ctx.settings.region, ctx.settings.account_id, name)
+        name = mapping_arn(ctx.home, name)
     return _nothing_there(kind, name)

@@ -22,7 +22,7 @@ async def publish_version(ctx: ControlContext, request: Request) -> Reply:
     except PackageError as error:
         raise ServiceException("The function's code package cannot be reached. Try again.") from error
     async with ctx.registry.write() as connection:
-        current = await functions.lock(connection, name)
+        current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise naming.not_found(ctx, name)
         if current.version.status.state is not State.ACTIVE:
@@ -55,8 +55,8 @@ async def list_versions_by_function(ctx: ControlContext, request: Request) -> Re
     limit = pages.size(request)
     after = pages.after(request, int, -1)
     async with ctx.registry.read() as connection:
-        found, more = pages.cut(await versions.page(connection, name, after, limit + 1), limit)
-        if not found and not await functions.exists(connection, name):
+        found, more = pages.cut(await versions.page(connection, ctx.home, name, after, limit + 1), limit)
+        if not found and not await functions.exists(connection, ctx.home, name):
             raise naming.not_found(ctx, name)
     reply: Reply = {"Versions": [rendering.listed(ctx, one, one.version.label) for one in found]}
     if more:

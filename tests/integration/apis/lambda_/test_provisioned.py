@@ -218,7 +218,7 @@ async def test_a_version_whose_package_was_not_seen_yet_is_waited_for(control: C
     name = await versions(control, 1)
     await put(control, name, "1", 1)
     async with control.registry.write() as connection:
-        found = await functions.find(connection, name)
+        found = await functions.find(connection, control.settings.home, name)
         assert found is not None
         values = {"id": found.function.id}
         await connection.execute(text("UPDATE versions SET state = 'Pending' WHERE function_id = :id AND number = 1"), values)
