@@ -40,6 +40,7 @@ from shared.aws.service_model import load_service_model
 from shared.aws.signatures import session_tokens
 from shared.aws.signatures.sigv4 import FindSecret, Verifier
 from shared.dispatch.cell.announce import Announcer
+from shared.dispatch.cell.directory import WorkerDirectory
 from shared.dispatch.client.dispatcher import Dispatcher
 from shared.dispatch.client.invoker import FunctionInvoker
 from shared.domain.errors import ConfigurationError
@@ -191,7 +192,14 @@ class Parts:
         self._stack.push_async_callback(redis.aclose)
         urls = UrlCache(registry, settings)
         dispatcher.on_urls_changed = urls.forget
-        context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), targets=cache, urls=urls)
+        context = ControlContext(
+            settings,
+            registry,
+            Announcer(redis, settings.dispatch),
+            targets=cache,
+            urls=urls,
+            workers=WorkerDirectory(redis, settings.dispatch),
+        )
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(package_links.download, settings, registry.packages)
         apis = (lambda_api(context), sts(settings.account_id))

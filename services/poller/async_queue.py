@@ -24,8 +24,8 @@ from shared.dispatch.client.invoker import Make
 from shared.dispatch.client.run import OnEnd
 from shared.domain.errors import (
     ApiError,
+    CannotRunError,
     DispatchError,
-    InvalidZipFileException,
     ResourceNotFoundException,
     ResponseLostError,
     TooManyRequestsException,
@@ -262,9 +262,9 @@ class AsyncPoller:
             ENDED.labels("FunctionDeleted", "no").inc()
             log.warning("event %s is dropped: function %s is gone", event.event_id, event.function_name)
             return None, ""
-        if target is not None and isinstance(error, InvalidZipFileException):
+        if target is not None and isinstance(error, CannotRunError):
             log.warning("event %s of %s ends: %s", event.event_id, event.function_name, error)
-            return decisions.after_bad_package(event, target, error), ""
+            return decisions.after_unrunnable(event, target, error), ""
         if target is not None and isinstance(error, ResponseLostError):
             result = decisions.response_lost(target.spec.version)
         if target is not None and result is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.domain import lineage
-from shared.domain.errors import InvalidZipFileException
+from shared.domain.errors import CannotRunError
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import InvocationResult
 from shared.events.records import AsyncEvent, Condition, LastAttempt, Outcome
@@ -70,7 +70,7 @@ def response_lost(version: str) -> InvocationResult:
     return InvocationResult(RESPONSE_LOST, version, "Unhandled")
 
 
-def after_bad_package(event: AsyncEvent, target: InvokeTarget, error: InvalidZipFileException) -> Ended:
+def after_unrunnable(event: AsyncEvent, target: InvokeTarget, error: CannotRunError) -> Ended:
     """No worker will ever run it: the event ends with what there is to say instead of an answer."""
     document = msgspec.json.encode({"errorMessage": error.message, "errorType": error.code})
     return Ended(Condition.RETRIES_EXHAUSTED, event.attempts, LastAttempt(target.spec.version, "Unhandled", document))

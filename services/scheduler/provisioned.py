@@ -20,7 +20,7 @@ from services.scheduler.provisioned_starts import Environments
 from shared.dispatch.cell.heartbeat import pause
 from shared.dispatch.cell.redis_connection import RedisError
 from shared.dispatch.client.run import Run
-from shared.domain.errors import ApiError, InvalidZipFileException, StartFailedError
+from shared.domain.errors import ApiError, CannotRunError, StartFailedError
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.provisioned import INIT_FAILURE, AllocationStatus, ProvisionedConcurrency
 from shared.telemetry.supervision import keep_running
@@ -183,7 +183,7 @@ class Provisioner:
             if result is not None and result.function_error is not None:
                 log.warning("%s does not initialise (%s)", share.target.spec.function_arn, result.function_error)
                 self._failed(share.owner, generation, INIT_FAILURE)
-            elif isinstance(error, StartFailedError | InvalidZipFileException):
+            elif isinstance(error, StartFailedError | CannotRunError):
                 self._failed(share.owner, generation, f"The execution environment could not be started: {error}")
             elif error is not None:
                 log.info("a provisioned environment did not start: %s", error)

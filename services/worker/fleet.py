@@ -43,8 +43,8 @@ may take; what is left of them is to fetch the code, to kill a runtime and to an
 START_WAIT_S_MIN = 1.0
 """Of that, what is left to a start whose code took long to fetch."""
 
-QUIET = (RefusalReason.CANCELLED, RefusalReason.NO_ROOM, RefusalReason.PACKAGE_REFUSED)
-"""Refusals without a line of their own in the log: of a package the code cache says it once."""
+QUIET = (RefusalReason.CANCELLED, RefusalReason.NO_ROOM, RefusalReason.PACKAGE_REFUSED, RefusalReason.UNSUPPORTED_RUNTIME)
+"""Refusals without a line of their own in the log: of a package the code cache says it once, of a runtime whoever wanted it."""
 
 
 class CodeLease(Protocol):
@@ -92,7 +92,8 @@ Gone = Callable[[str], Awaitable[None]]
 
 class Fleet:
     """on_gone: told of each environment that ended without its caller being told so by a RESULT or REFUSED.
-    epoch: the newest epoch this worker has reported under; leases of an older one are not counted any more."""
+    epoch: the newest epoch this worker has reported under; leases of an older one are not counted any more. architecture: of
+    the functions that run here, "" for any."""
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class Fleet:
         environments_max: int,
         on_gone: Gone,
         epoch: Callable[[], int] = lambda: 0,
+        architecture: str = "",
     ) -> None:
         self.draining = False
         self._pool = pool
@@ -111,6 +113,7 @@ class Fleet:
         self._environments_max = environments_max
         self._on_gone = on_gone
         self._epoch = epoch
+        self._architecture = architecture
         self._environments: dict[str, Environment] = {}
         self._leases: dict[str, CodeLease] = {}
         self._starts = StartQueue()
@@ -153,6 +156,8 @@ class Fleet:
             return Refusal(RefusalReason.STALE_FENCE, gone=True, detail="the lease is of an older epoch")
         if spec.version_key != header.version_key:
             return Refusal(RefusalReason.FAILED, gone=True, detail="the lease is for another version")
+        if self._architecture and spec.architecture != self._architecture:
+            return Refusal(RefusalReason.UNSUPPORTED_RUNTIME, gone=True, detail=f"this worker is {self._architecture}")
         self.stop(header.evict)
         if len(self._environments) >= self._environments_max:
             return Refusal(RefusalReason.NO_ROOM, gone=True)

@@ -58,6 +58,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     secret = settings.cluster_secret.get_secret_value().encode()
     logs = LogShipper(settings)
     metrics = EnvironmentMetrics()
+    capabilities = pool.catalogue.capabilities()
     fleet = Fleet(
         pool=pool,
         code=cache,
@@ -69,10 +70,13 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         environments_max=worker.environments_max,
         on_gone=lambda environment_id: membership.environment_gone(environment_id),
         epoch=lambda: membership.epoch,
+        architecture=capabilities.architecture,
     )
     server = WorkerServer(settings, fleet)
     await server.start()
-    membership = WorkerMembership(settings, settings.instance, server.address, worker.environments_max, fleet.inventory)
+    membership = WorkerMembership(
+        settings, settings.instance, server.address, worker.environments_max, fleet.inventory, capabilities
+    )
     REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)
     try:

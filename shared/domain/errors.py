@@ -159,11 +159,22 @@ class AccessDeniedException(ApiError):
         super().__init__(message)
 
 
-class InvalidZipFileException(ApiError):
-    """The function's code cannot be unpacked, on any worker: it did not run and will not."""
+class CannotRunError(ApiError):
+    """No worker runs the function as it is: it did not run, and trying again is of no use."""
+
+    status = 502
+
+
+class InvalidRuntimeException(CannotRunError):
+    """No worker has its runtime."""
+
+    code = "InvalidRuntimeException"
+
+
+class InvalidZipFileException(CannotRunError):
+    """The function's code cannot be unpacked, on any worker."""
 
     code = "InvalidZipFileException"
-    status = 502
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"Lambda could not unzip the deployment package: {reason}.")

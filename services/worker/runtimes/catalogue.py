@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
+from services.worker.runtimes.host import architecture
 from services.worker.runtimes.nodejs.family import NodejsFamily
 from services.worker.runtimes.provided.family import ProvidedFamily
 from services.worker.runtimes.python.family import PythonFamily
 from services.worker.sandbox.recipe import Recipe
+from shared.dispatch.cell.worker_record import Capabilities
+from shared.domain.runtimes import RUNTIMES_OFFERED
 from shared.settings import WorkerSettings
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
@@ -39,6 +42,10 @@ class Catalogue:
         except UnsupportedRuntimeError:
             return False
         return True
+
+    def capabilities(self) -> Capabilities:
+        """What this worker says of itself to the cluster."""
+        return Capabilities(architecture(), tuple(runtime for runtime in RUNTIMES_OFFERED if self.supports(runtime)))
 
     def installed(self) -> list[str]:
         """Every runtime that can run here and whose family has an interpreter for each."""

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
 USR = Path("/usr")
+
+
+def architecture() -> str:
+    """Of this host, as functions name it."""
+    machine = platform.machine().lower()
+    return {"aarch64": "arm64", "amd64": "x86_64"}.get(machine, machine)
 
 
 def own_interpreter() -> Path:

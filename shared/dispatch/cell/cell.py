@@ -15,16 +15,18 @@ from shared.dispatch.cell.metrics import DispatchCounts
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.sticky import StickyLeases
+from shared.dispatch.cell.worker_record import decode, why_none_runs
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.wire.connection import GONE, IDLE
 from shared.domain.errors import (
     DispatchError,
     DispatchUnavailableError,
+    InvalidRuntimeException,
     NoCapacityError,
     StaleTargetError,
     TooManyRequestsException,
 )
-from shared.domain.functions import InvokeTarget
+from shared.domain.functions import InvokeTarget, VersionSpec
 from shared.settings import Settings
 
 log = logging.getLogger("lambdad.dispatch")
@@ -56,7 +58,7 @@ class Cell:
         on_urls_changed: Callable[[str | None], None],
     ) -> None:
         dispatch = settings.dispatch
-        keys = Keys(name)
+        keys = self._keys = Keys(name)
         self._counts = counts
         self._on_urls_changed = on_urls_changed
         self._connect_timeout_s = dispatch.connect_timeout_s
@@ -123,12 +125,33 @@ class Cell:
     async def find(self, target: InvokeTarget, search: Search) -> Lease:
         """A lease whose worker is connected, waiting for room as long as the search may.
 
-        Raises TooManyRequestsException, StaleTargetError, NoCapacityError, DispatchUnavailableError."""
+        Raises TooManyRequestsException, StaleTargetError, NoCapacityError, DispatchUnavailableError, and
+        InvalidRuntimeException once a worker has refused it and none is known that would not."""
+        if search.lacks_runtime:
+            await self._leave_out_unsuited(target.spec, search)
         while True:
             lease = await self._acquire(target, search)
             if lease.connection is None and not await self._workers.reach(lease, search):
                 continue
             return lease
+
+    async def _leave_out_unsuited(self, spec: VersionSpec, search: Search) -> None:
+        search.lacks_runtime = False
+        try:
+            found = await self._redis.command("HGETALL", self._keys.workers)
+        except RedisError:
+            return  # as the search will find
+        records = {worker.decode(): decode(record) for worker, record in found.items()}
+        unsuited = []
+        for worker, record in records.items():
+            refused = f",{worker}," in search.avoid
+            able = record.capabilities
+            if refused or (able is not None and not able.runs(spec.runtime, spec.architecture)):
+                unsuited.append(worker)
+        if records and len(unsuited) == len(records):
+            known = [record.capabilities for record in records.values() if record.capabilities is not None]
+            raise InvalidRuntimeException(why_none_runs(known, spec.runtime, spec.architecture) or str(search.last_failure))
+        search.leave_out(unsuited)
 
     def _version(self, target: InvokeTarget) -> Version:
         known = self._sticky.versions.get(target.spec.version_key)

@@ -13,6 +13,7 @@ from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.cell.scripts import Argument, script
+from shared.dispatch.cell.worker_record import Capabilities, WorkerRecord
 from shared.settings import Settings
 from shared.telemetry.supervision import keep_running
 
@@ -47,6 +48,7 @@ class WorkerMembership:
 
     address: what callers dial (addresses.py). slots: environments that the worker can hold at once. inventory: called on
     the event loop whenever everything has to be reported; it must not block and lists every environment that exists now.
+    capabilities: what it can run, as far as it says.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class WorkerMembership:
         address: str,
         slots: int,
         inventory: Callable[[], list[EnvironmentReport]],
+        capabilities: Capabilities | None = None,
     ) -> None:
         self._settings = settings.dispatch
         self._inventory = inventory
@@ -78,6 +81,7 @@ class WorkerMembership:
         self.worker_id = check_instance_name(worker_id)
         self.address = address
         self.slots = slots
+        self.capabilities = capabilities
         self.problem: str | None = "not registered yet"
         """A health check's answer: None, or why nothing is placed here now."""
 
@@ -201,11 +205,12 @@ class WorkerMembership:
         keys = self._keys
         report = script("report")
         slots = 0 if self._draining else self.slots
+        record = WorkerRecord(self.address, self.slots, self.capabilities).encode()
         rest = iter(inventory)
         parts = [list(islice(rest, REPORT_PART_MAX)) for _ in range(max(1, -(-len(inventory) // REPORT_PART_MAX)))]
         added = leased = 0
         for number, part in enumerate(parts, 1):
-            arguments: list[Argument] = [self._epoch_field(), epoch, self.worker_id, f"{self.address} {self.slots}", slots]
+            arguments: list[Argument] = [self._epoch_field(), epoch, self.worker_id, record, slots]
             arguments += [keys.prefix, int(number == len(parts)), int(len(parts) == 1)]
             for each in part:
                 arguments += [each.environment_id, each.version_key, each.function_id, int(each.busy), *each.fence, each.holder]

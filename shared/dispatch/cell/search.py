@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from shared.dispatch.wire.messages import Refusal, RefusalReason
 from shared.domain.errors import (
@@ -22,15 +23,18 @@ NOT_STARTED = (RefusalReason.UNSUPPORTED_RUNTIME, RefusalReason.FAILED)
 
 class Search:
     """avoid: "" or ",worker,worker,". elsewhere: another worker may take what the last one refused. recalled: others were asked
-    to give back what they do not use. last_failure: what is said when nothing else is known."""
+    to give back what they do not use. last_failure: what is said when nothing else is known. unsuited: workers that never run
+    it, written as those to avoid. lacks_runtime: the last one refused it for that; others may lack it, too."""
 
-    __slots__ = ("_attempts", "_until", "avoid", "elsewhere", "last_failure", "recalled")
+    __slots__ = ("_attempts", "_until", "avoid", "elsewhere", "lacks_runtime", "last_failure", "recalled", "unsuited")
 
     def __init__(self, wait_s: float) -> None:
         self._until = time.monotonic() + wait_s
         self._attempts = 0
         self.avoid = ""
+        self.unsuited = ""
         self.elsewhere = True
+        self.lacks_runtime = False
         self.recalled = False
         self.last_failure: DispatchError | None = None
 
@@ -46,7 +50,7 @@ class Search:
     def waited(self) -> None:
         """Waiting is bounded by time, not by attempts; and a worker that was avoided may be back."""
         self._attempts = max(0, self._attempts - 1)
-        self.avoid = ""
+        self.avoid = self.unsuited
 
     def failed(self, reason: str) -> None:
         self.last_failure = DispatchUnavailableError(reason)
@@ -62,9 +66,16 @@ class Search:
             self.last_failure = StartFailedError(reason)
         else:
             self.last_failure = NotStartedError(reason)
+        self.lacks_runtime = refusal.reason is RefusalReason.UNSUPPORTED_RUNTIME
         self.elsewhere = refusal.reason in ELSEWHERE
         if self.elsewhere:
             self.avoid_worker(worker_id)
+
+    def leave_out(self, worker_ids: Iterable[str]) -> None:
+        """These never run it."""
+        for worker_id in worker_ids:
+            self.avoid_worker(worker_id)
+        self.unsuited = self.avoid
 
     def avoid_worker(self, worker_id: str) -> None:
         if f",{worker_id}," not in self.avoid:

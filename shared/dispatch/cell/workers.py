@@ -11,6 +11,7 @@ from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.search import Search
+from shared.dispatch.cell.worker_record import decode
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, OnEnd, WorkerConnection
 from shared.dispatch.wire.frames import HandshakeError
 
@@ -92,7 +93,7 @@ class WorkerConnections:
             if found is None:
                 raise WorkerUnreachableError(f"{worker_id} is not registered")
             return await WorkerConnection.connect(
-                found.decode().partition(" ")[0],
+                decode(found).address,
                 secret=self._secret,
                 role=self._role,
                 instance=self._instance,

@@ -21,6 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from services.scheduler.main import Scheduler
 from services.scheduler.provisioned_plans import Plans
 from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.worker_record import Capabilities
 from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.settings import DispatchSettings, Settings
@@ -117,8 +118,24 @@ class Cell:
         self.schedulers.append((task, stop))
         return task
 
-    async def worker(self, worker_id: str = "w1", slots: int = 10, *, run_s: float = 0.0, secret: str = "") -> ToyWorker:
-        worker = ToyWorker(self.settings, worker_id, slots, run_s=run_s, protocol_secret=secret, tally=self.tally)
+    async def worker(
+        self,
+        worker_id: str = "w1",
+        slots: int = 10,
+        *,
+        run_s: float = 0.0,
+        secret: str = "",
+        capabilities: Capabilities | None = None,
+    ) -> ToyWorker:
+        worker = ToyWorker(
+            self.settings,
+            worker_id,
+            slots,
+            run_s=run_s,
+            protocol_secret=secret,
+            tally=self.tally,
+            capabilities=capabilities,
+        )
         await worker.start()
         self.workers.append(worker)
         return worker

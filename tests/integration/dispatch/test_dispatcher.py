@@ -10,10 +10,13 @@ import pytest
 
 from shared.dispatch.cell.announce import Announcer
 from shared.dispatch.cell.cell import ACCOUNT_REASON, RESERVED_REASON
+from shared.dispatch.cell.directory import WorkerDirectory
+from shared.dispatch.cell.worker_record import Capabilities
 from shared.dispatch.client.dispatcher import cell_number
 from shared.dispatch.wire.messages import Refusal, RefusalReason, WireError
 from shared.domain.errors import (
     DispatchUnavailableError,
+    InvalidRuntimeException,
     InvalidZipFileException,
     InvocationLostError,
     NoCapacityError,
@@ -329,7 +332,10 @@ async def test_a_refused_invocation_is_placed_again(cell: Cell) -> None:
     await cell.check()
 
 
-@pytest.mark.parametrize("reason", [reason for reason in RefusalReason if reason is not RefusalReason.PACKAGE_REFUSED])
+FOR_GOOD = (RefusalReason.PACKAGE_REFUSED, RefusalReason.UNSUPPORTED_RUNTIME)
+
+
+@pytest.mark.parametrize("reason", [reason for reason in RefusalReason if reason not in FOR_GOOD])
 async def test_refusals_without_end_end(cell: Cell, reason: RefusalReason) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
@@ -352,6 +358,46 @@ async def test_a_refused_package_is_tried_once_and_nowhere_else(cell: Cell) -> N
     assert sum(len(worker.refused) for worker in workers) == 1
     await until(cell.no_leases)
     await cell.check()
+
+
+async def test_a_runtime_that_no_worker_has_ends_it_at_once_and_how_to_get_it_is_told(cell: Cell) -> None:
+    lacks = Capabilities("x86_64", ("python3.11",))
+    workers = [await cell.worker(f"w{number}", capabilities=lacks) for number in range(3)]
+    dispatcher = await cell.dispatcher()
+    for worker in workers:
+        worker.refuse_next = [Refusal(RefusalReason.UNSUPPORTED_RUNTIME, True, "no such runtime here")] * 100
+    with pytest.raises(InvalidRuntimeException) as refused:
+        await dispatcher.invoke(target(), event(), wait_s=60)
+    assert refused.value.message.startswith(
+        "No worker of this cluster has the runtime python3.12. Run `uv python install 3.12 "
+    )
+    assert sum(len(worker.refused) for worker in workers) == 1
+    await until(cell.no_leases)
+    await cell.check()
+
+
+async def test_a_runtime_that_one_of_many_workers_has_is_found_by_what_they_say(cell: Cell) -> None:
+    lacks, has = Capabilities("x86_64", ("python3.11",)), Capabilities("x86_64", ("python3.11", "python3.12"))
+    lacking = [await cell.worker(f"w{number}", slots=50, capabilities=lacks) for number in range(20)]
+    for worker in lacking:
+        worker.refuse_next = [Refusal(RefusalReason.UNSUPPORTED_RUNTIME, True, "no such runtime here")] * 100
+    good = await cell.worker("good", slots=1, capabilities=has)
+    dispatcher = await cell.dispatcher()
+    await dispatcher.invoke(target(), event(), wait_s=60)
+    assert len(good.ran) == 1
+    assert sum(len(worker.refused) for worker in lacking) == 1
+
+
+async def test_what_workers_can_run_is_known_as_long_as_they_are_there(cell: Cell) -> None:
+    directory = WorkerDirectory(cell.redis, cell.settings.dispatch)
+    assert await directory.capabilities() == []
+    has = Capabilities("arm64", ("python3.12", "provided.al2023"))
+    worker = await cell.worker("w1", capabilities=has)
+    await cell.worker("w2", capabilities=Capabilities("x86_64", ()))
+    assert sorted(each.architecture for each in await directory.capabilities()) == ["arm64", "x86_64"]
+    assert has in await directory.capabilities()
+    await worker.leave()
+    assert await directory.capabilities() == [Capabilities("x86_64", ())]
 
 
 async def test_a_refusing_worker_is_avoided_while_another_has_room(cell: Cell) -> None:

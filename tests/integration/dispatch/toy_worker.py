@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from shared.dispatch.cell.membership import EnvironmentReport, WorkerMembership
+from shared.dispatch.cell.worker_record import Capabilities
 from shared.dispatch.wire.frames import (
     HANDSHAKE_FRAME_BYTES_MAX,
     Frame,
@@ -86,6 +87,7 @@ class ToyWorker:
         run_s: float = 0.0,
         protocol_secret: str = "",
         tally: Tally | None = None,
+        capabilities: Capabilities | None = None,
     ) -> None:
         self.settings = settings
         self.worker_id = worker_id
@@ -100,6 +102,7 @@ class ToyWorker:
         self.cancelled: list[str] = []
         self.running = 0
         self.tally = tally or Tally()
+        self.capabilities = capabilities
         self.let_go = asyncio.Event()
         self.refuse_next: list[Refusal] = []
         self.prepared: list[str] = []
@@ -115,7 +118,10 @@ class ToyWorker:
     async def start(self, *, wait_registered: bool = True) -> ToyWorker:
         self.server = await asyncio.get_running_loop().create_server(lambda: ToyConnection(self), "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
-        self.membership = WorkerMembership(self.settings, self.worker_id, f"127.0.0.1:{self.port}", self.slots, self.inventory)
+        address = f"127.0.0.1:{self.port}"
+        self.membership = WorkerMembership(
+            self.settings, self.worker_id, address, self.slots, self.inventory, self.capabilities
+        )
         self.member = asyncio.create_task(self.membership.run(self.stop))
         if wait_registered:
             await until(lambda: self.membership.problem is None)

@@ -7,12 +7,15 @@ import collections
 import contextlib
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from services.poller import async_queue
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from shared.domain.errors import (
+    CannotRunError,
+    InvalidRuntimeException,
     InvalidZipFileException,
     InvocationLostError,
     NoCapacityError,
@@ -83,11 +86,19 @@ async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: Kafk
     assert {call.payload for call in functions.calls} == {e.payload for e in sent}
 
 
-async def test_an_event_of_a_function_whose_package_is_refused_ends_at_once_and_says_why(
-    kafka_engine: KafkaCluster, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidZipFileException("'../x' leaves the package"),
+        InvalidRuntimeException("No worker of this cluster has the runtime java21."),
+    ],
+    ids=lambda error: error.code,
+)
+async def test_an_event_that_no_worker_will_ever_run_ends_at_once_and_says_why(
+    kafka_engine: KafkaCluster, caplog: pytest.LogCaptureFixture, error: CannotRunError
 ) -> None:
     async def refused(invocation: Invocation) -> InvocationResult:
-        raise InvalidZipFileException("'../x' leaves the package")
+        raise error
 
     settings = settings_of(kafka_engine)
     functions = Functions(refused, on_failure_arn=QUEUE, retry_attempts_max=2)
@@ -98,8 +109,7 @@ async def test_an_event_of_a_function_whose_package_is_refused_ends_at_once_and_
     outcome = decode_outcome(told.value)
     assert (outcome.event_id, outcome.condition, outcome.attempts) == (sent.event_id, Condition.RETRIES_EXHAUSTED, 0)
     assert outcome.last is not None
-    assert b"InvalidZipFileException" in outcome.last.payload
-    assert b"'../x' leaves the package" in outcome.last.payload
+    assert msgspec.json.decode(outcome.last.payload) == {"errorMessage": error.message, "errorType": error.code}
     assert functions.ids() == [sent.event_id]
     lines = [record for record in caplog.records if sent.event_id in record.getMessage()]
     assert len(lines) == 1

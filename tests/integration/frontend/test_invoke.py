@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from shared.domain.errors import (
     DispatchUnavailableError,
+    InvalidRuntimeException,
     InvalidZipFileException,
     InvocationLostError,
     NoCapacityError,
@@ -273,6 +274,7 @@ async def test_a_pending_function_is_a_conflict(frontend: Frontend, kind: str) -
         (InvocationLostError(), 500, "ServiceException"),
         (NotStartedError("a secret detail"), 500, "ServiceException"),
         (InvalidZipFileException("'../x' leaves the package"), 502, "InvalidZipFileException"),
+        (InvalidRuntimeException("No worker of this cluster has the runtime java21."), 502, "InvalidRuntimeException"),
         (ServiceException("x"), 500, "ServiceException"),
         (RuntimeError("a secret detail"), 500, "ServiceException"),
     ],

@@ -91,6 +91,7 @@ class TestWorker:
             environments_max=self.settings.worker.environments_max,
             on_gone=self._on_gone,
             epoch=lambda: self.epoch,
+            architecture="x86_64",
         )
         self.server = WorkerServer(self.settings, self.fleet)
 

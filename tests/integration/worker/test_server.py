@@ -209,6 +209,14 @@ async def test_a_runtime_that_is_not_there_is_named(worker: TestWorker, caller: 
     assert "cobol85" in refusal.detail
 
 
+async def test_a_function_for_another_architecture_is_refused_and_the_workers_own_is_told(
+    worker: TestWorker, caller: Caller
+) -> None:
+    refusal = await caller.refusal(worker.function(ECHO, architecture="arm64"), "e-1", cold=True)
+    assert (refusal.reason, refusal.gone) == (RefusalReason.UNSUPPORTED_RUNTIME, True)
+    assert refusal.detail == "this worker is x86_64"
+
+
 async def test_a_package_that_is_missing_is_a_refusal(worker: TestWorker, caller: Caller) -> None:
     spec = worker.function(ECHO)
     worker.packages.stored = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 from services.worker.runtimes import catalogue as catalogue_module
@@ -12,6 +13,8 @@ from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
 from services.worker.runtimes.variables import function_variables
 from services.worker.sandbox.spec import SandboxSpec
+from shared.dispatch.cell.worker_record import WorkerRecord, decode
+from shared.domain.runtimes import RUNTIMES_DEPRECATED, RUNTIMES_OFFERED
 from shared.settings import WorkerSettings
 from tests.unit.worker.specs import version
 
@@ -57,6 +60,23 @@ def test_a_runtime_of_no_family_is_refused_and_the_families_are_named(catalogue:
     with pytest.raises(UnsupportedRuntimeError, match=f"^{runtime} is not .* python, nodejs, provided$"):
         catalogue.recipe(runtime)
     assert not catalogue.supports(runtime)
+
+
+def test_a_worker_says_what_it_can_run(catalogue: Catalogue) -> None:
+    able = catalogue.capabilities()
+    assert {"provided.al2", "provided.al2023"} <= set(able.runtimes)
+    assert not {runtime for runtime in able.runtimes if runtime.startswith(("java", "dotnet", "ruby"))}
+    assert all(catalogue.supports(runtime) == (runtime in able.runtimes) for runtime in RUNTIMES_OFFERED)
+    assert able.architecture in ("x86_64", "arm64")
+    record = WorkerRecord("10.0.0.1:9100", 20, able)
+    assert decode(record.encode().encode()) == record
+
+
+def test_every_runtime_of_the_service_model_is_offered_or_deprecated() -> None:
+    model = botocore.session.get_session().get_service_model("lambda")
+    modelled = set(model.shape_for("Runtime").enum)
+    assert modelled - {"custom"} <= {*RUNTIMES_OFFERED, *RUNTIMES_DEPRECATED}
+    assert not set(RUNTIMES_OFFERED) & RUNTIMES_DEPRECATED
 
 
 def test_what_is_installed_can_be_made(catalogue: Catalogue) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+from shared.dispatch.cell.worker_record import Capabilities
 from shared.domain.errors import ApiError
 from shared.registry import concurrency
 from shared.registry.cache import TargetCache
@@ -39,8 +40,16 @@ class Announcer(Protocol):
     async def urls_changed(self, function_name: str) -> None: ...
 
 
+class Workers(Protocol):
+    """`shared.dispatch.cell.directory.WorkerDirectory`."""
+
+    async def capabilities(self) -> list[Capabilities]:
+        """Of the workers that say what they can run; none while nothing is known."""
+
+
 class ControlContext:
-    """The parts that handlers work with. targets, urls: this frontend's own caches, told of every change at once."""
+    """The parts that handlers work with. targets, urls: this frontend's own caches, told of every change at once.
+    workers: what they can run; without it every runtime is taken."""
 
     def __init__(
         self,
@@ -49,6 +58,7 @@ class ControlContext:
         announcer: Announcer,
         targets: TargetCache | None = None,
         urls: UrlCache | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.settings = settings
         self.home = settings.home
@@ -56,6 +66,7 @@ class ControlContext:
         self.announcer = announcer
         self.targets = targets
         self.urls = urls
+        self.workers = workers
         self.code_source = CodeSource(settings)
         self._settling: set[asyncio.Task[None]] = set()
         self._repeating: list[asyncio.Task[None]] = []

@@ -12,6 +12,7 @@ from services.frontend.apis.lambda_ import (
     layer_attachment,
     naming,
     rendering,
+    runnable,
     settings_rules,
 )
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
@@ -48,6 +49,7 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     configuration = found.version.configuration
     if architectures := request.get("Architectures"):
         configuration = msgspec.structs.replace(configuration, architecture=architectures[0])
+        await runnable.check(ctx, configuration.runtime, configuration.architecture)
     if request.get("DryRun"):
         naming.check_revision(request, found.version.revision_id)
         layer_attachment.check_size(configuration, package.unzipped_bytes)
@@ -87,7 +89,9 @@ def _dry_run(ctx: ControlContext, found: FunctionVersion, package: code.Package)
 async def update_function_configuration(ctx: ControlContext, request: Request) -> Reply:
     name = naming.named_unqualified(ctx, request)
     found = await naming.find(ctx, name)
-    settings_rules.updated(ctx, found.version.configuration, request)
+    wanted = settings_rules.updated(ctx, found.version.configuration, request)
+    if request.get("Runtime") is not None:
+        await runnable.check(ctx, wanted.runtime, wanted.architecture)
     check_settled(ctx, found)
     async with ctx.registry.write() as connection:
         current = await _locked(ctx, connection, name, request)

@@ -15,6 +15,7 @@ from services.frontend.apis.lambda_ import (
     package_links,
     pages,
     rendering,
+    runnable,
     settings_rules,
     tag_rules,
 )
@@ -29,7 +30,7 @@ from shared.registry.records import Function, FunctionVersion, Version
 
 async def create_function(ctx: ControlContext, request: Request) -> Reply:
     name = naming.named_unqualified(ctx, request)
-    configuration = settings_rules.created(ctx, name, request)
+    configuration = await runnable.created(ctx, settings_rules.created(ctx, name, request), request)
     tags = tag_rules.merged({}, request.get("Tags") or {})
     package = await code.package_of(ctx, request["Code"])
     signing_arn = request.get("CodeSigningConfigArn")

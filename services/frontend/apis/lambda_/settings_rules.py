@@ -8,38 +8,11 @@ import msgspec
 
 from services.frontend.apis.lambda_ import environment, feature_rules, layer_attachment
 from services.frontend.apis.lambda_.context import ControlContext, Request
-from shared.aws.recorded_texts import RUNTIMES_CURRENT
 from shared.domain.destinations import Use, is_deliverable
 from shared.domain.errors import InvalidParameterValueException, ValidationException
 from shared.domain.limits import MEMORY_MB_MAX, TMP_MB_MAX
+from shared.domain.runtimes import RUNTIMES_CURRENT, RUNTIMES_DEPRECATED, RUNTIMES_NEWER
 from shared.registry.records import FileSystem, FunctionConfiguration, LoggingConfiguration, VpcConfiguration
-
-RUNTIMES_DEPRECATED = frozenset(
-    {
-        "nodejs",
-        "nodejs4.3",
-        "nodejs4.3-edge",
-        "nodejs6.10",
-        "nodejs8.10",
-        "nodejs10.x",
-        "nodejs12.x",
-        "nodejs14.x",
-        "python2.7",
-        "python3.6",
-        "python3.7",
-        "java8",
-        "dotnetcore1.0",
-        "dotnetcore2.0",
-        "dotnetcore2.1",
-        "dotnetcore3.1",
-        "go1.x",
-        "ruby2.5",
-        "ruby2.7",
-        "provided",
-    }
-)
-RUNTIMES_NEWER = frozenset({"nodejs26.x", "python3.15", "ruby4.0", "java8.al2023", "java11.al2023", "java17.al2023"})
-"""In the service model, but not yet in the recorded text."""
 
 
 def created(ctx: ControlContext, name: str, request: Request) -> FunctionConfiguration:

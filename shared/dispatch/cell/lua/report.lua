@@ -2,7 +2,7 @@
 -- What Redis knows already stays as it is, so a report may be repeated.
 --
 -- KEYS  1 state   2 alive:workers   3 workers   4 envs:<w>   5 free   6 lru
--- ARGV  1 epoch field   2 epoch reported under   3 worker   4 "<host:port> <slots>"   5 slots (0: draining)   6 key prefix
+-- ARGV  1 epoch field   2 epoch reported under   3 worker   4 its record (worker_record.py)   5 slots (0: draining)   6 key prefix
 --       7 "1" if this is the last part   8 "1" if this one part is the whole inventory
 --       then eight for each environment: id, version, function, busy "1"/"0", epoch, fence, holder, provisioned: "" not,
 --         "s" it starts, "r" it has initialised

@@ -1,7 +1,7 @@
 -- A worker says that it lives. An unknown worker is not taken in: it has to report first.
 --
 -- KEYS  1 state   2 alive:workers   zset worker -> last heartbeat, Unix ms of this Redis
---       3 workers   hash worker -> "<host:port> <slots>"
+--       3 workers   hash worker -> its record (worker_record.py)
 --       4 envs:<w>   hash environment -> "<function>\n<version>"
 -- ARGV  1 epoch field   2 worker
 -- Reply {open epoch or "", epoch being rebuilt or "", 1 if registered, environments known of it}

@@ -1,6 +1,8 @@
 -- Where a new environment may go. Around it: prefix, free and lru (keys), now (text), avoid, avoided(worker).
 local function most_free()
-  local workers = redis.call('ZREVRANGE', free, 0, avoid == '' and 0 or 15, 'WITHSCORES')
+  -- One more than are avoided, which has a comma before each and one at its end.
+  local _, commas = string.gsub(avoid, ',', '')
+  local workers = redis.call('ZREVRANGE', free, 0, math.max(0, commas - 1), 'WITHSCORES')
   for i = 1, #workers, 2 do
     if tonumber(workers[i + 1]) > 0 and not avoided(workers[i]) then
       return workers[i]

@@ -1,0 +1,31 @@
+"""The runtimes that a function may name: AWS's, as it offers them to who creates or updates one."""
+
+from __future__ import annotations
+
+import re
+
+# fmt: off
+RUNTIMES_CURRENT = (
+    "nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x", "java25",
+    "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8", "python3.9", "java17", "nodejs16.x",
+    "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2",
+)
+"""In the order in which AWS was seen to print them."""
+RUNTIMES_NEWER = ("nodejs26.x", "python3.15", "ruby4.0", "java8.al2023", "java11.al2023", "java17.al2023")
+"""In the service model, but not yet in the recorded text."""
+RUNTIMES_DEPRECATED = frozenset({
+    "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x",
+    "python2.7", "python3.6", "python3.7", "java8", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1",
+    "go1.x", "ruby2.5", "ruby2.7", "provided",
+})
+# fmt: on
+RUNTIMES_OFFERED = RUNTIMES_CURRENT + RUNTIMES_NEWER
+
+
+def how_to_install(runtime: str) -> str:
+    """What the operator does so that a worker has it: a sentence with the command in it."""
+    if found := re.fullmatch(r"python(3\.\d+)", runtime):
+        return f"Run `uv python install {found[1]} && make setup` on a worker, and restart that worker."
+    if found := re.fullmatch(r"nodejs(\d+)\.x", runtime):
+        return f"Run `nvm install {found[1]}` on a worker, and restart that worker."
+    return "No worker can be given it: choose a provided runtime with a bootstrap program that brings the language along."
