@@ -247,7 +247,9 @@ def _service_problem() -> str | None:
 
 def print_client_environment() -> int:
     region = os.environ.get("LAMBDAD_REGION", "us-east-1")
-    print(f"export AWS_ENDPOINT_URL=http://127.0.0.1:{os.environ.get('PUBLISHED_PORT', '9000')}")
+    endpoint = f"http://127.0.0.1:{os.environ.get('PUBLISHED_PORT', '9000')}"
+    print(f"export AWS_ENDPOINT_URL={endpoint}")
+    print(f"export LAMBDAD_FUNCTION_URLS={endpoint}/_lambdad/urls")
     print(f"export AWS_REGION={region} AWS_DEFAULT_REGION={region}")
     print(f"export AWS_ACCESS_KEY_ID={secret(ACCESS_KEY_ID, ROOT_KEY[ACCESS_KEY_ID])}")
     print(f"export AWS_SECRET_ACCESS_KEY={secret(SECRET_ACCESS_KEY, ROOT_KEY[SECRET_ACCESS_KEY])}")

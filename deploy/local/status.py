@@ -13,6 +13,7 @@ from deploy.local.readiness import service_problem
 from deploy.local.state import Child, ChildState, ClusterState, Phase, is_running, read_state
 from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError
+from shared.domain.function_urls import PATH_PREFIX
 from shared.domain.mappings.kafka import built_in_cluster_arn
 from shared.settings import Settings
 
@@ -62,6 +63,7 @@ def environment(data: DataDir) -> dict[str, str]:
         "AWS_DEFAULT_REGION": region,
         "AWS_ACCESS_KEY_ID": credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
+        "LAMBDAD_FUNCTION_URLS": state.endpoint + PATH_PREFIX.rstrip("/"),
     }
     engines = load_addresses(data.addresses)
     variables["LAMBDAD_KAFKA_ARN"] = built_in_cluster_arn(Home(Settings.model_fields["account_id"].default, region))

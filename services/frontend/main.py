@@ -22,7 +22,8 @@ from services.frontend.apis.lambda_.operations import lambda_api
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.edge.bodies import BodyReader
-from services.frontend.edge.http_protocol import HttpBounds, protocol_class
+from services.frontend.edge.http_bounds import HttpBounds
+from services.frontend.edge.http_protocol import protocol_class
 from services.frontend.edge.http_server import FrontendServer
 from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds

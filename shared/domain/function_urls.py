@@ -16,6 +16,9 @@ RANDOM_CHARACTERS = 20
 ALPHABET = string.ascii_lowercase + string.digits
 NONE, AWS_IAM = "NONE", "AWS_IAM"
 BUFFERED, RESPONSE_STREAM = "BUFFERED", "RESPONSE_STREAM"
+PATH_PREFIX = "/_lambdad/urls/"
+"""Of a URL's other form, `<endpoint>/_lambdad/urls/<url-id>/<path>`: for clients that cannot resolve its name."""
+_PATH = PATH_PREFIX.encode()
 
 
 class Cors(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=True):
@@ -66,6 +69,14 @@ def _proof(secret: bytes, head: str) -> str:
         number, index = divmod(number, len(ALPHABET))
         characters.append(ALPHABET[index])
     return "".join(characters)
+
+
+def of_path(raw_path: bytes) -> tuple[str, bytes] | None:
+    """(url id, path that the function sees) of a path as it is on the wire; None where it names no URL."""
+    if not raw_path.startswith(_PATH):
+        return None
+    url_id, _, rest = raw_path[len(_PATH) :].partition(b"/")
+    return url_id.decode("latin-1"), b"/" + rest
 
 
 class UrlHosts:

@@ -37,7 +37,7 @@ class FrontendSettings(BaseModel):
     keep_alive_timeout_s: float = Field(75.0, gt=0)
     queue_wait_s: float = Field(10.0, gt=0, description="longest wait for a worker with room")
     cancel_on_disconnect: bool = Field(
-        False, description="end an invocation whose client has gone; by default it runs to its end, as on AWS"
+        False, description="end an invocation whose client has closed; by default it runs to its end, as on AWS"
     )
     domain: str = Field(
         "localhost",

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import urllib.request
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +125,16 @@ def test_an_event_is_made_of_everything_in_the_request(cluster: Cluster, client:
     assert site.host.startswith(context["apiId"] + ".lambda-url.us-east-1.localhost:")
     assert answer.all("x-amzn-requestid") == [context["requestId"]]
     assert answer.all("x-amzn-trace-id") == [event["headers"]["x-amzn-trace-id"]]
+
+
+def test_any_http_library_reaches_a_url_by_its_path(cluster: Cluster, client: Any, make_function: MakeFunction) -> None:
+    site = site_of(cluster, client, make_function(ECHO))
+    base = f"{cluster.endpoint}/_lambdad/urls/{site.host.partition('.')[0]}"
+    with urllib.request.urlopen(f"{base}/a%20b?x=1", timeout=30) as answer:
+        event = json.loads(answer.read())
+    assert (event["rawPath"], event["rawQueryString"]) == ("/a%20b", "x=1")
+    assert event["requestContext"]["domainName"] == site.host.partition(":")[0]
+    assert event["headers"]["host"] == urlsplit(cluster.endpoint).netloc
 
 
 @pytest.mark.needs("nodejs22.x")

@@ -14,12 +14,11 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.frontend.edge.canned import HEADERS_TOO_LARGE, MALFORMED, TOO_MANY_CONNECTIONS, TOO_SLOW
-from services.frontend.edge.room import Room, make_room
-from shared.settings import FrontendSettings
+from services.frontend.edge.http_bounds import HttpBounds
+from services.frontend.edge.room import make_room
 
 log = logging.getLogger("lambdad.frontend.http")
 
@@ -44,26 +43,6 @@ class Phase(enum.IntEnum):
     ANSWERING = 3  # the application's turn; it has its own deadlines
     LINGER = 4  # answered before the body's end; what still comes is thrown away
     DEAD = 5  # no further request of this connection is looked at
-
-
-class HttpBounds(msgspec.Struct, frozen=True):
-    room: Room
-    header_bytes_max: int
-    header_timeout_s: float
-    body_timeout_s: float
-    keep_alive_timeout_s: float
-    cancel_on_disconnect: bool = False
-
-    @classmethod
-    def of(cls, settings: FrontendSettings) -> HttpBounds:
-        return cls(
-            room=Room(settings.connections_max, settings.connections_per_address_max),
-            header_bytes_max=settings.header_bytes_max,
-            header_timeout_s=settings.request_header_timeout_s,
-            body_timeout_s=settings.request_body_timeout_s,
-            keep_alive_timeout_s=settings.keep_alive_timeout_s,
-            cancel_on_disconnect=settings.cancel_on_disconnect,
-        )
 
 
 def protocol_class(bounds: HttpBounds, serve: Serve) -> type[BoundedHttpProtocol]:
@@ -166,6 +145,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if coming is not None and self._phase < Phase.LINGER:
             # Its body is late or large: whoever serves it reads it as it comes.
             self._turn(coming)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: it may have closed its half of the connection alone, and what it asked for whole is
+        answered before the connection ends. Closing both halves looks the same from here, until something is written.
+
+        True keeps our half open. Not where such a client counts as gone, nor for a request that is not all there.
+        """
+        latest = self.cycle
+        if self._phase != Phase.ANSWERING or latest is None or self.bounds.cancel_on_disconnect:
+            return False
+        latest.keep_alive = False
+        return True
 
     def on_message_begin(self) -> None:
         self.url = b""

@@ -136,7 +136,7 @@ class Forwarder:
             headers.append((b"transfer-encoding", b"chunked"))
         if endpoint.signing is not None:
             outgoing = Outgoing(scope["method"], endpoint.authority, target, headers, body.payload_hash)
-            headers = resigned(endpoint.signing, service, endpoint.region or self._region, outgoing)
+            target, headers = resigned(endpoint.signing, service, endpoint.region or self._region, outgoing)
         url = httpcore.URL(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port, target=target)
         request = httpcore.Request(scope["method"], url, headers=headers, content=body, extensions={"timeout": self._timeouts})
         self._held_bytes += body.held_bytes

@@ -1,4 +1,4 @@
-"""Function URLs served as raw ASGI: chosen by host name, ahead of the API's own routes.
+"""Function URLs served as raw ASGI: chosen by host name or by path, ahead of the API's own routes.
 
 URL, preflight, caller, resource policy, event, invocation, answer. How an invocation becomes an answer depends on the URL's
 invoke mode.
@@ -34,7 +34,7 @@ from shared.domain.errors import (
     ResourceNotFoundException,
     ServiceException,
 )
-from shared.domain.function_urls import AWS_IAM, RESPONSE_STREAM, UrlHosts, is_ours
+from shared.domain.function_urls import AWS_IAM, RESPONSE_STREAM, UrlHosts, is_ours, of_path
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.registry.function_urls import ServedUrl
@@ -104,7 +104,7 @@ class FunctionUrlApp:
 
     async def _answer(self, exchange: _Exchange, send: Send) -> UrlReply | None:
         """None: the answer was streamed, and has been sent."""
-        url_id = self._hosts.match(exchange.host) or ""
+        url_id, raw_path = self._named(exchange)
         served = await self._urls.find(url_id) if is_ours(self._secret, url_id) else None
         if served is None:
             # An id that was never given is told from one whose URL is gone.
@@ -118,7 +118,7 @@ class FunctionUrlApp:
         caller, body = await self._admitted(served, exchange)
         request = UrlRequest(
             method=exchange.method,
-            raw_path=exchange.scope["raw_path"].decode("latin-1"),
+            raw_path=raw_path.decode("latin-1"),
             raw_query=exchange.scope["query_string"].decode("latin-1"),
             headers=exchange.header_list,
             body=body,
@@ -136,6 +136,12 @@ class FunctionUrlApp:
         if len(event) > SYNC_PAYLOAD_BYTES_MAX:
             raise _too_large(len(event))
         return await self._invoked(served, exchange, event, send)
+
+    def _named(self, exchange: _Exchange) -> tuple[str, bytes]:
+        """(url id, path that the function sees), by the request's Host or else by its path; a signature is for all of it."""
+        path: bytes = exchange.scope["raw_path"]
+        by_name = self._hosts.match(exchange.host)
+        return (by_name, path) if by_name is not None else of_path(path) or ("", path)
 
     async def _admitted(self, served: ServedUrl, exchange: _Exchange) -> tuple[Caller, bytes]:
         """Who calls, once it is known that they may, and the request's body. Raises AuthError, AccessDeniedException."""

@@ -384,13 +384,21 @@ async def test_what_cannot_be_signed_again_is_refused() -> None:
         answer = await found.send(signed_request(found, b"1;chunk-signature=0\r\nx\r\n0\r\n\r\n", headers))
         assert b"HTTP/1.1 400" in answer
         assert b"cannot be signed again" in answer
-        link = client(found, "s3", signature_version="s3v4").generate_presigned_url(
-            "get_object", Params={"Bucket": "b", "Key": "k"}
-        )
-        with pytest.raises(urllib.error.HTTPError) as caught:  # type: ignore[attr-defined]
-            await asyncio.to_thread(urllib.request.urlopen, link, timeout=10)
-        assert caught.value.code == 400
         assert fake.requests == 0
+
+
+async def test_a_presigned_link_is_signed_again_without_what_signed_it() -> None:
+    async with behind(answers, sign=SIGN) as (found, fake):
+        s3 = client(found, "s3", signature_version="s3v4")
+        link = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "a k", "VersionId": "1"})
+        with await asyncio.to_thread(urllib.request.urlopen, link, timeout=10) as answer:
+            assert answer.status == 200
+        assert fake.head.startswith(b"GET /b/a%20k?versionId=1 HTTP/1.1")
+        assert verified(fake, "s3") == OTHER_KEY
+        with pytest.raises(urllib.error.HTTPError) as caught:  # type: ignore[attr-defined]
+            await asyncio.to_thread(urllib.request.urlopen, link.replace("versionId=1", "versionId=2"), timeout=10)
+        assert caught.value.code == 403
+        assert fake.requests == 1
 
 
 async def test_a_body_whose_signature_needs_all_of_it_has_a_limit() -> None:

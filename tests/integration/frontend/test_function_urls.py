@@ -44,6 +44,7 @@ ACCOUNT, REGION, KEY, KEY_SECRET = "000000000000", "us-east-1", "AKIDEXAMPLE", "
 HOSTS = UrlHosts(REGION, "localhost")
 URL_ID = new_url_id(SECRET)
 HOST = HOSTS.name(URL_ID) + ":9000"
+BY_PATH = f"/_lambdad/urls/{URL_ID}"
 EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "lambda:*", "Resource": "*"}
 
 
@@ -199,6 +200,48 @@ async def test_every_path_and_method_of_the_host_is_the_functions() -> None:
     assert site.cancels is True
     for host in ("127.0.0.1:9000", "localhost", "function.localhost"):
         assert (await site("POST", "/2015-03-31/functions/f/invocations", host=host)).status == 299
+
+
+async def test_a_url_is_served_by_path_too_where_its_name_does_not_resolve() -> None:
+    site = Site()
+    endpoint = "127.0.0.1:9000"
+    for target, path in ((f"{BY_PATH}/a%20b//c?x=1", "/a%20b//c"), (f"{BY_PATH}/", "/"), (BY_PATH, "/")):
+        assert (await site("POST", target, host=endpoint)).status == 200
+        event = site.events[-1]
+        assert (event["rawPath"], event["requestContext"]["http"]["path"]) == (path, path)
+        assert event["rawQueryString"] == target.partition("?")[2]
+        assert (event["requestContext"]["domainName"], event["headers"]["host"]) == (HOSTS.name(URL_ID), endpoint)
+        assert event["requestContext"]["apiId"] == URL_ID
+    # A URL's own name has no such path: all of it is the function's.
+    assert (await site(target=BY_PATH)).status == 200
+    assert site.events[-1]["rawPath"] == BY_PATH
+    never = await site(target=f"/_lambdad/urls/{'a' * 32}/", host=endpoint)
+    assert (never.status, never.body) == (403, b'{"Message":null}')
+
+
+async def test_a_signature_for_a_url_by_path_is_for_the_path_that_was_sent() -> None:
+    site = Site()
+    site.set(auth_type="AWS_IAM")
+    endpoint = "127.0.0.1:9000"
+    good = signed("GET", f"{BY_PATH}/a?x=1", host=endpoint)
+    assert (await site("GET", f"{BY_PATH}/a?x=1", good, host=endpoint)).status == 200
+    short = signed("GET", "/a?x=1", host=endpoint)
+    answer = await site("GET", f"{BY_PATH}/a?x=1", short, host=endpoint)
+    assert (answer.status, answer.header("x-amzn-errortype")) == (403, "InvalidSignatureException")
+    assert len(site.events) == 1
+
+
+async def test_without_signatures_a_url_by_path_is_not_for_pages_whose_name_leads_here() -> None:
+    site = Site(verified=False)
+    assert (await site(target=f"{BY_PATH}/", host="localhost:9000", headers=[("Origin", "https://a.example")])).status == 200
+    assert (await site(target=f"{BY_PATH}/", host="rebound.example:9000")).status == 403
+
+
+async def test_a_url_by_path_is_starting_as_long_as_the_frontend_is() -> None:
+    site = Site()
+    site.app = FrontendApp(NativeApp(Health("frontend", {})), RequestIds(), HOSTS)
+    for host in (HOST, "127.0.0.1:9000"):
+        assert (await site(target=f"{BY_PATH}/", host=host)).status == 503
 
 
 async def test_an_id_that_was_never_given_is_not_looked_up_and_reads_otherwise_than_one_that_is_gone() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import uvloop
 
+from shared.domain.invocations import Invocation, InvocationResult
 from tests.integration.frontend.conftest import Frontend, running_frontend
 
 HEAD = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\n"
@@ -293,3 +297,38 @@ async def test_a_graceful_stop_finishes_what_runs() -> None:
             await frontend.backend.reached.wait()
         asyncio.get_running_loop().call_later(0.3, release.set)
     assert (await running).endswith(b"\r\n\r\n5")
+
+
+@pytest.mark.parametrize("sender", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_client_that_closed_its_half_after_its_requests_gets_every_answer(sender: Callable[[Any], None]) -> None:
+    async def exchange() -> None:
+        async with running_frontend(auth=False) as frontend:
+            release = asyncio.Event()
+
+            async def slow(invocation: Invocation) -> InvocationResult:
+                await release.wait()
+                return InvocationResult(invocation.payload, "$LATEST")
+
+            frontend.backend.behave = slow
+            reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
+            writer.write(invoke_of(b"1") + invoke_of(b"2"))
+            writer.write_eof()
+            async with asyncio.timeout(10):
+                await frontend.backend.reached.wait()
+                release.set()
+                answer = await reader.read()
+            assert [part.rsplit(b"\r\n\r\n")[-1] for part in answer.split(b"HTTP/1.1 200 OK")[1:]] == [b"1", b"2"]
+            writer.close()
+
+    sender(exchange())
+
+
+async def test_half_a_request_behind_which_the_client_closed_is_no_request(open_frontend: Frontend) -> None:
+    for half in (HEALTH, HEAD + b"Content-Length: 10\r\n\r\n{}"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
+        writer.write(half)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
+    assert open_frontend.backend.invocations == []

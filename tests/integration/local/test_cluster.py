@@ -48,6 +48,7 @@ def test_env_prints_lines_that_a_shell_takes(running_cluster: LocalCluster) -> N
     assert seen["AWS_ACCESS_KEY_ID"].startswith("AKIA")
     assert len(seen["AWS_ACCESS_KEY_ID"]) == 20
     assert len(seen["AWS_SECRET_ACCESS_KEY"]) == 40
+    assert seen["LAMBDAD_FUNCTION_URLS"] == seen["AWS_ENDPOINT_URL"] + "/_lambdad/urls"
     assert seen["REDIS_URL"].startswith("redis://")
     assert seen["QUEUES_REDIS_URL"] == seen["REDIS_URL"]
     assert seen["DATABASE_URL"].startswith("postgresql://")
