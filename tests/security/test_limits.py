@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from services.worker.sandbox import cgroups
+from services.worker.sandbox import cgroups, launched
 from services.worker.sandbox.spec import RuntimeExit, RuntimeReady
 from shared.domain.errors import ConfigurationError
 from tests.integration.sandbox.harness import Harness
@@ -78,6 +78,78 @@ async def test_a_small_function_gets_its_share_of_a_core_but_initialises_at_full
         init, handler = await function.result()
     assert handler > 0.05 * 1_769 / 128 * 0.6
     assert init < 0.2 * 1_769 / 128 * 0.6
+
+
+_BURN_ALL_CORES = (
+    "import os, time\ndef cpu():\n    times = os.times()\n    return times.user + times.system\n"
+    "def burn():\n    end = time.monotonic() + 1.5\n    while time.monotonic() < end:\n        pass\n"
+    "def burn_everywhere():\n    began = time.monotonic()\n    children = []\n    for _ in range(4):\n        pid = os.fork()\n"
+    "        if pid == 0:\n            burn()\n            os._exit(0)\n        children.append(pid)\n"
+    "    before = os.times()\n    for pid in children:\n        os.waitpid(pid, 0)\n    after = os.times()\n"
+    "    spent = after.children_user + after.children_system - before.children_user - before.children_system\n"
+    "    return spent / (time.monotonic() - began)\n"
+)
+
+
+async def test_an_initialisation_on_all_cores_gets_one(harness: Harness) -> None:
+    source = _BURN_ALL_CORES + "cores = burn_everywhere()\ndef handler(event, context):\n    return cores\n"
+    async with harness.running(source, memory_mb=128) as function:
+        assert await function.result() < 1.15
+
+
+async def test_an_initialisation_that_is_repeated_has_the_cpu_of_the_function(harness: Harness) -> None:
+    source = _BURN_ALL_CORES + (
+        "again = os.path.exists('/tmp/again')\nopen('/tmp/again', 'w').close()\ncores = burn_everywhere() if again else 0\n"
+        "def handler(event, context):\n    return cores\n"
+    )
+    async with harness.running(source, memory_mb=256) as function:
+        assert await function.result() == 0
+        await function.sandbox.kill_runtime()
+        await function.sandbox.restart()
+        assert isinstance(await function.initialised(), RuntimeReady)
+        assert 0 < await function.result() < 0.145 * 1.5
+
+
+async def test_the_full_speed_of_an_initialisation_ends_when_its_time_is_over(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Provisioned environments may initialise for minutes."""
+    monkeypatch.setattr(launched, "INIT_TIMEOUT_S", 0.2)
+    source = (
+        _BURN_ALL_CORES + "end = time.monotonic() + 0.4\nwhile time.monotonic() < end:\n    pass\n"
+        "cores = burn_everywhere()\ndef handler(event, context):\n    return cores\n"
+    )
+    async with harness.running(source, memory_mb=256) as function:
+        assert 0 < await function.result() < 0.145 * 1.5
+
+
+async def test_what_sockets_hold_unread_is_bounded(harness: Harness) -> None:
+    """Two processes, so that the bound is the sandbox's and not a socket's or a process's."""
+    source = (
+        "import os, socket\n"
+        "def tcp():\n    listener = socket.create_server(('127.0.0.1', 0))\n    sender = socket.create_connection(listener.getsockname())\n"
+        "    return [sender, listener.accept()[0], listener]\n"
+        "def udp():\n    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n    receiver.bind(('127.0.0.1', 0))\n"
+        "    receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 30)\n"
+        "    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n    sender.connect(receiver.getsockname())\n"
+        "    return [sender, receiver]\n"
+        "def held(sockets):\n    total = 0\n    for held in sockets:\n        held.setblocking(False)\n        try:\n"
+        "            while True:\n                total += len(held.recv(1 << 20))\n        except OSError:\n            pass\n"
+        "    return total\n"
+        "def fill(kind):\n    sockets = []\n    for _ in range(200):\n        made = globals()[kind]()\n        sockets.append(made)\n"
+        "        made[0].setblocking(False)\n        size = 65536 if kind == 'tcp' else 32768\n        try:\n"
+        "            for _ in range(200):\n                made[0].send(bytes(size))\n        except BlockingIOError:\n            pass\n"
+        "    return sockets\n"
+        "def handler(kind, context):\n    ours_read, theirs = os.pipe()\n    go, release = os.pipe()\n    pid = os.fork()\n"
+        "    if pid == 0:\n        sockets = fill(kind)\n        os.write(theirs, b'f')\n        os.read(go, 1)\n"
+        "        os.write(theirs, str(held([s[1] for s in sockets])).encode())\n        os._exit(0)\n"
+        "    os.read(ours_read, 1)\n    sockets = fill(kind)\n    total = held([s[1] for s in sockets])\n    os.write(release, b'g')\n"
+        "    total += int(os.read(ours_read, 100))\n    os.waitpid(pid, 0)\n    return total\n"
+    )
+    async with harness.running(source, memory_mb=512) as function:
+        for kind in ("tcp", "udp"):
+            held = await function.result(kind)
+            assert 1024**2 < held < 64 * 1024**2, kind
 
 
 async def test_a_function_that_prints_without_end_does_not_stop_the_worker(harness: Harness) -> None:

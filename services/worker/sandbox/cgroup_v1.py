@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from services.worker.sandbox.cgroup_files import read, read_keyed, write
+
+_SOCKET_LIMIT = "memory.kmem.tcp.limit_in_bytes"
 
 
 def set_memory_limit(folder: str, limit_bytes: int) -> None:
@@ -12,6 +16,15 @@ def set_memory_limit(folder: str, limit_bytes: int) -> None:
         write(folder, "memory.memsw.limit_in_bytes", str(limit_bytes))
     except FileNotFoundError:
         pass
+
+
+def counts_sockets(folder: str) -> bool:
+    return os.path.exists(f"{folder}/{_SOCKET_LIMIT}")
+
+
+def set_socket_limit(folder: str, limit_bytes: int) -> None:
+    """A counter of its own here, in spite of its name of UDP too, which counts nothing until it has a limit."""
+    write(folder, _SOCKET_LIMIT, str(limit_bytes))
 
 
 def reset_peak(folder: str) -> None:
@@ -30,8 +43,8 @@ def set_cpu_period(folder: str, period_us: int) -> None:
     write(folder, "cpu.cfs_period_us", str(period_us))
 
 
-def set_cpu_quota(folder: str, quota_us: int | None) -> None:
-    write(folder, "cpu.cfs_quota_us", "-1" if quota_us is None else str(quota_us))
+def set_cpu_quota(folder: str, quota_us: int) -> None:
+    write(folder, "cpu.cfs_quota_us", str(quota_us))
 
 
 def set_cpu_share(folder: str, share: float) -> None:

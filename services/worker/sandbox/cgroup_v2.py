@@ -13,6 +13,14 @@ def set_memory_limit(folder: str, limit_bytes: int) -> None:
         pass
 
 
+def counts_sockets(folder: str) -> bool:
+    return True
+
+
+def set_socket_limit(folder: str, limit_bytes: int) -> None:
+    """What sockets hold counts as memory here."""
+
+
 def reset_peak(folder: str) -> None:
     """Kernels before 6.12 cannot: the peak then is the cgroup's whole life's, which is one sandbox."""
     try:
@@ -36,9 +44,9 @@ def set_cpu_period(folder: str, period_us: int) -> None:
     write(folder, "cpu.max", f"max {period_us}")
 
 
-def set_cpu_quota(folder: str, quota_us: int | None) -> None:
+def set_cpu_quota(folder: str, quota_us: int) -> None:
     """The period stays."""
-    write(folder, "cpu.max", "max" if quota_us is None else str(quota_us))
+    write(folder, "cpu.max", str(quota_us))
 
 
 def set_cpu_share(folder: str, share: float) -> None:

@@ -25,6 +25,11 @@ CONTROLLERS = (MEMORY, CPU, PIDS)
 CPU_PERIOD_US = 20_000
 """As AWS: a function that used up its share waits at most this long for more."""
 CPU_QUOTA_US_MIN = 1_000
+INIT_CORES = 1.0
+"""What the first initialisation may use at least, whatever the memory: full speed for one thread, and never the whole host."""
+SOCKET_BYTES_MAX = 16 * 1024 * 1024
+"""What a sandbox's TCP and UDP sockets may hold unread in all, where that is not counted with its memory (v1). Nothing leads
+out of a sandbox, so it is only ever passed between its own processes and the Runtime API."""
 
 _BASE_NAME = re.compile(r"lambdad-(\d+)-(\d+)-\d+$")
 _numbers = itertools.count(1)
@@ -63,22 +68,30 @@ class Cgroup:
         folder, version = self._folders[MEMORY]
         return int(version.out_of_memory_kills(folder))
 
-    def set_cpu(self, memory_mb: int | None) -> None:
-        """Give the CPU that goes with this much memory: one core at 1,769 MB. None: no bound, as during initialisation."""
-        if CPU not in self._folders:
-            return
-        folder, version = self._folders[CPU]
-        if memory_mb is None:
-            version.set_cpu_quota(folder, None)
-        else:
+    def set_cpu(self, memory_mb: int) -> None:
+        """Give the CPU that goes with this much memory: one core at 1,769 MB."""
+        if CPU in self._folders:
+            folder, version = self._folders[CPU]
             share = memory_mb / MEMORY_MB_PER_VCPU
             version.set_cpu_quota(folder, max(CPU_QUOTA_US_MIN, round(CPU_PERIOD_US * share)))
             version.set_cpu_share(folder, share)
 
-    def set_cpu_period(self) -> None:
+    def boost_cpu(self, memory_mb: int) -> None:
+        """For the first initialisation: what goes with the memory, a core at least, which is what a new cgroup has."""
+        if CPU in self._folders and memory_mb > INIT_CORES * MEMORY_MB_PER_VCPU:
+            folder, version = self._folders[CPU]
+            version.set_cpu_quota(folder, round(CPU_PERIOD_US * memory_mb / MEMORY_MB_PER_VCPU))
+
+    def set_first_limits(self) -> None:
+        """What does not depend on the function, so that it takes no time of a cold start."""
+        self.set_processes(PROCESSES_MAX)
         if CPU in self._folders:
             folder, version = self._folders[CPU]
             version.set_cpu_period(folder, CPU_PERIOD_US)
+            version.set_cpu_quota(folder, round(CPU_PERIOD_US * INIT_CORES))
+        if MEMORY in self._folders:
+            folder, version = self._folders[MEMORY]
+            version.set_socket_limit(folder, SOCKET_BYTES_MAX)
 
     def set_processes(self, processes: int) -> None:
         if PIDS in self._folders:
@@ -128,9 +141,11 @@ class CgroupTree:
             os.makedirs(base, exist_ok=True)
             if version is cgroup_v2:
                 write(base, "cgroup.subtree_control", f"+{controller}")
+            if controller == MEMORY:
+                version.set_socket_limit(base, _all_socket_bytes_max())
 
     def create(self, name: str) -> Cgroup:
-        """A sandbox's cgroup, with its bound of processes and its CPU period set. Raises OSError."""
+        """A sandbox's cgroup, with the limits that every function has. Raises OSError."""
         folders = {controller: (f"{base}/{name}", version) for controller, (base, version) in self._bases.items()}
         for folder in dict.fromkeys(folder for folder, _version in folders.values()):
             try:
@@ -140,8 +155,7 @@ class CgroupTree:
                 self._make_bases()
                 os.mkdir(folder)
         cgroup = Cgroup(folders)
-        cgroup.set_processes(PROCESSES_MAX)
-        cgroup.set_cpu_period()
+        cgroup.set_first_limits()
         return cgroup
 
     def children(self) -> list[str]:
@@ -181,6 +195,9 @@ def find_parents() -> tuple[dict[str, tuple[str, ModuleType]], dict[str, str]]:
             except OSError as error:
                 problems[controller] = f"{folder}: {error.strerror}"
                 continue
+        if controller == MEMORY and not version.counts_sockets(folder):
+            problems[controller] = f"{folder} does not limit what sockets hold"
+            continue
         found[controller] = (folder, version)
     return found, problems
 
@@ -241,6 +258,15 @@ def _delegate_v2(folder: str, controller: str) -> None:
             except ProcessLookupError:
                 continue
         write(folder, "cgroup.subtree_control", f"+{controller}")
+
+
+def _all_socket_bytes_max() -> int:
+    """Of all sandboxes together: half of what the host may hold before every socket on it is slowed down."""
+    pressures = []
+    for protocol in ("tcp", "udp"):
+        _low, pressure, _high = Path(f"/proc/sys/net/ipv4/{protocol}_mem").read_text().split()
+        pressures.append(int(pressure))
+    return max(SOCKET_BYTES_MAX, min(pressures) * os.sysconf("SC_PAGE_SIZE") // 2)
 
 
 def _started_at(pid: int) -> int:

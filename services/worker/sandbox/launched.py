@@ -30,6 +30,7 @@ from services.worker.sandbox.spec import (
     SandboxSpec,
 )
 from services.worker.sandbox.zygote_process import ZygoteProcess
+from shared.domain.limits import INIT_TIMEOUT_S
 
 _TMP_MB_DEFAULT = 512
 
@@ -57,6 +58,7 @@ class LaunchedSandbox:
         self._failure: str | None = None
         self._init_error: bytes | None = None
         self._destroying: asyncio.Task[None] | None = None
+        self._boost: asyncio.TimerHandle | None = None
 
     @property
     def broken(self) -> bool:
@@ -100,6 +102,7 @@ class LaunchedSandbox:
         mount_fds: list[int] = []
         try:
             self._slot.cgroup.set_memory_mb(spec.memory_mb)
+            self._slot.cgroup.boost_cpu(spec.memory_mb)
             for folder in (spec.code_dir, spec.layers_dir):
                 if folder is not None:
                     mount_fds.append(mounts.detached_copy(str(folder)))
@@ -109,6 +112,7 @@ class LaunchedSandbox:
         finally:
             for fd in mount_fds:
                 os.close(fd)
+        self._boost = self._loop.call_later(INIT_TIMEOUT_S, self._end_boost)
         self._missing_entrypoint = self._recipe.family.missing_entrypoint(spec)
         self._programs = self._recipe.family.programs(self._recipe, spec)
         if self._programs and self._recipe.kind != protocol.KIND_EXEC:
@@ -134,7 +138,7 @@ class LaunchedSandbox:
             return RuntimeReady()
         end = await self._wait()
         if isinstance(end, RuntimeReady):
-            self._limit_cpu()
+            self._end_boost()
         return end
 
     def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
@@ -153,6 +157,7 @@ class LaunchedSandbox:
 
     async def restart(self) -> None:
         self._raise_failure()
+        self._end_boost()
         self._slot.begin_runtime()
         await self._replace_runtime()
 
@@ -257,12 +262,17 @@ class LaunchedSandbox:
         if on_end is not None:
             on_end(end)
 
-    def _limit_cpu(self) -> None:
-        assert self._spec is not None
+    def _end_boost(self) -> None:
+        """Only the first initialisation has more CPU than goes with the function's memory, and only for so long. Whoever waits
+        gets the SandboxError when the limit cannot be set."""
+        if self._boost is None or self._spec is None:
+            return
+        self._boost.cancel()
+        self._boost = None
         try:
             self._slot.cgroup.set_cpu(self._spec.memory_mb)
         except OSError as error:
-            raise self._fail(f"the CPU cannot be limited: {error}") from error
+            self._fail(f"the CPU cannot be limited: {error}")
 
     # Its end
 
@@ -285,6 +295,8 @@ class LaunchedSandbox:
 
     async def _destroy(self) -> None:
         self._slot.peak_bytes()
+        if self._boost is not None:
+            self._boost.cancel()
         self._fail("the sandbox was destroyed")
         self._runtime.close()
         try:

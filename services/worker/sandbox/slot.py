@@ -25,9 +25,8 @@ class Slot:
         self._peak_bytes = 0
 
     def begin_runtime(self) -> None:
-        """A fresh runtime process: it initialises at full speed, and its memory is its own."""
+        """A fresh runtime process: its memory is its own."""
         with contextlib.suppress(OSError):
-            self.cgroup.set_cpu(None)
             self.cgroup.reset_peak()
         self._peak_bytes = 0
 

@@ -224,6 +224,8 @@ def test_the_v2_control_files_are_written_as_the_kernel_wants_them(tmp_path: Pat
     cgroup_v2.set_memory_limit(folder, 128 * 1024**2)
     cgroup_v2.set_cpu_period(folder, 20_000)
     assert (tmp_path / "cpu.max").read_text() == "max 20000"
+    cgroup_v2.set_cpu_quota(folder, 10_000)
+    assert (tmp_path / "cpu.max").read_text().startswith("10000")
     cgroup_v2.set_cpu_share(folder, 0.5)
     cgroup_v2.set_processes_limit(folder, 1_024)
     cgroup_v2.reset_peak(folder)
