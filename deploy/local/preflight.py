@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from deploy.local.ports import LOOPBACK, is_free
-from services.worker.sandbox.host_root import root_problem
+from services.worker.sandbox.host import host_problems
 from shared.domain.errors import ConfigurationError
 
 PYTHON_MIN = (3, 11)
@@ -53,7 +53,7 @@ def check(data_root: Path, port: int, *, workers: int) -> None:
     """Raises ConfigurationError that names every problem."""
     problems = [*_python(), *_disk(data_root), *_port(port), *_closed_root()]
     if workers:
-        problems += [*_kernel(), *_control_groups(), *_mounted_root()]
+        problems += [*_kernel(), *_control_groups(), *host_problems()]
     _raise(problems)
 
 
@@ -108,11 +108,6 @@ def _closed_root() -> list[str]:
         f"Only root may enter the root directory of this file system (its mode is {mode:04o}, as of a folder made by mktemp), "
         "and engines and functions run as other users: chmod 755 /"
     ]
-
-
-def _mounted_root() -> list[str]:
-    problem = root_problem()
-    return [] if problem is None else [problem]
 
 
 def _kernel() -> list[str]:

@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.cgroups import CgroupTree
-from services.worker.sandbox.host_root import root_problem
+from services.worker.sandbox.host import host_problems
 from services.worker.sandbox.launch import Launcher
 from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.recipe import Recipe
@@ -63,8 +63,8 @@ class SandboxPool:
     async def start(self) -> None:
         if os.geteuid() != 0:
             raise ConfigurationError("the worker must run as root: it makes namespaces and changes users for each function")
-        if problem := root_problem():
-            raise ConfigurationError(problem)
+        if problems := host_problems():
+            raise ConfigurationError("\n".join(problems))
         self._cgroups = CgroupTree(self._settings.allow_missing_limits)
         wanted = self._settings.environments_max + _UIDS_SPARE
         self._uids = UidPool(self._settings.uid_first, self._settings.uid_count, wanted)

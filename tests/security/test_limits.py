@@ -54,7 +54,7 @@ async def test_tmp_holds_what_was_configured_and_no_more(harness: Harness) -> No
             assert (error, mode) == (28, "0o41777")
 
 
-async def test_process_limits_are_as_recorded_from_aws(harness: Harness) -> None:
+async def test_process_limits_are_as_recorded_from_aws_but_for_core_dumps(harness: Harness) -> None:
     source = "import resource as r\ndef handler(event, context):\n    return {n: r.getrlimit(getattr(r, n)) for n in event}\n"
     async with harness.running(source) as function:
         limits = await function.result(
@@ -66,7 +66,7 @@ async def test_process_limits_are_as_recorded_from_aws(harness: Harness) -> None
         "RLIMIT_MEMLOCK": [65_536, 65_536],
         "RLIMIT_STACK": [8_388_608, -1],
         "RLIMIT_AS": [-1, -1],
-        "RLIMIT_CORE": [10_737_418_240, 10_737_418_240],
+        "RLIMIT_CORE": [1, 1],
     }
 
 

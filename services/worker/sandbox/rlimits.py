@@ -1,12 +1,15 @@
-"""Per-process limits, as recorded in AWS's python3.12 runtime. Python 3.8, standard library only."""
+"""Per-process limits, as recorded in AWS's python3.12 runtime, but for core dumps. Python 3.8, standard library only."""
 
 from __future__ import annotations
 
 import resource
 
 _UNLIMITED = resource.RLIM_INFINITY
+_NO_CORE = 1
+"""Too little for a core file, and the one limit at which the kernel starts no program for a core either, where core_pattern
+names one: it would run outside, as root, on whatever a function crashes with. At 0 it is started. On AWS: 10 GiB."""
 LIMITS = {
-    resource.RLIMIT_CORE: (10_737_418_240, 10_737_418_240),
+    resource.RLIMIT_CORE: (_NO_CORE, _NO_CORE),
     resource.RLIMIT_MEMLOCK: (65_536, 65_536),
     resource.RLIMIT_NOFILE: (1_024, 1_024),
     resource.RLIMIT_NPROC: (742, 742),

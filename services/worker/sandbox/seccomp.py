@@ -1,8 +1,9 @@
 """Which system calls a function may make, as a seccomp filter (classic BPF). Python 3.8, standard library only.
 
-An allow-list: a call in no list answers ENOSYS, as on a kernel that lacks it, so that libraries fall back; a call refused by
-name answers EPERM. clone() passes without namespace flags only, socket() for UNIX, IPv4 and IPv6 only, personality() only as
-a question. A call of another architecture (or x32) ends the process.
+An allow-list: a call in no list answers ENOSYS, as on a kernel that lacks it, so that libraries fall back (x32 calls are
+among them); a call refused by name answers EPERM, one that is ignored answers 0. clone() passes without namespace flags only,
+socket() for UNIX, TCP and UDP sockets only, personality() only as a question, and RLIMIT_CORE stays as it is. A call of another
+architecture (int 0x80) ends the process.
 """
 
 from __future__ import annotations
@@ -11,19 +12,25 @@ import ctypes
 import errno
 import os
 import struct
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 from . import libc
-from .syscall_numbers import ALLOWED, CONDITIONAL, DENIED
+from .syscall_numbers import ALLOWED, CONDITIONAL, DENIED, IGNORED
 
-_LD_ABS, _JEQ, _JSET, _RET = 0x20, 0x15, 0x45, 0x06
+_LD_ABS, _JEQ, _JSET, _AND, _RET = 0x20, 0x15, 0x45, 0x54, 0x06
 _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGS = 0, 4, 16
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NAMESPACE_FLAGS = 0x7E020080
 """CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET and NEWTIME's bit, which no legal exit signal has."""
-_FAMILIES = (1, 2, 10)
-"""AF_UNIX, AF_INET, AF_INET6."""
+_UNIX, _INTERNET = 1, (2, 10)
+"""AF_UNIX; AF_INET, AF_INET6."""
+_TYPE_MASK = 0xF
+"""Of socket()'s second argument, without SOCK_CLOEXEC and SOCK_NONBLOCK."""
+_RAW = 3
+_PROTOCOLS = {1: (0, 6), 2: (0, 17)}
+"""Of a stream: any, TCP; of datagrams: any, UDP. For every other pair the kernel looks for a module, on the host, each time."""
+_RLIMIT_CORE = 4
 _PERSONALITY_QUERY = 0xFFFFFFFF
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
@@ -41,7 +48,7 @@ def build(machine: str) -> bytes:
     ]
     for numbers in ALLOWED.values():
         if numbers[column] is not None:
-            program += [(_JEQ, 0, 1, numbers[column] or 0), (_RET, 0, 0, _ALLOW)]
+            program += _answer(numbers[column], _ALLOW)
     for name, numbers in CONDITIONAL.items():
         check = _CHECKS[name]()
         program += [(_JEQ, 0, len(check), numbers[column] or 0), *check]
@@ -49,37 +56,83 @@ def build(machine: str) -> bytes:
         if numbers[column] is not None:
             # clone3's flags lie in memory, out of a filter's sight: libraries fall back to clone() on ENOSYS.
             refusal = errno.ENOSYS if name == "clone3" else errno.EPERM
-            program += [(_JEQ, 0, 1, numbers[column] or 0), (_RET, 0, 0, _ERRNO | refusal)]
+            program += _answer(numbers[column], _ERRNO | refusal)
+    for numbers in IGNORED.values():
+        program += _answer(numbers[column], _ERRNO)
     program.append((_RET, 0, 0, _ERRNO | errno.ENOSYS))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
+def _answer(number: Optional[int], answer: int) -> List[Instruction]:
+    return [(_JEQ, 0, 1, number or 0), (_RET, 0, 0, answer)]
+
+
+def _argument(position: int) -> Instruction:
+    """Load the low half of a call's argument."""
+    return (_LD_ABS, 0, 0, _OFFSET_ARGS + 8 * position)
+
+
 def _check_clone() -> List[Instruction]:
     return [
-        (_LD_ABS, 0, 0, _OFFSET_ARGS),
+        _argument(0),
         (_JSET, 0, 1, _NAMESPACE_FLAGS),
         (_RET, 0, 0, _ERRNO | errno.EPERM),
         (_RET, 0, 0, _ALLOW),
     ]
 
 
-def _check_family() -> List[Instruction]:
-    program: List[Instruction] = [(_LD_ABS, 0, 0, _OFFSET_ARGS)]
-    for family in _FAMILIES:
-        program += [(_JEQ, 0, 1, family), (_RET, 0, 0, _ALLOW)]
-    return [*program, (_RET, 0, 0, _ERRNO | errno.EAFNOSUPPORT)]
+def _check_socket() -> List[Instruction]:
+    """By family, then by type, then by protocol. Raw sockets are let through to the kernel, which refuses them."""
+    types: List[Instruction] = [_argument(1), (_AND, 0, 0, _TYPE_MASK), *_answer(_RAW, _ALLOW)]
+    for kind, protocols in _PROTOCOLS.items():
+        checks = [_argument(2)]
+        for protocol in protocols:
+            checks += _answer(protocol, _ALLOW)
+        checks.append((_RET, 0, 0, _ERRNO | errno.EPROTONOSUPPORT))
+        types += [(_JEQ, 0, len(checks), kind), *checks]
+    types.append((_RET, 0, 0, _ERRNO | errno.ESOCKTNOSUPPORT))
+    refusal = (_RET, 0, 0, _ERRNO | errno.EAFNOSUPPORT)
+    families = [_argument(0), *_answer(_UNIX, _ALLOW), (_JEQ, 2, 0, _INTERNET[0]), (_JEQ, 1, 0, _INTERNET[1]), refusal]
+    return families + types
 
 
 def _check_personality() -> List[Instruction]:
     return [
-        (_LD_ABS, 0, 0, _OFFSET_ARGS),
+        _argument(0),
         (_JEQ, 0, 1, _PERSONALITY_QUERY),
         (_RET, 0, 0, _ALLOW),
         (_RET, 0, 0, _ERRNO | errno.EPERM),
     ]
 
 
-_CHECKS = {"clone": _check_clone, "socket": _check_family, "socketpair": _check_family, "personality": _check_personality}
+def _check_setrlimit() -> List[Instruction]:
+    return [_argument(0), *_answer(_RLIMIT_CORE, _ERRNO), (_RET, 0, 0, _ALLOW)]
+
+
+def _check_prlimit() -> List[Instruction]:
+    """Reading RLIMIT_CORE passes; setting it is ignored, and says that it is done (rlimits.py has why)."""
+    new_limit, high_half = 2, 4
+    return [
+        _argument(1),
+        (_JEQ, 1, 0, _RLIMIT_CORE),
+        (_RET, 0, 0, _ALLOW),
+        _argument(new_limit),
+        (_JEQ, 0, 3, 0),
+        (_LD_ABS, 0, 0, _OFFSET_ARGS + 8 * new_limit + high_half),
+        (_JEQ, 0, 1, 0),
+        (_RET, 0, 0, _ALLOW),
+        (_RET, 0, 0, _ERRNO),
+    ]
+
+
+_CHECKS = {
+    "clone": _check_clone,
+    "socket": _check_socket,
+    "socketpair": _check_socket,
+    "personality": _check_personality,
+    "setrlimit": _check_setrlimit,
+    "prlimit64": _check_prlimit,
+}
 
 
 class _Program(ctypes.Structure):
