@@ -20,12 +20,16 @@ RUNTIMES_DEPRECATED = frozenset({
 })
 # fmt: on
 RUNTIMES_OFFERED = RUNTIMES_CURRENT + RUNTIMES_NEWER
+INSTALLABLE = (*(f"nodejs{major}.x" for major in (18, 20, 22, 24)), *(f"python3.{minor}" for minor in range(8, 15)))
+"""What `lambdad runtimes install` can fetch."""
+CUSTOM = ("provided", "provided.al2", "provided.al2023")
+"""Whose program comes with the function: every worker runs them."""
 
 
 def how_to_install(runtime: str) -> str:
     """What the operator does so that a worker has it: a sentence with the command in it."""
-    if found := re.fullmatch(r"python(3\.\d+)", runtime):
-        return f"Run `uv python install {found[1]} && make setup` on a worker, and restart that worker."
+    if runtime in INSTALLABLE:
+        return f"Run `lambdad runtimes install {runtime}` on a worker's host, and restart that worker."
     if found := re.fullmatch(r"nodejs(\d+)\.x", runtime):
-        return f"Run `nvm install {found[1]}` on a worker, and restart that worker."
+        return f"Put a `node` of version {found[1]} on the PATH of a worker, and restart that worker."
     return "No worker can be given it: choose a provided runtime with a bootstrap program that brings the language along."

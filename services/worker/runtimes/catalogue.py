@@ -21,8 +21,8 @@ class Catalogue:
     """What this worker can run. Its families have looked around the host once it is made."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        clients = settings.runtime_dir or _CHECKOUT / ".runtimes"
-        self._families: tuple[RuntimeFamily, ...] = (PythonFamily(clients), NodejsFamily(), ProvidedFamily())
+        installed = settings.runtime_dir or _CHECKOUT / ".runtimes"
+        self._families: tuple[RuntimeFamily, ...] = (PythonFamily(installed), NodejsFamily(installed), ProvidedFamily())
 
     def family(self, runtime: str) -> RuntimeFamily:
         """The family that serves a runtime. Raises UnsupportedRuntimeError when none could."""
@@ -48,5 +48,5 @@ class Catalogue:
         return Capabilities(architecture(), tuple(runtime for runtime in RUNTIMES_OFFERED if self.supports(runtime)))
 
     def installed(self) -> list[str]:
-        """Every runtime that can run here and whose family has an interpreter for each."""
+        """Every runtime that really runs here, family by family: each in the version that its name says."""
         return [runtime for family in self._families for runtime in family.installed() if self.supports(runtime)]

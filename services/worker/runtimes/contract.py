@@ -32,7 +32,7 @@ class RuntimeFamily(Programs, Protocol):
         """How sandboxes of that pool are made. Raises UnsupportedRuntimeError, saying what to install."""
 
     def installed(self) -> list[str]:
-        """Runtimes whose interpreter was found, oldest first; none for a family that has no interpreter for each."""
+        """Runtimes whose interpreter was found and is of the version that it is named by, oldest first."""
 
     def variables(self, runtime: str) -> dict[str, str]:
         """Variables that functions of this runtime see besides those of all, unless the function has its own."""

@@ -369,7 +369,7 @@ async def test_a_runtime_that_no_worker_has_ends_it_at_once_and_how_to_get_it_is
     with pytest.raises(InvalidRuntimeException) as refused:
         await dispatcher.invoke(target(), event(), wait_s=60)
     assert refused.value.message.startswith(
-        "No worker of this cluster has the runtime python3.12. Run `uv python install 3.12 "
+        "No worker of this cluster has the runtime python3.12. Run `lambdad runtimes install python3.12` "
     )
     assert sum(len(worker.refused) for worker in workers) == 1
     await until(cell.no_leases)

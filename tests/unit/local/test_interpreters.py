@@ -1,4 +1,4 @@
-"""Set-up makes runtime clients for the very interpreters that workers find."""
+"""Set-up makes runtime clients for the very interpreters that workers find; each is what it says of itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import pytest
 
 from deploy.local.bootstrap import function_interpreters
 from deploy.local.layout import CHECKOUT
+from services.worker.runtimes.nodejs.interpreters import WHEEL, find_nodes
 from services.worker.runtimes.python.interpreters import find_interpreters
 
 
-def program(path: Path) -> Path:
+def program(path: Path, says: str = "python3.14") -> Path:
+    """A program that says which version it is, whatever it is asked."""
     path.parent.mkdir(parents=True)
-    path.touch(mode=0o755)
+    path.write_text(f"#!/bin/sh\necho {says}\n")
+    path.chmod(0o755)
     return path
 
 
@@ -24,6 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("PYENV_ROOT", raising=False)
+    monkeypatch.delenv("NVM_DIR", raising=False)
     return tmp_path / "home"
 
 
@@ -43,6 +47,28 @@ def test_a_version_managers_shim_is_no_interpreter_but_leads_to_them(home: Path,
     python = program(elsewhere / "versions" / "3.14.10" / "bin" / "python3.14")
     program(elsewhere / "versions" / "3.14.9" / "bin" / "python3.14")
     assert find_interpreters()["python3.14"] == python
+
+
+def test_an_interpreter_is_of_the_version_that_it_says_and_not_of_its_files_name(home: Path) -> None:
+    program(home / ".pyenv/versions/3.14.2/bin/python3.14", says="python3.11")
+    assert "python3.14" not in find_interpreters()
+    right = program(home / "../bin/python3.14")
+    assert find_interpreters()["python3.14"] == right.resolve()
+
+
+def test_a_node_serves_the_runtime_of_its_own_version_and_no_other(home: Path) -> None:
+    on_path = program(home / "../bin/node", says="v20.11.1").resolve()
+    assert find_nodes(home) == {"nodejs20.x": on_path}
+    newest = program(home / ".nvm/versions/node/v22.10.0/bin/node", says="v22.10.0")
+    program(home / ".nvm/versions/node/v22.9.0/bin/node", says="v22.9.0")
+    program(home / ".nvm/versions/node/v23.1.0/bin/node", says="v23.1.0")
+    fetched = program(home / "nodejs20.x" / WHEEL, says="v20.18.0")
+    assert find_nodes(home) == {"nodejs20.x": fetched, "nodejs22.x": newest}
+
+
+def test_a_node_that_cannot_say_its_version_serves_nothing(home: Path) -> None:
+    program(home / "../bin/node", says="v22.10.0; exit 1")
+    assert find_nodes(home) == {}
 
 
 def test_set_up_needs_nothing_that_is_not_in_the_standard_library() -> None:

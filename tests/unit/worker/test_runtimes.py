@@ -43,8 +43,8 @@ def variables_of(family: RuntimeFamily, runtime: str, **own: str) -> dict[str, s
     [
         ("python3.8", "python", "python3.8"),
         ("python3.14", "python", "python3.14"),
-        ("nodejs20.x", "nodejs", "nodejs"),
-        ("nodejs24.x", "nodejs", "nodejs"),
+        ("nodejs20.x", "nodejs", "nodejs20.x"),
+        ("nodejs24.x", "nodejs", "nodejs24.x"),
         ("provided", "provided", "provided"),
         ("provided.al2023", "provided", "provided"),
     ],
@@ -80,9 +80,27 @@ def test_every_runtime_of_the_service_model_is_offered_or_deprecated() -> None:
 
 
 def test_what_is_installed_can_be_made(catalogue: Catalogue) -> None:
+    assert "provided.al2023" in catalogue.installed()
     for runtime in catalogue.installed():
         recipe = catalogue.recipe(runtime)
-        assert recipe.interpreter.name == recipe.pool == runtime
+        assert recipe.pool == catalogue.family(runtime).pool(runtime)
+        assert not runtime.startswith("python3.") or recipe.interpreter.name == runtime
+
+
+@pytest.mark.parametrize("runtime", ["nodejs18.x", "nodejs24.x", "python3.9"])
+def test_a_runtime_whose_interpreter_is_of_another_version_is_refused_with_the_command_that_installs_it(
+    runtime: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "node"
+    node.write_text("#!/bin/sh\necho v20.1.0\n")
+    node.chmod(0o755)
+    for name, value in {"PATH": tmp_path, "HOME": tmp_path, "PYENV_ROOT": tmp_path, "NVM_DIR": tmp_path}.items():
+        monkeypatch.setenv(name, str(value))
+    catalogue = Catalogue(WorkerSettings(runtime_dir=tmp_path))
+    assert catalogue.supports("nodejs20.x")
+    assert runtime not in catalogue.installed()
+    with pytest.raises(UnsupportedRuntimeError, match=rf"^{runtime} is not installed .*lambdad runtimes install {runtime}`"):
+        catalogue.recipe(runtime)
 
 
 def test_a_function_may_override_what_its_family_sets_but_not_what_the_platform_sets(catalogue: Catalogue) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
+from services.worker.runtimes.nodejs.interpreters import find_nodes
 from services.worker.sandbox import protocol
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
+from shared.domain.runtimes import how_to_install
 
 _RUNTIME = re.compile(r"nodejs(\d+)\.x")
 _INSIDE = Path(__file__).parent / "inside"
@@ -20,28 +21,30 @@ _READ_AT_START = ("NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "NODE_ICU_DATA", "UV_TH
 
 
 class NodejsFamily:
-    """Implements `contract.RuntimeFamily`. Whatever version a function names, the host's one Node runs it."""
+    """Implements `contract.RuntimeFamily`. installed: folder with what was fetched for functions, a folder a runtime."""
 
     name = "nodejs"
 
-    def __init__(self) -> None:
-        found = shutil.which("node")
-        self._node = None if found is None else Path(found).resolve()
+    def __init__(self, installed: Path) -> None:
+        self._nodes = find_nodes(installed)
 
     def serves(self, runtime: str) -> bool:
         return _RUNTIME.fullmatch(runtime) is not None
 
     def pool(self, runtime: str) -> str:
-        return self.name
+        return runtime
 
     def recipe(self, runtime: str) -> Recipe:
-        node = self._node
+        node = self._nodes.get(runtime)
         if node is None:
-            raise UnsupportedRuntimeError(f"{runtime} needs Node.js: install `node` on this worker and restart it")
+            found = ", ".join(self._nodes) or "none"
+            raise UnsupportedRuntimeError(
+                f"{runtime} is not installed on this worker (found: {found}). {how_to_install(runtime)}"
+            )
         interpreter = own_interpreter()
         return Recipe(
             family=self,
-            pool=self.name,
+            pool=runtime,
             interpreter=interpreter,
             prefixes=beyond_usr(prefix_of(interpreter), prefix_of(node)),
             kind=protocol.KIND_EXEC_EARLY,
@@ -52,7 +55,7 @@ class NodejsFamily:
         )
 
     def installed(self) -> list[str]:
-        return []
+        return list(self._nodes)
 
     def variables(self, runtime: str) -> dict[str, str]:
         found = _RUNTIME.fullmatch(runtime)

@@ -9,6 +9,7 @@ from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
 from services.worker.sandbox import protocol
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
+from shared.domain.runtimes import CUSTOM
 
 _BOOTSTRAP = "bootstrap"
 
@@ -36,7 +37,7 @@ class ProvidedFamily:
         )
 
     def installed(self) -> list[str]:
-        return []
+        return list(CUSTOM)
 
     def variables(self, runtime: str) -> dict[str, str]:
         return {}

@@ -7,23 +7,24 @@ from pathlib import Path
 
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, prefix_of
-from services.worker.runtimes.python.interpreters import find_interpreters
+from services.worker.runtimes.python.interpreters import INTERPRETERS, find_interpreters
 from services.worker.sandbox import protocol
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
+from shared.domain.runtimes import how_to_install
 
 _RUNTIME = re.compile(r"python3\.\d+")
 _INSIDE = Path(__file__).parent / "inside"
 
 
 class PythonFamily:
-    """Implements `contract.RuntimeFamily`. clients: folder that has the runtime client of each version in one of its own."""
+    """Implements `contract.RuntimeFamily`. installed: folder that has the runtime client of each version in one of its own."""
 
     name = "python"
 
-    def __init__(self, clients: Path) -> None:
-        self._clients = clients
-        self._interpreters = find_interpreters()
+    def __init__(self, installed: Path) -> None:
+        self._clients = installed
+        self._interpreters = find_interpreters(installed / INTERPRETERS)
 
     def serves(self, runtime: str) -> bool:
         return _RUNTIME.fullmatch(runtime) is not None
@@ -36,7 +37,7 @@ class PythonFamily:
         if interpreter is None:
             found = ", ".join(self._interpreters) or "none"
             raise UnsupportedRuntimeError(
-                f"{runtime} is not installed on this worker (found: {found}): install {runtime} and restart it"
+                f"{runtime} is not installed on this worker (found: {found}). {how_to_install(runtime)}"
             )
         client = self._clients / runtime
         if not (client / "awslambdaric").is_dir():

@@ -37,8 +37,9 @@ async def refusal(control: Control, operation: str, **request: Any) -> str:
 @pytest.mark.parametrize(
     ("runtime", "told"),
     [
-        ("python3.13", "uv python install 3.13"),
-        ("nodejs22.x", "nvm install 22"),
+        ("python3.13", "lambdad runtimes install python3.13"),
+        ("nodejs22.x", "lambdad runtimes install nodejs22.x"),
+        ("nodejs26.x", "`node` of version 26"),
         ("java21", "choose a provided runtime"),
         ("dotnet8", "choose a provided runtime"),
         ("ruby3.4", "choose a provided runtime"),
