@@ -20,24 +20,30 @@ from shared.settings.kafka import KafkaCluster, Mechanism, SecurityProtocol
 
 
 class FrontendSettings(BaseModel):
-    host: str = "127.0.0.1"
-    port: int = Field(9000, ge=0, le=65_535)
-    auth: bool = True
-    root_access_key_id: str = ""
-    root_secret_access_key: SecretStr = SecretStr("")
+    """The endpoint: the API, invocations, function URLs and what is forwarded."""
+
+    host: str = Field("127.0.0.1", description="address that the endpoint listens on")
+    port: int = Field(9000, ge=0, le=65_535, description="port of the endpoint; 0 takes a free one")
+    auth: bool = Field(True, description="whether signatures are checked; only on a loopback address may they not be")
+    root_access_key_id: str = Field("", description="the id of the account's own key, which may do everything")
+    root_secret_access_key: SecretStr = Field(SecretStr(""), description="the secret that goes with it")
     connections_max: int = Field(
-        1_000, ge=1, description="at the bound the one that waited longest without ever having sent a valid signature is closed"
+        1_000,
+        ge=1,
+        description="connections at one time; at the bound, the longest waiting that has shown no valid signature is closed",
     )
     connections_per_address_max: int = Field(
-        0, ge=0, description="of one client address; 0: as many as in total, for a proxy is one address"
+        0, ge=0, description="connections of one client address; 0: as many as in total, for a proxy is one address"
     )
-    header_bytes_max: int = Field(32 * 1024, ge=1_024)
-    request_header_timeout_s: float = Field(10.0, gt=0)
-    request_body_timeout_s: float = Field(60.0, gt=0)
-    keep_alive_timeout_s: float = Field(75.0, gt=0)
+    header_bytes_max: int = Field(32 * 1024, ge=1_024, description="request line and headers of one request")
+    request_header_timeout_s: float = Field(10.0, gt=0, description="for all headers of a request to arrive")
+    request_body_timeout_s: float = Field(
+        60.0, gt=0, description="for a body to arrive, and for a client to take what it is sent"
+    )
+    keep_alive_timeout_s: float = Field(75.0, gt=0, description="how long a connection may stay open between requests")
     queue_wait_s: float = Field(10.0, gt=0, description="longest wait for a worker with room")
     cancel_on_disconnect: bool = Field(
-        False, description="end an invocation whose client has closed; by default it runs to its end, as on AWS"
+        False, description="whether an invocation ends when its client closes; by default it runs to its end, as on AWS"
     )
     domain: str = Field(
         "localhost",
@@ -45,60 +51,83 @@ class FrontendSettings(BaseModel):
         pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)*$",
         description="what the host names of function URLs end in: all names under it must lead to the endpoint",
     )
-    forward_connect_timeout_s: float = Field(5.0, gt=0, description="to reach the endpoint behind a forwarded service")
-    forward_idle_timeout_s: float = Field(60.0, gt=0, description="without a byte in either direction")
+    forward_connect_timeout_s: float = Field(5.0, gt=0, description="to reach the endpoint of a forwarded service")
+    forward_idle_timeout_s: float = Field(60.0, gt=0, description="how long a forwarded request may go without a byte")
     forwarded_max: int = Field(200, ge=1, description="requests that are being forwarded at one time")
-    block_public_policies: bool = Field(False, description="refuse resource policies that let everybody in")
+    block_public_policies: bool = Field(False, description="whether resource policies that let everybody in are refused")
 
 
 class FunctionSettings(BaseModel):
+    """What a function may be given."""
+
     timeout_s_max: int = Field(
         TIMEOUT_S_MAX_DEFAULT, ge=1, le=TIMEOUT_S_MAX, description="the longest Timeout that a function may be given"
     )
 
 
 class WorkerSettings(BaseModel):
+    """Execution environments of one node."""
+
     host: str = Field(
         "127.0.0.1",
         description="address that the dispatch port listens on; `local`: a Unix socket, for callers on this host only",
     )
     advertised_host: str | None = Field(None, description="address that callers dial; the listening one by default")
-    port: int = Field(0, ge=0, le=65_535)
-    environments_max: int = Field(500, ge=1, le=10_000)
+    port: int = Field(0, ge=0, le=65_535, description="of the dispatch port; 0 takes a free one")
+    environments_max: int = Field(500, ge=1, le=10_000, description="execution environments of the worker, busy and idle")
     pool_size: int = Field(4, ge=0, le=64, description="pre-forked sandboxes kept ready, a runtime")
-    prestart_runtimes: list[str] = Field(default_factory=lambda: ["python3.12"])
+    prestart_runtimes: list[str] = Field(
+        default_factory=lambda: ["python3.12"],
+        description="for which sandboxes are kept ready from the start; of others, once used",
+    )
     runtime_dir: Path | None = Field(None, description="where `make setup` put the runtime clients, a folder an interpreter")
-    code_cache_bytes_max: int = Field(5 * 1024**3, ge=1024**2)
+    code_cache_bytes_max: int = Field(
+        5 * 1024**3,
+        ge=1024**2,
+        description="unpacked code and layers on disk, 4 KiB for each file and directory besides their bytes",
+    )
     log_bytes_a_second_max: int = Field(
         2 * 1024**2,
         ge=1_024,
         description="what a worker keeps of what one function logs, on average; it may save up for eight times as much at once",
     )
-    uid_first: int = Field(200_000, ge=1_000)
-    uid_count: int = Field(10_000, ge=1)
+    uid_first: int = Field(200_000, ge=1_000, description="the first user id that functions run as")
+    uid_count: int = Field(
+        10_000, ge=1, description="how many there are, for all workers of a host: each environment has one of its own"
+    )
     allow_missing_limits: list[str] = Field(
         default_factory=list, description="of memory, cpu, pids: limits that this host cannot give and functions run without"
     )
-    drain_timeout_s: float = Field(10.0, gt=0)
+    drain_timeout_s: float = Field(10.0, gt=0, description="how long a worker that stops waits for what runs")
 
 
 class DispatchSettings(BaseModel):
+    """Leases, membership and the way from a caller to a worker: the same for every service of a cluster."""
+
     cell: str = Field("0", pattern=r"^[a-z0-9-]{1,32}$", description="the cell (one Redis, its workers)")
-    heartbeat_s: float = Field(1.0, gt=0)
-    dead_after_s: float = Field(4.0, gt=0)
-    connect_timeout_s: float = Field(2.0, gt=0)
-    redis_timeout_s: float = Field(2.0, gt=0)
-    sticky_ms: int = Field(20, ge=0, le=1_000)
+    heartbeat_s: float = Field(1.0, gt=0, description="between two signs of life of a member in Redis")
+    dead_after_s: float = Field(
+        4.0, gt=0, description="without a sign of life for so long, a member counts as dead and its leases go"
+    )
+    connect_timeout_s: float = Field(2.0, gt=0, description="to reach a worker, or Redis")
+    redis_timeout_s: float = Field(2.0, gt=0, description="for an answer of Redis")
+    sticky_ms: int = Field(
+        20, ge=0, le=1_000, description="how long a caller keeps the lease of an idle environment for its next call"
+    )
     keep_alive_s: float = Field(600.0, gt=0, description="an environment idle for longer is stopped")
-    account_concurrency: int = Field(1_000, ge=1)
+    account_concurrency: int = Field(1_000, ge=1, description="invocations of the account at one time")
 
 
 class EventSettings(BaseModel):
-    topic_prefix: str = "lambdad"
-    async_partitions: int = Field(8, ge=1, le=256)
-    replication_factor: int = Field(1, ge=1, le=7)
+    """Asynchronous invocations, event source mappings and logs, on Kafka."""
+
+    topic_prefix: str = Field("lambdad", description="what the names of the cluster's own topics and groups begin with")
+    async_partitions: int = Field(8, ge=1, le=256, description="of each of the cluster's topics, when it is made")
+    replication_factor: int = Field(
+        1, ge=1, le=7, description="of the cluster's topics, when they are made; from 3 on two replicas have to take a record"
+    )
     in_flight_max: int = Field(500, ge=1, description="events a poller runs at once")
-    produce_timeout_s: float = Field(10.0, gt=0)
+    produce_timeout_s: float = Field(10.0, gt=0, description="for Kafka to acknowledge an event")
     log_bytes_max: int = Field(
         4 * 1024**3,
         ge=64 * 1024**2,
@@ -107,14 +136,15 @@ class EventSettings(BaseModel):
     drain_timeout_s: float = Field(
         6.0, ge=0, description="how long a poller that stops waits for the batches of event source mappings that run"
     )
-    retry_delays_s: tuple[int, ...] = Field((60, 120), min_length=1, description="waits before retries of a function error")
+    retry_delays_s: tuple[int, ...] = Field(
+        (60, 120), min_length=1, description="waits before the first and the second retry of an event that a function failed on"
+    )
     backoff_delays_s: tuple[int, ...] = Field(
         (1, 2, 4, 8, 16, 32, 64, 128, 256, 300), min_length=1, description="waits of an event that could not run"
     )
     kafka_clusters: dict[str, KafkaCluster] = Field(
         default_factory=dict,
-        description="name to bootstrap servers, or to an object with bootstrap_servers, security_protocol, sasl_mechanism, "
-        "username, password, ca_file; for mappings",
+        description="clusters that mappings may name: a name to bootstrap servers, or to an object with what is below",
     )
     kafka_networks_allowed: tuple[IPvAnyNetwork, ...] = Field(
         (), description="where self-managed clusters of mappings may be, e.g. 10.1.0.0/16; anywhere when there is none"
@@ -127,49 +157,59 @@ class EventSettings(BaseModel):
 
 
 class RegistrySettings(BaseModel):
-    package_store_url: str = Field("", description="file:///path or s3://bucket/prefix; <data_dir>/packages by default")
+    """What Postgres and the package store hold, and caches of it."""
+
+    package_store_url: str = Field(
+        "",
+        description="where packages are kept: file:///path or s3://bucket/prefix; in the data directory by default",
+    )
     package_grace_s: float = Field(3_600.0, gt=0, description="how long a package that nothing refers to is kept")
     package_cleanup_interval_s: float = Field(600.0, gt=0, description="between two looks for packages that nothing refers to")
-    pool_size: int = Field(8, ge=1, le=100)
-    query_timeout_s: float = Field(10.0, gt=0)
-    cache_entries_max: int = Field(10_000, ge=1)
-    cache_ttl_s: float = Field(5.0, gt=0)
+    pool_size: int = Field(8, ge=1, le=100, description="connections to Postgres, a process")
+    query_timeout_s: float = Field(10.0, gt=0, description="for an answer of Postgres")
+    cache_entries_max: int = Field(10_000, ge=1, description="functions whose settings a process remembers")
+    cache_ttl_s: float = Field(5.0, gt=0, description="after which a change is seen whose announcement was lost")
 
 
 class S3Settings(BaseModel):
     """Where code is taken from that a request names by bucket and key, and the service behind an s3:// package store."""
 
     endpoint_url: str = Field(
-        "", description="https://host, http://host:port, or file:///folder whose folders are buckets; <data_dir>/s3 by default"
+        "",
+        description="https://host, http://host:port or file:///folder with a folder a bucket; by default in the data directory",
     )
     region: str = Field("", description="the cluster's own by default")
     access_key_id: str = Field("", description="the usual AWS_* variables by default")
-    secret_access_key: SecretStr = SecretStr("")
-    session_token: SecretStr = SecretStr("")
-    anonymous: bool = Field(False, description="send no signature")
-    path_style: bool = Field(True, description="the bucket's name in the path, not in the host name")
+    secret_access_key: SecretStr = Field(SecretStr(""), description="the secret that goes with it")
+    session_token: SecretStr = Field(SecretStr(""), description="the token of temporary keys")
+    anonymous: bool = Field(False, description="whether no signature is sent")
+    path_style: bool = Field(True, description="whether the bucket's name is in the path, not in the host name")
     timeout_s: float = Field(20.0, gt=0, le=25, description="to read one package; under what a request may take")
 
 
 class ForwardSigning(BaseModel):
     """With whose key requests for a forwarded service are signed again. Without it they are passed as clients signed them."""
 
-    access_key_id: str = Field(min_length=1)
-    secret_access_key: SecretStr
-    session_token: SecretStr = SecretStr("")
+    access_key_id: str = Field(min_length=1, description="the id of a key that the target knows")
+    secret_access_key: SecretStr = Field(description="the secret that goes with it")
+    session_token: SecretStr = Field(SecretStr(""), description="the token of temporary keys")
     region: str = Field("", description="the cluster's own by default")
 
 
 class CodeSigningSettings(BaseModel):
+    """Who may sign packages."""
+
     public_keys: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]] = Field(
         default_factory=dict, description="Ed25519 keys (base64 of 32 bytes) that sign packages, by signing profile version ARN"
     )
 
 
 class TelemetrySettings(BaseModel):
+    """Health, metrics and the service's own log."""
+
     host: str = Field("127.0.0.1", description="address of the health and metrics port")
-    port: int = Field(0, ge=0, le=65_535, description="0 takes a free one")
-    log_level: str = "INFO"
+    port: int = Field(0, ge=0, le=65_535, description="port of health and metrics; 0 takes a free one")
+    log_level: str = Field("INFO", description="the least that a service logs: DEBUG, INFO, WARNING, ERROR")
 
 
 class Settings(BaseSettings):
@@ -179,26 +219,49 @@ class Settings(BaseSettings):
         env_prefix="LAMBDAD_", env_nested_delimiter="__", populate_by_name=True, extra="ignore", env_ignore_empty=True
     )
 
-    data_dir: Path = Path(".lambdad")
-    account_id: str = Field("000000000000", pattern=r"^\d{12}$")
-    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
-    cluster_secret: SecretStr = SecretStr("")
-    instance: str = Field("", description="name of this process in the cluster; made up when empty")
-    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
-    kafka_security_protocol: SecurityProtocol = Field("PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL")
-    kafka_sasl_mechanism: Mechanism = Field("PLAIN", validation_alias="KAFKA_SASL_MECHANISM")
-    kafka_sasl_username: str = Field("", validation_alias="KAFKA_SASL_USERNAME")
-    kafka_sasl_password: SecretStr = Field(SecretStr(""), validation_alias="KAFKA_SASL_PASSWORD")
-    kafka_ssl_ca_file: Path | None = Field(
-        None, validation_alias="KAFKA_SSL_CA_FILE", description="PEM; the machine's own authorities by default"
+    data_dir: Path = Field(
+        Path(".lambdad"), description="where a process keeps its files; of the whole cluster with `lambdad up`"
     )
-    redis_url: str = Field("redis://127.0.0.1:6379/0", validation_alias="REDIS_URL")
+    account_id: str = Field("000000000000", pattern=r"^\d{12}$", description="the account's number, as it is in ARNs")
+    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="where the cluster is, as ARNs say")
+    cluster_secret: SecretStr = Field(
+        SecretStr(""),
+        description="what connections to workers, function credentials and URL ids are proven with; one for all services",
+    )
+    instance: str = Field("", description="name of this process in the cluster; made up when empty")
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS", description="host:port, several by commas"
+    )
+    kafka_security_protocol: SecurityProtocol = Field(
+        "PLAINTEXT", validation_alias="KAFKA_SECURITY_PROTOCOL", description="how Kafka is spoken to"
+    )
+    kafka_sasl_mechanism: Mechanism = Field(
+        "PLAIN", validation_alias="KAFKA_SASL_MECHANISM", description="how Kafka is told who asks"
+    )
+    kafka_sasl_username: str = Field("", validation_alias="KAFKA_SASL_USERNAME", description="with a SASL protocol alone")
+    kafka_sasl_password: SecretStr = Field(
+        SecretStr(""), validation_alias="KAFKA_SASL_PASSWORD", description="the password that goes with it"
+    )
+    kafka_ssl_ca_file: Path | None = Field(
+        None,
+        validation_alias="KAFKA_SSL_CA_FILE",
+        description="PEM of the authorities that Kafka's certificate is of; the machine's own by default",
+    )
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0",
+        validation_alias="REDIS_URL",
+        description="the Redis of leases, a password in it: redis://:pw@host:port/0",
+    )
     queues_redis_url: str = Field(
         "",
         validation_alias="QUEUES_REDIS_URL",
         description="the Redis of queues and topics; REDIS_URL by default",
     )
-    database_url: str = Field("postgresql://lambdad@127.0.0.1:5432/lambdad", validation_alias="DATABASE_URL")
+    database_url: str = Field(
+        "postgresql://lambdad@127.0.0.1:5432/lambdad",
+        validation_alias="DATABASE_URL",
+        description="the Postgres of the registry; its tables are made at the first start",
+    )
     frontend: FrontendSettings = Field(default_factory=FrontendSettings)
     functions: FunctionSettings = Field(default_factory=FunctionSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)

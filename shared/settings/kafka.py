@@ -29,11 +29,13 @@ class KafkaCluster(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     bootstrap_servers: str = Field(min_length=1, description="host:port, several by commas")
-    security_protocol: SecurityProtocol = "PLAINTEXT"
-    sasl_mechanism: Mechanism = "PLAIN"
-    username: str = ""
-    password: SecretStr = SecretStr("")
-    ca_file: Path | None = None
+    security_protocol: SecurityProtocol = Field("PLAINTEXT", description="how it is spoken to")
+    sasl_mechanism: Mechanism = Field("PLAIN", description="how it is told who asks")
+    username: str = Field("", description="with a SASL protocol alone")
+    password: SecretStr = Field(SecretStr(""), description="the password that goes with it")
+    ca_file: Path | None = Field(
+        None, description="PEM of the authorities that its certificate is of; the machine's own by default"
+    )
 
     @model_validator(mode="before")
     @classmethod

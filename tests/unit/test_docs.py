@@ -8,6 +8,7 @@ import pytest
 from deploy.local import messages
 from deploy.local.layout import DataDir
 from deploy.local.state import ClusterState
+from docs import settings_reference
 from docs.state_machines import TARGET, render
 from shared.settings import Settings
 from tests.bench.__main__ import NAMES as BENCHMARKS
@@ -26,6 +27,45 @@ SUFFIXES = (".py", ".lua", ".yaml", ".yml", ".toml", ".md", ".mjs", ".sh", ".txt
 
 def test_the_pictures_of_the_state_machines_are_those_of_the_code() -> None:
     assert TARGET.read_text() == render(), "run `make docs`"
+
+
+def test_the_settings_page_is_that_of_the_code() -> None:
+    assert settings_reference.TARGET.read_text() == settings_reference.render(), "run `make docs`"
+
+
+ROWS = [row for section in settings_reference.sections() for row in section.rows]
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert len(ROWS) > 80
+    assert [row.variable for row in ROWS if not row.description] == []
+    assert [section.title for section in settings_reference.sections() if not section.about] == []
+
+
+def test_the_variables_of_the_settings_page_are_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each default, given by the variable that the page names, changes nothing; another value of the same kind does."""
+    plain = Settings()
+    for row in ROWS:
+        if "<NAME>" not in row.variable and row.default not in ("none", "must be given"):
+            monkeypatch.setenv(row.variable, row.default.strip("`"))
+    assert Settings() == plain
+    by_variable = {row.variable: row for row in ROWS}
+    for variable, value in (
+        ("LAMBDAD_DISPATCH__STICKY_MS", "7"),
+        ("DATABASE_URL", "postgresql://x"),
+        ("LAMBDAD_REGION", "eu-west-1"),
+    ):
+        assert variable in by_variable
+        monkeypatch.setenv(variable, value)
+    assert (Settings().dispatch.sticky_ms, Settings().database_url, Settings().region) == (7, "postgresql://x", "eu-west-1")
+
+
+def test_every_variable_that_starting_a_cluster_reads_is_on_the_settings_page() -> None:
+    page = settings_reference.TARGET.read_text()
+    sources = [path for path in (ROOT / "deploy").rglob("*") if path.suffix in (".py", ".sh")] + [ROOT / "docker-compose.yml"]
+    named = {name for path in sources for name in re.findall(r"LAMBDAD_[A-Z0-9_]*[A-Z0-9]", path.read_text())}
+    assert len(named) > 20
+    assert sorted(name for name in named if name not in page) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
