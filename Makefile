@@ -49,8 +49,8 @@ contracts: setup ## who may import whom, and that no import runs in a circle
 format: setup ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-docs: setup ## write the pages that are made from code: settings.md, state-machines.md, conformance.md (in docs/)
-	@$(BIN)/python -m docs.settings_reference && $(BIN)/python -m docs.state_machines && $(BIN)/python -m tests.conformance.report
+docs: setup ## write the pages that are made from code: in docs/, settings, metrics, state-machines and conformance
+	@$(BIN)/python -m docs.settings_reference && $(BIN)/python -m docs.metrics_reference && $(BIN)/python -m docs.state_machines && $(BIN)/python -m tests.conformance.report
 
 lock: setup ## pin everything anew: requirements/*.txt from pyproject.toml and requirements/*.in, kafka.lock
 	@$(BIN)/python -m deploy.local.lock

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from deploy.local import messages
 from deploy.local.layout import DataDir
 from deploy.local.state import ClusterState
-from docs import settings_reference
+from docs import metrics_reference, settings_reference
 from docs.state_machines import TARGET, render
 from shared.settings import Settings
 from tests.bench.__main__ import NAMES as BENCHMARKS
@@ -66,6 +68,19 @@ def test_every_variable_that_starting_a_cluster_reads_is_on_the_settings_page() 
     named = {name for path in sources for name in re.findall(r"LAMBDAD_[A-Z0-9_]*[A-Z0-9]", path.read_text())}
     assert len(named) > 20
     assert sorted(name for name in named if name not in page) == []
+
+
+def test_the_metrics_page_is_that_of_the_code() -> None:
+    assert metrics_reference.TARGET.read_text() == metrics_reference.render(), "run `make docs`"
+
+
+def test_every_metric_that_a_service_registers_is_on_the_metrics_page() -> None:
+    for service in (ROOT / "services").glob("*/main.py"):
+        importlib.import_module(f"services.{service.parent.name}.main")
+    families = [family for family in REGISTRY.collect() if family.name.startswith("lambdad_")]
+    scraped = {family.name + {"counter": "_total", "histogram": "_bucket"}.get(family.type, "") for family in families}
+    assert len(scraped) > 40
+    assert scraped - {metric.name for metric in metrics_reference.metrics()} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
