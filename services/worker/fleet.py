@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.worker.environment.environment import Environment
 from services.worker.environment.machine import State
+from services.worker.freezer import Freezer
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
@@ -117,6 +118,7 @@ class Fleet:
         self._environments: dict[str, Environment] = {}
         self._leases: dict[str, CodeLease] = {}
         self._starts = StartQueue()
+        self._freezer = Freezer()
         self._tasks: set[asyncio.Task[None]] = set()
         ENVIRONMENTS.set_function(lambda: len(self._environments))
 
@@ -141,7 +143,9 @@ class Fleet:
             return Refusal(RefusalReason.UNKNOWN_ENVIRONMENT, gone=True, detail="it runs another version")
         if self.draining:
             return Refusal(RefusalReason.DRAINING, gone=False)
-        if environment.state is not State.IDLE:
+        if environment.state is State.FROZEN:
+            self._freezer.watch(environment)
+        elif environment.state is not State.IDLE:
             return Refusal(RefusalReason.BUSY, gone=False)
         environment.occupy(lease, holder)
         return environment
@@ -172,6 +176,7 @@ class Fleet:
             subscribers=self._start.subscribers,
         )
         self._environments[environment.id] = environment
+        self._freezer.watch(environment)
         return environment
 
     async def start(self, environment: Environment) -> None:
@@ -261,6 +266,7 @@ class Fleet:
     async def close(self, timeout_s: float) -> None:
         """Destroy every environment; waits `timeout_s` at most."""
         self.draining = True
+        self._freezer.close()
         for environment in list(self._environments.values()):
             if environment.busy:
                 environment.cancel()

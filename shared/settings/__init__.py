@@ -96,7 +96,7 @@ class WorkerSettings(BaseModel):
         10_000, ge=1, description="how many there are, for all workers of a host: each environment has one of its own"
     )
     allow_missing_limits: list[str] = Field(
-        default_factory=list, description="of memory, cpu, pids: limits that this host cannot give and functions run without"
+        default_factory=list, description="of memory, cpu, pids, freezer: what this host cannot give and functions run without"
     )
     drain_timeout_s: float = Field(10.0, gt=0, description="how long a worker that stops waits for what runs")
 

@@ -166,7 +166,7 @@ async def test_a_function_that_prints_without_end_does_not_stop_the_worker(harne
         function.output.clear()
 
 
-@pytest.mark.parametrize("missing", ["memory", "cpu", "pids"])
+@pytest.mark.parametrize("missing", ["memory", "cpu", "pids", "freezer"])
 async def test_a_host_without_a_controller_is_refused_unless_the_operator_allows_it(
     missing: str, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,5 +179,7 @@ async def test_a_host_without_a_controller_is_refused_unless_the_operator_allows
     cgroup = tree.create(f"without-{missing}")
     cgroup.set_memory_mb(128)
     cgroup.set_cpu(128)
+    cgroup.set_frozen(True)
+    cgroup.set_frozen(False)
     cgroup.reset_peak()
     assert cgroup.remove()

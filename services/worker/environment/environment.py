@@ -68,8 +68,8 @@ class _Run(msgspec.Struct, eq=False):
 class Environment:
     """lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or last had, the lease.
     stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must then be destroyed.
-    provisioned: started for provisioned concurrency. prepared: and it has initialised. subscribers: get what happens here,
-    after its log."""
+    used: since the freezer looked last. provisioned: started for provisioned concurrency. prepared: and it has initialised.
+    subscribers: get what happens here, after its log."""
 
     __slots__ = (
         "_alive",
@@ -94,6 +94,7 @@ class Environment:
         "state",
         "stop_when_done",
         "usable",
+        "used",
     )
 
     def __init__(
@@ -114,6 +115,7 @@ class Environment:
         self.holder = holder
         self.stop_when_done = False
         self.usable = True
+        self.used = True
         self.sink = sink
         self._log = EnvironmentLog(sink, makers_for(spec, PROVISIONED if provisioned else ON_DEMAND))
         self._subscribers = (self._log.on_event, *subscribers)
@@ -141,13 +143,22 @@ class Environment:
 
     def occupy(self, lease: tuple[int, int], holder: str) -> None:
         """Take the environment for one invocation; `release` gives it back."""
+        if self.state is State.FROZEN and self._sandbox is not None:
+            self._sandbox.thaw()
         self.state = advance(self.state, Event.INVOKED)
+        self.used = True
         self.lease = lease
         self.holder = holder
         self._interrupter.reason = None
 
     def release(self) -> None:
         self.state = advance(self.state, Event.ANSWERED)
+
+    def freeze(self) -> None:
+        """Stop everything that the function left running, until it is next occupied."""
+        self.state = advance(self.state, Event.FREEZE)
+        if self._sandbox is not None:
+            self._sandbox.freeze()
 
     async def start(self, sandbox: Sandbox, sandbox_spec: SandboxSpec) -> None:
         """Attach the code and let the runtime initialise, for 10 s at most. A failed initialisation is no error here: it is

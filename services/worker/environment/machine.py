@@ -11,6 +11,8 @@ from shared.domain.errors import LambdadError
 class State(enum.StrEnum):
     STARTING = "starting"
     IDLE = "idle"
+    FROZEN = "frozen"
+    """Idle for a little while: none of its processes runs."""
     BUSY = "busy"
     STOPPING = "stopping"
     GONE = "gone"
@@ -22,6 +24,7 @@ class Event(enum.StrEnum):
     INVOKED = "invoked"
     ANSWERED = "answered"
     """The invocation is over, however it ended; the environment may be used again."""
+    FREEZE = "freeze"
     STOP = "stop"
     DESTROYED = "destroyed"
 
@@ -38,7 +41,8 @@ class IllegalTransitionError(LambdadError):
 TRANSITIONS: MappingProxyType[State, MappingProxyType[Event, State]] = MappingProxyType(
     {
         State.STARTING: MappingProxyType({Event.STARTED: State.IDLE, Event.STOP: State.STOPPING}),
-        State.IDLE: MappingProxyType({Event.INVOKED: State.BUSY, Event.STOP: State.STOPPING}),
+        State.IDLE: MappingProxyType({Event.INVOKED: State.BUSY, Event.FREEZE: State.FROZEN, Event.STOP: State.STOPPING}),
+        State.FROZEN: MappingProxyType({Event.INVOKED: State.BUSY, Event.STOP: State.STOPPING}),
         State.BUSY: MappingProxyType({Event.ANSWERED: State.IDLE, Event.STOP: State.STOPPING}),
         State.STOPPING: MappingProxyType({Event.DESTROYED: State.GONE}),
         State.GONE: MappingProxyType({}),

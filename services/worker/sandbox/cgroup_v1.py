@@ -52,5 +52,9 @@ def set_cpu_share(folder: str, share: float) -> None:
     write(folder, "cpu.shares", str(max(2, round(1024 * share))))
 
 
+def set_frozen(folder: str, frozen: bool) -> None:
+    write(folder, "freezer.state", "FROZEN" if frozen else "THAWED")
+
+
 def set_processes_limit(folder: str, processes: int) -> None:
     write(folder, "pids.max", str(processes))

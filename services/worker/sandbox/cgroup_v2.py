@@ -54,5 +54,9 @@ def set_cpu_share(folder: str, share: float) -> None:
     write(folder, "cpu.weight", str(min(10_000, max(1, round(100 * share)))))
 
 
+def set_frozen(folder: str, frozen: bool) -> None:
+    write(folder, "cgroup.freeze", str(int(frozen)))
+
+
 def set_processes_limit(folder: str, processes: int) -> None:
     write(folder, "pids.max", str(processes))

@@ -20,8 +20,11 @@ from services.worker.sandbox.cgroup_files import read, write
 from shared.domain.errors import ConfigurationError
 from shared.domain.limits import MEMORY_MB_PER_VCPU, PROCESSES_MAX
 
-MEMORY, CPU, PIDS = "memory", "cpu", "pids"
+MEMORY, CPU, PIDS, FREEZER = "memory", "cpu", "pids", "freezer"
 CONTROLLERS = (MEMORY, CPU, PIDS)
+FACILITIES = (*CONTROLLERS, FREEZER)
+"""What a sandbox's cgroups do. Of v2, freezing needs no controller: hosts that have both versions have it, and it is by far
+the quicker one (measured: 6 us for a freeze and for a thaw, 80 us of v1)."""
 CPU_PERIOD_US = 20_000
 """As AWS: a function that used up its share waits at most this long for more."""
 CPU_QUOTA_US_MIN = 1_000
@@ -82,6 +85,11 @@ class Cgroup:
             folder, version = self._folders[CPU]
             version.set_cpu_quota(folder, round(CPU_PERIOD_US * memory_mb / MEMORY_MB_PER_VCPU))
 
+    def set_frozen(self, frozen: bool) -> None:
+        if FREEZER in self._folders:
+            folder, version = self._folders[FREEZER]
+            version.set_frozen(folder, frozen)
+
     def set_first_limits(self) -> None:
         """What does not depend on the function, so that it takes no time of a cold start."""
         self.set_processes(PROCESSES_MAX)
@@ -139,7 +147,7 @@ class CgroupTree:
     def _make_bases(self) -> None:
         for controller, (base, version) in self._bases.items():
             os.makedirs(base, exist_ok=True)
-            if version is cgroup_v2:
+            if version is cgroup_v2 and controller in CONTROLLERS:
                 write(base, "cgroup.subtree_control", f"+{controller}")
             if controller == MEMORY:
                 version.set_socket_limit(base, _all_socket_bytes_max())
@@ -178,18 +186,21 @@ def find_parents() -> tuple[dict[str, tuple[str, ModuleType]], dict[str, str]]:
     problems: dict[str, str] = {}
     paths = _own_paths()
     mounts = _mounts()
-    for controller in CONTROLLERS:
-        if controller in mounts and controller in paths:
+    unified = _folder(mounts[""], paths.get("", "/")) if "" in mounts else None
+    for controller in FACILITIES:
+        if controller == FREEZER and unified is not None and _is_writable(unified):
+            version, folder = cgroup_v2, unified
+        elif controller in mounts and controller in paths:
             version, folder = cgroup_v1, _folder(mounts[controller], paths[controller])
-        elif "" in mounts and controller in _v2_controllers(_folder(mounts[""], paths.get("", "/"))):
-            version, folder = cgroup_v2, _folder(mounts[""], paths.get("", "/"))
+        elif unified is not None and controller in _v2_controllers(unified):
+            version, folder = cgroup_v2, unified
         else:
             problems[controller] = "no cgroup hierarchy here has this controller"
             continue
-        if not os.access(folder, os.W_OK) or os.statvfs(folder).f_flag & os.ST_RDONLY:
+        if not _is_writable(folder):
             problems[controller] = f"{folder} cannot be written"
             continue
-        if version is cgroup_v2:
+        if version is cgroup_v2 and controller in CONTROLLERS:
             try:
                 _delegate_v2(folder, controller)
             except OSError as error:
@@ -219,7 +230,7 @@ def _mounts() -> dict[str, tuple[str, str]]:
         root, mount_point = before.split()[3:5]
         kind, _source, options = after.split()[:3]
         if kind == "cgroup":
-            for controller in set(options.split(",")) & set(CONTROLLERS):
+            for controller in set(options.split(",")) & set(FACILITIES):
                 mounts.setdefault(controller, (mount_point, root))
         elif kind == "cgroup2":
             mounts.setdefault("", (mount_point, root))
@@ -232,6 +243,10 @@ def _folder(mount: tuple[str, str], path: str) -> str:
     below = path if root == "/" else "/" + os.path.relpath(path, root) if path.startswith(root) else "/"
     folder = mount_point + below.rstrip("/").removesuffix("/.")
     return folder if os.path.isdir(folder) else mount_point
+
+
+def _is_writable(folder: str) -> bool:
+    return os.access(folder, os.W_OK) and not os.statvfs(folder).f_flag & os.ST_RDONLY
 
 
 def _v2_controllers(folder: str) -> list[str]:

@@ -6,6 +6,7 @@ How it is made: launch.py. What it occupies: slot.py. Its pid 1: init_link.py. I
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 
@@ -155,6 +156,19 @@ class LaunchedSandbox:
             self._on_end = self._response_stream = None
             raise
 
+    def freeze(self) -> None:
+        self._set_frozen(True)
+
+    def thaw(self) -> None:
+        self._set_frozen(False)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        if self._failure is None:
+            try:
+                self._slot.cgroup.set_frozen(frozen)
+            except OSError as error:
+                self._fail(f"the sandbox cannot be {'frozen' if frozen else 'thawed'}: {error}")
+
     async def restart(self) -> None:
         self._raise_failure()
         self._end_boost()
@@ -219,6 +233,7 @@ class LaunchedSandbox:
 
     def on_violation(self, reason: str) -> None:
         """The function's code meddled with the stream: its process ends, which is reported as any other end."""
+        self.thaw()
         self._init.kill_soon()
 
     # What init says
@@ -297,6 +312,9 @@ class LaunchedSandbox:
         self._slot.peak_bytes()
         if self._boost is not None:
             self._boost.cancel()
+        with contextlib.suppress(OSError):
+            # A process that cgroup v1 froze cannot be killed.
+            self._slot.cgroup.set_frozen(False)
         self._fail("the sandbox was destroyed")
         self._runtime.close()
         try:

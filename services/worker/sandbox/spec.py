@@ -110,6 +110,12 @@ class Sandbox(Protocol):
         Raises SandboxError when the sandbox is broken already, InvalidInvocationError when the runtime got nothing of the
         event, for it cannot be told; then on_end is not called and the next event may come."""
 
+    def freeze(self) -> None:
+        """Stop every process but init until `thaw`. Only between invocations, of a sandbox that was started."""
+
+    def thaw(self) -> None:
+        """Let them go on; before anything else is asked of the sandbox, but for its end."""
+
     async def restart(self) -> None:
         """Start a fresh runtime process in the same sandbox after it ended; then wait for `initialised` again."""
 

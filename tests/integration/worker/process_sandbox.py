@@ -33,6 +33,7 @@ class ProcessSandbox:
     def __init__(self) -> None:
         self.tmp = Path(tempfile.mkdtemp(prefix="lambdad-test-"))
         self.destroyed = False
+        self.frozen = False
         self.starts = 0
         self.hang_on_kill = False
         self.fail_start = False
@@ -129,6 +130,19 @@ class ProcessSandbox:
         if status < 0:
             return RuntimeExit(None, signal.strsignal(-status).lower(), False, document)
         return RuntimeExit(status, None, status == 99, document)
+
+    def freeze(self) -> None:
+        self.frozen = True
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.frozen = False
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
 
     async def kill_runtime(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from services.worker import freezer
 from services.worker.environment import environment as environment_module
 from services.worker.environment.credentials import function_credentials
+from services.worker.environment.machine import State
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
@@ -222,3 +227,82 @@ async def test_each_environment_has_credentials_of_its_own(worker: TestWorker, c
     assert re.fullmatch(r"ASIA[A-Z2-7]{16}", one[0])
     assert one[0] != two[0]
     assert one[1] != two[1]
+
+
+TICKING = """
+import threading, time
+ticks = []
+def tick():
+    while True:
+        ticks.append(time.monotonic())
+        time.sleep(0.005)
+threading.Thread(target=tick, daemon=True).start()
+def handler(event, context):
+    return [max(after - before for before, after in zip(ticks, ticks[1:], strict=False)), len(ticks)]
+"""
+
+
+def processor_seconds(worker: TestWorker) -> float:
+    """Of all processes that belong to functions here."""
+    total = 0.0
+    for process in psutil.process_iter(["uids"]):
+        first = worker.settings.worker.uid_first
+        if process.info["uids"] and first <= process.info["uids"].real < first + worker.settings.worker.uid_count:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
+
+
+def state_of(worker: TestWorker, environment_id: str) -> State:
+    return worker.fleet._environments[environment_id].state
+
+
+async def test_what_a_function_left_running_is_frozen_until_its_next_event(worker: TestWorker, caller: Caller) -> None:
+    spec = worker.function(TICKING)
+    await caller.answer(spec, "r-1", cold=True)
+    await until(lambda: state_of(worker, "r-1") is State.FROZEN)
+    frozen = time.monotonic()
+    await until(lambda: time.monotonic() > frozen + 0.3)
+    pause = ticks = 0
+    async with asyncio.timeout(10):
+        while pause < 0.29:  # The event may be there before the thread's next tick is.
+            pause, ticks = (await caller.answer(spec, "r-1")).json()
+        while (await caller.answer(spec, "r-1")).json()[1] <= ticks + 1:
+            pass
+
+
+async def test_a_function_that_is_used_all_the_time_is_not_frozen(worker: TestWorker, caller: Caller) -> None:
+    spec = worker.function("def handler(event, context):\n    return event\n")
+    await caller.answer(spec, "r-1", cold=True)
+    states = set()
+    end = time.monotonic() + 4 * freezer.INTERVAL_S
+    while time.monotonic() < end:
+        await caller.answer(spec, "r-1")
+        states.add(state_of(worker, "r-1"))
+    assert states == {State.IDLE}
+
+
+async def test_children_that_ignore_signals_use_no_processor_after_the_answer_and_end_with_the_environment(
+    worker: TestWorker, caller: Caller
+) -> None:
+    spec = worker.function(
+        "import os, signal\ndef handler(event, context):\n    if os.fork() == 0:\n        os.setsid()\n"
+        "        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n        while True:\n            pass\n",
+        memory_mb=1_769,
+    )
+    await caller.answer(spec, "r-1", cold=True)
+    await until(lambda: state_of(worker, "r-1") is State.FROZEN)
+    began, before = time.monotonic(), processor_seconds(worker)
+    assert before > 0
+    await until(lambda: time.monotonic() > began + 0.5)
+    assert processor_seconds(worker) == before
+    worker.fleet.stop(["r-1"])
+    await until(lambda: "r-1" in worker.gone)
+
+
+async def test_a_runtime_that_timed_out_is_started_again_after_it_was_frozen(worker: TestWorker, caller: Caller) -> None:
+    spec = worker.function(COUNTER, timeout_s=1)
+    await caller.answer(spec, "r-1", "hang", cold=True)
+    await until(lambda: state_of(worker, "r-1") is State.FROZEN)
+    assert (await caller.answer(spec, "r-1")).json()[0] == 1

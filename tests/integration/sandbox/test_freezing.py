@@ -1,0 +1,109 @@
+"""Freezing a sandbox, by either version of cgroups."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from services.worker.pool import SandboxPool
+from services.worker.sandbox import cgroup_v1, cgroup_v2, cgroups
+from shared.settings import Settings
+from tests.integration.sandbox.harness import Harness, until
+
+COUNTING = """
+import threading
+count = 0
+def grow():
+    global count
+    while True:
+        count += 1
+threading.Thread(target=grow, daemon=True).start()
+def handler(event, context):
+    return count
+"""
+
+
+@pytest_asyncio.fixture(params=[cgroup_v1, cgroup_v2], ids=["v1", "v2"], loop_scope="session")
+async def frozen_by(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[tuple[Harness, ModuleType]]:
+    if os.geteuid() != 0:
+        pytest.skip("sandboxes need root: namespaces, mounts, users")
+    parents, _problems = cgroups.find_parents()
+    mounts, paths = cgroups._mounts(), cgroups._own_paths()
+    name = cgroups.FREEZER if request.param is cgroup_v1 else ""
+    if name not in mounts:
+        pytest.skip("no such hierarchy here")
+    folder = cgroups._folder(mounts[name], paths.get(name, "/"))
+    if not cgroups._is_writable(folder):
+        pytest.skip("it cannot be written here")
+    monkeypatch.setattr(cgroups, "find_parents", lambda: (parents | {cgroups.FREEZER: (folder, request.param)}, {}))
+    settings = Settings()
+    settings.worker.prestart_runtimes = []
+    settings.worker.pool_size = 0
+    pool = SandboxPool(settings, tmp_path / "root")
+    await pool.start()
+    try:
+        yield Harness(pool, tmp_path), request.param
+    finally:
+        await pool.close()
+
+
+def _processes_of(uid: int) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["uids"]) if process.info["uids"] and process.info["uids"].real == uid]
+
+
+def _seconds(processes: list[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+async def _seconds_when_it_stopped(processes: list[psutil.Process]) -> float:
+    """A process that is in the middle of its time slice is frozen at the next tick."""
+    seen = [_seconds(processes)]
+
+    def stopped() -> bool:
+        seen.append(_seconds(processes))
+        return seen[-1] == seen[-2]
+
+    await until(stopped, "it stopped")
+    return seen[-1]
+
+
+async def _pass_time(seconds: float) -> None:
+    end = asyncio.get_running_loop().time() + seconds
+    await until(lambda: asyncio.get_running_loop().time() > end, "time passes")
+
+
+async def test_a_frozen_sandbox_does_nothing_and_goes_on_when_thawed(frozen_by: tuple[Harness, ModuleType]) -> None:
+    harness, _version = frozen_by
+    async with harness.running(COUNTING) as function:
+        processes = _processes_of(function.sandbox.uid)
+        assert len(processes) == 1
+        function.sandbox.freeze()
+        before = await _seconds_when_it_stopped(processes)
+        await _pass_time(0.2)
+        assert _seconds(processes) == before
+        function.sandbox.thaw()
+        await until(lambda: _seconds(processes) > before, "it goes on")
+        assert await function.result() > 0
+
+
+async def test_a_frozen_sandbox_can_be_destroyed_and_its_runtime_killed(frozen_by: tuple[Harness, ModuleType]) -> None:
+    harness, _version = frozen_by
+    async with harness.running(COUNTING) as function:
+        processes = _processes_of(function.sandbox.uid)
+        function.sandbox.freeze()
+        async with asyncio.timeout(5):
+            await function.sandbox.destroy()
+        assert not any(process.is_running() for process in processes)
+    async with harness.running(COUNTING) as function:
+        function.sandbox.freeze()
+        function.sandbox.on_violation("meddled while frozen")
+        await until(lambda: function.sandbox._ended is not None, "the runtime ended")
