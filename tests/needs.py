@@ -14,6 +14,7 @@ import pytest
 from deploy.local.layout import RUNTIMES
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import UnsupportedRuntimeError
+from services.worker.runtimes.nodejs.family import SDK
 from shared.settings import WorkerSettings
 
 _RUNTIME = re.compile(r"(python3\.|nodejs|java|ruby|dotnet|provided)[\w.]*")
@@ -36,4 +37,6 @@ def missing(name: str) -> str | None:
         except UnsupportedRuntimeError as error:
             return str(error)
         return None
+    if name == SDK:
+        return None if (RUNTIMES / SDK).is_dir() else f"{SDK} is not installed: lambdad runtimes install {SDK}"
     return None if shutil.which(name) else f"{name} is not on PATH"

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from deploy.local.certificates import with_certificates
-from services.worker.runtimes.python.interpreters import find_interpreters
+from services.worker.runtimes.python.interpreters import INTERPRETERS, find_interpreters
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = CHECKOUT / "requirements"
@@ -125,7 +125,11 @@ def install_engines() -> bool:
 
 def function_interpreters() -> dict[str, Path]:
     """Those that workers will find, and that have a runtime client; newest last."""
-    return {name: path for name, path in find_interpreters().items() if (REQUIREMENTS / f"functions-{name}.txt").exists()}
+    return {
+        name: path
+        for name, path in find_interpreters(RUNTIMES / INTERPRETERS).items()
+        if (REQUIREMENTS / f"functions-{name}.txt").exists()
+    }
 
 
 def digest_of(files: list[Path], *more: str) -> str:
@@ -162,12 +166,14 @@ def is_new_enough(interpreter: Path) -> bool:
     return len(version) > 2 and (int(version[0]), int(version[1])) >= (3, 11)
 
 
-def run(*command: str | Path) -> None:
-    environment = with_certificates({**os.environ, "UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+def run(*command: str | Path, folder: Path | None = None, **variables: str) -> None:
+    """A program that installs something, in a folder, with more variables. Raises SetupError when it fails."""
+    ours = {"UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = with_certificates({**os.environ, **ours, **variables})
     environment.pop("VIRTUAL_ENV", None)
     words = [str(word) for word in command]
     try:
-        status = subprocess.run(words, env=environment, timeout=INSTALL_TIMEOUT_S, check=False).returncode
+        status = subprocess.run(words, env=environment, cwd=folder, timeout=INSTALL_TIMEOUT_S, check=False).returncode
     except subprocess.TimeoutExpired:
         raise SetupError(f"`{' '.join(words[:4])} ...` took longer than {INSTALL_TIMEOUT_S // 60} minutes.") from None
     if status != 0:

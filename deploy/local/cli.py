@@ -1,4 +1,4 @@
-"""The command line: `lambdad up | down | status | env | logs | serve | sign`.
+"""The command line: `lambdad up | down | status | env | logs | runtimes | serve | sign`.
 
 Exit status 2 means that the operator must change something; the message says what.
 """
@@ -93,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHEN",
         help="only what is newer: 30s, 10m, 2h, 1d ago, or a time: 2026-02-03T04:05",
     )
+    runtimes = command("runtimes", _runtimes, "what functions can run on here, and how to have the rest", data_dir=False)
+    runtimes.set_defaults(name=[])
+    what = runtimes.add_subparsers(metavar="install")
+    fetch = what.add_parser("install", help="fetch interpreters or the JavaScript SDK for functions, pinned by hash")
+    fetch.add_argument("name", nargs="+", help="nodejs22.x, python3.13, ...; nodejs-sdk, which comes with every Node.js")
     sign = command("sign", _sign, "sign a code package for functions that use a code signing configuration", data_dir=False)
     sign.add_argument("package", nargs="?", type=Path, metavar="ZIP", help="the package")
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="Ed25519 private key, PEM")
@@ -235,6 +240,17 @@ def _sign(options: argparse.Namespace) -> int:
         if options.profile is None:
             raise ConfigurationError("--profile must name the signing profile version that signs")
         print(sign_file(options.package, options.profile, options.key, options.output))
+    return 0
+
+
+def _runtimes(options: argparse.Namespace) -> int:
+    from deploy.local import fetched_runtimes, messages, runtimes
+
+    if options.name:
+        fetched_runtimes.install(options.name)
+        print("Workers find what is new when they start again: lambdad down, then lambdad up.")
+    else:
+        print(messages.runtimes(*runtimes.survey()))
     return 0
 
 

@@ -76,3 +76,10 @@ def status(data: DataDir, state: ClusterState | None, *, running: bool) -> str:
         row = f"{child.name:<12} {child.state:<11} {pid:>8} {child.port or '-':>6} {child.restarts:>9}  {'; '.join(notes)}"
         lines.append(row.rstrip())
     return "\n".join(lines)
+
+
+def runtimes(here: list[str], missing: list[str]) -> str:
+    width = max(map(len, (*here, *missing)))
+    lines = [f"{name:<{width}}  runs here" for name in here]
+    lines += [f"{name:<{width}}  {program('lambdad')} runtimes install {name}" for name in missing]
+    return "\n".join(lines)

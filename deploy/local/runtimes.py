@@ -1,4 +1,4 @@
-"""The Python runtimes that functions can run on here, and the one that examples use."""
+"""The runtimes that functions can run on here, and the one that examples use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ import sys
 
 from deploy.local.layout import RUNTIMES
 from services.worker.runtimes.catalogue import Catalogue
+from services.worker.runtimes.nodejs.family import SDK
+from shared.domain.runtimes import INSTALLABLE
 from shared.settings import WorkerSettings
 
 FAVOURITE = "python3.12"
 """Named by most examples for AWS Lambda, so theirs work as they are."""
+
+
+def survey() -> tuple[list[str], list[str]]:
+    """What functions can run on here, the SDK among it; and what `lambdad runtimes install` could add."""
+    here = Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).installed()
+    if (RUNTIMES / SDK).is_dir():
+        here.append(SDK)
+    return here, [name for name in (*INSTALLABLE, SDK) if name not in here]
 
 
 def usable_pythons() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def test_there_are_lock_files() -> None:
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_a_lock_file_records_no_address(lock: Path) -> None:
     assert not re.search(r"://|--(index|extra-index|find-links|trusted-host)|@ file", lock.read_text())
+
+
+def test_the_javascript_sdk_is_pinned_by_hash_and_records_no_address_of_packages() -> None:
+    packages = json.loads((ROOT / "requirements/nodejs-sdk/package-lock.json").read_text())["packages"]
+    fetched = {name: package for name, package in packages.items() if name}
+    assert "node_modules/@aws-sdk/client-s3" in fetched
+    for name, package in fetched.items():
+        assert package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, name
 
 
 @pytest.mark.parametrize("lock", REQUIREMENTS, ids=lambda path: path.name)

