@@ -22,6 +22,7 @@ from services.frontend.apis.lambda_.operations import lambda_api
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.edge.bodies import BodyReader
+from services.frontend.edge.homes import Homes
 from services.frontend.edge.http_bounds import HttpBounds
 from services.frontend.edge.http_protocol import protocol_class
 from services.frontend.edge.http_server import FrontendServer
@@ -71,7 +72,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     parts = Parts(settings)
     request_ids = RequestIds()
     native = NativeApp(Health("frontend", {"parts": parts.problem}))
-    hosts = UrlHosts(settings.region, settings.frontend.domain)
+    hosts = UrlHosts(settings.frontend.domain)
     app = FrontendApp(native, request_ids, hosts)
     guarded = app if find_secret is not None else NoBrowsers(app, request_ids, hosts)
     server = FrontendServer(server_config(guarded, settings.frontend))
@@ -164,15 +165,17 @@ class Parts:
         await self._until_started("registry", registry.migrate)
         cache = TargetCache(registry, settings)
         resolver = InvocableResolver(cache)
+        homes = Homes.of(settings)
         verifier = None
         if find_secret is not None:
-            verifier = Verifier(region=settings.region, service="lambda", find_secret=find_secret)
+            regions = [home.region for home in homes.all]
+            verifier = Verifier(regions=regions, service="lambda", find_secret=find_secret)
         callers = Callers(settings.account_id, settings.cluster_secret.get_secret_value().encode())
-        reader = RequestReader(verifier, BodyReader(), callers)
+        reader = RequestReader(verifier, BodyReader(), callers, homes)
         metrics = InvokeMetrics()
         REGISTRY.register(metrics)
         self._stack.callback(REGISTRY.unregister, metrics)
-        requests = InvokeRequests(router, settings.home)
+        requests = InvokeRequests(router)
         invoker = FunctionInvoker(resolver, dispatcher)
         invokes = Invokes(
             requests=requests,
@@ -195,6 +198,7 @@ class Parts:
         dispatcher.on_urls_changed = urls.forget
         context = ControlContext(
             settings,
+            homes,
             registry,
             Announcer(redis, settings.dispatch),
             targets=cache,
@@ -206,17 +210,16 @@ class Parts:
         apis = (lambda_api(context), sts(settings.account_id))
         forwarder = Forwarder(settings, reader, request_ids)
         self._stack.push_async_callback(forwarder.close)
-        control = EndpointApp(apis, reader, request_ids, forwarder, region=settings.region)
+        control = EndpointApp(apis, reader, request_ids, forwarder, regions=homes.regions)
         function_urls = FunctionUrlApp(
             urls=urls,
-            hosts=UrlHosts(settings.region, settings.frontend.domain),
+            hosts=UrlHosts(settings.frontend.domain),
             reader=reader,
             invoker=invoker,
             request_ids=request_ids,
             metrics=metrics,
             secret=settings.cluster_secret.get_secret_value().encode(),
             account_id=settings.account_id,
-            region=settings.region,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
         app.ready(invokes.serve, mounted(control), function_urls)

@@ -67,7 +67,7 @@ class Invoker(Protocol):
     """`shared.dispatch.client.invoker.FunctionInvoker`."""
 
     def start_made(
-        self, function_name: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
+        self, function_arn: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
     ) -> Callable[[], None]: ...
 
 
@@ -83,8 +83,9 @@ class EventRun:
     """One event from its fetch to its settled offset.
 
     reader: the group membership that its offset is settled with. target: what its name led to, drawn once for an attempt.
-    started_s: of time.monotonic(). own_s: in the function, None where that tells nothing of the next event. cancel: ends it
-    while it runs. following: the task that writes what follows from its end. held: it counts as fetched and not done with.
+    function_arn: without a qualifier. started_s: of time.monotonic(). own_s: in the function, None where that tells nothing of
+    the next event. cancel: ends it while it runs. following: the task that writes what follows from its end. held: it counts
+    as fetched and not done with.
     """
 
     __slots__ = (
@@ -92,6 +93,7 @@ class EventRun:
         "cancel",
         "event",
         "following",
+        "function_arn",
         "held",
         "offset",
         "own_s",
@@ -109,6 +111,7 @@ class EventRun:
         partition: TopicPartition,
         offset: int,
         event: AsyncEvent,
+        function_arn: str,
         size_bytes: int,
     ) -> None:
         self._poller = poller
@@ -116,6 +119,7 @@ class EventRun:
         self.partition = partition
         self.offset = offset
         self.event = event
+        self.function_arn = function_arn
         self.size_bytes = size_bytes
         self.started_s = 0.0
         self.own_s: float | None = None
@@ -142,6 +146,7 @@ class AsyncPoller:
     """One member of the group that runs asynchronous events."""
 
     def __init__(self, settings: Settings, invoker: Invoker, producer: BatchingProducer) -> None:
+        self._home = settings.home
         self._names = TopicNames.of(settings.events)
         self._invoker = invoker
         self._producer = producer
@@ -197,8 +202,8 @@ class AsyncPoller:
             reader.settle(partition, offset)
             return
         self._held_bytes += len(value)
-        run = EventRun(self, reader, partition, offset, event, len(value))
-        self._admission.offer(event.function_name, run, time.monotonic())
+        run = EventRun(self, reader, partition, offset, event, event.function_arn(self._home), len(value))
+        self._admission.offer(run.function_arn, run, time.monotonic())
 
     async def _wait_for_room(self) -> None:
         """Until something ended. Events of functions that hold the window for too long are moved to a delay tier."""
@@ -215,10 +220,9 @@ class AsyncPoller:
     def _start_runs(self) -> None:
         while (chosen := self._admission.next()) is not None:
             _, run = chosen
-            event = run.event
             run.started_s = time.monotonic()
             self._runs.add(run)
-            run.cancel = self._invoker.start_made(event.function_name, event.qualifier, run.make, run.on_end, CAPACITY_WAIT_S)
+            run.cancel = self._invoker.start_made(run.function_arn, run.event.qualifier, run.make, run.on_end, CAPACITY_WAIT_S)
 
     def run_ended(self, run: EventRun, result: InvocationResult | None, error: Exception | None) -> None:
         """One that was started has ended, or cannot run."""
@@ -260,10 +264,10 @@ class AsyncPoller:
             return error.ended, ""
         if isinstance(error, ResourceNotFoundException):
             ENDED.labels("FunctionDeleted", "no").inc()
-            log.warning("event %s is dropped: function %s is gone", event.event_id, event.function_name)
+            log.warning("event %s is dropped: function %s is gone", event.event_id, run.function_arn)
             return None, ""
         if target is not None and isinstance(error, CannotRunError):
-            log.warning("event %s of %s ends: %s", event.event_id, event.function_name, error)
+            log.warning("event %s of %s ends: %s", event.event_id, run.function_arn, error)
             return decisions.after_unrunnable(event, target, error), ""
         if target is not None and isinstance(error, ResponseLostError):
             result = decisions.response_lost(target.spec.version)
@@ -287,7 +291,7 @@ class AsyncPoller:
         if run.started_s:
             now = time.monotonic()
             ran = None if run.own_s is None else Ran(run.own_s, now - run.started_s)
-            self._admission.finished(run.event.function_name, now, throttled=throttled, ran=ran)
+            self._admission.finished(run.function_arn, now, throttled=throttled, ran=ran)
         if self._admission.held < self._refill_below:
             self._room.set()
         self._start_runs()

@@ -30,7 +30,7 @@ class Deliverers(msgspec.Struct, frozen=True):
             destinations={
                 QUEUE.name: MessageDestination(queues.send),
                 TOPIC.name: MessageDestination(queues.publish),
-                FUNCTION.name: FunctionDestination(settings, queue),
+                FUNCTION.name: FunctionDestination(queue),
                 BUCKET.name: S3Destination(settings),
                 KAFKA_TOPIC.name: topics,
             },

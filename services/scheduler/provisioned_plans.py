@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared.domain.arns import Home
 from shared.domain.functions import InvokeTarget
 from shared.domain.provisioned import ProvisionedConcurrency, split
 from shared.registry import provisioned, targets
@@ -51,14 +52,14 @@ class Plans(Protocol):
 
 def owner_of(target: InvokeTarget) -> str:
     """As environments are listed in Redis."""
-    return f"{target.spec.function_id}\n{target.spec.version_key}"
+    return f"{target.spec.counted_as}\n{target.spec.version_key}"
 
 
 class RegistryPlans:
     """In Postgres. Published versions do not change, so each is read once while something stands on it."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._account_id = settings.account_id
         self._database = Database(settings)
         self._targets: dict[tuple[str, int], InvokeTarget] = {}
 
@@ -93,10 +94,10 @@ class RegistryPlans:
         key = (placed.configuration.function_id, number)
         target = self._targets.get(key) or before.get(key)
         if target is None:
-            found = await targets.load(connection, self._settings.home, placed.function_name, str(number))
+            found = await targets.load(connection, Home(self._account_id, placed.region), placed.function_name, str(number))
             if not found:
                 return None
-            target = targets.target_of(found[0], None, account_id=self._settings.account_id)
+            target = targets.target_of(found[0], None, account_id=self._account_id)
         if target.state != ACTIVE or target.spec.function_id != key[0]:
             return None
         self._targets[key] = target

@@ -127,7 +127,7 @@ class Fleet:
 
     def inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(e.id, e.spec.version_key, e.spec.function_id, e.busy, e.lease, e.holder, _provisioned(e))
+            EnvironmentReport(e.id, e.spec.version_key, e.spec.counted_as, e.busy, e.lease, e.holder, _provisioned(e))
             for e in self._environments.values()
         ]
 

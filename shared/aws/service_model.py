@@ -279,14 +279,14 @@ def bare_service_model(name: str) -> ServiceModel:
 
 def service_names() -> frozenset[str]:
     """All services that botocore has a description of, as its folders are named."""
-    folders = _data_folder().iterdir()
+    folders = data_folder().iterdir()
     return frozenset(folder.name for folder in folders if any(folder.glob("*/service-2.json*")))
 
 
 @functools.cache
 def load_service_model(service: str = "lambda") -> ServiceModel:
     """Read the newest model of a service that the installed botocore has. Raises ConfigurationError when there is none."""
-    files = sorted(_data_folder().glob(f"{service}/*/service-2.json*"))
+    files = sorted(data_folder().glob(f"{service}/*/service-2.json*"))
     if not files:
         raise ConfigurationError(f"botocore's description of {service} was not found: reinstall the dependencies")
     raw = files[-1].read_bytes()
@@ -295,10 +295,11 @@ def load_service_model(service: str = "lambda") -> ServiceModel:
 
 def is_service(name: str) -> bool:
     """Whether botocore has a folder of this name."""
-    return name.replace("-", "").isalnum() and (_data_folder() / name).is_dir()
+    return name.replace("-", "").isalnum() and (data_folder() / name).is_dir()
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
+    """botocore's. Raises ConfigurationError."""
     spec = importlib.util.find_spec("botocore")
     folders = spec.submodule_search_locations if spec is not None else None
     if not folders:

@@ -105,6 +105,12 @@ def function_arn(home: Home, name: str, qualifier: str | None = None) -> str:
     return arn if qualifier is None else f"{arn}:{qualifier}"
 
 
+def home_of(arn: str) -> Home:
+    """Where a whole ARN says that its resource is."""
+    _, _, _, region, account_id, _ = arn.split(":", 5)
+    return Home(account_id, region)
+
+
 def mapping_arn(home: Home, uuid: str) -> str:
     return f"arn:{PARTITION}:lambda:{home.region}:{home.account_id}:event-source-mapping:{uuid}"
 

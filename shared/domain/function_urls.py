@@ -82,28 +82,27 @@ def of_path(raw_path: bytes) -> tuple[str, bytes] | None:
 class UrlHosts:
     """The host names of function URLs: `<url-id>.lambda-url.<region>.<domain>`."""
 
-    def __init__(self, region: str, domain: str) -> None:
-        self._suffix = f".lambda-url.{region}.{domain}"
-        # Any region: a name of another one is answered as an unknown URL and never taken for the API.
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+        # Any region: a name of one that has no such URL is answered as an unknown URL and never taken for the API.
         self._host = re.compile(
             rb"([a-z0-9-]{1,63})\.lambda-url\.([a-z0-9-]{1,63})\.%b(?::\d{1,5})?" % re.escape(domain).encode(), re.IGNORECASE
         )
-        self._region = region.encode()
         self._shortest = len(f"k.lambda-url.r.{domain}")
 
-    def name(self, url_id: str) -> str:
-        return url_id + self._suffix
+    def name(self, url_id: str, region: str) -> str:
+        return f"{url_id}.lambda-url.{region}.{self._domain}"
 
-    def url(self, url_id: str, port: int) -> str:
+    def url(self, url_id: str, region: str, port: int) -> str:
         """The address in the API's answers."""
-        return f"http://{self.name(url_id)}:{port}/"
+        return f"http://{self.name(url_id, region)}:{port}/"
 
-    def match(self, host: bytes) -> str | None:
-        """The id in a Host header, empty when no URL can have it; None for a host that is not a function URL's."""
+    def match(self, host: bytes) -> tuple[str, str] | None:
+        """The id and the region in a Host header; None for a host that is not a function URL's."""
         # Asked before every invocation by the API, too, whose own names are shorter: that has to cost next to nothing.
         if len(host) < self._shortest:
             return None
         found = self._host.fullmatch(host)
         if found is None:
             return None
-        return found[1].decode().lower() if found[2].lower() == self._region else ""
+        return found[1].decode().lower(), found[2].decode().lower()

@@ -43,6 +43,15 @@ class VersionSpec(msgspec.Struct, frozen=True, array_like=True):
     layers: tuple[Layer, ...] = ()
     code_size_bytes: int = 0
 
+    @property
+    def counted_as(self) -> str:
+        """What its runs count as: an account has its concurrency in each region."""
+        return counted_as(self.region, self.function_id)
+
+
+def counted_as(region: str, function_id: str) -> str:
+    return f"{region}/{function_id}"
+
 
 class EventInvokeConfig(msgspec.Struct, frozen=True):
     """How asynchronous invocations of a function or qualifier are retried and where their outcomes go.

@@ -29,12 +29,13 @@ class Dropped(msgspec.Struct, frozen=True):
 
 
 class LogSource(msgspec.Struct, frozen=True):
-    """Where events come from: one environment of one version."""
+    """Where events come from: one environment of one version, and the region that it is in."""
 
     log_group: str
     log_stream: str
     function_name: str
     function_version: str
+    region: str
 
 
 class LogBatch(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +43,7 @@ class LogBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     log_stream: str
     function_name: str
     function_version: str
+    region: str
     events: list[LogEvent]
     dropped: Dropped | None = None
 
@@ -54,7 +56,7 @@ def encode_log_batches(source: LogSource, events: list[LogEvent], dropped: Dropp
 
 
 def _encode(source: LogSource, events: list[LogEvent], dropped: Dropped | None, values: list[bytes]) -> None:
-    batch = LogBatch(source.log_group, source.log_stream, source.function_name, source.function_version, events, dropped)
+    batch = LogBatch(**msgspec.structs.asdict(source), events=events, dropped=dropped)
     value = msgspec.json.encode(batch)
     if len(value) <= LOG_RECORD_BYTES_MAX:
         values.append(value)

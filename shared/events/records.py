@@ -10,6 +10,7 @@ import enum
 
 import msgspec
 
+from shared.domain.arns import Home, function_arn
 from shared.domain.errors import LambdadError
 
 RECORD_VERSION = b"\x01"
@@ -34,7 +35,7 @@ class AsyncEvent(msgspec.Struct, frozen=True, array_like=True):
 
     event_id: the request id, the same for every attempt. accepted_at_ms: Unix time; the event's age counts from it.
     attempts: how often the function ran for it and answered. backoffs: how often it was put back because it could not
-    run (throttles and platform failures; not attempts).
+    run (throttles and platform failures; not attempts). region: the function's, empty in what an earlier version wrote.
     """
 
     event_id: str
@@ -46,6 +47,11 @@ class AsyncEvent(msgspec.Struct, frozen=True, array_like=True):
     trace: str | None = None
     backoffs: int = 0
     last: LastAttempt | None = None
+    region: str = ""
+
+    def function_arn(self, home: Home) -> str:
+        """home: of an event that names no region."""
+        return function_arn(Home(home.account_id, self.region) if self.region else home, self.function_name)
 
 
 class Condition(enum.StrEnum):

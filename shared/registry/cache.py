@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from prometheus_client import Counter
 
-from shared.domain.arns import LATEST, function_arn
+from shared.domain.arns import LATEST, Home, home_of
 from shared.domain.errors import ResourceConflictException, ResourceNotFoundException
 from shared.domain.function_state import State
 from shared.domain.functions import InvokeTarget
@@ -39,44 +39,43 @@ class TargetCache:
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
-        self._home = settings.home
         self._ttl_s = settings.registry.cache_ttl_s
-        self._names_max = settings.registry.cache_entries_max
+        self._functions_max = settings.registry.cache_entries_max
         self._entries: dict[str, dict[str | None, Entry]] = {}
         self._loads: dict[tuple[str, str | None], asyncio.Task[Entry]] = {}
 
-    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
-        """The target of `function_name:qualifier`; of a weighted alias one of its two, drawn anew with each call.
+    async def resolve(self, function_arn: str, qualifier: str | None) -> InvokeTarget:
+        """The target of `function_arn:qualifier`; of a weighted alias one of its two, drawn anew with each call.
 
-        function_name is the bare name. Raises ResourceNotFoundException with AWS's text, ResourceConflictException for a
+        function_arn has no qualifier. Raises ResourceNotFoundException with AWS's text, ResourceConflictException for a
         function that failed to become active, ServiceException when the registry cannot be reached.
         """
-        target = self.cached(function_name, qualifier)
+        target = self.cached(function_arn, qualifier)
         if target is not None:
             return target
-        entry = await self._load_shared(function_name, qualifier)
+        entry = await self._load_shared(function_arn, qualifier)
         return entry.target or _draw(entry.choices)
 
-    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
+    def cached(self, function_arn: str, qualifier: str | None) -> InvokeTarget | None:
         """What `resolve` answers without reading; None when it has to read."""
-        qualifiers = self._entries.get(function_name)
+        qualifiers = self._entries.get(function_arn)
         if qualifiers is not None:
             entry = qualifiers.get(qualifier)
             if entry is not None and entry.expires > time.monotonic():
                 return entry.target or _draw(entry.choices)
         return None
 
-    def forget(self, function_name: str) -> None:
+    def forget(self, function_arn: str) -> None:
         """The next `resolve` reads again, and does not join a read that has begun before."""
-        self._entries.pop(function_name, None)
-        for key in [key for key in self._loads if key[0] == function_name]:
+        self._entries.pop(function_arn, None)
+        for key in [key for key in self._loads if key[0] == function_arn]:
             del self._loads[key]
 
-    async def _load_shared(self, name: str, qualifier: str | None) -> Entry:
-        key = (name, qualifier)
+    async def _load_shared(self, arn: str, qualifier: str | None) -> Entry:
+        key = (arn, qualifier)
         load = self._loads.get(key)
         if load is None:
-            load = asyncio.create_task(self._load(name, qualifier))
+            load = asyncio.create_task(self._load(arn, qualifier))
             self._loads[key] = load
             load.add_done_callback(lambda done: self._loaded(key, done))
         return await asyncio.shield(load)
@@ -88,46 +87,47 @@ class TargetCache:
         del self._loads[key]
         if load.cancelled() or load.exception() is not None:
             return
-        name, qualifier = key
-        qualifiers = self._entries.setdefault(name, {})
+        arn, qualifier = key
+        qualifiers = self._entries.setdefault(arn, {})
         if len(qualifiers) >= QUALIFIERS_MAX:
             qualifiers.clear()
         qualifiers[qualifier] = load.result()
-        while len(self._entries) > self._names_max:
+        while len(self._entries) > self._functions_max:
             self._entries.pop(next(iter(self._entries)))
 
-    async def _load(self, name: str, qualifier: str | None) -> Entry:
+    async def _load(self, arn: str, qualifier: str | None) -> Entry:
         LOADS.inc()
-        found = await self._read(name, qualifier)
+        home, name = home_of(arn), arn.rpartition(":")[2]
+        found = await self._read(home, name, qualifier)
         unsettled = [resolved.found for resolved in found if not resolved.found.version.status.settled]
         if unsettled:
             for version in unsettled:
                 try:
                     await self._registry.settler.settle(version)
                 except PackageError as error:
-                    raise self._not_ready(name, State.PENDING) from error
-            found = await self._read(name, qualifier)
+                    raise _not_ready(State.PENDING) from error
+            found = await self._read(home, name, qualifier)
         if not found:
-            arn = function_arn(self._home, name, qualifier or LATEST)
-            raise ResourceNotFoundException(f"Function not found: {arn}")
+            raise ResourceNotFoundException(f"Function not found: {arn}:{qualifier or LATEST}")
         for resolved in found:
             if resolved.found.version.status.state is State.FAILED:
-                raise self._not_ready(name, State.FAILED)
-        made = [targets.target_of(one, qualifier, account_id=self._home.account_id) for one in found]
+                raise _not_ready(State.FAILED)
+        made = [targets.target_of(one, qualifier, account_id=home.account_id) for one in found]
         expires = time.monotonic() + self._ttl_s
         if len(made) == 1:
             return Entry(expires, made[0], ())
         shares = itertools.accumulate(resolved.share for resolved in found)
         return Entry(expires, None, tuple(zip(shares, made, strict=True)))
 
-    async def _read(self, name: str, qualifier: str | None) -> list[targets.ResolvedVersion]:
+    async def _read(self, home: Home, name: str, qualifier: str | None) -> list[targets.ResolvedVersion]:
         async with self._registry.read() as connection:
-            return await targets.load(connection, self._home, name, qualifier)
+            return await targets.load(connection, home, name, qualifier)
 
-    def _not_ready(self, name: str, state: State) -> ResourceConflictException:
-        return ResourceConflictException(
-            f"The operation cannot be performed at this time. The function is currently in the following state: {state.value}"
-        )
+
+def _not_ready(state: State) -> ResourceConflictException:
+    return ResourceConflictException(
+        f"The operation cannot be performed at this time. The function is currently in the following state: {state.value}"
+    )
 
 
 def _draw(choices: tuple[Choice, ...]) -> InvokeTarget:

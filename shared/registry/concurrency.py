@@ -14,6 +14,11 @@ _RESERVED_BY_OTHERS = select(func.coalesce(func.sum(FunctionTable.reserved_concu
     FunctionTable.region == bindparam("region"),
     FunctionTable.id != bindparam("function_id"),
 )
+_BY_REGION = (
+    select(FunctionTable.region, func.sum(FunctionTable.reserved_concurrency))
+    .where(FunctionTable.reserved_concurrency.is_not(None))
+    .group_by(FunctionTable.region)
+)
 _SET = (
     update(FunctionTable)
     .where(FunctionTable.id == bindparam("function_id"))
@@ -31,6 +36,11 @@ async def reserved(connection: AsyncConnection, home: Home, *, without: str = ""
     """Executions reserved by all functions of a region, or by all but the one with this id."""
     values = {"region": home.region, "function_id": without}
     return int((await connection.execute(_RESERVED_BY_OTHERS, values)).scalar_one() or 0)
+
+
+async def reserved_by_region(connection: AsyncConnection) -> dict[str, int]:
+    """Of the regions in which something is reserved."""
+    return {region: int(executions or 0) for region, executions in await connection.execute(_BY_REGION)}
 
 
 async def put(connection: AsyncConnection, function_id: str, executions: int | None) -> int:

@@ -37,7 +37,14 @@ _ONE = select(*_COLUMNS).where(
     ProvisionedTable.function_id == bindparam("function_id"), ProvisionedTable.qualifier == bindparam("qualifier")
 )
 _ALL = (
-    select(*_COLUMNS, FunctionTable.name, AliasTable.version, AliasTable.additional_version, AliasTable.additional_weight)
+    select(
+        *_COLUMNS,
+        FunctionTable.region,
+        FunctionTable.name,
+        AliasTable.version,
+        AliasTable.additional_version,
+        AliasTable.additional_weight,
+    )
     .join(FunctionTable, FunctionTable.id == ProvisionedTable.function_id)
     .outerjoin(
         AliasTable,
@@ -63,6 +70,7 @@ class Placed(msgspec.Struct, frozen=True):
     """A configuration and the version that it stands on; of a weighted alias the additional version and its weight too."""
 
     configuration: ProvisionedConcurrency
+    region: str
     function_name: str
     version: int
     additional_version: int | None
@@ -91,9 +99,10 @@ async def every(connection: AsyncConnection) -> list[Placed]:
     """Of all functions. An alias's stands on the versions that it points to now."""
     placed = []
     for row in await connection.execute(_ALL):
-        configuration, rest = _of(row), tuple[Any, ...](row[len(_COLUMNS) :])
-        number = int(configuration.qualifier) if rest[1] is None else int(rest[1])
-        placed.append(Placed(configuration, rest[0], number, rest[2], rest[3] or 0.0))
+        configuration = _of(row)
+        region, name, version, additional_version, weight = tuple[Any, ...](row[len(_COLUMNS) :])
+        number = int(configuration.qualifier if version is None else version)
+        placed.append(Placed(configuration, region, name, number, additional_version, weight or 0.0))
     return placed
 
 

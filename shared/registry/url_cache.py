@@ -34,14 +34,14 @@ class UrlCache:
             load.add_done_callback(lambda done: self._loaded(url_id, done))
         return await asyncio.shield(load)
 
-    def forget(self, function_name: str | None) -> None:
+    def forget(self, function_id: str | None) -> None:
         """The next `find` of a URL of this function (None: of any) reads again, and joins no read that has begun before."""
         # Reads under way may be of this function; what was not there may be now.
         self._loads.clear()
         gone = [
             key
             for key, (_, found) in self._entries.items()
-            if function_name is None or found is None or found.function_name == function_name
+            if function_id is None or found is None or found.url.function_id == function_id
         ]
         for key in gone:
             del self._entries[key]

@@ -11,12 +11,14 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, IPvAnyNetwork, SecretStr
+from pydantic import BaseModel, Field, IPvAnyNetwork, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.domain.arns import Home
 from shared.domain.limits import TIMEOUT_S_MAX, TIMEOUT_S_MAX_DEFAULT
 from shared.settings.kafka import KafkaCluster, Mechanism, SecurityProtocol
+
+REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
 
 
 class FrontendSettings(BaseModel):
@@ -193,7 +195,7 @@ class ForwardSigning(BaseModel):
     access_key_id: str = Field(min_length=1, description="the id of a key that the target knows")
     secret_access_key: SecretStr = Field(description="the secret that goes with it")
     session_token: SecretStr = Field(SecretStr(""), description="the token of temporary keys")
-    region: str = Field("", description="the cluster's own by default")
+    region: str = Field("", description="what its requests are signed for; the request's own region by default")
 
 
 class CodeSigningSettings(BaseModel):
@@ -223,7 +225,10 @@ class Settings(BaseSettings):
         Path(".lambdad"), description="where a process keeps its files; of the whole cluster with `lambdad up`"
     )
     account_id: str = Field("000000000000", pattern=r"^\d{12}$", description="the account's number, as it is in ARNs")
-    region: str = Field("us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="where the cluster is, as ARNs say")
+    region: str = Field("us-east-1", pattern=REGION, description="where requests are that name no region; always served")
+    regions: tuple[Annotated[str, StringConstraints(pattern=REGION)], ...] = Field(
+        (), max_length=1_000, description="which regions are served besides; all of AWS's when it is empty"
+    )
     cluster_secret: SecretStr = Field(
         SecretStr(""),
         description="what connections to workers, function credentials and URL ids are proven with; one for all services",

@@ -109,7 +109,7 @@ class _Holder:
 
     def _inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(name, "bench-version", "bench-function", False, (lease.epoch, lease.fence), "")
+            EnvironmentReport(name, "bench-version", _target().spec.counted_as, False, (lease.epoch, lease.fence), "")
             for name, lease in self._environments.items()
         ]
 

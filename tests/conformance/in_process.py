@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import lambda_api
 from services.frontend.edge.bodies import BodyReader
+from services.frontend.edge.homes import Homes
 from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
@@ -87,9 +88,10 @@ async def control_plane(database_url: str, redis_url: str, data_dir: Path) -> As
     await registry.migrate()
     await registry.open()
     redis = Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5)
-    context = ControlContext(settings, registry, Announcer(redis, settings.dispatch), TargetCache(registry, settings))
-    reader = RequestReader(None, BodyReader(), Callers(settings.account_id))
-    lambda_alone = ServiceApp(lambda_api(context), reader, RequestIds(), region=settings.region)
+    homes = Homes.of(settings)
+    context = ControlContext(settings, homes, registry, Announcer(redis, settings.dispatch), TargetCache(registry, settings))
+    reader = RequestReader(None, BodyReader(), Callers(settings.account_id), homes)
+    lambda_alone = ServiceApp(lambda_api(context), reader, RequestIds(), regions=homes.regions)
     try:
         yield InProcess(lambda_alone)
     finally:

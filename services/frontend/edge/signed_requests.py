@@ -15,11 +15,14 @@ import msgspec
 
 from services.frontend.edge.answers import LARGE_BYTES
 from services.frontend.edge.bodies import BodyReader, Receive, declared_length
+from services.frontend.edge.homes import Homes
 from services.frontend.edge.http_protocol import EXCHANGE
 from services.frontend.edge.identity import NOBODY, Caller, Callers
 from shared.aws.signatures.chunked_payload import wire_bytes_max
+from shared.aws.signatures.claims import region_named
 from shared.aws.signatures.passing_chunks import PassingChunks
 from shared.aws.signatures.sigv4 import UNSIGNED_PAYLOAD, Claim, Expected, Verifier, is_sha256, payload_hash
+from shared.domain.arns import Home
 from shared.domain.errors import ApiError
 
 Scope = Mapping[str, Any]
@@ -35,7 +38,8 @@ class Limit(msgspec.Struct, frozen=True):
 class SignedRequest(msgspec.Struct, frozen=True):
     """A whole request, its signature proven where signatures are checked.
 
-    headers: by lower-case name. body: out of its chunks. complete_at: when all of it was there, by time.perf_counter().
+    home: the account's in the region that it is for. headers: by lower-case name. body: out of its chunks. complete_at: when
+    all of it was there, by time.perf_counter().
     """
 
     raw_path: bytes
@@ -43,16 +47,18 @@ class SignedRequest(msgspec.Struct, frozen=True):
     headers: Mapping[bytes, bytes]
     body: bytes
     caller: Caller
+    home: Home
     complete_at: float
 
 
 class RequestReader:
     """verifier: None when signatures are not checked; then whoever asks is the account itself."""
 
-    def __init__(self, verifier: Verifier | None, bodies: BodyReader, callers: Callers) -> None:
+    def __init__(self, verifier: Verifier | None, bodies: BodyReader, callers: Callers, homes: Homes) -> None:
         self._verifier = verifier
         self._bodies = bodies
         self._callers = callers
+        self._homes = homes
 
     @property
     def checks_signatures(self) -> bool:
@@ -67,13 +73,16 @@ class RequestReader:
         raw_path, query = scope["raw_path"], scope["query_string"]
         verifier = self._verifier
         if verifier is None:
-            return SignedRequest(raw_path, query, dict(scope["headers"]), body, self._callers.of("", None), complete_at)
+            headers = dict(scope["headers"])
+            home = self._homes.named(region_named(headers.get(b"authorization", b""), query))
+            return SignedRequest(raw_path, query, headers, body, self._callers.of("", None), home, complete_at)
         claim = verifier.claim(scope["headers"], query)
         if claim.chunked is not None:
             return None
         verifier.prove(claim, scope["method"].encode(), raw_path, query, payload_hash(claim, body))
         _prove_connection(scope)
-        return SignedRequest(raw_path, query, claim.values, body, self._caller(claim), complete_at)
+        home = self._homes.named(claim.scope.region)
+        return SignedRequest(raw_path, query, claim.values, body, self._caller(claim), home, complete_at)
 
     def claim(self, scope: Scope, expected: Expected | None = None) -> ClaimedRequest:
         """The request without its body. expected: what its signature has to be for, Lambda by default.
@@ -81,13 +90,13 @@ class RequestReader:
         Raises AuthError for one that is not signed, or not properly."""
         verifier = self._verifier
         if verifier is None:
-            return ClaimedRequest(scope, self._bodies, self._callers.of("", None))
+            return ClaimedRequest(scope, self._bodies, self._callers.of("", None), self._homes)
         claim = verifier.claim(scope["headers"], scope["query_string"], expected)
-        return ClaimedRequest(scope, self._bodies, self._caller(claim), verifier, claim)
+        return ClaimedRequest(scope, self._bodies, self._caller(claim), self._homes, verifier, claim)
 
     def unsigned(self, scope: Scope) -> ClaimedRequest:
         """A request that anybody may make: a signature that it has is not looked at."""
-        return ClaimedRequest(scope, self._bodies, NOBODY)
+        return ClaimedRequest(scope, self._bodies, NOBODY, self._homes)
 
     def _caller(self, claim: Claim) -> Caller:
         return self._callers.of(claim.scope.access_key_id, claim.token)
@@ -97,10 +106,17 @@ class ClaimedRequest:
     """A request whose signature is well-formed and of a known key. caller: to be believed once the request was read."""
 
     def __init__(
-        self, scope: Scope, bodies: BodyReader, caller: Caller, verifier: Verifier | None = None, claim: Claim | None = None
+        self,
+        scope: Scope,
+        bodies: BodyReader,
+        caller: Caller,
+        homes: Homes,
+        verifier: Verifier | None = None,
+        claim: Claim | None = None,
     ) -> None:
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"]) if claim is None else claim.values
         self.caller = caller
+        self._homes = homes
         self._scope = scope
         self._bodies = bodies
         self._verifier = verifier
@@ -110,6 +126,17 @@ class ClaimedRequest:
     def unsigned(self) -> bool:
         """Signatures are not checked, or need not be."""
         return self._claim is None
+
+    @property
+    def region(self) -> str:
+        """What the signature is for, served or not; the default region where it does not say."""
+        return self._region.decode("latin-1") or self._homes.default.region
+
+    @property
+    def _region(self) -> bytes:
+        if self._claim is not None:
+            return self._claim.scope.region
+        return region_named(self.headers.get(b"authorization", b""), self._scope["query_string"])
 
     @property
     def payload_hash(self) -> bytes | None:
@@ -155,7 +182,8 @@ class ClaimedRequest:
             if len(body) > size_bytes_max:
                 raise limit.too_large(len(body))
         scope = self._scope
-        return SignedRequest(scope["raw_path"], scope["query_string"], self.headers, body, self.caller, complete_at)
+        home = self._homes.named(self._region)
+        return SignedRequest(scope["raw_path"], scope["query_string"], self.headers, body, self.caller, home, complete_at)
 
     async def _proven(self, verifier: Verifier, claim: Claim, body: bytes) -> bytes:
         scope = self._scope

@@ -14,17 +14,19 @@ from shared.aws.protocols.protocol import Params, Response, WireProtocol
 from shared.aws.protocols.table import PROTOCOLS
 from shared.aws.routing import Router
 from shared.aws.service_model import ServiceModel
+from shared.domain.arns import Home
 from shared.domain.errors import ApiError, RequestEntityTooLargeException
 from shared.domain.limits import CONTROL_BODY_BYTES_MAX
 
-GLOBAL_REGION = "us-east-1"
+GLOBAL_REGION = b"us-east-1"
 """What clients of a service that is the same everywhere sign for."""
 
 
 class Call(msgspec.Struct, frozen=True):
-    """Who asks, and how, for an operation. endpoint: `http://host:port` as the client reaches us, None for an odd one."""
+    """Who asks, where and how, for an operation. endpoint: `http://host:port` as the client reaches us, None for an odd one."""
 
     caller: Caller
+    home: Home
     request_id: str
     endpoint: str | None = None
 
@@ -64,10 +66,9 @@ class Api:
         rest = any(name.startswith("rest") for name in self.model.protocols)
         return Router(self.model.operations.values() if rest else ())
 
-    def regions(self, own: str) -> frozenset[bytes]:
+    def regions(self, served: frozenset[bytes]) -> frozenset[bytes]:
         """Which a signature may be for."""
-        found = {own, GLOBAL_REGION} if self.model.global_endpoint is not None else {own}
-        return frozenset(region.encode() for region in found)
+        return served | {GLOBAL_REGION} if self.model.global_endpoint is not None else served
 
     def protocol(self, spoken: str | None) -> WireProtocol:
         """That which a request speaks, if the service does, too. spoken: as `asked.spoken` tells."""

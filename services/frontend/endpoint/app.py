@@ -42,13 +42,19 @@ class Elsewhere(Protocol):
 
 
 class EndpointApp:
-    """apis: Lambda's among them. region: the cluster's."""
+    """apis: Lambda's among them. regions: the cluster's."""
 
     def __init__(
-        self, apis: Sequence[Api], reader: RequestReader, request_ids: RequestIds, elsewhere: Elsewhere, *, region: str
+        self,
+        apis: Sequence[Api],
+        reader: RequestReader,
+        request_ids: RequestIds,
+        elsewhere: Elsewhere,
+        *,
+        regions: frozenset[bytes],
     ) -> None:
         self._elsewhere = elsewhere
-        self._served = {api.model.name: ServiceApp(api, reader, request_ids, region=region) for api in apis}
+        self._served = {api.model.name: ServiceApp(api, reader, request_ids, regions=regions) for api in apis}
         served_targets = {api.model.target: api.model.name for api in apis if api.model.target is not None}
         self._targets = {**served_targets, **elsewhere.targets}
         self._by_signature = {api.model.signing_name: api.model.name for api in apis if not shares_its_signing_name(api)}

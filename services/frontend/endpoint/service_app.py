@@ -44,13 +44,13 @@ class UnknownActionException(UserError):
 
 
 class ServiceApp:
-    """region: the cluster's, for which signatures are to be."""
+    """regions: those for which signatures may be."""
 
-    def __init__(self, api: Api, reader: RequestReader, request_ids: RequestIds, *, region: str) -> None:
+    def __init__(self, api: Api, reader: RequestReader, request_ids: RequestIds, *, regions: frozenset[bytes]) -> None:
         self._api = api
         self._reader = reader
         self._request_ids = request_ids
-        self._expected = Expected(api.model.signing_name.encode(), api.regions(region))
+        self._expected = Expected(api.model.signing_name.encode(), api.regions(regions))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._request_ids()
@@ -88,7 +88,7 @@ class ServiceApp:
             raise NotImplementedYetException(f"The operation {route.operation.name} is not implemented yet.")
         host = signed.headers.get(b"host", b"")
         endpoint = f"http://{host.decode()}" if _HOST.fullmatch(host) else None
-        return await self._run(protocol, handler, route, params, Call(signed.caller, request_id, endpoint))
+        return await self._run(protocol, handler, route, params, Call(signed.caller, signed.home, request_id, endpoint))
 
     def _named(self, protocol: WireProtocol, scope: Scope, signed: SignedRequest) -> Route:
         """The operation of a protocol in which it is not the path that says it. Raises UnknownActionException."""

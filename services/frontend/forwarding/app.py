@@ -74,7 +74,6 @@ class Forwarder:
 
     def __init__(self, settings: Settings, reader: RequestReader, request_ids: RequestIds) -> None:
         self._endpoints = Endpoints(settings)
-        self._region = settings.region
         self._reader = reader
         self._held_bytes = 0
         self._request_ids = request_ids
@@ -136,7 +135,7 @@ class Forwarder:
             headers.append((b"transfer-encoding", b"chunked"))
         if endpoint.signing is not None:
             outgoing = Outgoing(scope["method"], endpoint.authority, target, headers, body.payload_hash)
-            target, headers = resigned(endpoint.signing, service, endpoint.region or self._region, outgoing)
+            target, headers = resigned(endpoint.signing, service, endpoint.region or claimed.region, outgoing)
         url = httpcore.URL(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port, target=target)
         request = httpcore.Request(scope["method"], url, headers=headers, content=body, extensions={"timeout": self._timeouts})
         self._held_bytes += body.held_bytes

@@ -30,7 +30,7 @@ def _service_of(name: str) -> str:
 class Endpoint(msgspec.Struct, frozen=True):
     """base_path: in front of every request's, without a slash at its end. signing: None to pass requests as they are.
 
-    region: that signatures are for, empty for the cluster's own.
+    region: that signatures are for, empty for the request's own.
     """
 
     url: str

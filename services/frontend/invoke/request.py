@@ -19,7 +19,7 @@ from shared.aws.protocols.rest_json import parse_params
 from shared.aws.routing import Router, parse_query
 from shared.aws.service_model import Operation
 from shared.aws.validation import validate
-from shared.domain.arns import Home, merge_qualifier, parse_function_reference, require_reachable
+from shared.domain.arns import Home, function_arn, merge_qualifier, parse_function_reference, require_reachable
 from shared.domain.errors import (
     InvalidParameterValueException,
     InvalidRequestContentException,
@@ -61,8 +61,12 @@ _decode_json = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Address(msgspec.Struct, frozen=True):
-    name: str
+    """function_arn: without a qualifier. name, region: what it is made of."""
+
+    function_arn: str
     qualifier: str | None
+    name: str
+    region: str
 
 
 class InvokeRequest(msgspec.Struct, frozen=True):
@@ -102,24 +106,31 @@ class InvokeRequest(msgspec.Struct, frozen=True):
             payload=self.body or b"{}",
             accepted_at_ms=int(time.time() * 1000),
             trace=_trace(self.headers),
+            region=self.address.region,
         )
 
 
 class InvokeRequests:
     """Reads requests, by the service model where it is not obvious."""
 
-    def __init__(self, router: Router, home: Home) -> None:
+    def __init__(self, router: Router) -> None:
         self._router = router
-        self._home = home
-        self._addresses: dict[tuple[bytes, bytes], Address] = {}
+        self._addresses: dict[tuple[str, bytes, bytes], Address] = {}
 
     def read(
-        self, request_id: str, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], body: bytes, started: float
+        self,
+        request_id: str,
+        home: Home,
+        raw_path: bytes,
+        query: bytes,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        started: float,
     ) -> InvokeRequest:
         """Raises ApiError for whatever the path, the query or the headers have wrong."""
-        address = self._addresses.get((raw_path, query))
+        address = self._addresses.get((home.region, raw_path, query))
         if address is None:
-            address = self._parse_address(raw_path, query)
+            address = self._parse_address(home, raw_path, query)
         kind = kind_of(raw_path, headers)
         log_tail = _LOG_TYPES.get(headers.get(b"x-amz-log-type"))
         streamed = raw_path.startswith(STREAM_PREFIX)
@@ -128,16 +139,17 @@ class InvokeRequests:
         _check_request(headers)
         return InvokeRequest(request_id, address, kind, streamed, bool(log_tail), headers, body, started)
 
-    def _parse_address(self, raw_path: bytes, query: bytes) -> Address:
+    def _parse_address(self, home: Home, raw_path: bytes, query: bytes) -> Address:
         """Function and qualifier from path and query, by the model. Raises ApiError."""
         operation, params = self._parse(raw_path, query, {})
         validate(operation, params)
         reference = parse_function_reference(params["FunctionName"])
-        require_reachable(reference, self._home)
-        address = Address(reference.name, merge_qualifier(reference, params.get("Qualifier")))
+        require_reachable(reference, home)
+        name, qualifier = reference.name, merge_qualifier(reference, params.get("Qualifier"))
+        address = Address(function_arn(home, name), qualifier, name, home.region)
         if len(self._addresses) >= ADDRESSES_MAX:
             self._addresses.clear()
-        self._addresses[(raw_path, query)] = address
+        self._addresses[(home.region, raw_path, query)] = address
         return address
 
     def _check_headers(self, raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes]) -> None:

@@ -20,7 +20,7 @@ from services.frontend.edge.answers import log, result_head, translate
 from services.frontend.edge.bodies import ClientGoneError
 from services.frontend.edge.http_protocol import Exchange
 from services.frontend.edge.request_ids import RequestIds
-from services.frontend.edge.signed_requests import Limit, RequestReader
+from services.frontend.edge.signed_requests import Limit, RequestReader, SignedRequest
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.request import DRY_RUN, EVENT, InvokeRequest, InvokeRequests, kind_of
 from services.frontend.invoke.streamed import Invoker, StreamedInvocation
@@ -88,7 +88,7 @@ class Invokes:
         found = self._reader.whole(cast("dict[str, Any]", exchange.scope), bytes(exchange.body))
         if found is None:
             return None
-        return self._requests.read(request_id, found.raw_path, found.query, found.headers, found.body, found.complete_at)
+        return self._read(request_id, found)
 
     async def _read_and_start(self, exchange: Exchange, request_id: str) -> None:
         """Read the whole request, its signature proven. A stranger is refused before the body is read."""
@@ -96,9 +96,12 @@ class Invokes:
         claimed = self._reader.claim(scope)
         event = kind_of(scope["raw_path"], claimed.headers) == EVENT
         found = await claimed.read(cast("Any", exchange.receive), _EVENT_LIMIT if event else _LIMIT)
+        self._start(exchange, self._read(request_id, found))
+
+    def _read(self, request_id: str, found: SignedRequest) -> InvokeRequest:
+        """Raises ApiError."""
         read = self._requests.read
-        request = read(request_id, found.raw_path, found.query, found.headers, found.body, found.complete_at)
-        self._start(exchange, request)
+        return read(request_id, found.home, found.raw_path, found.query, found.headers, found.body, found.complete_at)
 
     # Starting
 
@@ -106,7 +109,7 @@ class Invokes:
         """Raises ApiError."""
         if request.kind == EVENT or request.kind == DRY_RUN:
             address = request.address
-            if self._resolver.cached(address.name, address.qualifier) is None:
+            if self._resolver.cached(address.function_arn, address.qualifier) is None:
                 self._spawn(exchange, request.request_id, self._resolve_and_accept(exchange, request))
             else:
                 self._accept(exchange, request)
@@ -116,12 +119,12 @@ class Invokes:
             invocation = request.invocation()
             run = InvokeRun(self._metrics, exchange, request)
             run.cancel_run = self._invoker.start(
-                request.address.name, request.address.qualifier, invocation, run.on_end, self._queue_wait_s
+                request.address.function_arn, request.address.qualifier, invocation, run.on_end, self._queue_wait_s
             )
             exchange.cancel = run.cancel
 
     async def _resolve_and_accept(self, exchange: Exchange, request: InvokeRequest) -> None:
-        await self._resolver.resolve(request.address.name, request.address.qualifier)
+        await self._resolver.resolve(request.address.function_arn, request.address.qualifier)
         self._accept(exchange, request)
 
     def _accept(self, exchange: Exchange, request: InvokeRequest) -> None:
@@ -148,7 +151,9 @@ class Invokes:
         invocation = request.invocation()
         wait_s = self._queue_wait_s
         exchange.cancel_with_task()
-        async with StreamedInvocation(self._invoker, address.name, address.qualifier, invocation, wait_s=wait_s) as call:
+        async with StreamedInvocation(
+            self._invoker, address.function_arn, address.qualifier, invocation, wait_s=wait_s
+        ) as call:
             streams = await call.begun()
             headers = [
                 (b"content-type", event_stream.CONTENT_TYPE.encode()),

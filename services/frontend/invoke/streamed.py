@@ -17,7 +17,7 @@ class Invoker(Protocol):
 
     def start(
         self,
-        function_name: str,
+        function_arn: str,
         qualifier: str | None,
         invocation: Invocation,
         on_end: OnEnd,
@@ -27,7 +27,7 @@ class Invoker(Protocol):
 
     async def invoke(
         self,
-        function_name: str,
+        function_arn: str,
         qualifier: str | None,
         invocation: Invocation,
         *,
@@ -43,11 +43,11 @@ class StreamedInvocation:
     `begun` first: a function that does not stream has no `pieces`, and all it answered is in `result`."""
 
     def __init__(
-        self, invoker: Invoker, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
+        self, invoker: Invoker, function_arn: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
     ) -> None:
         self._response = ResponseStream()
         self._end: asyncio.Future[InvocationResult] = asyncio.get_running_loop().create_future()
-        self._cancel = invoker.start(function_name, qualifier, invocation, self._on_end, wait_s, self._response)
+        self._cancel = invoker.start(function_arn, qualifier, invocation, self._on_end, wait_s, self._response)
 
     def _on_end(self, result: InvocationResult | None, error: Exception | None) -> None:
         if result is not None:

@@ -27,14 +27,12 @@ class Circumstances(msgspec.Struct, frozen=True):
     source_ip: str
     user_agent: str
     referer: str
-    region: str
     now_s: float
 
 
 def may_invoke(served: ServedUrl, caller: Caller, circumstances: Circumstances, *, owner: str) -> bool:
     """owner: the account that the function is in. Its own principals need no policy, but one that denies them counts."""
-    region = circumstances.region
-    resource = function_arn(Home(owner, region), served.function_name, served.qualifier)
+    resource = function_arn(Home(owner, served.region), served.function_name, served.qualifier)
     context = _context(served, caller, circumstances)
     own = caller.principal.account_id == owner
     for action in ACTIONS:
@@ -51,7 +49,7 @@ def _context(served: ServedUrl, caller: Caller, circumstances: Circumstances) ->
         "lambda:invokedviafunctionurl": ("true",),
         "aws:securetransport": ("false",),
         "aws:sourceip": (circumstances.source_ip,),
-        "aws:requestedregion": (circumstances.region,),
+        "aws:requestedregion": (served.region,),
         "aws:currenttime": (f"{now:%Y-%m-%dT%H:%M:%SZ}",),
         "aws:epochtime": (str(int(circumstances.now_s)),),
         "aws:viaawsservice": ("false",),

@@ -26,6 +26,8 @@ from services.frontend.urls.events import UrlRequest, event_of
 from services.frontend.urls.replies import INTERNAL_SERVER_ERROR, Headers, MalformedReplyError, UrlReply
 from services.frontend.urls.streams import opening
 from shared.aws.error_rendering import render
+from shared.aws.signatures.sigv4 import Expected
+from shared.domain.arns import Home, function_arn
 from shared.domain.errors import (
     AccessDeniedException,
     ApiError,
@@ -66,7 +68,6 @@ class FunctionUrlApp:
         metrics: InvokeMetrics,
         secret: bytes,
         account_id: str,
-        region: str,
         queue_wait_s: float,
     ) -> None:
         self._urls = urls
@@ -77,7 +78,6 @@ class FunctionUrlApp:
         self._metrics = metrics
         self._secret = secret
         self._account_id = account_id
-        self._region = region
         self._queue_wait_s = queue_wait_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,11 +104,11 @@ class FunctionUrlApp:
 
     async def _answer(self, exchange: _Exchange, send: Send) -> UrlReply | None:
         """None: the answer was streamed, and has been sent."""
-        url_id, raw_path = self._named(exchange)
+        url_id, region, raw_path = self._named(exchange)
         served = await self._urls.find(url_id) if is_ours(self._secret, url_id) else None
-        if served is None:
-            # An id that was never given is told from one whose URL is gone.
-            raise AccessDeniedException(FORBIDDEN if is_ours(self._secret, url_id) else "")
+        if served is None or region not in (None, served.region):
+            # An id that was never given, or not in this region, is told from one whose URL is gone.
+            raise AccessDeniedException(FORBIDDEN if served is None and is_ours(self._secret, url_id) else "")
         settings = served.url.cors
         if settings is not None:
             if cors.is_preflight(exchange.method, exchange.headers):
@@ -125,7 +125,7 @@ class FunctionUrlApp:
             http_version=exchange.scope["http_version"],
             source_ip=exchange.source_ip,
             port=exchange.port,
-            host_name=self._hosts.name(url_id),
+            host_name=self._hosts.name(url_id, served.region),
             url_id=url_id,
             request_id=exchange.request_id,
             trace=exchange.trace,
@@ -137,11 +137,17 @@ class FunctionUrlApp:
             raise _too_large(len(event))
         return await self._invoked(served, exchange, event, send)
 
-    def _named(self, exchange: _Exchange) -> tuple[str, bytes]:
-        """(url id, path that the function sees), by the request's Host or else by its path; a signature is for all of it."""
+    def _named(self, exchange: _Exchange) -> tuple[str, str | None, bytes]:
+        """(url id, its region, path that the function sees), by the request's Host or else by its path, which names no region.
+
+        A signature is for all of the path.
+        """
         path: bytes = exchange.scope["raw_path"]
         by_name = self._hosts.match(exchange.host)
-        return (by_name, path) if by_name is not None else of_path(path) or ("", path)
+        if by_name is not None:
+            return (*by_name, path)
+        url_id, path = of_path(path) or ("", path)
+        return url_id, None, path
 
     async def _admitted(self, served: ServedUrl, exchange: _Exchange) -> tuple[Caller, bytes]:
         """Who calls, once it is known that they may, and the request's body. Raises AuthError, AccessDeniedException."""
@@ -152,7 +158,7 @@ class FunctionUrlApp:
         if not self._reader.checks_signatures and ("origin" in exchange.headers or "sec-fetch-site" in exchange.headers):
             raise AccessDeniedException("Without signatures only programs on this machine are answered, not web pages.")
         try:
-            claimed = self._reader.claim(exchange.scope)
+            claimed = self._reader.claim(exchange.scope, Expected(b"lambda", frozenset({served.region.encode()})))
         except AuthError as error:
             if error.code == "MissingAuthenticationTokenException":
                 raise AccessDeniedException(FORBIDDEN) from error
@@ -166,7 +172,6 @@ class FunctionUrlApp:
             source_ip=exchange.source_ip,
             user_agent=exchange.headers.get("user-agent", ""),
             referer=exchange.headers.get("referer", ""),
-            region=self._region,
             now_s=exchange.now_s,
         )
         if not may_invoke(served, caller, circumstances, owner=self._account_id):
@@ -179,7 +184,8 @@ class FunctionUrlApp:
         try:
             if served.url.invoke_mode == RESPONSE_STREAM:
                 return await self._streamed(served, exchange, invocation, send)
-            result = await self._invoker.invoke(served.function_name, served.qualifier, invocation, wait_s=self._queue_wait_s)
+            function = self._function(served)
+            result = await self._invoker.invoke(function, served.qualifier, invocation, wait_s=self._queue_wait_s)
         except ResourceNotFoundException as error:
             # The function or alias went a moment ago, and its URL with it.
             raise AccessDeniedException(FORBIDDEN) from error
@@ -187,13 +193,17 @@ class FunctionUrlApp:
             self._metrics.observe(time.perf_counter() - started)
         return await self._buffered(result) if self._succeeded(result) else INTERNAL_SERVER_ERROR
 
+    def _function(self, served: ServedUrl) -> str:
+        return function_arn(Home(self._account_id, served.region), served.function_name)
+
     def _succeeded(self, result: InvocationResult) -> bool:
         self._metrics.count("ok" if result.function_error is None else "function_error")
         return result.function_error is None
 
     async def _streamed(self, served: ServedUrl, exchange: _Exchange, invocation: Invocation, send: Send) -> UrlReply | None:
         wait_s = self._queue_wait_s
-        async with StreamedInvocation(self._invoker, served.function_name, served.qualifier, invocation, wait_s=wait_s) as call:
+        function = self._function(served)
+        async with StreamedInvocation(self._invoker, function, served.qualifier, invocation, wait_s=wait_s) as call:
             if not await call.begun():
                 result = await call.result()
                 return replies.unmapped(result.payload) if self._succeeded(result) else INTERNAL_SERVER_ERROR

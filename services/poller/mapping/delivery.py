@@ -53,7 +53,7 @@ def attempt_s_max(settings: Settings) -> float:
 
 class Invoker(Protocol):
     async def invoke(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
+        self, function_arn: str, qualifier: str | None, invocation: Invocation, *, wait_s: float
     ) -> InvocationResult: ...
 
 
@@ -156,7 +156,7 @@ class BatchDelivery(Generic[R]):
         mapping = self._mapping
         invocation = Invocation(request_id, payload)
         try:
-            return await self._invoker.invoke(mapping.function_name, mapping.qualifier, invocation, wait_s=CAPACITY_WAIT_S)
+            return await self._invoker.invoke(mapping.unqualified_arn, mapping.qualifier, invocation, wait_s=CAPACITY_WAIT_S)
         except ResponseLostError:
             # It ran: an attempt that failed, like any other.
             return response_lost(mapping.qualifier or LATEST)

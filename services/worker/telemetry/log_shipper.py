@@ -120,7 +120,7 @@ class LogShipper:
         dirty, self._dirty = self._dirty, []
         lost = 0
         for stream in dirty:
-            function = stream.source.function_name
+            function = f"{stream.source.region}/{stream.source.function_name}"
             stream.keep(self._rates.allowance(function))
             waiting_bytes = stream.waiting_bytes()
             dropped, pieces = stream.take(last=last)

@@ -53,7 +53,7 @@ class LogStream:
 
     def __init__(self, owner: Owner, spec: VersionSpec) -> None:
         self.name = log_stream_name(spec.version, datetime.now(UTC))
-        self.source = LogSource(spec.log_group, self.name, spec.function_name, spec.version)
+        self.source = LogSource(spec.log_group, self.name, spec.function_name, spec.version, spec.region)
         self._spec = spec
         self._owner = owner
         self._pending: deque[tuple[float, bytes]] = deque()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -20,6 +21,7 @@ MISMATCH = (
     "signing method. Consult the service documentation for details."
 )
 _PARAMETERS = (b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Signature", b"X-Amz-SignedHeaders", b"X-Amz-Date")
+_REGION = re.compile(rb"Credential=[^,\s&]*/([a-z0-9-]{1,63})/[A-Za-z0-9-]+/aws4_request")
 _TOKEN, _EXPIRES, _PAYLOAD_HASH = b"X-Amz-Security-Token", b"X-Amz-Expires", b"X-Amz-Content-Sha256"
 
 
@@ -99,6 +101,12 @@ def parse_presigned(query: bytes) -> Presigned | None:
         token=None if token is None else text_of(token),
         payload_hash=found.get(_PAYLOAD_HASH),
     )
+
+
+def region_named(authorization: bytes, query: bytes) -> bytes:
+    """What a signature that nobody checks is for; empty where it does not say."""
+    found = _REGION.search(authorization) or _REGION.search(unquote_to_bytes(query))
+    return found[1] if found is not None else b""
 
 
 def is_presigned(query: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -78,8 +78,10 @@ class Claim(msgspec.Struct, frozen=True):
 class Verifier:
     """`claim` needs no body and refuses strangers before one is read; `prove` checks the rest; `payload` unpacks chunks."""
 
-    def __init__(self, *, region: str, service: str, find_secret: FindSecret, now: Callable[[], float] = time.time) -> None:
-        self._expected = Expected(service.encode(), frozenset({region.encode()}))
+    def __init__(
+        self, *, regions: Iterable[str], service: str, find_secret: FindSecret, now: Callable[[], float] = time.time
+    ) -> None:
+        self._expected = Expected(service.encode(), frozenset(region.encode() for region in regions))
         self._find_secret = find_secret
         self._now = now
         self._scopes: dict[bytes, Scope] = {}
@@ -95,7 +97,7 @@ class Verifier:
         return found
 
     def claim(self, headers: Headers, query: bytes = b"", expected: Expected | None = None) -> Claim:
-        """expected: the verifier's own service and region by default.
+        """expected: the verifier's own service and regions by default.
 
         Raises AuthError when the signature is missing, malformed, of an unknown key, out of scope or out of date."""
         expected = expected or self._expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -26,18 +26,22 @@ class Announcer:
         self._redis = redis
         self._keys = Keys((settings or DispatchSettings()).cell)
 
-    async def function_changed(self, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
-        """A function has a new revision: targets of older ones are stale. Returns when Redis has it, or gave no answer."""
+    async def function_changed(self, function: str, revision: int, reserved_concurrency: int | None) -> None:
+        """A function has a new revision: targets of older ones are stale. Returns when Redis has it, or gave no answer.
+
+        function: as its runs are counted (`counted_as`).
+        """
         reserved = "" if reserved_concurrency is None else str(reserved_concurrency)
-        await self._announce("function_changed", function_id, str(revision), reserved, self._keys.prefix)
+        await self._announce("function_changed", function, str(revision), reserved, self._keys.prefix)
 
-    async def account_changed(self, unreserved_limit: int) -> None:
-        """The concurrency that functions without reserved concurrency share has changed."""
-        await self._announce("account_changed", str(unreserved_limit), self._keys.prefix)
+    async def account_changed(self, unreserved_limits: Mapping[str, int]) -> None:
+        """The concurrency that functions without reserved concurrency share, by region, has changed."""
+        limits = (text for region, limit in unreserved_limits.items() for text in (region, str(limit)))
+        await self._announce("account_changed", self._keys.prefix, *limits)
 
-    async def urls_changed(self, function_name: str) -> None:
+    async def urls_changed(self, function_id: str) -> None:
         """Who may reach a function by its URLs, or how, has changed. Returns when Redis has passed it on, or gave no answer."""
-        await self._within_reason("urls_changed", self._redis.publish(self._keys.events, f"urls {function_name}"))
+        await self._within_reason("urls_changed", self._redis.publish(self._keys.events, f"urls {function_id}"))
 
     async def _announce(self, name: str, *arguments: str) -> None:
         await self._within_reason(name, self._redis.eval(script(name).body.decode(), 1, self._keys.state, *arguments))

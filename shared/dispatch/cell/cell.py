@@ -238,8 +238,8 @@ class Cell:
         elif kind == b"recall":
             self._sticky.recall()
         elif kind == b"changed":
-            function_id, _, revision = rest.decode().rpartition(" ")
-            self._sticky.changed(function_id, int(revision))
+            function, _, revision = rest.decode().rpartition(" ")
+            self._sticky.changed(function, int(revision))
         elif kind == b"epoch":
             self._sticky.recall()
             for _ in range(len(self._waiting)):

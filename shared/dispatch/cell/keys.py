@@ -1,12 +1,14 @@
 """Names of the keys that leases use in Redis. One Redis per cell; the braces make every key of a cell share one slot.
 
 `state` is a hash with these fields: epoch:<run id of the Redis process> (open epoch; a Redis that restarted or was replaced
-has another run id, so nothing of an older life is ever taken for valid), fence (counter within the epoch), running (leases
-in the account's pool, and provisioned environments of functions without reserved concurrency), limit (of that pool), waiting
-("1": the next release publishes "room"), sticky (see acquire.lua), next and next_run (an epoch being rebuilt), about, for each
-function rev:<id>, res:<id> ("" or reserved concurrency), run:<id> (leases and provisioned environments), held:<id> (of these,
-provisioned environments), and for each version prov:<version key> (its provisioned environments). The last two are missing
-where there are none.
+has another run id, so nothing of an older life is ever taken for valid), fence (counter within the epoch), waiting ("1": the
+next release publishes "room"), sticky (see acquire.lua), next and next_run (an epoch being rebuilt), about; for each region
+running:<region> (leases in the account's pool there, and provisioned environments of functions without reserved concurrency)
+and limit:<region> (of that pool); for each function rev:<function>, res:<function> ("" or reserved concurrency), run:<function>
+(leases and provisioned environments), held:<function> (of these, provisioned environments), and for each version prov:<version
+key> (its provisioned environments). The last two are missing where there are none.
+
+A function is `<region>/<id>` here (`VersionSpec.counted_as`), so that a script can tell which account's pool it counts in.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Version:
         "acquire_prefix",
         "closed",
         "collected",
-        "function_id",
+        "function",
         "idle",
         "owner",
         "release_prefixes",
@@ -54,11 +54,11 @@ class Version:
 
     def __init__(self, target: InvokeTarget, keys: Keys, holder: str, account_concurrency: int) -> None:
         spec = target.spec
-        function, version = spec.function_id, spec.version_key
+        function, version = spec.counted_as, spec.version_key
         if "\n" in function or "\n" in version or not version:
             raise ValueError(f"not a version key: {version!r} of {function!r}")
         self.version_key = version
-        self.function_id = function
+        self.function = function
         self.revision = target.revision
         self.idle: list[Lease] = []
         self.closed = False

@@ -27,7 +27,7 @@ LEAVE_TIMEOUT_S = 2.0
 
 
 class EnvironmentReport(msgspec.Struct, frozen=True):
-    """One environment as its worker sees it.
+    """One environment as its worker sees it. function: as its runs are counted (`VersionSpec.counted_as`).
 
     busy: it runs an invocation now; then fence is the running lease's (epoch, counter) and holder the instance name of the
     caller (`Hello.instance` of the connection that the INVOKE came on). For an idle one: the last lease's.
@@ -36,7 +36,7 @@ class EnvironmentReport(msgspec.Struct, frozen=True):
 
     environment_id: str
     version_key: str
-    function_id: str
+    function: str
     busy: bool
     fence: tuple[int, int]
     holder: str
@@ -213,7 +213,7 @@ class WorkerMembership:
             arguments: list[Argument] = [self._epoch_field(), epoch, self.worker_id, record, slots]
             arguments += [keys.prefix, int(number == len(parts)), int(len(parts) == 1)]
             for each in part:
-                arguments += [each.environment_id, each.version_key, each.function_id, int(each.busy), *each.fence, each.holder]
+                arguments += [each.environment_id, each.version_key, each.function, int(each.busy), *each.fence, each.holder]
                 arguments.append(each.provisioned)
             reply: Reply = await self._redis.call(
                 report.command(

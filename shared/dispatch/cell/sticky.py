@@ -80,9 +80,9 @@ class StickyLeases:
         for version in versions.values():
             self.close(version)
 
-    def changed(self, function_id: str, revision: int) -> None:
+    def changed(self, function: str, revision: int) -> None:
         """A function has a new revision: its older leases must not be used again without asking Redis."""
-        for key in [key for key, v in self.versions.items() if v.function_id == function_id and v.revision < revision]:
+        for key in [key for key, v in self.versions.items() if v.function == function and v.revision < revision]:
             self.close(self.versions.pop(key))
 
     def lost(self, connection: WorkerConnection[Lease]) -> None:

@@ -109,9 +109,9 @@ class Dispatcher:
             raise DispatchUnavailableError(CLOSED)
         return self.cells[cell_number(target.spec.function_id, self._names)]
 
-    def _urls_changed(self, function_name: str | None) -> None:
+    def _urls_changed(self, function_id: str | None) -> None:
         if self.on_urls_changed is not None:
-            self.on_urls_changed(function_name)
+            self.on_urls_changed(function_id)
 
 
 async def ended(start: Callable[[OnEnd], Callable[[], None]]) -> InvocationResult:

@@ -21,14 +21,14 @@ _NOT_MADE = Invocation("", b"")
 
 
 class TargetResolver(Protocol):
-    """What resolves names; `shared.registry.cache.TargetCache` does."""
+    """What resolves names; `shared.registry.cache.TargetCache` does. function_arn: without a qualifier."""
 
-    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget: ...
+    async def resolve(self, function_arn: str, qualifier: str | None) -> InvokeTarget: ...
 
-    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
+    def cached(self, function_arn: str, qualifier: str | None) -> InvokeTarget | None:
         """What `resolve` would answer without asking anybody; None when it would have to, or would raise."""
 
-    def forget(self, function_name: str) -> None: ...
+    def forget(self, function_arn: str) -> None: ...
 
 
 class FunctionInvoker:
@@ -44,7 +44,7 @@ class FunctionInvoker:
 
     def start(
         self,
-        function_name: str,
+        function_arn: str,
         qualifier: str | None,
         invocation: Invocation,
         on_end: OnEnd,
@@ -52,25 +52,25 @@ class FunctionInvoker:
         response: ResponseStream | None = None,
     ) -> Callable[[], None]:
         """As `Dispatcher.start`; what it returns cancels the run."""
-        run = FunctionRun(self._dispatcher, self._cached(function_name, qualifier), invocation, on_end, wait_s, response)
-        run.resolver, run.function_name, run.qualifier, run.resolves = self._resolver, function_name, qualifier, 0
+        run = FunctionRun(self._dispatcher, self._cached(function_arn, qualifier), invocation, on_end, wait_s, response)
+        run.resolver, run.function_arn, run.qualifier, run.resolves = self._resolver, function_arn, qualifier, 0
         run.start()
         return run.cancel
 
     def start_made(
-        self, function_name: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
+        self, function_arn: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
     ) -> Callable[[], None]:
         """As `start`, for whoever has to know the target before it is said what is to be run of it."""
-        target = self._cached(function_name, qualifier)
+        target = self._cached(function_arn, qualifier)
         run = MadeRun(self._dispatcher, target, _NOT_MADE, on_end, wait_s)
-        run.resolver, run.function_name, run.qualifier, run.resolves = self._resolver, function_name, qualifier, 0
+        run.resolver, run.function_arn, run.qualifier, run.resolves = self._resolver, function_arn, qualifier, 0
         run.make = make
         run.start()
         return run.cancel
 
     async def invoke(
         self,
-        function_name: str,
+        function_arn: str,
         qualifier: str | None,
         invocation: Invocation,
         *,
@@ -78,28 +78,28 @@ class FunctionInvoker:
         response: ResponseStream | None = None,
     ) -> InvocationResult:
         """`start`, awaited: raises what on_end would get. Cancelling the caller cancels the run."""
-        return await ended(lambda on_end: self.start(function_name, qualifier, invocation, on_end, wait_s, response))
+        return await ended(lambda on_end: self.start(function_arn, qualifier, invocation, on_end, wait_s, response))
 
 
 class FunctionRun(Run):
     """A run of whatever a name leads to. resolves: how often that was asked because the target was outdated."""
 
-    __slots__ = ("function_name", "qualifier", "resolver", "resolves")
+    __slots__ = ("function_arn", "qualifier", "resolver", "resolves")
 
     resolver: TargetResolver
-    function_name: str
+    function_arn: str
     qualifier: str | None
     resolves: int
 
     async def _resolve(self) -> InvokeTarget:
-        return await self.resolver.resolve(self.function_name, self.qualifier)
+        return await self.resolver.resolve(self.function_arn, self.qualifier)
 
     def _outdated(self, error: StaleTargetError) -> None:
-        self.resolver.forget(self.function_name)
+        self.resolver.forget(self.function_arn)
         self.resolves += 1
         if self.resolves >= RESOLVES_MAX:
-            name = self.function_name
-            raise DispatchUnavailableError(f"the registry's state of {name} stays behind what was announced of it") from error
+            arn = self.function_arn
+            raise DispatchUnavailableError(f"the registry's state of {arn} stays behind what was announced of it") from error
 
 
 class MadeRun(FunctionRun):

@@ -90,11 +90,11 @@ class MappingSettings(msgspec.Struct, frozen=True, omit_defaults=True):
 class EventSourceMapping(msgspec.Struct, frozen=True):
     """A source of events and the function that they go to: all that control plane and pollers have to know.
 
-    source_arn: of a Kafka cluster, whose name is looked up (the built-in cluster is `lambdad`), of a queue, stream, broker or
-    database; None when bootstrap_servers names a self-managed cluster. consumer_group_id: the name under which its readers
-    share the source, the uuid unless it was chosen. starting_position: None for sources without one.
-    starting_timestamp_ms: with AT_TIMESTAMP. batching_window_s: 0 to 300. enabled: what the user asked for; state: what the
-    poller reached.
+    function_arn: with the qualifier. source_arn: of a Kafka cluster, whose name is looked up (the built-in cluster is
+    `lambdad`), of a queue, stream, broker or database; None when bootstrap_servers names a self-managed cluster.
+    consumer_group_id: the name under which its readers share the source, the uuid unless it was chosen. starting_position:
+    None for sources without one. starting_timestamp_ms: with AT_TIMESTAMP. batching_window_s: 0 to 300. enabled: what the
+    user asked for; state: what the poller reached.
     """
 
     uuid: str
@@ -121,3 +121,8 @@ class EventSourceMapping(msgspec.Struct, frozen=True):
     last_modified_ms: int
     revision: int
     settings: MappingSettings = MappingSettings()
+
+    @property
+    def unqualified_arn(self) -> str:
+        """The function's, without the version or alias."""
+        return self.function_arn if self.qualifier is None else self.function_arn.removesuffix(f":{self.qualifier}")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -160,21 +161,24 @@ class Cell:
         state = await self.state()
         held = sum(int(v) for k, v in state.items() if k.startswith("held:"))
         counts = sum(int(v) for k, v in state.items() if k.startswith("run:"))
-        return not await self.leases() and counts == held and int(state.get("running", 0)) <= held
+        account = sum(int(v) for k, v in state.items() if k.startswith("running:"))
+        return not await self.leases() and counts == held and account <= held
 
     async def check(self) -> None:
         """Counts agree with the leases, slots with the environments, and nothing is both idle and leased."""
         state, leases = await self.state(), await self.leases()
         by_function: dict[str, int] = {}
-        account = 0
+        accounts: Counter[str] = Counter()
         await self._check_provisioned(state, by_function)
-        account += sum(count for function, count in by_function.items() if not state.get(f"res:{function}"))
+        for function, count in by_function.items():
+            accounts[function.partition("/")[0]] += 0 if state.get(f"res:{function}") else count
         async for key in self.redis.scan_iter(self.keys.prefix + "leases:*"):
             for owner in [] if key.endswith(b":p") else await self.redis.hvals(key):
                 function = owner.decode().partition("\n")[0]
                 by_function[function] = by_function.get(function, 0) + 1
-                account += key.endswith(b":u")
-        assert int(state.get("running", 0)) == account, (state, leases)
+                accounts[function.partition("/")[0]] += key.endswith(b":u")
+        counted = Counter({field[8:]: int(count) for field, count in state.items() if field.startswith("running:")})
+        assert counted == accounts, (state, leases)
         for field, count in state.items():
             if field.startswith("run:"):
                 assert int(count) == by_function.get(field[4:], 0), (field, count, leases)
@@ -225,16 +229,22 @@ async def cell(settings: Settings, redis: Redis) -> AsyncIterator[Cell]:
 
 
 def target(
-    function: str = "f1", version: str = "1", *, revision: int = 1, reserved: int | None = None, timeout_s: int = 3
+    function: str = "f1",
+    version: str = "1",
+    *,
+    revision: int = 1,
+    reserved: int | None = None,
+    timeout_s: int = 3,
+    region: str = "us-east-1",
 ) -> InvokeTarget:
     spec = VersionSpec(
         version_key=f"{function}:{version}",
         function_id=function,
         function_name=function,
-        function_arn=f"arn:aws:lambda:us-east-1:000000000000:function:{function}",
+        function_arn=f"arn:aws:lambda:{region}:000000000000:function:{function}",
         version=version,
         account_id="000000000000",
-        region="us-east-1",
+        region=region,
         runtime="python3.12",
         handler="app.handler",
         code_sha256="0" * 64,

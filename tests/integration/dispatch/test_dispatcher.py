@@ -260,7 +260,7 @@ async def test_kept_leases_go_back_when_the_function_changes(cell: Cell) -> None
     dispatch = cell.settings.dispatch.model_copy(update={"sticky_ms": 1_000})
     dispatcher = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
     await dispatcher.invoke(target(), event(), wait_s=5)
-    await Announcer(cell.redis).function_changed("f1", 2, None)
+    await Announcer(cell.redis).function_changed("us-east-1/f1", 2, None)
     await until(cell.no_leases)
     with pytest.raises(StaleTargetError):
         await dispatcher.invoke(target(), event(), wait_s=5)
@@ -270,8 +270,8 @@ async def test_kept_leases_go_back_when_the_function_changes(cell: Cell) -> None
 async def test_every_process_of_the_cell_hears_whose_urls_changed_and_forgets_all_after_a_gap(cell: Cell) -> None:
     dispatcher, heard = await cell.dispatcher(), list[str | None]()
     dispatcher.on_urls_changed = heard.append
-    await Announcer(cell.redis).urls_changed("fn")
-    await until(lambda: heard == ["fn"])
+    await Announcer(cell.redis).urls_changed("f1")
+    await until(lambda: heard == ["f1"])
     await cell.redis.client_kill_filter(_type="pubsub")
     # The connection is back; what was said meanwhile is unknown.
     await until(lambda: None in heard)
@@ -284,7 +284,7 @@ async def test_a_target_with_a_newer_revision_is_news_to_redis(cell: Cell) -> No
     with pytest.raises(StaleTargetError):
         await other.invoke(target(revision=6), event(), wait_s=5)
     state = await cell.state()
-    assert (state["rev:f1"], state["res:f1"]) == ("7", "3")
+    assert (state["rev:us-east-1/f1"], state["res:us-east-1/f1"]) == ("7", "3")
 
 
 async def test_the_least_recently_used_environment_makes_room_for_another_version(cell: Cell) -> None:
@@ -295,7 +295,7 @@ async def test_the_least_recently_used_environment_makes_room_for_another_versio
         await until(cell.no_leases)
     await dispatcher.invoke(target("c"), event(), wait_s=5)
     await until(cell.no_leases)
-    assert sorted(e.function_id for e in worker.environments.values()) == ["b", "c"]
+    assert sorted(e.function for e in worker.environments.values()) == ["us-east-1/b", "us-east-1/c"]
     await cell.check()
 
 

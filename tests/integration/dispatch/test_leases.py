@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from shared.dispatch.cell.announce import Announcer
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
@@ -103,7 +104,7 @@ async def test_releasing_twice_counts_once(cell: Cell, connection: RedisConnecti
     for outcome in (IDLE, IDLE, GONE, UNCERTAIN):
         leases.release(returned, outcome)
     await until(lambda: leases._live == {kept.name})
-    assert (await cell.state())["running"] == "1"
+    assert (await cell.state())["running:us-east-1"] == "1"
     await cell.check()
 
 
@@ -207,11 +208,30 @@ async def test_a_lost_connection_fails_what_waits_and_comes_back(
     await connection.close()
 
 
+async def test_an_account_has_its_concurrency_in_each_region(cell: Cell, connection: RedisConnection, redis: Redis) -> None:
+    leases = holder(connection, limit=2)
+    here = [await granted(leases) for _ in range(2)]
+    assert isinstance(await leases.acquire(leases.version(target())), Throttled)
+    elsewhere = leases.version(target("f2", region="eu-west-1"))
+    found = [await leases.acquire(elsewhere) for _ in range(3)]
+    assert [type(one) for one in found] == [Lease, Lease, Throttled]
+    await cell.check()
+    # A limit that was announced is of its region alone.
+    await Announcer(redis).account_changed({"us-east-1": 3, "eu-west-1": 2})
+    here.append(await granted(leases))
+    assert isinstance(await leases.acquire(elsewhere), Throttled)
+    for lease in (*here, *(one for one in found if isinstance(one, Lease))):
+        leases.release(lease, IDLE)
+    await settled(leases)
+    await cell.check()
+
+
 async def test_counts_agree_after_any_interleaving(cell: Cell, connection: RedisConnection) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     holders = [holder(connection, f"h{i}", limit=6) for i in range(3)]
     limits: dict[str, int | None] = {"a": 2, "b": 3, "c": None, "d": None}
+    regions = ("us-east-1", "eu-west-1")
     held: list[tuple[Leases, Lease]] = []
     reap = script("reap_holder")
     for step in range(300):
@@ -219,7 +239,9 @@ async def test_counts_agree_after_any_interleaving(cell: Cell, connection: Redis
         if what < 0.5:
             mine = chance.choice(holders)
             function = chance.choice(list(limits))
-            version = mine.version(target(function, chance.choice("12"), reserved=limits[function]))
+            region = chance.choice(regions)
+            of = target(f"{function}@{region}", chance.choice("12"), reserved=limits[function], region=region)
+            version = mine.version(of)
             answers = await asyncio.gather(*(mine.acquire(version) for _ in range(chance.randrange(1, 4))))
             held += [(mine, answer) for answer in answers if isinstance(answer, Lease)]
         elif what < 0.95 and held:
@@ -235,9 +257,11 @@ async def test_counts_agree_after_any_interleaving(cell: Cell, connection: Redis
             await connection.call(reap.command((*names, keys.lru, keys.leader), dead.holder, "", keys.prefix), reap)
         running: dict[str, int] = {}
         for _, lease in held:
-            running[lease.version.function_id] = running.get(lease.version.function_id, 0) + 1
-        assert all(running.get(f, 0) <= limit for f, limit in limits.items() if limit is not None), seed
-        assert sum(count for f, count in running.items() if limits[f] is None) <= 6, seed
+            running[lease.version.function] = running.get(lease.version.function, 0) + 1
+        for region in regions:
+            here = {f: running.get(f"{region}/{f}@{region}", 0) for f in limits}
+            assert all(here[f] <= limit for f, limit in limits.items() if limit is not None), seed
+            assert sum(count for f, count in here.items() if limits[f] is None) <= 6, seed
         if step % 20 == 0:
             await connection.command("PING")
             await cell.check()

@@ -85,7 +85,7 @@ async def give_back(leases: Leases, lease: Lease, outcome: bytes = IDLE) -> None
 
 def owner_of(**of: object) -> str:
     spec = target(**of).spec  # type: ignore[arg-type]
-    return f"{spec.function_id}\n{spec.version_key}"
+    return f"{spec.counted_as}\n{spec.version_key}"
 
 
 async def placed(environments: Environments, **of: object) -> Lease:
@@ -107,11 +107,11 @@ def token_of(lease: Lease) -> str:
 
 async def test_a_start_takes_a_slot_and_counts_only_once_it_is_ready(cell: Cell, environments: Environments) -> None:
     start = await placed(environments)
-    assert (await cell.state()).get("run:f1", "0") == "0"
+    assert (await cell.state()).get("run:us-east-1/f1", "0") == "0"
     await cell.check()
     assert await environments.ready(start)
     assert await environments.ready(start), "saying it again changes nothing"
-    assert (await cell.state())["run:f1"] == (await cell.state())["running"] == "1"
+    assert (await cell.state())["run:us-east-1/f1"] == (await cell.state())["running:us-east-1"] == "1"
     await cell.check()
     assert await environments.seen() == {owner_of(): {start.token: "r"}}
 
@@ -128,7 +128,7 @@ async def test_provisioned_environments_are_leased_first_and_then_others(
     assert [lease.pool for lease in answers] == ["p", "p", "u"]
     assert [lease.cold for lease in answers] == [False, False, True]
     assert not first.sticky
-    assert (await cell.state())["run:f1"] == "3"
+    assert (await cell.state())["run:us-east-1/f1"] == "3"
     await cell.check()
     await give_back(leases, first)
     await cell.check()
@@ -181,16 +181,16 @@ async def test_reserving_concurrency_moves_what_is_provisioned_out_of_the_accoun
 ) -> None:
     leases = holder(connection)
     await provisioned(environments, 2)
-    assert (await cell.state())["running"] == "2"
+    assert (await cell.state())["running:us-east-1"] == "2"
     changed = script("function_changed")
     keys = cell.keys
-    await connection.call(changed.command((keys.state,), "f1", 5, "4", keys.prefix), changed)
-    assert (await cell.state())["running"] == "0"
+    await connection.call(changed.command((keys.state,), "us-east-1/f1", 5, "4", keys.prefix), changed)
+    assert (await cell.state())["running:us-east-1"] == "0"
     await cell.check()
     # A frontend that knows more than Redis does says so with its lease.
     lease = await granted(leases, revision=6)
     assert lease.pool == "p"
-    assert (await cell.state())["running"] == "2"
+    assert (await cell.state())["running:us-east-1"] == "2"
     await cell.check()
 
 
@@ -253,7 +253,7 @@ async def test_retiring_takes_idle_ones_at_once_and_busy_ones_when_they_are_done
     assert await environments.retire(owner_of(), 1) == [token_of(busy)]
     assert await environments.retire(owner_of(), 1) == []
     assert (await environments.seen())[owner_of()] == {token_of(busy): "x"}
-    assert (await cell.state())["run:f1"] == "1"
+    assert (await cell.state())["run:us-east-1/f1"] == "1"
     await cell.check()
     await give_back(leases, busy)
     assert await environments.seen() == {}
@@ -329,7 +329,7 @@ async def test_a_draining_worker_gives_its_provisioned_environments_up(
     await give_back(leases, on_w1[1])
     seen = (await environments.seen())[owner_of()]
     assert {token.partition("@")[2] for token in seen} == {"w2"}
-    assert (await cell.state())["run:f1"] == "2"
+    assert (await cell.state())["run:us-east-1/f1"] == "2"
 
 
 async def test_workers_to_avoid_are_avoided_among_provisioned_ones_too(

@@ -110,8 +110,8 @@ async def test_what_is_wanted_no_more_is_stopped_and_counts_no_more(cell: Cell, 
     del wanted.plans["one"]
     await news(cell)
     await until(lambda: not worker.environments)
-    assert (await cell.state()).get("run:f1", "0") == "0"
-    assert (await cell.state())["running"] == "0"
+    assert (await cell.state()).get("run:us-east-1/f1", "0") == "0"
+    assert (await cell.state())["running:us-east-1"] == "0"
     await cell.check()
 
 
@@ -227,7 +227,7 @@ async def test_never_more_runs_than_is_reserved_while_an_alias_moves_back_and_fo
             await until(lambda before=before: done > before + 20)
         stop.set()
     assert throttled > 0, "more was asked for than may run"
-    assert cell.tally.most["f1"] <= 4
+    assert cell.tally.most["us-east-1/f1"] <= 4
     await until(cell.no_leases)
     await cell.check()
 

@@ -49,7 +49,7 @@ from shared.settings import Settings
 @dataclass
 class ToyEnvironment:
     version_key: str
-    function_id: str
+    function: str
     busy: bool = False
     fence: tuple[int, int] = (0, 0)
     holder: str = ""
@@ -129,7 +129,7 @@ class ToyWorker:
 
     def inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(name, e.version_key, e.function_id, e.busy, e.fence, e.holder, e.provisioned)
+            EnvironmentReport(name, e.version_key, e.function, e.busy, e.fence, e.holder, e.provisioned)
             for name, e in self.environments.items()
         ]
 
@@ -168,7 +168,7 @@ class ToyWorker:
             if header.environment_id in self.environments:
                 self.violations.found.append(f"{header.environment_id} started twice")
             self.environments[header.environment_id] = ToyEnvironment(
-                header.version_key, header.spec.function_id, provisioned="s" if header.prepare else ""
+                header.version_key, header.spec.counted_as, provisioned="s" if header.prepare else ""
             )
         environment = self.environments.get(header.environment_id)
         if environment is None:
@@ -200,7 +200,7 @@ class ToyWorker:
     async def run(self, header: InvokeHeader, payload: bytes) -> bytes | None:
         """The response; None when the environment ended with it."""
         environment = self.environments[header.environment_id]
-        function = environment.function_id
+        function = environment.function
         self.ran.append((header.request_id, header.environment_id, header.version_key))
         self.running += 1
         self.tally.add(function, 1)

@@ -67,29 +67,30 @@ class Functions:
     async def _works(self, _: Invocation) -> InvocationResult:
         return OK
 
-    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
+    async def resolve(self, arn: str, qualifier: str | None) -> InvokeTarget:
         """versions: those of an alias, one after the other."""
+        function_name = arn.removeprefix(ARN)
         if function_name in self.gone:
-            raise ResourceNotFoundException(f"Function not found: {ARN}{function_name}")
-        arn, version = ARN + function_name, self.versions[len(self.resolved) % len(self.versions)]
+            raise ResourceNotFoundException(f"Function not found: {arn}")
+        version = self.versions[len(self.resolved) % len(self.versions)]
         spec = VersionSpec(
             "k", "i", function_name, arn, version, "000000000000", "us-east-1", "python3.12", "h", "0", 1, 128, 3, 512, {}, "r", "l"
         )  # fmt: skip
         return InvokeTarget(spec, 1, arn, qualifier, self.reserved, "Active", self.config)
 
-    async def invoke(self, name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float) -> InvocationResult:
+    async def invoke(self, arn: str, qualifier: str | None, invocation: Invocation, *, wait_s: float) -> InvocationResult:
         self.calls.append(invocation)
-        self.names.append(name)
+        self.names.append(arn.removeprefix(ARN))
         self.times.append(time.monotonic())
         return await self.behave(invocation)
 
-    def start_made(self, name: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float) -> Callable[[], None]:
+    def start_made(self, arn: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float) -> Callable[[], None]:
         """Like the invoker's: the target is found once for a run, and what is run is made of it."""
 
         async def run() -> None:
             try:
-                self.resolved.append(target := await self.resolve(name, qualifier))
-                result = await self.invoke(name, qualifier, make(target), wait_s=wait_s)
+                self.resolved.append(target := await self.resolve(arn, qualifier))
+                result = await self.invoke(arn, qualifier, make(target), wait_s=wait_s)
             except Exception as error:
                 on_end(None, error)
             else:
@@ -207,7 +208,6 @@ def mapping_of(topic: str, **more: Any) -> EventSourceMapping:
         "kind": SourceKind.MSK,
         "function_name": "f",
         "qualifier": None,
-        "function_arn": f"{ARN}f",
         "source_arn": MSK,
         "bootstrap_servers": (),
         "topics": (topic,),
@@ -226,4 +226,5 @@ def mapping_of(topic: str, **more: Any) -> EventSourceMapping:
         "last_modified_ms": 0,
         "revision": 1,
     }
-    return EventSourceMapping(**{**fields, **more})
+    fields |= more
+    return EventSourceMapping(**{"function_arn": f"{ARN}{fields['function_name']}", **fields})

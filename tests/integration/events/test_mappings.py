@@ -29,6 +29,7 @@ from shared.events.topics import TopicNames, ensure_topics
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import (
+    ARN,
     FAILED,
     OK,
     QUEUE,
@@ -159,7 +160,7 @@ async def test_a_mapping_lives_through_enabling_updating_disabling_and_deleting(
         book.change(mapping, state=MappingState.ENABLING, enabled=True)
         await until(lambda: book.state(mapping) is MappingState.ENABLED)
         await until(lambda: len(functions.records()) == 1, "what was written while it was disabled")
-        book.change(mapping, state=MappingState.UPDATING, function_name="other")
+        book.change(mapping, state=MappingState.UPDATING, function_name="other", function_arn=f"{ARN}other")
         await until(lambda: book.state(mapping) is MappingState.ENABLED)
         await produce(kafka_engine, topic, [b"after the update"])
         await until(lambda: functions.names[-1] == "other")

@@ -18,6 +18,7 @@ from botocore.config import Config
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.edge.bodies import BodyReader
+from services.frontend.edge.homes import Homes
 from services.frontend.edge.http_server import FrontendServer
 from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
@@ -48,11 +49,14 @@ from shared.telemetry.health import Health
 KEY, SECRET = "AKIDEXAMPLE", "a-secret"
 CLUSTER_SECRET = b"the cluster's own"
 SESSION = boto3.session.Session()
+HOME, ELSEWHERE = Home("000000000000", "us-east-1"), "eu-west-1"
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
+"""What begins the ARNs of the functions here; those elsewhere are told by their whole ARN."""
 ROUTER = Router(load_service_model().operations.values())
 
 
 def target(name: str, state: str = "Active") -> InvokeTarget:
-    arn = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    arn = f"{ARN}{name}"
     spec = VersionSpec(
         version_key="k",
         function_id="id",
@@ -101,23 +105,22 @@ class Backend:
             self.cancelled.set()
         raise AssertionError
 
-    async def resolve(self, function_name: str, qualifier: str | None) -> InvokeTarget:
-        if function_name.startswith("no-"):
-            arn = f"arn:aws:lambda:us-east-1:000000000000:function:{function_name}:{qualifier or '$LATEST'}"
-            raise ResourceNotFoundException(f"Function not found: {arn}")
-        return target(function_name, self.state)
+    async def resolve(self, function_arn: str, qualifier: str | None) -> InvokeTarget:
+        name = function_arn.rpartition(":")[2]
+        if name.startswith("no-"):
+            raise ResourceNotFoundException(f"Function not found: {function_arn}:{qualifier or '$LATEST'}")
+        return target(name, self.state)
 
-    def cached(self, function_name: str, qualifier: str | None) -> InvokeTarget | None:
-        if not self.known or function_name.startswith("no-"):
-            return None
-        return target(function_name, self.state)
+    def cached(self, function_arn: str, qualifier: str | None) -> InvokeTarget | None:
+        name = function_arn.rpartition(":")[2]
+        return target(name, self.state) if self.known and not name.startswith("no-") else None
 
-    def forget(self, function_name: str) -> None:
+    def forget(self, function_arn: str) -> None:
         pass
 
     async def invoke(
         self,
-        function_name: str,
+        function_arn: str,
         qualifier: str | None,
         invocation: Invocation,
         *,
@@ -125,14 +128,14 @@ class Backend:
         response: ResponseStream | None = None,
     ) -> InvocationResult:
         self.response = response
-        await InvocableResolver(self).resolve(function_name, qualifier)
-        self.invocations.append((function_name, qualifier, invocation))
+        await InvocableResolver(self).resolve(function_arn, qualifier)
+        self.invocations.append((function_arn.removeprefix(ARN), qualifier, invocation))
         self.reached.set()
         return await self.behave(invocation)
 
     def start(
         self,
-        function_name: str,
+        function_arn: str,
         qualifier: str | None,
         invocation: Invocation,
         on_end: OnEnd,
@@ -140,7 +143,7 @@ class Backend:
         response: ResponseStream | None = None,
     ) -> Callable[[], None]:
         self.started += 1
-        running = asyncio.ensure_future(self.invoke(function_name, qualifier, invocation, wait_s=wait_s, response=response))
+        running = asyncio.ensure_future(self.invoke(function_arn, qualifier, invocation, wait_s=wait_s, response=response))
 
         def ended(done: asyncio.Future[InvocationResult]) -> None:
             if done.cancelled():
@@ -174,20 +177,20 @@ class Frontend:
         self.app = app
         self.server = server
         self.url = f"http://127.0.0.1:{port}"
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, str], Any] = {}
 
-    def client(self, key: str = KEY, secret: str = SECRET) -> Any:
+    def client(self, key: str = KEY, secret: str = SECRET, region: str = HOME.region) -> Any:
         """A boto3 client without retries; its calls block, so tests run them in threads."""
-        if (key, secret) not in self._clients:
-            self._clients[key, secret] = SESSION.client(
+        if (key, secret, region) not in self._clients:
+            self._clients[key, secret, region] = SESSION.client(
                 "lambda",
                 endpoint_url=self.url,
-                region_name="us-east-1",
+                region_name=region,
                 aws_access_key_id=key,
                 aws_secret_access_key=secret,
                 config=Config(retries={"max_attempts": 0}, parameter_validation=False, read_timeout=20),
             )
-        return self._clients[key, secret]
+        return self._clients[key, secret, region]
 
     async def send(self, raw: bytes, *, deadline_s: float = 10.0) -> bytes:
         """Everything that comes back for these bytes until the server closes the connection."""
@@ -211,12 +214,14 @@ async def running_frontend(
     listener: socket.socket = listen(chosen)
     request_ids, backend = RequestIds(), Backend(known=at_hand)
     operations: dict[str, Any] = {}
-    find = check_access(chosen, CLUSTER_SECRET)
-    verifier = None if find is None else Verifier(region="us-east-1", service="lambda", find_secret=find)
-    reader = RequestReader(verifier, BodyReader(), Callers("000000000000", CLUSTER_SECRET))
+    find, homes = check_access(chosen, CLUSTER_SECRET), Homes(HOME, (ELSEWHERE,))
+    verifier = (
+        None if find is None else Verifier(regions=[home.region for home in homes.all], service="lambda", find_secret=find)
+    )
+    reader = RequestReader(verifier, BodyReader(), Callers(HOME.account_id, CLUSTER_SECRET), homes)
     app = FrontendApp(NativeApp(Health("frontend", {"engine": lambda: None})), request_ids)
     server = FrontendServer(server_config(app if find is not None else NoBrowsers(app, request_ids), chosen))
-    requests, metrics = InvokeRequests(ROUTER, Home("000000000000", "us-east-1")), InvokeMetrics()
+    requests, metrics = InvokeRequests(ROUTER), InvokeMetrics()
     invokes = Invokes(
         requests=requests,
         reader=reader,
@@ -232,7 +237,7 @@ async def running_frontend(
     api = Api(load_service_model(), operations, render=render)
     given = {"frontend": chosen, "forward": forward or {}, "forward_sign": sign or {}}
     forwarder = Forwarder(Settings.model_validate(given), reader, request_ids)
-    control = EndpointApp((api, sts("000000000000")), reader, request_ids, forwarder, region="us-east-1")
+    control = EndpointApp((api, sts("000000000000")), reader, request_ids, forwarder, regions=homes.regions)
     app.ready(invokes.serve, mounted(control))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

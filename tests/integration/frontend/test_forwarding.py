@@ -207,13 +207,19 @@ async def test_headers_for_one_hop_stay_behind_and_all_others_pass() -> None:
 
 
 def signed_request(
-    found: Frontend, body: bytes, headers: dict[str, str] | None = None, *, method: str = "PUT", sent: bytes | None = None
+    found: Frontend,
+    body: bytes,
+    headers: dict[str, str] | None = None,
+    *,
+    method: str = "PUT",
+    sent: bytes | None = None,
+    region: str = "us-east-1",
 ) -> bytes:
     """As a client writes it to the wire. sent: the body that goes out in place of the signed one."""
     url = f"http://127.0.0.1:{found.port}/bucket/a%20key?x=1%2B2"
     signed_headers = {"x-amz-content-sha256": hashlib.sha256(body).hexdigest(), **(headers or {})}
     request = AWSRequest(method, url, headers=signed_headers)
-    SigV4AuthOfS3(Credentials(KEY, SECRET), "s3", "us-east-1").add_auth(request)
+    SigV4AuthOfS3(Credentials(KEY, SECRET), "s3", region).add_auth(request)
     lines = [f"{method} /bucket/a%20key?x=1%2B2 HTTP/1.1", f"host: 127.0.0.1:{found.port}", "connection: close"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     out = body if sent is None else sent
@@ -355,7 +361,9 @@ SIGN = {name: {"access_key_id": OTHER_KEY, "secret_access_key": OTHER_SECRET} fo
 def verified(fake: FakeTarget, service: str) -> str:
     """The key that signed what the target got."""
     verifier = Verifier(
-        region="us-east-1", service=service, find_secret=lambda key, token: OTHER_SECRET.encode() if key == OTHER_KEY else None
+        regions=["us-east-1"],
+        service=service,
+        find_secret=lambda key, token: OTHER_SECRET.encode() if key == OTHER_KEY else None,
     )
     method, path, _ = fake.head.split(b" ", 2)
     raw_path, _, query = path.partition(b"?")
@@ -376,6 +384,17 @@ async def test_requests_are_signed_again_where_the_settings_say_so() -> None:
         open_body = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
         assert b"HTTP/1.1 200" in await found.send(signed_request(found, body, open_body))
         assert verified(fake, "s3") == OTHER_KEY
+
+
+async def test_what_is_signed_again_is_for_the_region_that_it_was_signed_for() -> None:
+    elsewhere = {**SIGN["sqs"], "region": "eu-central-1"}
+    async with behind(answers, sign={**SIGN, "sqs": elsewhere}) as (found, fake):
+        for region in ("us-east-1", "eu-west-1", "ap-southeast-7"):
+            assert b"HTTP/1.1 200" in await found.send(signed_request(found, b"x", region=region))
+            assert verified(fake, "s3") == OTHER_KEY
+            assert f"/{region}/s3/aws4_request".encode() in dict(fake.headers())[b"authorization"]
+        await asyncio.to_thread(client(found, "sqs").send_message, QueueUrl="http://q", MessageBody="x")
+        assert b"/eu-central-1/sqs/aws4_request" in dict(fake.headers())[b"authorization"], "unless a setting names one"
 
 
 async def test_what_cannot_be_signed_again_is_refused() -> None:

@@ -16,6 +16,7 @@ from botocore.credentials import Credentials
 
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.edge.bodies import BodyReader
+from services.frontend.edge.homes import Homes
 from services.frontend.edge.http_protocol import EXCHANGE
 from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
@@ -26,6 +27,7 @@ from services.frontend.urls.routes import FORBIDDEN, FunctionUrlApp
 from shared.aws.signatures import session_tokens
 from shared.aws.signatures.sigv4 import Verifier
 from shared.dispatch.client.run import OnEnd
+from shared.domain.arns import Home
 from shared.domain.errors import (
     InvocationLostError,
     NoCapacityError,
@@ -41,9 +43,10 @@ from shared.telemetry.health import Health
 
 SECRET = b"a cluster's secret"
 ACCOUNT, REGION, KEY, KEY_SECRET = "000000000000", "us-east-1", "AKIDEXAMPLE", "a-secret"
-HOSTS = UrlHosts(REGION, "localhost")
+ELSEWHERE = "eu-west-1"
+HOSTS = UrlHosts("localhost")
 URL_ID = new_url_id(SECRET)
-HOST = HOSTS.name(URL_ID) + ":9000"
+HOST = HOSTS.name(URL_ID, REGION) + ":9000"
 BY_PATH = f"/_lambdad/urls/{URL_ID}"
 EVERYBODY = {"Effect": "Allow", "Principal": "*", "Action": "lambda:*", "Resource": "*"}
 
@@ -78,17 +81,16 @@ class Site:
         self.invoked: list[tuple[str, str | None]] = []
         self.outcome: InvocationResult | Exception = InvocationResult(b'"ok"', "$LATEST")
         request_ids = RequestIds()
-        verifier = Verifier(region=REGION, service="lambda", find_secret=self.find_secret) if verified else None
+        verifier = Verifier(regions=[REGION, ELSEWHERE], service="lambda", find_secret=self.find_secret) if verified else None
         urls = FunctionUrlApp(
             urls=self,
             hosts=HOSTS,
-            reader=RequestReader(verifier, BodyReader(), Callers(ACCOUNT, SECRET)),
+            reader=RequestReader(verifier, BodyReader(), Callers(ACCOUNT, SECRET), Homes(Home(ACCOUNT, REGION), (ELSEWHERE,))),
             invoker=self,
             request_ids=request_ids,
             metrics=InvokeMetrics(),
             secret=SECRET,
             account_id=ACCOUNT,
-            region=REGION,
             queue_wait_s=1.0,
         )
         app = FrontendApp(NativeApp(Health("frontend", {})), request_ids, HOSTS)
@@ -110,10 +112,10 @@ class Site:
         return self.served
 
     async def invoke(
-        self, function_name: str, qualifier: str | None, invocation: Invocation, *, wait_s: float, response: Any = None
+        self, function_arn: str, qualifier: str | None, invocation: Invocation, *, wait_s: float, response: Any = None
     ) -> InvocationResult:
         """A function that does not stream, whether or not its URL would let it."""
-        self.invoked.append((function_name, qualifier))
+        self.invoked.append((function_arn, qualifier))
         self.events.append(json.loads(invocation.payload))
         if isinstance(self.outcome, Exception):
             raise self.outcome
@@ -121,14 +123,14 @@ class Site:
 
     def start(
         self,
-        function_name: str,
+        function_arn: str,
         qualifier: str | None,
         invocation: Invocation,
         on_end: OnEnd,
         wait_s: float,
         response: Any = None,
     ) -> Callable[[], None]:
-        self.running = asyncio.ensure_future(self.invoke(function_name, qualifier, invocation, wait_s=wait_s))
+        self.running = asyncio.ensure_future(self.invoke(function_arn, qualifier, invocation, wait_s=wait_s))
 
         def ended(done: asyncio.Future[InvocationResult]) -> None:
             error = done.exception()
@@ -182,10 +184,16 @@ class Site:
 
 
 def signed(
-    method: str, target: str, *, body: bytes = b"", host: str = HOST, credentials: Credentials | None = None
+    method: str,
+    target: str,
+    *,
+    body: bytes = b"",
+    host: str = HOST,
+    credentials: Credentials | None = None,
+    region: str = REGION,
 ) -> list[tuple[str, str]]:
     request = AWSRequest(method, f"http://{host}{target}", {"Host": host}, body)
-    SigV4Auth(credentials or Credentials(KEY, KEY_SECRET), "lambda", REGION).add_auth(request)
+    SigV4Auth(credentials or Credentials(KEY, KEY_SECRET), "lambda", region).add_auth(request)
     return [(name, value) for name, value in request.headers.items() if name != "Host"]
 
 
@@ -196,7 +204,7 @@ async def test_every_path_and_method_of_the_host_is_the_functions() -> None:
             assert (await site(method, path)).status == 200
             assert site.events[-1]["requestContext"]["http"]["method"] == method
             assert site.events[-1]["rawPath"] == path
-    assert set(site.invoked) == {("f", None)}
+    assert set(site.invoked) == {(f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f", None)}
     assert site.cancels is True
     for host in ("127.0.0.1:9000", "localhost", "function.localhost"):
         assert (await site("POST", "/2015-03-31/functions/f/invocations", host=host)).status == 299
@@ -210,7 +218,7 @@ async def test_a_url_is_served_by_path_too_where_its_name_does_not_resolve() -> 
         event = site.events[-1]
         assert (event["rawPath"], event["requestContext"]["http"]["path"]) == (path, path)
         assert event["rawQueryString"] == target.partition("?")[2]
-        assert (event["requestContext"]["domainName"], event["headers"]["host"]) == (HOSTS.name(URL_ID), endpoint)
+        assert (event["requestContext"]["domainName"], event["headers"]["host"]) == (HOSTS.name(URL_ID, REGION), endpoint)
         assert event["requestContext"]["apiId"] == URL_ID
     # A URL's own name has no such path: all of it is the function's.
     assert (await site(target=BY_PATH)).status == 200
@@ -246,7 +254,7 @@ async def test_a_url_by_path_is_starting_as_long_as_the_frontend_is() -> None:
 
 async def test_an_id_that_was_never_given_is_not_looked_up_and_reads_otherwise_than_one_that_is_gone() -> None:
     site = Site()
-    for host in (f"{'a' * 32}.lambda-url.us-east-1.localhost", HOST.replace("us-east-1", "eu-west-1"), f"x{HOST}"):
+    for host in (f"{'a' * 32}.lambda-url.us-east-1.localhost", f"x{HOST}"):
         answer = await site(host=host)
         assert (answer.status, answer.body) == (403, b'{"Message":null}')
         assert answer.header("x-amzn-errortype") == "AccessDeniedException"
@@ -257,6 +265,34 @@ async def test_an_id_that_was_never_given_is_not_looked_up_and_reads_otherwise_t
     assert (answer.status, answer.message) == (403, FORBIDDEN)
     assert answer.header("x-amzn-errortype") == "AccessDeniedException"
     assert site.asked == [URL_ID]
+
+
+async def test_a_url_is_served_by_the_name_of_its_region_alone_and_signed_for_it() -> None:
+    site = Site()
+    host = HOST.replace(REGION, ELSEWHERE)
+    answer = await site(host=host)
+    assert (answer.status, answer.body) == (403, b'{"Message":null}')
+    assert site.invoked == []
+    assert site.served is not None
+    site.served = msgspec.structs.replace(site.served, region=ELSEWHERE)
+    assert (await site(host=host)).status == 200
+    assert site.invoked == [(f"arn:aws:lambda:{ELSEWHERE}:{ACCOUNT}:function:f", None)]
+    assert site.events[0]["requestContext"]["domainName"] == host.partition(":")[0]
+    site.served = msgspec.structs.replace(site.served, url=msgspec.structs.replace(site.served.url, auth_type="AWS_IAM"))
+    answer = await site(headers=signed("GET", "/", host=host), host=host)
+    assert answer.status == 403
+    assert b"scoped to a valid region" in answer.body
+    assert (await site(headers=signed("GET", "/", host=host, region=ELSEWHERE), host=host)).status == 200
+
+
+async def test_a_policy_names_the_function_in_its_region() -> None:
+    site = Site()
+    resource = f"arn:aws:lambda:{ELSEWHERE}:{ACCOUNT}:function:f"
+    site.set({**EVERYBODY, "Resource": resource})
+    assert (await site()).status == 403
+    assert site.served is not None
+    site.served = msgspec.structs.replace(site.served, region=ELSEWHERE)
+    assert (await site(host=HOST.replace(REGION, ELSEWHERE))).status == 200
 
 
 async def test_the_policy_is_asked_before_the_body_is_read() -> None:
@@ -376,7 +412,7 @@ async def test_a_signature_is_needed_and_checked() -> None:
 async def test_a_signature_for_one_url_is_not_one_for_another() -> None:
     site = Site()
     site.set(auth_type="AWS_IAM")
-    other = HOSTS.name(new_url_id(SECRET))
+    other = HOSTS.name(new_url_id(SECRET), REGION)
     assert (await site(headers=signed("GET", "/"), host=other)).status == 403
     assert (await site(headers=signed("GET", "/", host=other), host=other)).status == 200
 

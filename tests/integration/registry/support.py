@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from sqlalchemy.engine import make_url
 
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import OPERATIONS
+from services.frontend.edge.homes import Homes
+from shared.domain.arns import function_arn
 from shared.registry.cache import TargetCache
 from shared.registry.records import FunctionVersion
 from shared.registry.registry import Registry
@@ -47,17 +49,17 @@ class RecordingAnnouncer:
 
     def __init__(self) -> None:
         self.functions: list[tuple[str, int, int | None]] = []
-        self.unreserved: list[int] = []
+        self.unreserved: list[dict[str, int]] = []
         self.urls: list[str] = []
 
-    async def function_changed(self, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
-        self.functions.append((function_id, revision, reserved_concurrency))
+    async def function_changed(self, function: str, revision: int, reserved_concurrency: int | None) -> None:
+        self.functions.append((function, revision, reserved_concurrency))
 
-    async def urls_changed(self, function_name: str) -> None:
-        self.urls.append(function_name)
+    async def urls_changed(self, function_id: str) -> None:
+        self.urls.append(function_id)
 
-    async def account_changed(self, unreserved_limit: int) -> None:
-        self.unreserved.append(unreserved_limit)
+    async def account_changed(self, unreserved_limits: Mapping[str, int]) -> None:
+        self.unreserved.append(dict(unreserved_limits))
 
 
 class HeldContext(ControlContext):
@@ -81,12 +83,15 @@ class Control:
         self.registry = registry
         self.announcer = RecordingAnnouncer()
         self.targets = TargetCache(registry, settings)
-        self.context = HeldContext(settings, registry, self.announcer, self.targets)
+        self.context = HeldContext(settings, Homes.of(settings), registry, self.announcer, self.targets)
 
     async def __call__(self, operation: str, **request: Any) -> dict[str, Any]:
         reply = await OPERATIONS[operation](self.context, request)
         await self.context.settled(deadline_s=10)
         return reply
+
+    def arn(self, name: str) -> str:
+        return function_arn(self.settings.home, name)
 
     async def create(self, name: str | None = None, **request: Any) -> str:
         """A function and its name."""

@@ -75,13 +75,13 @@ async def update(control: Control) -> None:
 
 
 async def resolve(control: Control) -> None:
-    await TargetCache(control.registry, control.settings).resolve(name_of(15_000), None)
+    await TargetCache(control.registry, control.settings).resolve(control.arn(name_of(15_000)), None)
 
 
 async def resolve_alias(control: Control) -> None:
     await control("PublishVersion", FunctionName=name_of(16_000))
     await control("CreateAlias", FunctionName=name_of(16_000), Name="live", FunctionVersion="1")
-    await TargetCache(control.registry, control.settings).resolve(name_of(16_000), "live")
+    await TargetCache(control.registry, control.settings).resolve(control.arn(name_of(16_000)), "live")
 
 
 @pytest.mark.parametrize("work", [get, list_page, create, update, resolve, resolve_alias], ids=lambda work: work.__name__)

@@ -27,7 +27,7 @@ async def test_a_target_says_all_that_an_invocation_needs(control: Control) -> N
     )
     await control("PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=3)
     await control("PutFunctionEventInvokeConfig", FunctionName=name, MaximumRetryAttempts=0)
-    target = await control.targets.resolve(name, None)
+    target = await control.targets.resolve(control.arn(name), None)
     assert target.state == "Active"
     assert target.reserved_concurrency == 3
     assert target.invoked_arn == target.spec.function_arn == f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
@@ -42,16 +42,16 @@ async def test_a_target_says_all_that_an_invocation_needs(control: Control) -> N
 async def test_a_second_frontend_sees_a_change_once_it_forgets(control: Control, registry: Registry) -> None:
     name = await control.create()
     other = TargetCache(registry, control.settings)
-    before = await other.resolve(name, None)
+    before = await other.resolve(control.arn(name), None)
     await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP)
-    own = await control.targets.resolve(name, None)
+    own = await control.targets.resolve(control.arn(name), None)
     assert own.revision > before.revision, "the frontend that made the change sees it without being told"
-    assert (await other.resolve(name, None)).revision == before.revision
-    other.forget(name)
-    after = await other.resolve(name, None)
+    assert (await other.resolve(control.arn(name), None)).revision == before.revision
+    other.forget(control.arn(name))
+    after = await other.resolve(control.arn(name), None)
     assert after == own
     assert after.spec.version_key != before.spec.version_key
-    assert control.announcer.functions[-1] == (after.spec.function_id, after.revision, None)
+    assert control.announcer.functions[-1] == (after.spec.counted_as, after.revision, None)
 
 
 async def test_what_is_cached_is_read_again_after_its_time_to_live(control: Control, registry: Registry) -> None:
@@ -59,10 +59,10 @@ async def test_what_is_cached_is_read_again_after_its_time_to_live(control: Cont
     settings.registry.cache_ttl_s = 0.05
     cache = TargetCache(registry, settings)
     name = await control.create()
-    before = await cache.resolve(name, None)
+    before = await cache.resolve(control.arn(name), None)
     await control("UpdateFunctionConfiguration", FunctionName=name, Timeout=9)
     async with asyncio.timeout(5):
-        while (await cache.resolve(name, None)).revision == before.revision:  # noqa: ASYNC110
+        while (await cache.resolve(control.arn(name), None)).revision == before.revision:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -70,20 +70,20 @@ async def test_misses_of_one_target_share_one_read(control: Control, registry: R
     name = await control.create()
     cache = TargetCache(registry, control.settings)
     before = loads()
-    targets = await asyncio.gather(*(cache.resolve(name, None) for _ in range(50)))
+    targets = await asyncio.gather(*(cache.resolve(control.arn(name), None) for _ in range(50)))
     assert len({target.revision for target in targets}) == 1
     assert loads() - before == 1
 
 
 async def test_a_read_that_began_before_a_change_does_not_answer_after_it(control: Control) -> None:
     name = await control.create()
-    control.targets.forget(name)
-    early = asyncio.create_task(control.targets.resolve(name, None))
+    control.targets.forget(control.arn(name))
+    early = asyncio.create_task(control.targets.resolve(control.arn(name), None))
     await asyncio.sleep(0)
     await control("UpdateFunctionConfiguration", FunctionName=name, Timeout=11)
-    assert (await control.targets.resolve(name, None)).spec.timeout_s == 11
+    assert (await control.targets.resolve(control.arn(name), None)).spec.timeout_s == 11
     await early
-    assert (await control.targets.resolve(name, None)).spec.timeout_s == 11
+    assert (await control.targets.resolve(control.arn(name), None)).spec.timeout_s == 11
 
 
 async def test_what_does_not_exist_is_said_in_awss_words_and_not_remembered(control: Control) -> None:
@@ -95,27 +95,27 @@ async def test_what_does_not_exist_is_said_in_awss_words_and_not_remembered(cont
         (name, "no", f"{arn}:no"),
     ):
         with pytest.raises(ResourceNotFoundException, match="Function not found") as refused:
-            await control.targets.resolve(missing, qualifier)
+            await control.targets.resolve(control.arn(missing), qualifier)
         assert refused.value.message == f"Function not found: {named}"
     await control("PublishVersion", FunctionName=name)
     await control("CreateAlias", FunctionName=name, Name="no", FunctionVersion="1")
-    assert (await control.targets.resolve(name, "no")).executed_version == "1"
+    assert (await control.targets.resolve(control.arn(name), "no")).executed_version == "1"
     for hostile in ("9" * 500, "٣", ""):
         with pytest.raises(ResourceNotFoundException):
-            await control.targets.resolve(name, hostile)
+            await control.targets.resolve(control.arn(name), hostile)
 
 
 async def test_a_deleted_and_recreated_function_is_another(control: Control) -> None:
     name = await control.create()
-    before = await control.targets.resolve(name, None)
+    before = await control.targets.resolve(control.arn(name), None)
     await control("DeleteFunction", FunctionName=name)
     with pytest.raises(ResourceNotFoundException):
-        await control.targets.resolve(name, None)
+        await control.targets.resolve(control.arn(name), None)
     await control.create(name)
-    after = await control.targets.resolve(name, None)
+    after = await control.targets.resolve(control.arn(name), None)
     assert after.spec.function_id != before.spec.function_id
     assert after.revision > before.revision
-    deleted = [revision for function_id, revision, _ in control.announcer.functions if function_id == before.spec.function_id]
+    deleted = [revision for function, revision, _ in control.announcer.functions if function == before.spec.counted_as]
     assert deleted[-1] > before.revision
 
 
@@ -125,14 +125,14 @@ async def test_a_weighted_alias_gives_each_version_its_share(control: Control) -
     await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP, Publish=True)
     weights = {"AdditionalVersionWeights": {"2": 0.25}}
     await control("CreateAlias", FunctionName=name, Name="live", FunctionVersion="1", RoutingConfig=weights)
-    drawn = Counter([(await control.targets.resolve(name, "live")).executed_version for _ in range(4_000)])
+    drawn = Counter([(await control.targets.resolve(control.arn(name), "live")).executed_version for _ in range(4_000)])
     assert set(drawn) == {"1", "2"}
     assert 800 < drawn["2"] < 1_200
-    target = await control.targets.resolve(name, "live")
+    target = await control.targets.resolve(control.arn(name), "live")
     assert target.invoked_arn.endswith(f":{name}:live")
     assert target.qualifier == "live"
     await control("UpdateAlias", FunctionName=name, Name="live", RoutingConfig={"AdditionalVersionWeights": {}})
-    assert {(await control.targets.resolve(name, "live")).executed_version for _ in range(50)} == {"1"}
+    assert {(await control.targets.resolve(control.arn(name), "live")).executed_version for _ in range(50)} == {"1"}
 
 
 async def test_the_cache_keeps_no_more_functions_than_it_may(control: Control, registry: Registry) -> None:
@@ -140,7 +140,7 @@ async def test_the_cache_keeps_no_more_functions_than_it_may(control: Control, r
     settings.registry.cache_entries_max = 2
     cache = TargetCache(registry, settings)
     for _ in range(4):
-        await cache.resolve(await control.create(), None)
+        await cache.resolve(control.arn(await control.create()), None)
     assert len(cache._entries) == 2
 
 
@@ -148,7 +148,7 @@ async def test_an_invocation_right_after_a_frontend_died_settles_what_it_left(co
     control.context.held = True
     reply = await control("CreateFunction", **function_request("left-behind"))
     assert reply["State"] == "Pending"
-    assert (await control.targets.resolve("left-behind", None)).state == "Active"
+    assert (await control.targets.resolve(control.arn("left-behind"), None)).state == "Active"
 
 
 async def test_a_starting_frontend_settles_what_another_left(control: Control, registry: Registry) -> None:
@@ -170,11 +170,11 @@ async def test_a_function_whose_package_is_gone_fails_and_says_why(control: Cont
     sha256 = found.version.code_sha256
     (registry_settings.data_dir / "packages" / sha256[:2] / f"{sha256}.zip").unlink()
     with pytest.raises(ResourceConflictException, match="Failed"):
-        await control.targets.resolve(name, None)
+        await control.targets.resolve(control.arn(name), None)
     configuration = await control("GetFunctionConfiguration", FunctionName=name)
     assert (configuration["State"], configuration["StateReasonCode"]) == ("Failed", "InvalidZipFileException")
     with pytest.raises(ResourceConflictException, match="Failed"):
         await control("PublishVersion", FunctionName=name)
     control.context.held = False
     await control("UpdateFunctionCode", FunctionName=name, ZipFile=OTHER_ZIP)
-    assert (await control.targets.resolve(name, None)).state == "Active"
+    assert (await control.targets.resolve(control.arn(name), None)).state == "Active"

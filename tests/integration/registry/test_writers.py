@@ -90,7 +90,7 @@ async def test_reservations_together_leave_a_hundred_executions_to_the_rest(cont
     refused = [result for result in results if isinstance(result, InvalidParameterValueException)]
     assert len(refused) == 3
     assert refused[0].fault is None
-    assert min(control.announcer.unreserved) == 100
+    assert min(told["us-east-1"] for told in control.announcer.unreserved) == 100
     account = await control("GetAccountSettings")
     assert account["AccountLimit"]["UnreservedConcurrentExecutions"] == 100
     for name in names:

@@ -25,7 +25,7 @@ def verifier(now: Callable[[], float] = time.time, find: Any = None) -> Verifier
     def find_secret(key: str, token: str | None) -> bytes | None:
         return SECRET.encode() if key == KEY and token is None else None
 
-    return Verifier(region="us-east-1", service="lambda", find_secret=find or find_secret, now=now)
+    return Verifier(regions=["us-east-1"], service="lambda", find_secret=find or find_secret, now=now)
 
 
 def signed(

@@ -21,7 +21,7 @@ WHO = "arn:aws:sts::000000000000:assumed-role/r/f"
 def verifier(cluster_secret: bytes = CLUSTER, later_s: float = 0) -> Verifier:
     find = check_access(FrontendSettings(root_access_key_id="AKIDROOT", root_secret_access_key="root"), cluster_secret)
     assert find is not None
-    return Verifier(region="us-east-1", service="lambda", find_secret=find, now=lambda: time.time() + later_s)
+    return Verifier(regions=["us-east-1"], service="lambda", find_secret=find, now=lambda: time.time() + later_s)
 
 
 def issued(lives_s: int = 60) -> session_tokens.TemporaryCredentials:

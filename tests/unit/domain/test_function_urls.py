@@ -26,13 +26,13 @@ def test_an_id_proves_that_this_cluster_gave_it() -> None:
 
 
 def test_hosts_are_told_by_their_name_alone() -> None:
-    hosts = UrlHosts("us-east-1", "localhost")
+    hosts = UrlHosts("localhost")
     url_id = "k" * 32
-    assert hosts.url(url_id, 9000) == f"http://{url_id}.lambda-url.us-east-1.localhost:9000/"
-    assert hosts.match(f"{url_id}.lambda-url.us-east-1.localhost".encode()) == url_id
-    assert hosts.match(f"{url_id}.lambda-url.us-east-1.localhost:9000".encode()) == url_id
-    assert hosts.match(f"{url_id.upper()}.Lambda-URL.us-east-1.LOCALHOST:1".encode()) == url_id
-    assert hosts.match(f"{url_id}.lambda-url.eu-west-1.localhost".encode()) == ""
+    assert hosts.url(url_id, "us-east-1", 9000) == f"http://{url_id}.lambda-url.us-east-1.localhost:9000/"
+    assert hosts.match(f"{url_id}.lambda-url.us-east-1.localhost".encode()) == (url_id, "us-east-1")
+    assert hosts.match(f"{url_id}.lambda-url.us-east-1.localhost:9000".encode()) == (url_id, "us-east-1")
+    assert hosts.match(f"{url_id.upper()}.Lambda-URL.us-east-1.LOCALHOST:1".encode()) == (url_id, "us-east-1")
+    assert hosts.match(f"{url_id}.lambda-url.eu-west-1.localhost".encode()) == (url_id, "eu-west-1")
     for other in (
         b"localhost:9000",
         b"127.0.0.1",
@@ -49,8 +49,8 @@ def test_hosts_are_told_by_their_name_alone() -> None:
 
 
 def test_a_dot_of_the_domain_is_a_dot() -> None:
-    hosts = UrlHosts("us-east-1", "lambda.example")
-    assert hosts.match(b"k.lambda-url.us-east-1.lambda.example") == "k"
+    hosts = UrlHosts("lambda.example")
+    assert hosts.match(b"k.lambda-url.us-east-1.lambda.example") == ("k", "us-east-1")
     assert hosts.match(b"k.lambda-url.us-east-1.lambdaxexample") is None
 
 

@@ -354,7 +354,7 @@ def test_other_answers_name_the_origin_and_what_may_be_read() -> None:
     assert cors.response_headers(settings, {}) == []
 
 
-NOW = Circumstances(source_ip="10.1.2.3", user_agent="test/1", referer="", region="us-east-1", now_s=1_795_346_907)
+NOW = Circumstances(source_ip="10.1.2.3", user_agent="test/1", referer="", now_s=1_795_346_907)
 PUBLIC = (
     {
         "Effect": "Allow",

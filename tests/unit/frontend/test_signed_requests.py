@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 
 from services.frontend.edge.bodies import BodyReader, Receive
+from services.frontend.edge.homes import Homes
 from services.frontend.edge.identity import NOBODY, Callers
 from services.frontend.edge.signed_requests import Limit, RequestReader
 from shared.aws.signatures import session_tokens
 from shared.aws.signatures.chunked_payload import UNSIGNED_TRAILER
+from shared.domain.arns import Home
 from shared.domain.errors import ApiError, AuthError, RequestEntityTooLargeException
 from tests.unit.aws.signers import KEY, SECRET, Request, signed, verifier
 
 ACCOUNT, CLUSTER = "000000000000", b"cluster"
+HOMES = Homes(Home(ACCOUNT, "us-east-1"), ("eu-west-1",))
 TOO_LARGE = Limit(100, lambda size: RequestEntityTooLargeException(f"{size} is too large"))
 
 
@@ -28,7 +31,7 @@ def find_secret(key: str, token: str | None) -> bytes | None:
 
 
 def reader(*, checks: bool = True) -> RequestReader:
-    return RequestReader(verifier(find=find_secret) if checks else None, BodyReader(), Callers(ACCOUNT, CLUSTER))
+    return RequestReader(verifier(find=find_secret) if checks else None, BodyReader(), Callers(ACCOUNT, CLUSTER), HOMES)
 
 
 def scope_of(request: Request) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+from services.frontend.edge.homes import Homes
 from shared.dispatch.cell.worker_record import Capabilities
+from shared.domain.arns import Home, function_arn
 from shared.domain.errors import ApiError
+from shared.domain.functions import counted_as
 from shared.registry import concurrency
 from shared.registry.cache import TargetCache
 from shared.registry.code_sources import CodeSource
@@ -33,11 +37,11 @@ Reply = dict[str, Any]
 class Announcer(Protocol):
     """`shared.dispatch.cell.announce.Announcer`: makes the next lease of a function, anywhere, notice a change."""
 
-    async def function_changed(self, function_id: str, revision: int, reserved_concurrency: int | None) -> None: ...
+    async def function_changed(self, function: str, revision: int, reserved_concurrency: int | None) -> None: ...
 
-    async def account_changed(self, unreserved_limit: int) -> None: ...
+    async def account_changed(self, unreserved_limits: Mapping[str, int]) -> None: ...
 
-    async def urls_changed(self, function_name: str) -> None: ...
+    async def urls_changed(self, function_id: str) -> None: ...
 
 
 class Workers(Protocol):
@@ -49,11 +53,14 @@ class Workers(Protocol):
 
 class ControlContext:
     """The parts that handlers work with. targets, urls: this frontend's own caches, told of every change at once.
-    workers: what they can run; without it every runtime is taken."""
+    workers: what they can run; without it every runtime is taken. home: where the request is; what is named without one is
+    there. `at` is the same context for another.
+    """
 
     def __init__(
         self,
         settings: Settings,
+        homes: Homes,
         registry: Registry,
         announcer: Announcer,
         targets: TargetCache | None = None,
@@ -61,7 +68,8 @@ class ControlContext:
         workers: Workers | None = None,
     ) -> None:
         self.settings = settings
-        self.home = settings.home
+        self.home = homes.default
+        self._homes = homes
         self.registry = registry
         self.announcer = announcer
         self.targets = targets
@@ -70,6 +78,11 @@ class ControlContext:
         self.code_source = CodeSource(settings)
         self._settling: set[asyncio.Task[None]] = set()
         self._repeating: list[asyncio.Task[None]] = []
+
+    def at(self, home: Home) -> ControlContext:
+        found = copy.copy(self)
+        found.home = home
+        return found
 
     @property
     def packages(self) -> PackageStore:
@@ -96,23 +109,25 @@ class ControlContext:
     async def announce(self, name: str, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
         """After a commit and before the answer: an invocation that follows the answer sees the change."""
         if self.targets is not None:
-            self.targets.forget(name)
-        await self.url_changed(name)
-        await self.announcer.function_changed(function_id, revision, reserved_concurrency)
+            self.targets.forget(function_arn(self.home, name))
+        await self.url_changed(function_id)
+        await self.announcer.function_changed(counted_as(self.home.region, function_id), revision, reserved_concurrency)
 
-    async def url_changed(self, name: str) -> None:
+    async def url_changed(self, function_id: str) -> None:
         """After a commit that changed who may reach a function by its URLs, or how; their invocations stay the same."""
         if self.urls is not None:
-            self.urls.forget(name)
-        await self.announcer.urls_changed(name)
+            self.urls.forget(function_id)
+        await self.announcer.urls_changed(function_id)
 
     async def announce_account(self) -> None:
-        """What functions without a reservation share. Read and announced under the lock that writers of reservations hold:
-        an older figure cannot come after a newer one."""
+        """What functions without a reservation share in each region. Read and announced under the lock that writers of
+        reservations hold: an older figure cannot come after a newer one."""
         async with self.registry.write() as connection:
             await concurrency.lock_account(connection)
-            reserved = await concurrency.reserved(connection, self.home)
-            await self.announcer.account_changed(self.settings.dispatch.account_concurrency - reserved)
+            reserved = await concurrency.reserved_by_region(connection)
+            limit = self.settings.dispatch.account_concurrency
+            regions = (home.region for home in self._homes.all)
+            await self.announcer.account_changed({region: limit - reserved.get(region, 0) for region in regions})
 
     async def _repeat_account(self) -> None:
         """A Redis that lost its data learns the limit again."""

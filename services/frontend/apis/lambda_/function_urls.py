@@ -41,7 +41,7 @@ async def create_function_url_config(ctx: ControlContext, request: Request) -> R
                 f"Failed to create function url config for [functionArn = {naming.arn(ctx, name, qualifier)}]. "
                 "Error message:  FunctionUrlConfig exists for this Lambda function"
             )
-    await ctx.url_changed(name)
+    await ctx.url_changed(url.function_id)
     reply = _reply(ctx, name, url)
     del reply["LastModifiedTime"]
     return reply if request.get("InvokeMode") else _without_mode(reply)
@@ -87,7 +87,7 @@ async def update_function_url_config(ctx: ControlContext, request: Request) -> R
             modified_us=max(function_urls.now_us(), url.modified_us + 1),
         )
         await function_urls.replace(connection, url)
-    await ctx.url_changed(name)
+    await ctx.url_changed(url.function_id)
     reply = _reply(ctx, name, url)
     return reply if request.get("InvokeMode") else _without_mode(reply)
 
@@ -99,7 +99,7 @@ async def delete_function_url_config(ctx: ControlContext, request: Request) -> R
         found = await functions.lock(connection, ctx.home, name)
         if found is None or not await function_urls.remove(connection, found.function.id, qualifier or LATEST):
             raise ResourceNotFoundException(MISSING)
-    await ctx.url_changed(name)
+    await ctx.url_changed(found.function.id)
     return {}
 
 
@@ -116,9 +116,9 @@ def _cors(request: Request, current: Cors | None) -> Cors | None:
 
 
 def _reply(ctx: ControlContext, name: str, url: FunctionUrl) -> Reply:
-    hosts = UrlHosts(ctx.home.region, ctx.settings.frontend.domain)
+    hosts = UrlHosts(ctx.settings.frontend.domain)
     reply: Reply = {
-        "FunctionUrl": hosts.url(url.url_id, _port(ctx)),
+        "FunctionUrl": hosts.url(url.url_id, ctx.home.region, _port(ctx)),
         "FunctionArn": naming.arn(ctx, name, None if url.qualifier == LATEST else url.qualifier),
         "AuthType": url.auth_type,
     }

@@ -114,6 +114,6 @@ def lambda_api(context: ControlContext) -> Api:
 def _with(context: ControlContext, handler: Handler) -> api.Handler:
     async def answer(call: Call, params: Params) -> Reply:
         package_links.endpoint.set(call.endpoint)
-        return await handler(context, params)
+        return await handler(context.at(call.home), params)
 
     return answer

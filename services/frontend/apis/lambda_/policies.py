@@ -58,7 +58,7 @@ async def add_permission(ctx: ControlContext, request: Request) -> Reply:
         document = msgspec.structs.replace(document, statements=(*document.statements, statement))
         check_length(document)
         await policies.put(connection, found.function.id, label, document)
-    await ctx.url_changed(name)
+    await ctx.url_changed(found.function.id)
     return {"Statement": json.dumps(statement, separators=(",", ":"))}
 
 
@@ -89,7 +89,7 @@ async def remove_permission(ctx: ControlContext, request: Request) -> Reply:
             await policies.put(connection, found.function.id, label, document)
         else:
             await policies.remove(connection, found.function.id, label)
-    await ctx.url_changed(name)
+    await ctx.url_changed(found.function.id)
     return {}
 
 

@@ -38,7 +38,7 @@ async def put_resource_policy(ctx: ControlContext, request: Request) -> Reply:
         found = await policies.locked_target(ctx, connection, name, qualifier)
         await _checked(ctx, connection, request, found, qualifier)
         revision_id = await registry.put(connection, found.function.id, qualifier or LATEST, document)
-    await ctx.url_changed(name)
+    await ctx.url_changed(found.function.id)
     return {"Policy": document.render(), "RevisionId": revision_id}
 
 
@@ -49,7 +49,7 @@ async def delete_resource_policy(ctx: ControlContext, request: Request) -> Reply
         if await _checked(ctx, connection, request, found, qualifier) is None:
             raise ResourceNotFoundException("No policy is associated with the given resource.")
         await registry.remove(connection, found.function.id, qualifier or LATEST)
-    await ctx.url_changed(name)
+    await ctx.url_changed(found.function.id)
     return {}
 
 

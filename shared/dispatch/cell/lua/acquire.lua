@@ -7,7 +7,7 @@
 --       4 leases:<h>:r    hash    the same, counted in a function's reserved concurrency
 --       5 free            zset    worker -> free slots
 --       6 lru             zset    "<function>\n<version>" -> no idle environment of it was last used before, Unix ms
--- ARGV  1 rev field   2 res field   3 run field (each <kind>:<function>)
+-- ARGV  1 rev field   2 res field   3 run field (each <kind>:<function>; a function is named as keys.py says)
 --       4 revision of the caller's target   5 reserved concurrency, "" for none   6 account limit if none is stored
 --       7 "<function>\n<version>"   8 key prefix   9 prov field (prov:<version>)
 --       10 epoch field (epoch:<run id of this Redis>)   11 workers to avoid: "" or ",a,b,"   12 now, Unix ms   13 leases wanted
@@ -18,8 +18,10 @@
 --       {"s", revision}      the caller's target is older than `revision`
 --       {"n"}                no worker has room; the next release publishes "room"
 --       {"b", epoch}         being rebuilt (epoch "" when nobody began yet)
+local region = string.match(ARGV[1], '^rev:([^/]+)')
+local account = 'running:' .. region
 local s = redis.call(
-  'HMGET', KEYS[1], ARGV[10], 'fence', 'running', 'limit', ARGV[1], ARGV[2], ARGV[3], 'sticky', 'waiting', ARGV[9]
+  'HMGET', KEYS[1], ARGV[10], 'fence', account, 'limit:' .. region, ARGV[1], ARGV[2], ARGV[3], 'sticky', 'waiting', ARGV[9]
 )
 local epoch = s[1]
 if not epoch then
@@ -121,7 +123,7 @@ if s[10] then
       if pool == 'r' then
         same = 'run:' .. fn == ARGV[3]
       else
-        same = (redis.call('HGET', KEYS[1], 'res:' .. fn) or '') == ''
+        same = string.match(fn, '^[^/]+') == region and (redis.call('HGET', KEYS[1], 'res:' .. fn) or '') == ''
       end
       if same then
         runs = runs - redis.call('ZCARD', ARGV[8] .. 'ready:' .. version)
@@ -185,8 +187,8 @@ if pool == 'u' then
 end
 if not contended and (limit - used - counted) * 4 >= limit then
   reply[3] = 1
-  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + counted, 'running', running, 'sticky', now)
+  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + counted, account, running, 'sticky', now)
 else
-  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + counted, 'running', running)
+  redis.call('HSET', KEYS[1], 'fence', fence, ARGV[3], run + counted, account, running)
 end
 return reply

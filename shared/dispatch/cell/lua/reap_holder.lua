@@ -9,7 +9,7 @@ if ARGV[2] ~= '' and redis.call('GET', KEYS[6]) ~= ARGV[2] then
 end
 local t = redis.call('TIME')
 local now = string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000))
-local reaped, counts, account = 0, {}, 0
+local reaped, counts, accounts = 0, {}, {}
 local provisioned = string.sub(KEYS[3], 1, -2) .. 'p'
 for _, key in ipairs({KEYS[3], KEYS[4], provisioned}) do
   local leases = redis.call('HGETALL', key)
@@ -23,7 +23,10 @@ for _, key in ipairs({KEYS[3], KEYS[4], provisioned}) do
       end
     else
       counts[owner] = (counts[owner] or 0) + 1
-      account = account + (key == KEYS[3] and 1 or 0)
+      if key == KEYS[3] then
+        local region = string.match(owner, '^[^/]+')
+        accounts[region] = (accounts[region] or 0) + 1
+      end
     end
     if key ~= provisioned and redis.call('HEXISTS', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
       redis.call('ZADD', ARGV[3] .. 'idle:' .. version, now, environment .. '@' .. worker)
@@ -37,8 +40,10 @@ for owner, count in pairs(counts) do
     redis.call('HSET', KEYS[1], 'run:' .. owner, 0)
   end
 end
-if account > 0 and redis.call('HINCRBY', KEYS[1], 'running', -account) < 0 then
-  redis.call('HSET', KEYS[1], 'running', 0)
+for region, count in pairs(accounts) do
+  if redis.call('HINCRBY', KEYS[1], 'running:' .. region, -count) < 0 then
+    redis.call('HSET', KEYS[1], 'running:' .. region, 0)
+  end
 end
 redis.call('ZREM', KEYS[2], ARGV[1])
 if reaped > 0 and redis.call('HGET', KEYS[1], 'waiting') == '1' then

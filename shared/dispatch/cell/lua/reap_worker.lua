@@ -28,11 +28,12 @@ for _, holder in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
     for i = 1, #leases, 2 do
       if string.find(leases[i], mark, 1, true) then
         redis.call('HDEL', key, leases[i])
+        local owner = string.match(leases[i + 1], '^(.-)\n')
         if pool ~= 'p' then
-          redis.call('HINCRBY', KEYS[1], 'run:' .. string.match(leases[i + 1], '^(.-)\n'), -1)
+          redis.call('HINCRBY', KEYS[1], 'run:' .. owner, -1)
         end
         if pool == 'u' then
-          redis.call('HINCRBY', KEYS[1], 'running', -1)
+          redis.call('HINCRBY', KEYS[1], 'running:' .. string.match(owner, '^[^/]+'), -1)
         end
         reaped = reaped + 1
       end

@@ -30,7 +30,7 @@ if coming and coming_run == ARGV[1] then
 end
 for i = 1, #fields, 2 do
   local kind = string.sub(fields[i], 1, 4)
-  if fields[i] ~= 'limit' and kind ~= 'rev:' and kind ~= 'res:' then
+  if string.sub(fields[i], 1, 6) ~= 'limit:' and kind ~= 'rev:' and kind ~= 'res:' then
     redis.call('HDEL', KEYS[1], fields[i])
   end
 end

@@ -46,7 +46,8 @@ else
   end
 end
 
-local s = redis.call('HMGET', KEYS[1], 'running', 'waiting', ARGV[1])
+local pool_field = 'running:' .. string.match(ARGV[1], '^run:([^/]+)')
+local s = redis.call('HMGET', KEYS[1], pool_field, 'waiting', ARGV[1])
 local running = math.max(0, tonumber(s[1] or '0') - account)
 local run = math.max(0, tonumber(s[3] or '0') - released)
 if ARGV[4] == 'p' then
@@ -54,9 +55,9 @@ if ARGV[4] == 'p' then
     redis.call('HSET', KEYS[1], 'waiting', '0')
   end
 elseif s[2] == '1' then
-  redis.call('HSET', KEYS[1], 'running', running, ARGV[1], run, 'waiting', '0')
+  redis.call('HSET', KEYS[1], pool_field, running, ARGV[1], run, 'waiting', '0')
 else
-  redis.call('HSET', KEYS[1], 'running', running, ARGV[1], run)
+  redis.call('HSET', KEYS[1], pool_field, running, ARGV[1], run)
 end
 
 if ARGV[4] == 'p' and ARGV[5] ~= 'b' then

@@ -46,7 +46,7 @@ for i = 9, #ARGV, 8 do
       redis.call('ZADD', prefix .. 'alive:holders', 'NX', now, ARGV[i + 6])
       redis.call('HINCRBY', KEYS[1], 'run:' .. owner, 1)
       if pool == 'u' then
-        redis.call('HINCRBY', KEYS[1], 'running', 1)
+        redis.call('HINCRBY', KEYS[1], 'running:' .. string.match(owner, '^[^/]+'), 1)
       end
       leased = leased + 1
     else

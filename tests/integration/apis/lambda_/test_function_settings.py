@@ -74,9 +74,9 @@ async def test_runtime_management_of_a_version_goes_with_the_version(control: Co
 
 async def test_a_change_of_the_recursion_setting_reaches_whoever_resolves_the_function_next(control: Control) -> None:
     name = await control.create()
-    assert not (await control.targets.resolve(name, None)).event_invoke.recursion_allowed
+    assert not (await control.targets.resolve(control.arn(name), None)).event_invoke.recursion_allowed
     await control("PutFunctionRecursionConfig", FunctionName=name, RecursiveLoop="Allow")
-    target = await control.targets.resolve(name, None)
+    target = await control.targets.resolve(control.arn(name), None)
     assert target.event_invoke.recursion_allowed
     assert control.announcer.functions[-1][1] == target.revision
     with pytest.raises(ResourceNotFoundException):

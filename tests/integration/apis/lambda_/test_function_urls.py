@@ -144,7 +144,7 @@ async def test_the_cache_sees_every_change_at_once(control: Control) -> None:
     assert found.statements == ()
     await control("DeleteAlias", FunctionName=name, Name="live")
     assert await cache.find(url_id) is None
-    assert control.announcer.urls.count(name) >= 7, "other frontends heard of each"
+    assert control.announcer.urls.count(found.url.function_id) >= 7, "other frontends heard of each"
 
 
 async def test_the_cache_reads_once_for_many_and_not_again_for_what_is_not_there(control: Control) -> None:

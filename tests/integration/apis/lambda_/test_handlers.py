@@ -79,11 +79,11 @@ async def test_reserved_concurrency_shows_in_the_function_and_is_announced(contr
     await control("PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=5)
     assert (await control("GetFunction", FunctionName=name))["Concurrency"] == {"ReservedConcurrentExecutions": 5}
     assert control.announcer.functions[-1][2] == 5
-    assert control.announcer.unreserved[-1] == 995
+    assert control.announcer.unreserved[-1]["us-east-1"] == 995
     await control("DeleteFunctionConcurrency", FunctionName=name)
     assert "Concurrency" not in await control("GetFunction", FunctionName=name)
     assert control.announcer.functions[-1][2] is None
-    assert control.announcer.unreserved[-1] == 1000
+    assert control.announcer.unreserved[-1]["us-east-1"] == 1000
 
 
 async def test_every_write_announces_a_newer_revision(control: Control) -> None:
@@ -145,7 +145,7 @@ async def test_destinations_are_kept_merged_and_taken_away(control: Control) -> 
     await control("UpdateFunctionEventInvokeConfig", FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": ""}})
     found = await control("GetFunctionEventInvokeConfig", FunctionName=name)
     assert found["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {"Destination": queue}}
-    target = await control.targets.resolve(name, None)
+    target = await control.targets.resolve(control.arn(name), None)
     assert (target.event_invoke.on_success_arn, target.event_invoke.on_failure_arn) == (None, queue)
     with pytest.raises(InvalidParameterValueException, match="is invalid"):
         await control(

@@ -163,7 +163,7 @@ async def test_a_function_shows_its_layers_in_their_order_and_a_version_keeps_th
     await control("UpdateFunctionConfiguration", FunctionName=name, Layers=[])
     assert "Layers" not in await control("GetFunctionConfiguration", FunctionName=name)
     assert (await control("GetFunctionConfiguration", FunctionName=name, Qualifier="1"))["Layers"] == shown
-    target = await control.targets.resolve(name, "1")
+    target = await control.targets.resolve(control.arn(name), "1")
     assert [(layer.arn, layer.sha256) for layer in target.spec.layers] == [
         (arn, hashlib.sha256(LAYER).hexdigest()) for arn in arns
     ]

@@ -13,6 +13,6 @@ local function count_provisioned(prefix, owner, token)
   redis.call('HINCRBY', state, 'held:' .. fn, 1)
   redis.call('HINCRBY', state, 'run:' .. fn, 1)
   if (redis.call('HGET', state, 'res:' .. fn) or '') == '' then
-    redis.call('HINCRBY', state, 'running', 1)
+    redis.call('HINCRBY', state, 'running:' .. string.match(fn, '^[^/]+'), 1)
   end
 end

@@ -5,7 +5,7 @@ local function move_provisioned(prefix, fn, before, after)
   end
   local held = tonumber(redis.call('HGET', prefix .. 'state', 'held:' .. fn) or '0')
   if held > 0 then
-    redis.call('HINCRBY', prefix .. 'state', 'running', after == '' and held or -held)
+    redis.call('HINCRBY', prefix .. 'state', 'running:' .. string.match(fn, '^[^/]+'), after == '' and held or -held)
   end
   return after == '' and held or -held
 end

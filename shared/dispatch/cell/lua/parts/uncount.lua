@@ -18,8 +18,9 @@ local function uncount_provisioned(prefix, owner, token)
     less('prov:' .. version)
     less('held:' .. fn)
     less('run:' .. fn)
-    if (redis.call('HGET', state, 'res:' .. fn) or '') == '' and redis.call('HINCRBY', state, 'running', -1) < 0 then
-      redis.call('HSET', state, 'running', 0)
+    local account = 'running:' .. string.match(fn, '^[^/]+')
+    if (redis.call('HGET', state, 'res:' .. fn) or '') == '' and redis.call('HINCRBY', state, account, -1) < 0 then
+      redis.call('HSET', state, account, 0)
     end
   end
   if redis.call('EXISTS', key) == 0 then
