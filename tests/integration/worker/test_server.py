@@ -361,7 +361,7 @@ async def test_the_inventory_tells_who_holds_what(worker: TestWorker, caller: Ca
     spec = worker.function(SLEEP)
     await caller.answer(spec, "e-1", cold=True, epoch=3, fence=8)
     (report,) = worker.fleet.inventory()
-    assert (report.environment_id, report.version_key, report.function_id) == ("e-1", spec.version_key, "fn-1")
+    assert (report.environment_id, report.version_key, report.function) == ("e-1", spec.version_key, spec.counted_as)
     assert (report.busy, report.fence, report.holder) == (False, (3, 8), "frontend-test")
     payload = msgspec.json.encode(0.3)
     _, running = caller.send(header_for(spec, "e-1", payload, cold=False, epoch=3, fence=9), payload)
