@@ -37,6 +37,8 @@ EVENT = b'{"name":"a name as events have it","numbers":[1,2,3,4,5]}'
 
 
 class InstantSandbox:
+    alive = True
+
     async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
         pass
 

@@ -55,7 +55,8 @@ STUCK = "the runtime did not end after it was killed"
 
 
 class _Run(msgspec.Struct, eq=False):
-    """One invocation under way. began: by time.monotonic(). restarting: the runtime is started for it first."""
+    """One invocation under way. began: by time.monotonic(). restarting: the runtime is started for it first. told: its start
+    is in the log."""
 
     event: RuntimeInvocation
     on_end: Callable[[InvocationResult], None]
@@ -63,6 +64,7 @@ class _Run(msgspec.Struct, eq=False):
     began: float
     timer: asyncio.TimerHandle
     restarting: asyncio.Task[None] | None = None
+    told: bool = False
 
 
 class Environment:
@@ -233,17 +235,19 @@ class Environment:
         interrupter = self._interrupter
         timer = self._loop.call_later(self._limit_s, interrupter.interrupt, Interruption.TIMEOUT)
         run = interrupter.waiting = _Run(event, on_end, stream, time.monotonic(), timer)
-        if self._alive:
+        if self._alive and self._sandbox is not None and self._sandbox.alive:
             self._hand_over(run)
         else:
-            run.restarting = self._loop.create_task(self._restart(run), name=f"restart-{self.id}")
+            self._begin_restart(run)
+
+    def _begin_restart(self, run: _Run) -> None:
+        self._alive = False
+        run.restarting = self._loop.create_task(self._restart(run), name=f"restart-{self.id}")
 
     def _hand_over(self, run: _Run) -> None:
         assert self._sandbox is not None
         try:
-            start = Start(run.event.request_id)
-            for subscriber in self._subscribers:
-                subscriber(start)
+            self._tell_start(run)
             self._sandbox.invoke(run.event, self._on_end, run.stream)
         except (SandboxError, InvalidInvocationError) as error:
             self._on_end(error)
@@ -263,14 +267,25 @@ class Environment:
         if end is None:
             self._hand_over(run)
         else:
-            self._publish(Start(run.event.request_id))
+            self._tell_start(run)
             self._on_end(end)
+
+    def _tell_start(self, run: _Run) -> None:
+        if not run.told:
+            run.told = True
+            start = Start(run.event.request_id)
+            for subscriber in self._subscribers:
+                subscriber(start)
 
     def _on_end(self, end: End) -> None:
         interrupter = self._interrupter
         run = interrupter.waiting
         if type(run) is not _Run:
             return  # It was given up.
+        if type(end) is RuntimeExit and end.untaken and run.restarting is None and interrupter.reason is None:
+            # The runtime had ended already, of what was before: this event has not begun.
+            self._begin_restart(run)
+            return
         interrupter.waiting = None
         run.timer.cancel()
         now = time.monotonic()

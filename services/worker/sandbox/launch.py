@@ -15,6 +15,7 @@ from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import SandboxError
+from services.worker.sandbox.work_budget import all_sandboxes
 from services.worker.sandbox.zygote_process import ZygoteProcess
 
 PREPARE_TIMEOUT_S = 20.0
@@ -25,6 +26,7 @@ class Launcher:
 
     def __init__(self, slots: Slots) -> None:
         self._slots = slots
+        self._all_saved = all_sandboxes()
         self._null_fd = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
     def close(self) -> None:
@@ -32,7 +34,7 @@ class Launcher:
 
     async def launch(self, zygote: ZygoteProcess, recipe: Recipe) -> LaunchedSandbox:
         """A sandbox whose runtime process has dropped its privileges and waits. Raises SandboxError."""
-        sandbox = LaunchedSandbox(self._slots.take(), recipe)
+        sandbox = LaunchedSandbox(self._slots.take(), recipe, self._all_saved)
         try:
             async with asyncio.timeout(PREPARE_TIMEOUT_S):
                 await sandbox.prepare(zygote, self._null_fd)

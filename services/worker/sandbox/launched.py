@@ -30,6 +30,7 @@ from services.worker.sandbox.spec import (
     SandboxError,
     SandboxSpec,
 )
+from services.worker.sandbox.work_budget import Saved, WorkBudget
 from services.worker.sandbox.zygote_process import ZygoteProcess
 from shared.domain.limits import INIT_TIMEOUT_S
 
@@ -39,14 +40,15 @@ _TMP_MB_DEFAULT = 512
 class LaunchedSandbox:
     """Implements `spec.Sandbox`, and `frame_stream.RuntimeEvents` for its runtime process."""
 
-    def __init__(self, slot: Slot, recipe: Recipe) -> None:
+    def __init__(self, slot: Slot, recipe: Recipe, all_saved: Saved) -> None:
         self.uid = slot.uid
         self._slot = slot
         self._recipe = recipe
         self._loop = asyncio.get_running_loop()
-        self._output = OutputPipe(slot.uid)
+        self._budget = WorkBudget(all_saved)
+        self._output = OutputPipe(slot.uid, self._budget)
         self._init = InitLink(self._on_exit, self._on_init_failure)
-        self._runtime = RuntimeLink(self)
+        self._runtime = RuntimeLink(self, self._budget)
         self._spec: SandboxSpec | None = None
         self._programs: list[list[str]] = []
         self._missing_entrypoint: tuple[str, str] | None = None
@@ -55,6 +57,7 @@ class LaunchedSandbox:
         self._on_end: OnEnd | None = None
         self._response_stream: ResponseStream | None = None
         self._ready = False
+        self._doomed = False
         self._ended: RuntimeExit | None = None
         self._failure: str | None = None
         self._init_error: bytes | None = None
@@ -64,6 +67,10 @@ class LaunchedSandbox:
     @property
     def broken(self) -> bool:
         return self._failure is not None or self._ended is not None
+
+    @property
+    def alive(self) -> bool:
+        return self._ended is None and not self._doomed
 
     # Making
 
@@ -91,7 +98,7 @@ class LaunchedSandbox:
             for fd in procs_fds:
                 os.close(fd)
         if listeners:
-            await self._runtime.serve_api(listeners[0])
+            self._runtime.serve_api(listeners[0])
         await self._prepared
 
     # The contract
@@ -124,7 +131,7 @@ class LaunchedSandbox:
     async def _become_program(self) -> None:
         """The prepared process will not do: what this function runs must read its variables while it starts."""
         if not self._runtime.has_api:
-            await self._runtime.serve_api((await self._init.listen())[0])
+            self._runtime.serve_api((await self._init.listen())[0])
         await self._replace_runtime()
 
     def _send_start(self) -> None:
@@ -150,6 +157,7 @@ class LaunchedSandbox:
         assert self._on_end is None, "one caller at a time"
         self._on_end = on_end
         self._response_stream = stream
+        self._budget.invoked()
         try:
             self._runtime.invoke(invocation)
         except InvalidInvocationError:
@@ -183,7 +191,7 @@ class LaunchedSandbox:
         finally:
             far_stream.close()
         self._ended = None
-        self._ready = False
+        self._ready = self._doomed = False
         self._init_error = None
         self._send_start()
 
@@ -206,18 +214,22 @@ class LaunchedSandbox:
             self._prepared.set_result(None)
 
     def on_ready(self) -> None:
-        if self._ready:
-            self.on_violation("the runtime was ready twice")
-            return
         self._ready = True
         self._settle(RuntimeReady())
 
     def on_response(self, response: RuntimeResponse) -> None:
         if self._on_end is None:
-            self.on_violation("the runtime answered unasked")
+            self.on_stray()
             return
         self._output.drain()
         self._answer_caller(response)
+
+    def on_stray(self) -> None:
+        """What is left of an earlier event may take the next one, too: nothing of it is left by then."""
+        self._doomed = True
+        if self._on_end is None:
+            self.thaw()
+            self._init.kill_soon()
 
     def on_stream(self, content_type: str, flow: Flow) -> ResponseStream | None:
         if self._on_end is not None and self._response_stream is not None:
@@ -233,6 +245,7 @@ class LaunchedSandbox:
 
     def on_violation(self, reason: str) -> None:
         """The function's code meddled with the stream: its process ends, which is reported as any other end."""
+        self._doomed = True
         self.thaw()
         self._init.kill_soon()
 
@@ -244,6 +257,8 @@ class LaunchedSandbox:
         ended = exits.runtime_exit(status, memory_kill=self._slot.memory_killed(), init_error=self._init_error)
         if self._missing_entrypoint is not None:
             ended = msgspec.structs.replace(ended, platform_error=self._missing_entrypoint)
+        elif self._on_end is not None and self._runtime.untaken:
+            ended = msgspec.structs.replace(ended, untaken=True)
         self._ended = ended
         if not self._prepared.done():
             self._fail("the runtime process ended before it was given anything")
@@ -316,6 +331,7 @@ class LaunchedSandbox:
             # A process that cgroup v1 froze cannot be killed.
             self._slot.cgroup.set_frozen(False)
         self._fail("the sandbox was destroyed")
+        self._budget.close()
         self._runtime.close()
         try:
             await self._init.end()

@@ -1,10 +1,15 @@
-"""What a function writes to stdout and stderr: one pipe, so that lines keep their order, read as it comes."""
+"""What a function writes to stdout and stderr: one pipe, so that lines keep their order, read as it comes.
+
+No faster than its sandbox may have the worker read (work_budget.py): who writes more waits, as for any pipe that is full.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable
+
+from services.worker.sandbox.work_budget import LOG_READ_STEPS, WorkBudget
 
 _READ_BYTES = 64 * 1024
 _DRAIN_READS_MAX = 4
@@ -14,11 +19,12 @@ _DRAIN_READS_MAX = 4
 class OutputPipe:
     """Bytes before the first `deliver_to` are dropped. write_fd: for the sandbox; close it once it is passed on."""
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self, uid: int, budget: WorkBudget) -> None:
         self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_fd, False)
         # Programs that open /dev/stdout by its name open the pipe anew, which takes the right to.
         os.fchown(self.write_fd, uid, uid)
+        self._budget = budget
         self._deliver: Callable[[bytes], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._read_fd, self._on_readable)
@@ -29,7 +35,7 @@ class OutputPipe:
     def drain(self) -> None:
         """Deliver what was written before now."""
         for _ in range(_DRAIN_READS_MAX):
-            if not self._on_readable():
+            if not self._read():
                 return
 
     def close(self) -> None:
@@ -44,7 +50,18 @@ class OutputPipe:
             os.close(self.write_fd)
             self.write_fd = -1
 
-    def _on_readable(self) -> bool:
+    def _on_readable(self) -> None:
+        self._read()
+        if self._read_fd >= 0 and self._budget.is_over():
+            self._loop.remove_reader(self._read_fd)
+            self._budget.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._read_fd >= 0:
+            self._loop.add_reader(self._read_fd, self._on_readable)
+
+    def _read(self) -> bool:
+        """False when nothing more is there now."""
         if self._read_fd < 0:
             return False
         try:
@@ -54,6 +71,7 @@ class OutputPipe:
         if not data:
             self._loop.remove_reader(self._read_fd)
             return False
+        self._budget.spend(LOG_READ_STEPS)
         if self._deliver is not None:
             self._deliver(data)
         return True

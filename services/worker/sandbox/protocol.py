@@ -4,12 +4,13 @@ Worker and zygote, worker and init: SOCK_SEQPACKET, one JSON object a message, d
 Worker and runtime: SOCK_STREAM, frames of a 4-byte length (of what follows the header), a 1-byte kind and the body:
 
     START     JSON {"handler", "environment"} or {"argv", "environment"}           worker -> runtime, once
-    INVOKE    2-byte lengths of request id, ARN, trace, client context; 8-byte deadline (ms); these texts; the event
+    INVOKE    4-byte number; 2-byte lengths of request id, ARN, trace, client context; 8-byte deadline (ms); these texts; the
+              event
     PREPARED  empty: privileges are dropped, waits for START                       runtime -> worker from here on
     READY     empty: initialised, waits for INVOKE
-    RESULT    the response
-    ERROR     1-byte length of the error type; the type; the error document
-    TOO_LARGE 8-byte size of a response that was over the limit
+    RESULT    4-byte number of the invocation that is answered; the response
+    ERROR     the number; 1-byte length of the error type; the type; the error document
+    TOO_LARGE the number; 8-byte size of a response that was over the limit
     INIT_ERROR the error document of a failed initialisation; the process ends
     BROKEN    text: the process could not be made as promised; it ends
 """
@@ -23,7 +24,9 @@ import struct
 from typing import Any, Dict, List, Sequence, Tuple
 
 HEADER = struct.Struct("!IB")
-INVOKE_HEADER = struct.Struct("!HHHHQ")
+INVOKE_HEADER = struct.Struct("!IHHHHQ")
+NUMBER = struct.Struct("!I")
+NUMBER_MAX = 0xFFFFFFFF
 SIZE = struct.Struct("!Q")
 
 START, INVOKE = 1, 2
@@ -49,10 +52,12 @@ class FieldTooLongError(ValueError):
     """A text does not fit the 16 bits that its length has in an INVOKE frame."""
 
 
-def invoke_frame(request_id: bytes, arn: bytes, trace: bytes, context: bytes, deadline_ms: int, event: bytes) -> bytes:
+def invoke_frame(
+    number: int, request_id: bytes, arn: bytes, trace: bytes, context: bytes, deadline_ms: int, event: bytes
+) -> bytes:
     """Raises FieldTooLongError."""
     try:
-        sizes = INVOKE_HEADER.pack(len(request_id), len(arn), len(trace), len(context), deadline_ms)
+        sizes = INVOKE_HEADER.pack(number, len(request_id), len(arn), len(trace), len(context), deadline_ms)
     except struct.error:
         for name, text in (("request id", request_id), ("ARN", arn), ("trace header", trace), ("client context", context)):
             if len(text) > FIELD_BYTES_MAX:
@@ -62,8 +67,8 @@ def invoke_frame(request_id: bytes, arn: bytes, trace: bytes, context: bytes, de
     return b"".join((HEADER.pack(length, INVOKE), sizes, request_id, arn, trace, context, event))
 
 
-def frame(kind: int, body: bytes = b"") -> bytes:
-    return HEADER.pack(len(body), kind) + body
+def frame(kind: int, body: bytes = b"", head: bytes = b"") -> bytes:
+    return HEADER.pack(len(head) + len(body), kind) + head + body
 
 
 def send_message(sock: socket.socket, message: Dict[str, Any], fds: Sequence[int] = ()) -> None:

@@ -7,13 +7,15 @@ import socket
 from services.worker.sandbox.frame_stream import FrameStream, RuntimeEvents
 from services.worker.sandbox.runtime_api.api import RuntimeApi
 from services.worker.sandbox.spec import RuntimeInvocation
+from services.worker.sandbox.work_budget import WorkBudget
 
 
 class RuntimeLink:
     """Every runtime process has a stream: START goes by it. Those that serve by themselves get their events by it too."""
 
-    def __init__(self, events: RuntimeEvents) -> None:
+    def __init__(self, events: RuntimeEvents, budget: WorkBudget) -> None:
         self._events = events
+        self._budget = budget
         self._stream: FrameStream | None = None
         self._api: RuntimeApi | None = None
 
@@ -28,13 +30,22 @@ class RuntimeLink:
             self._stream.close()
         if self._api is not None:
             self._api.runtime_started()
-        self._stream = FrameStream(near, self._events)
+        self._stream = FrameStream(near, self._events, self._budget)
+        if self._api is not None:
+            self._stream.only_starts()
         return far
 
-    async def serve_api(self, listener_fd: int) -> None:
+    def serve_api(self, listener_fd: int) -> None:
         """From now on events go by the Runtime API."""
-        self._api = RuntimeApi(socket.socket(fileno=listener_fd), self._events)
-        await self._api.start()
+        self._api = RuntimeApi(socket.socket(fileno=listener_fd), self._events, self._budget)
+        if self._stream is not None:
+            self._stream.only_starts()
+
+    @property
+    def untaken(self) -> bool:
+        """The last event went to a process that ended before it had taken all of it."""
+        transport = self._api or self._stream
+        return transport is not None and transport.untaken
 
     def start(self, message: dict[str, object]) -> None:
         """Tell the runtime process what to become."""

@@ -63,6 +63,7 @@ class RuntimeExit(msgspec.Struct, frozen=True):
     "segmentation fault"). out_of_memory: the kernel killed it at the memory limit.
     init_error: the document that the runtime posted before it ended, when it failed to initialise.
     platform_error: (type, text) where the platform knows better than "exited" what went wrong: Runtime.InvalidEntrypoint.
+    untaken: it ended before it had taken the event, which may run elsewhere.
     """
 
     exit_status: int | None
@@ -70,6 +71,7 @@ class RuntimeExit(msgspec.Struct, frozen=True):
     out_of_memory: bool = False
     init_error: bytes | None = None
     platform_error: tuple[str, str] | None = None
+    untaken: bool = False
 
 
 class Flow(Protocol):
@@ -97,6 +99,10 @@ OnEnd = Callable[["RuntimeResponse | RuntimeExit | SandboxError"], None]
 
 
 class Sandbox(Protocol):
+    @property
+    def alive(self) -> bool:
+        """False when the runtime has ended since it was ready, or has to: `restart` comes before the next event."""
+
     async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
         """Attach code, limits and variables and let the runtime initialise. on_output gets what it writes to stdout, stderr
         and its log descriptor, as it comes. Raises SandboxError when the sandbox cannot be made as promised."""

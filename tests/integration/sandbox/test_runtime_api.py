@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import itertools
 import json
 import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.worker.sandbox import cgroup_v2
-from services.worker.sandbox.runtime_api.api import RuntimeApi
+from services.worker.sandbox.runtime_api.api import CONNECTIONS_MAX, RuntimeApi
 from services.worker.sandbox.runtime_api.machine import TABLE, Call, IllegalTransitionError, State, advance
 from services.worker.sandbox.spec import Flow, RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.work_budget import (
+    CONNECTION_STEPS,
+    INVOCATION_STEPS,
+    REQUEST_STEPS,
+    STEPS_A_SECOND,
+    STEPS_SAVED_MAX,
+    WorkBudget,
+    all_sandboxes,
+)
 from tests.integration.sandbox.harness import until
 
 ID = "8e1b3b2a-0000-4000-8000-000000000000"
@@ -39,6 +51,7 @@ class Events:
     def on_prepared(self) -> None: ...
     def on_broken(self, reason: str) -> None: ...
     def on_violation(self, reason: str) -> None: ...
+    def on_stray(self) -> None: ...
 
     def on_ready(self) -> None:
         self.ready += 1
@@ -95,8 +108,7 @@ async def serving() -> AsyncIterator[tuple[RuntimeApi, Events, Client]]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     events = Events()
-    api = RuntimeApi(listener, events)
-    await api.start()
+    api = RuntimeApi(listener, events, WorkBudget(all_sandboxes()))
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=8 * 1024 * 1024)
     try:
         yield api, events, Client(reader, writer)
@@ -202,7 +214,8 @@ async def test_what_is_not_http_is_refused_and_hung_up_on(data: bytes, status: i
         answered, _, _ = await client.reply()
         assert answered == status
         async with asyncio.timeout(10):
-            assert await client.reader.read() == b""
+            with contextlib.suppress(ConnectionResetError):  # What it sent besides was not read.
+                assert await client.reader.read() == b""
 
 
 async def test_connections_are_bounded() -> None:
@@ -313,3 +326,172 @@ async def test_where_nobody_takes_pieces_a_streamed_response_is_a_whole_one() ->
         client.writer.write(STREAM + b"5\r\nfirst\r\n0\r\n\r\n")
         assert (await client.reply())[0] == 202
         assert events.responses == [RuntimeResponse(b"first")]
+
+
+@asynccontextmanager
+async def another(client: Client) -> AsyncIterator[Client]:
+    host, port = client.writer.get_extra_info("peername")
+    reader, writer = await asyncio.open_connection(host, port, limit=8 * 1024 * 1024)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+
+
+async def test_an_event_is_given_to_one_connection_and_to_another_once_that_is_gone() -> None:
+    async with serving() as (api, _events, client), another(client) as other:
+        client.writer.write(NEXT)
+        api.invoke(invocation(b"7"))
+        assert (await client.reply())[2] == b"7"
+        other.writer.write(NEXT)
+        status, _, document = await other.reply()
+        assert (status, json.loads(document)["errorType"]) == (403, "InvalidStateTransition")
+        client.writer.close()
+        await client.writer.wait_closed()
+        await until(lambda: len(api._connections) == 1, "the end of the first")
+        other.writer.write(NEXT)
+        assert (await other.reply())[2] == b"7"
+
+
+async def test_an_event_that_is_asked_for_and_not_read_is_held_once() -> None:
+    megabytes = 5_900_000
+    async with serving() as (api, _events, client):
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.write(NEXT)
+        payload = bytes(megabytes)
+        await until(lambda: api._waiting is not None, "the first call")
+        api.invoke(invocation(payload))
+        memory = psutil.Process().memory_info().rss
+        client.writer.write(NEXT * 150)
+        (connection,) = api._connections
+        await until(lambda: connection._unparsed or connection._queued, "the next calls")
+        assert psutil.Process().memory_info().rss - memory < 10 * 1024 * 1024
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(3):
+            assert len((await client.reply())[2]) == megabytes
+
+
+async def test_one_body_is_held_and_others_are_read_away_and_refused() -> None:
+    async with serving() as (api, events, client):
+        client.writer.write(NEXT)
+        api.invoke(invocation())
+        await client.reply()
+        half = 3_000_000
+        head = f"POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nHost: a\r\nContent-Length: {2 * half}\r\n\r\n".encode()
+        memory = psutil.Process().memory_info().rss
+        client.writer.write(head + b"a" * half)
+        await client.writer.drain()
+        async with AsyncExitStack() as stack:
+            others = [await stack.enter_async_context(another(client)) for _ in range(10)]
+            await until(lambda: api._answering is not None, "the first answer's head")
+            for each in others:
+                each.writer.write(head + b"b" * half)
+                await each.writer.drain()
+            assert psutil.Process().memory_info().rss - memory < 30 * 1024 * 1024
+            others[0].writer.write(b"b" * half)
+            assert (await others[0].reply())[0] == 403
+        assert not events.responses
+        client.writer.write(b"a" * half)
+        assert (await client.reply())[0] == 202
+        assert events.responses == [RuntimeResponse(b"a" * 2 * half)]
+
+
+async def test_a_body_that_nobody_asked_for_is_not_held() -> None:
+    async with serving() as (api, _events, client):
+        client.writer.write(
+            b"POST /2018-06-01/runtime/invocation/old/response HTTP/1.1\r\nContent-Length: 6000000\r\n\r\n" + b"x" * 5_999_999
+        )
+        await client.writer.drain()
+        (connection,) = api._connections
+        await until(lambda: connection._request is not None and connection._request.body_size > 5_000_000, "the body")
+        assert sum(map(len, connection._body)) == 0
+        client.writer.write(b"x")
+        assert (await client.reply())[0] == 403
+
+
+async def test_heads_are_bounded_together_and_one_that_never_ends_is_cut_off() -> None:
+    async with serving() as (_api, _events, client), AsyncExitStack() as stack:
+        others = [await stack.enter_async_context(another(client)) for _ in range(8)]
+        refused = 0
+        for each in others:
+            each.writer.write(b"GET /ping HTTP/1.1\r\nA: " + b"b" * 1_100_000)
+            with contextlib.suppress(ConnectionError):
+                await each.writer.drain()
+        for each in others[2:]:
+            with contextlib.suppress(ConnectionError):
+                refused += (await each.reply())[0] == 431
+        assert refused >= 4
+        client.writer.write(b"GET /2018-06-01/ping HTTP/1.1\r\n\r\n")
+        assert (await client.reply())[2] == b"pong"
+
+
+async def test_calls_without_end_are_answered_at_a_rate_and_an_invocation_does_not_wait_for_them() -> None:
+    ping = b"GET /2018-06-01/ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    answered = 0
+    async with serving() as (api, _events, client), another(client) as flood:
+
+        async def read_away() -> None:
+            nonlocal answered
+            while await flood.reply():
+                answered += 1
+
+        async def write() -> None:
+            while True:
+                flood.writer.write(ping * 200)
+                await flood.writer.drain()
+
+        tasks = [asyncio.create_task(read_away()), asyncio.create_task(write())]
+        began = time.monotonic()
+        await until(lambda: answered > 1_000, "answers")
+        for number in range(5):
+            client.writer.write(NEXT)
+            api._budget.invoked()
+            api.invoke(invocation(b"%d" % number))
+            assert (await client.reply())[2] == b"%d" % number
+            assert (await client.post(f"invocation/{ID}/response", b"1"))[0] == 202
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        took_s = time.monotonic() - began
+    steps = STEPS_SAVED_MAX + STEPS_A_SECOND * took_s + 6 * INVOCATION_STEPS
+    assert answered <= steps / REQUEST_STEPS * 1.2
+
+
+async def test_connections_without_end_are_taken_at_a_rate() -> None:
+    async with serving() as (api, _events, client):
+        host, port = client.writer.get_extra_info("peername")
+        opened = 0
+
+        def knock() -> None:
+            nonlocal opened
+            for _ in range(1_000):
+                with socket.socket() as one:
+                    one.settimeout(0.01)
+                    with contextlib.suppress(OSError):
+                        one.connect((host, port))
+                        opened += 1
+
+        began = time.monotonic()
+        await asyncio.to_thread(knock)
+        took_s = time.monotonic() - began
+        assert opened
+        assert len(api._connections) <= CONNECTIONS_MAX
+        assert api._budget._own._saved >= -2 * CONNECTION_STEPS * CONNECTIONS_MAX, took_s
+
+
+async def test_the_smallest_pieces_of_a_stream_are_passed_on_together() -> None:
+    async with streaming() as (_, events, client, pieces):
+        writes = 0
+        passed_on = pieces.write
+
+        def write(data: bytes) -> None:
+            nonlocal writes
+            writes += 1
+            passed_on(data)
+
+        pieces.write = write  # type: ignore[method-assign]
+        client.writer.write(b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n")
+        assert (await client.reply())[0] == 202
+        assert pieces.data == b"first" + b"x" * 20_000
+        assert writes < 200
+        assert events.responses == [RuntimeResponse(b"")]

@@ -110,7 +110,13 @@ class TestWorker:
 
     def function(self, source: str, **changes: Any) -> VersionSpec:
         """A version whose module app.py is `source`."""
-        package = zip_of({"app.py": source})
+        return self.program(source, "app.py", **changes)
+
+    def program(self, source: str, file: str = "bootstrap", **changes: Any) -> VersionSpec:
+        """A version whose package is this file; of a custom runtime, if nothing else is said."""
+        if file == "bootstrap":
+            changes = {"runtime": "provided.al2023"} | changes
+        package = zip_of({file: source})
         sha256 = hashlib.sha256(package).hexdigest()
         self.packages.stored[sha256] = package
         return version(code_sha256=sha256, version_key=changes.pop("version_key", sha256[:12]), **changes)

@@ -46,6 +46,10 @@ class ProcessSandbox:
         self._answers: asyncio.StreamReader | None = None
         self._requests = -1
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
     async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
         if self.fail_start:
             raise SandboxError("no namespaces here")

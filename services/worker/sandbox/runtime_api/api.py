@@ -12,42 +12,57 @@ import msgspec
 
 from services.worker.sandbox.frame_stream import RuntimeEvents
 from services.worker.sandbox.runtime_api import replies
-from services.worker.sandbox.runtime_api.connection import Connection, Request
+from services.worker.sandbox.runtime_api.connection import (
+    CONTENT_TYPE,
+    ERROR_BODY,
+    ERROR_TYPE,
+    HEADER_BYTES_MAX,
+    RESPONSE_MODE,
+    Connection,
+    Request,
+)
 from services.worker.sandbox.runtime_api.machine import Call, IllegalTransitionError, State, advance
-from services.worker.sandbox.spec import ResponseStream, RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.spec import RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.work_budget import WorkBudget
 from shared.domain.limits import STREAMED_RESPONSE_BYTES_MAX
 
-CONNECTIONS_MAX = 64
+CONNECTIONS_MAX = 16
+HEAD_BYTES_MAX = 2 * HEADER_BYTES_MAX
+"""What the heads of all requests under way may take."""
 _PREFIX = "/2018-06-01"
 _NEXT = f"{_PREFIX}/runtime/invocation/next"
 _INIT_ERROR = f"{_PREFIX}/runtime/init/error"
 _PING = (f"{_PREFIX}/ping", f"{_PREFIX}/runtime/ping")
 _ANSWER = re.compile(re.escape(_PREFIX) + r"/runtime/invocation/([^/]+)/(response|error)")
-_ERROR_TYPE = "lambda-runtime-function-error-type"
-_ERROR_BODY = "lambda-runtime-function-error-body"
-_RESPONSE_MODE = "lambda-runtime-function-response-mode"
 OCTETS = "application/octet-stream"
 """What a runtime streams when it does not say."""
 TRUNCATED_TYPE = "Runtime.TruncatedResponse"
+Reply = bytes | tuple[bytes, bytes]
+"""In parts where its body is large."""
 _TRUNCATED = msgspec.json.encode({"errorType": TRUNCATED_TYPE, "errorMessage": "The runtime ended its response in the middle"})
 
 
 class RuntimeApi:
-    """Serves the listening socket that the sandbox's init made in the sandbox's own network."""
+    """Serves the listening socket that the sandbox's init made in the sandbox's own network.
 
-    def __init__(self, listener: socket.socket, events: RuntimeEvents) -> None:
+    What the worker holds for it is bounded: one event on its way to the runtime, one answer on its way back, and heads."""
+
+    def __init__(self, listener: socket.socket, events: RuntimeEvents, budget: WorkBudget) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._events = events
+        self._budget = budget
         self._loop = asyncio.get_running_loop()
-        self._server: asyncio.Server | None = None
+        self._opening: set[asyncio.Task[object]] = set()
         self._connections: dict[Connection, None] = {}
+        self._head_bytes = 0
         self.state = State.STARTED
         self._invocation: RuntimeInvocation | None = None
         self._waiting: Connection | None = None
-
-    async def start(self) -> None:
-        self._server = await self._loop.create_server(self._connect, sock=self._listener)
+        self._holder: Connection | None = None
+        self._holder_lost_it = False
+        self._answering: Connection | None = None
+        self._loop.add_reader(listener, self._accept)
 
     def runtime_started(self) -> None:
         """A fresh runtime process: nothing of the last one's is left."""
@@ -59,25 +74,58 @@ class RuntimeApi:
         self._invocation = invocation
         self._hand_over()
 
+    @property
+    def untaken(self) -> bool:
+        """The event, which is not answered, was not handed to a process, or to one that ended before it had taken all of it."""
+        if self._invocation is None or self.state is State.RESPONSE_SENT or self._answering is not None:
+            return False
+        if self.state is not State.RUNNING:
+            return True
+        return self._holder_lost_it if self._holder is None else self._holder.lost_what_was_sent()
+
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+        for opening in self._opening:
+            opening.cancel()
         self._close_connections()
         self._listener.close()
 
     def _close_connections(self) -> None:
-        self._waiting = None
+        self._waiting = self._holder = self._answering = None
         for connection in list(self._connections):
             connection.close()
         self._connections.clear()
+
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self._listener.accept()
+        except OSError:
+            return
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opening: asyncio.Task[object] = self._loop.create_task(self._loop.connect_accepted_socket(self._connect, accepted))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opened)
+        if self._budget.is_over():
+            self._loop.remove_reader(self._listener)
+            self._budget.wait(self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _opened(self, opening: asyncio.Task[object]) -> None:
+        self._opening.discard(opening)
+        if not opening.cancelled():
+            opening.exception()  # It went away meanwhile.
 
     def _connect(self) -> Connection:
         if len(self._connections) >= CONNECTIONS_MAX:
             oldest = next(iter(self._connections))
             oldest.close()
             self._connections.pop(oldest, None)
-        connection = Connection(self)
+        connection = Connection(self, self._budget)
         self._connections[connection] = None
         return connection
 
@@ -85,21 +133,42 @@ class RuntimeApi:
         self._connections.pop(connection, None)
         if self._waiting is connection:
             self._waiting = None
+        if self._answering is connection:
+            self._answering = None
+        if self._holder is connection:
+            self._holder_lost_it = connection.lost_what_was_sent()
+            self._holder = None
 
-    def on_head(self, connection: Connection, request: Request) -> ResponseStream | None:
-        """A runtime that begins to stream its response has answered with that: nothing else is taken for this event."""
-        invocation = self._invocation
-        answer = _ANSWER.fullmatch(request.path.partition("?")[0])
-        if invocation is None or answer is None or answer[2] != "response" or answer[1] != invocation.request_id:
-            return None
-        if request.method != "POST" or not _streams(request) or self.state is not State.RUNNING:
-            return None
-        stream = self._events.on_stream(request.headers.get("content-type", OCTETS), connection)
-        if stream is not None:
-            self.state = advance(self.state, Call.RESPONSE)
-        return stream
+    def may_hold(self, more_bytes: int) -> bool:
+        self._head_bytes += more_bytes
+        return self._head_bytes <= HEAD_BYTES_MAX
+
+    def on_head(self, connection: Connection, request: Request) -> None:
+        """One body is held at a time, and only where an answer is awaited. A runtime that begins to stream its response has
+        answered with that: nothing else is taken for this event."""
+        path = request.path.partition("?")[0]
+        if request.method != "POST":
+            return
+        if path == _INIT_ERROR:
+            request.kept = self.state is State.STARTED and self._claims(connection)
+            return
+        invocation, answer = self._invocation, _ANSWER.fullmatch(path)
+        if invocation is None or answer is None or answer[1] != invocation.request_id or self.state is not State.RUNNING:
+            return
+        request.kept = self._claims(connection)
+        if request.kept and answer[2] == "response" and _streams(request):
+            request.stream = self._events.on_stream(request.headers.get(CONTENT_TYPE, OCTETS), connection)
+            if request.stream is not None:
+                self.state = advance(self.state, Call.RESPONSE)
+
+    def _claims(self, connection: Connection) -> bool:
+        if self._answering is None:
+            self._answering = connection
+        return self._answering is connection
 
     def on_request(self, connection: Connection, request: Request) -> None:
+        if self._answering is connection:
+            self._answering = None
         try:
             reply = self._dispatch(connection, request)
         except IllegalTransitionError as failure:
@@ -107,9 +176,9 @@ class RuntimeApi:
         except replies.ApiError as failure:
             reply = replies.error(failure)
         if reply is not None:
-            connection.reply(reply)
+            connection.reply(*((reply,) if isinstance(reply, bytes) else reply))
 
-    def _dispatch(self, connection: Connection, request: Request) -> bytes | None:
+    def _dispatch(self, connection: Connection, request: Request) -> Reply | None:
         path = request.path.partition("?")[0]
         if path == _NEXT:
             return self._for_method(request, "GET", lambda: self._next(connection))
@@ -124,16 +193,20 @@ class RuntimeApi:
         return self._for_method(request, "POST", lambda: self._answer(request, answer[1], call))
 
     @staticmethod
-    def _for_method(request: Request, method: str, handle: Callable[[], bytes | None]) -> bytes | None:
+    def _for_method(request: Request, method: str, handle: Callable[[], Reply | None]) -> Reply | None:
         if request.method != method:
             raise replies.wrong_method()
         return handle()
 
-    def _next(self, connection: Connection) -> bytes | None:
+    def _next(self, connection: Connection) -> Reply | None:
         first = self.state is State.STARTED
+        if self.state is State.RUNNING and self._holder is not None and self._holder is not connection:
+            # It has the event already, by another connection.
+            raise IllegalTransitionError(self.state, Call.NEXT)
         self.state = advance(self.state, Call.NEXT)
         if self.state is State.RUNNING:
             assert self._invocation is not None
+            self._holder = connection
             return replies.event(self._invocation)
         self._waiting = connection
         if first:
@@ -145,8 +218,10 @@ class RuntimeApi:
         if self._waiting is None or self._invocation is None or self.state is not State.READY:
             return
         self.state = advance(self.state, Call.EVENT)
-        waiting, self._waiting = self._waiting, None
-        waiting.reply(replies.event(self._invocation))
+        if self._holder is not None and self._holder is not self._waiting and not self._holder.taken:
+            self._holder.close()  # With an event of before that was never read.
+        self._holder, self._waiting = self._waiting, None
+        self._holder.reply(*replies.event(self._invocation))
 
     def _answer(self, request: Request, request_id: str, call: Call) -> bytes:
         if request.stream is not None:
@@ -155,19 +230,22 @@ class RuntimeApi:
         assert self._invocation is not None
         if request_id != self._invocation.request_id:
             raise replies.invalid_request_id()
-        if request.headers.get(_RESPONSE_MODE, "streaming").lower() not in ("streaming", "buffered"):
+        if request.headers.get(RESPONSE_MODE, "streaming").lower() not in ("streaming", "buffered"):
             raise replies.invalid_response_mode()
         if request.truncated:
             raise replies.truncated()
+        if not request.kept:
+            # Another connection is about to answer, or this was sent before it could be known that it is wanted.
+            raise IllegalTransitionError(State.RESPONSE, call)
         self.state = following
         self._invocation = None
         if request.body_size > len(request.body):
             self._events.on_response(RuntimeResponse(b"", too_large_bytes=request.body_size))
             raise replies.too_large()
-        if call is Call.RESPONSE and _streams(request) and _ERROR_TYPE in request.headers:
+        if call is Call.RESPONSE and _streams(request) and ERROR_TYPE in request.headers:
             self._events.on_response(_failed_in_the_middle(request))
         elif call is Call.ERROR:
-            error_type = request.headers.get(_ERROR_TYPE) or _posted_type(request.body)
+            error_type = request.headers.get(ERROR_TYPE) or _posted_type(request.body)
             self._events.on_response(RuntimeResponse(request.body, error_type=error_type))
         else:
             self._events.on_response(RuntimeResponse(request.body))
@@ -182,27 +260,30 @@ class RuntimeApi:
         if request.body_size > STREAMED_RESPONSE_BYTES_MAX:
             self._events.on_response(RuntimeResponse(b"", too_large_bytes=request.body_size))
             raise replies.too_large(STREAMED_RESPONSE_BYTES_MAX)
-        failed = _ERROR_TYPE in request.headers
+        failed = ERROR_TYPE in request.headers
         self._events.on_response(_failed_in_the_middle(request) if failed else RuntimeResponse(b""))
         return replies.accepted()
 
     def _init_error(self, request: Request) -> bytes:
-        self.state = advance(self.state, Call.INIT_ERROR)
+        following = advance(self.state, Call.INIT_ERROR)
+        if not request.kept:
+            raise IllegalTransitionError(State.INIT_ERROR, Call.INIT_ERROR)
+        self.state = following
         self._events.on_init_error(request.body)
         return replies.accepted()
 
 
 def _streams(request: Request) -> bool:
-    return request.headers.get(_RESPONSE_MODE, "").lower() == "streaming"
+    return request.headers.get(RESPONSE_MODE, "").lower() == "streaming"
 
 
 def _failed_in_the_middle(request: Request) -> RuntimeResponse:
     """The trailers hold what would have been the body of a call to `error`."""
     try:
-        document = base64.b64decode(request.headers.get(_ERROR_BODY, ""), validate=True)
+        document = base64.b64decode(request.headers.get(ERROR_BODY, ""), validate=True)
     except ValueError:
         document = b""
-    return RuntimeResponse(document or b"{}", error_type=request.headers[_ERROR_TYPE] or _posted_type(document))
+    return RuntimeResponse(document or b"{}", error_type=request.headers[ERROR_TYPE] or _posted_type(document))
 
 
 def _posted_type(document: bytes) -> str:

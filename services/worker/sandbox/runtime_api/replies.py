@@ -78,7 +78,8 @@ def pong() -> bytes:
     return _reply(200, "text/plain", b"pong", False)
 
 
-def event(invocation: RuntimeInvocation) -> bytes:
+def event(invocation: RuntimeInvocation) -> tuple[bytes, bytes]:
+    """Head and body: the event itself is not copied."""
     lines = [
         "HTTP/1.1 200 OK",
         "Content-Type: application/json",
@@ -91,7 +92,7 @@ def event(invocation: RuntimeInvocation) -> bytes:
         lines.append(f"Lambda-Runtime-Trace-Id: {_one_line(invocation.trace)}")
     if invocation.client_context:
         lines.append(f"Lambda-Runtime-Client-Context: {_one_line(invocation.client_context)}")
-    return b"".join(("\r\n".join(lines).encode(), b"\r\n\r\n", invocation.payload))
+    return ("\r\n".join(lines) + "\r\n\r\n").encode(), invocation.payload
 
 
 def _one_line(text: str) -> str:

@@ -168,6 +168,7 @@ class Client:
     def __init__(self, stream, client_module):
         self._stream = stream
         self._ready = False
+        self._number = protocol.NUMBER.pack(0)
         self.marshaller = client_module.LambdaMarshaller()
 
     def wait_next_invocation(self):
@@ -185,7 +186,10 @@ class Client:
             os._exit(70)
         if len(data) < total:
             data = self._read_rest(data, total)
-        id_size, arn_size, trace_size, context_size, deadline = protocol.INVOKE_HEADER.unpack_from(data, protocol.HEADER.size)
+        number, id_size, arn_size, trace_size, context_size, deadline = protocol.INVOKE_HEADER.unpack_from(
+            data, protocol.HEADER.size
+        )
+        self._number = protocol.NUMBER.pack(number)
         at = protocol.HEADER.size + protocol.INVOKE_HEADER.size
         request = Request()
         request.invoke_id = data[at : at + id_size].decode()
@@ -222,17 +226,17 @@ class Client:
     def post_invocation_result(self, invoke_id, result_data, content_type="application/json", invocation_id=None):
         body = result_data if isinstance(result_data, bytes) else result_data.encode("utf-8")
         if len(body) > protocol.RESPONSE_BYTES_MAX:
-            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body))))
+            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body)), self._number))
         else:
-            self._stream.sendall(protocol.frame(protocol.RESULT, body))
+            self._stream.sendall(protocol.frame(protocol.RESULT, body, self._number))
 
     def post_invocation_error(self, invoke_id, error_response_data, xray_fault, invocation_id=None):
         body = error_response_data.encode("utf-8", "surrogatepass")
         if len(body) > protocol.RESPONSE_BYTES_MAX:
-            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body))))
+            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body)), self._number))
             return
         error_type = str(json.loads(error_response_data).get("errorType", "")).encode()[:255]
-        self._stream.sendall(protocol.frame(protocol.ERROR, bytes([len(error_type)]) + error_type + body))
+        self._stream.sendall(protocol.frame(protocol.ERROR, bytes([len(error_type)]) + error_type + body, self._number))
 
     def post_init_error(self, error_response_data, error_type_override=None):
         self._stream.sendall(protocol.frame(protocol.INIT_ERROR, json.dumps(error_response_data).encode()))
@@ -256,5 +260,5 @@ class _OneEvent(Client):
         if self._rounds > self.ROUNDS:
             raise _WarmedUp
         texts = b"8e1b3b2a-0000-4000-8000-000000000000" + b"arn" + b"Root=1"
-        body = protocol.INVOKE_HEADER.pack(36, 3, 6, 0, 4_102_444_800_000) + texts + self.EVENT
+        body = protocol.INVOKE_HEADER.pack(0, 36, 3, 6, 0, 4_102_444_800_000) + texts + self.EVENT
         return self._parse(protocol.frame(protocol.INVOKE, body))
