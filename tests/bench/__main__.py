@@ -18,6 +18,7 @@ from tests.bench import event_cases, http_cases, leases, registry_cases, report
 from tests.bench.http_cases import COLD_COUNT, COLD_ROUNDS, Running
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster, Lambdad
+from tests.bench.peers.echo import Echo
 from tests.bench.peers.ministack import MiniStack
 from tests.bench.peers.moto import Moto
 from tests.bench.peers.serverless_offline import ServerlessOffline
@@ -40,15 +41,16 @@ class Bench:
         self._cluster = Cluster()
         self._cluster_absent: str | None = None
         self._http: Running = []
+        self._echo: Running = []
         self._registry: Running = []
         self._taskiq: tuple[Taskiq, str | None] | None = None
 
     def run(self, name: str) -> Outcome:
         match name:
             case "warm-latency":
-                return http_cases.warm_latency(self._http_peers(), self._seconds)
+                return http_cases.warm_latency(self._warm_peers(), self._seconds)
             case "warm-throughput":
-                return http_cases.warm_throughput(self._http_peers(), self._seconds)
+                return http_cases.warm_throughput(self._warm_peers(), self._seconds)
             case "cold-start":
                 return http_cases.cold_start(self._http_peers())
             case "cold-start-boto3":
@@ -90,6 +92,13 @@ class Bench:
                 self._http.append((peer, _started(peer.name, lambda peer=peer: peer.start(self._workdir, cold=cold))))
         return self._http
 
+    def _warm_peers(self) -> Running:
+        """With the echo, which is not left out while tuning: it says what the machine is worth at the moment."""
+        if not self._echo:
+            echo = Echo()
+            self._echo = [(echo, _started(echo.name, lambda: echo.start(self._workdir, cold={})))]
+        return self._http_peers() + self._echo
+
     def _registry_peers(self) -> Running:
         """A control plane needs no runtime: ours once, and those that only keep functions."""
         if not self._registry:
@@ -108,7 +117,7 @@ class Bench:
         return self._taskiq
 
     def close(self) -> None:
-        stops = [peer.stop for peer, _ in self._http + self._registry] + [self._cluster.stop]
+        stops = [peer.stop for peer, _ in self._http + self._echo + self._registry] + [self._cluster.stop]
         if self._taskiq:
             stops.append(self._taskiq[0].stop)
         for stop in stops:

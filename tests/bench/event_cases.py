@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from shared.events.kafka import client_arguments
 from shared.settings.kafka import KafkaCluster
 from tests.bench.functions import PAYLOAD
-from tests.bench.measure import Sample, load
+from tests.bench.measure import Sample, load, send_all
 from tests.bench.peers.cluster import Cluster
 from tests.bench.peers.taskiq_redis import Taskiq
 from tests.bench.report import Outcome, Row
@@ -111,16 +111,14 @@ async def _asynchronous_round(cluster: Cluster, seconds: float) -> tuple[Sample,
     functions = cluster.functions()
     name = await asyncio.to_thread(functions.create, "python")
     endpoint = cluster.endpoint()
-    request = endpoint.invoke_request(name, PAYLOAD, event=True)
     async with Progress(KafkaCluster.of_variables(cluster.variables), "lambdad.async", "lambdad.async") as progress:
         # One event through first: environments and topics are there then.
         before = await progress.committed()
-        warm = await asyncio.to_thread(load, endpoint, [request] * CLIENTS, clients=CLIENTS, seconds=None)
+        warm = await asyncio.to_thread(send_all, endpoint, [name], PAYLOAD, clients=CLIENTS, count=CLIENTS, event=True)
         before, _ = await progress.wait(before + warm.total, time.perf_counter())
-        started = time.perf_counter()
-        sample = await asyncio.to_thread(load, endpoint, [request], clients=CLIENTS, seconds=seconds)
+        sample = await asyncio.to_thread(load, endpoint, name, PAYLOAD, clients=CLIENTS, seconds=seconds, event=True)
         good = sample.total - sample.bad
-        after, took_s = await progress.wait(before + good, started)
+        after, took_s = await progress.wait(before + good, sample.began)
         if after < before + good:
             raise RuntimeError(f"{before + good - after} of {good} events were not settled within {SETTLE_TIMEOUT_S:.0f} s")
         return sample, good / took_s

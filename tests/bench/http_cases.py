@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from tests.bench.functions import PAYLOAD
-from tests.bench.measure import Sample, load
+from tests.bench.measure import Sample, load, send_all
 from tests.bench.peers import HttpPeer
 from tests.bench.report import Outcome, Row
 
@@ -61,28 +61,29 @@ def warm(peers: Running, *, clients: int, seconds: float) -> list[Row]:
     warmed: set[str] = set()
 
     def measure(peer: HttpPeer) -> Sample:
-        request = [peer.endpoint().invoke_request(peer.warm_function(), PAYLOAD)]
+        endpoint, function = peer.endpoint(), peer.warm_function()
         if peer.name not in warmed:
-            load(peer.endpoint(), request, clients=clients, seconds=WARM_UP_S)
+            load(endpoint, function, PAYLOAD, clients=clients, seconds=WARM_UP_S)
             warmed.add(peer.name)
-        return load(peer.endpoint(), request, clients=clients, seconds=seconds)
+        return load(endpoint, function, PAYLOAD, clients=clients, seconds=seconds)
 
     return rows(alternate(peers, ROUNDS, measure), rate=True)
 
 
 def warm_latency(peers: Running, seconds: float) -> Outcome:
-    return Outcome("warm-latency", "warm invoke, 1 client", "p50_ms", 0.5, warm(peers, clients=1, seconds=seconds))
+    found = warm(peers, clients=1, seconds=seconds)
+    return Outcome("warm-latency", "warm invoke, 1 client", "p50_ms", 0.5, found, p99_ms_max=1.0, echo_times_max=2.0)
 
 
 def warm_throughput(peers: Running, seconds: float) -> Outcome:
-    return Outcome("warm-throughput", "warm invoke, 16 clients", "per_s", 10_000, warm(peers, clients=16, seconds=seconds))
+    found = warm(peers, clients=16, seconds=seconds)
+    return Outcome("warm-throughput", "warm invoke, 16 clients", "per_s", 14_000, found, echo_times_max=3.0)
 
 
 def _cold(peers: Running, kind_of: Callable[[HttpPeer], str], count: int) -> list[Row]:
     def measure(peer: HttpPeer) -> Sample:
         names = peer.cold_functions(kind_of(peer), count)
-        requests = [peer.endpoint().invoke_request(name, PAYLOAD) for name in names]
-        return load(peer.endpoint(), requests, clients=1, seconds=None)
+        return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=count)
 
     return rows(alternate(peers, COLD_ROUNDS, measure), rate=False)
 

@@ -10,48 +10,26 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from tests.bench.signing import Calls, Endpoint
 
-ONCE_TIMEOUT_S = 120.0
+ALL_TIMEOUT_S = 120.0
 PROCESS_EXTRA_S = 60.0
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    host: str
-    port: int
-    access_key_id: str = "test"
-    secret_access_key: str = "test"
-    region: str = "us-east-1"
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-    def invoke_request(self, function_name: str, payload: bytes, *, event: bool = False) -> bytes:
-        """The bytes that an SDK would send, signed with Signature Version 4; good for 15 minutes."""
-        path = f"/2015-03-31/functions/{function_name}/invocations"
-        headers = {"Host": f"{self.host}:{self.port}", "Content-Type": "application/json"}
-        if event:
-            headers["X-Amz-Invocation-Type"] = "Event"
-        request = AWSRequest("POST", self.url + path, data=payload, headers=headers)
-        SigV4Auth(Credentials(self.access_key_id, self.secret_access_key), "lambda", self.region).add_auth(request)
-        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
-        return "\r\n".join([*lines, f"Content-Length: {len(payload)}", "", ""]).encode() + payload
+PER_S_MAX = 40_000
+"""Requests that are signed ahead for a second of load: more than the generator itself can send."""
 
 
 @dataclass
 class Sample:
-    """Answers of one or several rounds. rates: successful answers a second, one a round."""
+    """Answers of one or several rounds. rates: successful answers a second, one a round. began: when the first request of the
+    first round was sent, by this machine's time.perf_counter()."""
 
     latencies_s: array[float] = field(default_factory=lambda: array("f"))
     rates: list[float] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    began: float = 0.0
 
     def add(self, other: Sample) -> None:
         self.latencies_s.extend(other.latencies_s)
@@ -76,23 +54,31 @@ class Sample:
         return sum(self.statuses.values())
 
 
-def load(endpoint: Endpoint, requests: Sequence[bytes], *, clients: int, seconds: float | None) -> Sample:
-    """Repeat the requests for some seconds, or (seconds None) send each once. Raises RuntimeError when the generator fails."""
-    job = {
-        "host": endpoint.host,
-        "port": endpoint.port,
-        "requests": [base64.b64encode(request).decode() for request in requests],
-        "clients": clients,
-        "seconds": seconds,
-        "once_timeout_s": ONCE_TIMEOUT_S,
-    }
+def load(endpoint: Endpoint, function: str, payload: bytes, *, clients: int, seconds: float, event: bool = False) -> Sample:
+    """Invoke a function for some seconds, no request twice. Raises RuntimeError when the generator fails."""
+    count = int(seconds * PER_S_MAX)
+    return _generate(endpoint, Calls([function], payload.decode(), count, event), clients, seconds, send_all=False)
+
+
+def send_all(
+    endpoint: Endpoint, functions: Sequence[str], payload: bytes, *, clients: int, count: int, event: bool = False
+) -> Sample:
+    """Send so many invocations, of these functions in turn. Raises RuntimeError when the generator fails."""
+    calls = Calls(functions, payload.decode(), count, event)
+    return _generate(endpoint, calls, clients, ALL_TIMEOUT_S, send_all=True)
+
+
+def _generate(endpoint: Endpoint, calls: Calls, clients: int, seconds: float, *, send_all: bool) -> Sample:
+    job = {"endpoint": asdict(endpoint), "calls": asdict(calls), "clients": clients, "seconds": seconds, "all": send_all}
     command = [sys.executable, "-m", "tests.bench.load"]
-    limit_s = (seconds or ONCE_TIMEOUT_S) + PROCESS_EXTRA_S
+    limit_s = seconds + PROCESS_EXTRA_S
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, timeout=limit_s, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"the load generator failed: {done.stderr[-2000:]}")
     result = json.loads(done.stdout)
+    if result["used_up"]:
+        raise RuntimeError(f"{calls.count} signed requests were used up before {seconds} s were over")
     latencies = array("f", base64.b64decode(result["latencies_s"]))
     statuses = Counter(result["statuses"])
     good = sum(count for status, count in statuses.items() if status in ("200", "202"))
-    return Sample(latencies, [good / result["seconds"]], statuses, result["failures"])
+    return Sample(latencies, [good / result["seconds"]], statuses, result["failures"], result["began"])

@@ -18,11 +18,12 @@ from botocore.credentials import Credentials
 
 from tests.bench.functions import package
 from tests.bench.http_cases import Running, alternate, rows
-from tests.bench.measure import Endpoint, Sample
+from tests.bench.measure import Sample
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster
 from tests.bench.registry_rows import fill, name_of
 from tests.bench.report import Outcome, Row
+from tests.bench.signing import Endpoint
 from tests.support import ROLE
 
 FUNCTIONS = "/2015-03-31/functions"

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+ECHO = "bare ASGI echo"
+"""The peer that is the yardstick of what a request costs before anything is done for it."""
+
 RESULTS = Path(__file__).resolve().parents[2] / "bench-results"
 
 
@@ -34,13 +37,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """judged_by: the field of Row that ratios are made of; target: what the project promises for it, None when nothing."""
+    """judged_by: the field of Row that ratios are made of. What the project promises, None when nothing: target, for that field;
+    p99_ms_max; echo_times_max, how many times worse than the bare echo the first of our rows may be."""
 
     name: str
     title: str
     judged_by: str
     target: float | None = None
     rows: list[Row] = field(default_factory=list)
+    p99_ms_max: float | None = None
+    echo_times_max: float | None = None
 
     @property
     def lower_is_better(self) -> bool:
@@ -48,19 +54,35 @@ class Outcome:
 
     def ratio(self, row: Row) -> float | None:
         """How many times better the first of our rows is than this one."""
-        ours = next((r for r in self.rows if r.ours and not r.absent), None)
+        ours = self._ours()
         mine = getattr(ours, self.judged_by) if ours else None
         its = getattr(row, self.judged_by)
         if not mine or not its:
             return None
         return float(its / mine if self.lower_is_better else mine / its)
 
+    def _ours(self) -> Row | None:
+        return next((row for row in self.rows if row.ours and not row.absent), None)
+
     def verdict(self) -> str:
-        best = next((getattr(r, self.judged_by) for r in self.rows if r.ours and not r.absent), None)
-        if self.target is None or best is None:
+        ours, echo = self._ours(), next((row for row in self.rows if row.peer == ECHO and not row.absent), None)
+        if ours is None:
             return ""
-        met = best <= self.target if self.lower_is_better else best >= self.target
-        return f"{'at most' if self.lower_is_better else 'at least'} {self.target:g}: {'met' if met else 'MISSED'}"
+        parts = []
+        if self.target is not None:
+            best = getattr(ours, self.judged_by)
+            met = best <= self.target if self.lower_is_better else best >= self.target
+            parts.append(_judged(f"{'at most' if self.lower_is_better else 'at least'} {self.target:g}", met))
+        if self.p99_ms_max is not None and ours.p99_ms is not None:
+            parts.append(_judged(f"p99 at most {self.p99_ms_max:g} ms", ours.p99_ms <= self.p99_ms_max))
+        if self.echo_times_max is not None and echo is not None:
+            times = 1 / (self.ratio(echo) or float("nan"))
+            parts.append(_judged(f"{times:.2f} times the echo, at most {self.echo_times_max:g}", times <= self.echo_times_max))
+        return "; ".join(parts)
+
+
+def _judged(promise: str, met: bool) -> str:
+    return f"{promise}: {'met' if met else 'MISSED'}"
 
 
 def machine() -> str:

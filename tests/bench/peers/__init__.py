@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from tests.bench.measure import Endpoint
+from tests.bench.signing import Endpoint
 
 
 class HttpPeer(Protocol):

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from deploy.local.runtimes import example_runtime, usable_pythons
-from tests.bench.measure import Endpoint
 from tests.bench.peers.sdk import Functions
 from tests.bench.processes import PeerError, free_port
+from tests.bench.signing import Endpoint
 
 UP_TIMEOUT_S = 180.0
 DOWN_TIMEOUT_S = 60.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.bench.install import python_environment
-from tests.bench.measure import Endpoint
 from tests.bench.peers.sdk import Functions
 from tests.bench.processes import Child, free_port, listens
+from tests.bench.signing import Endpoint
 
 START_TIMEOUT_S = 60.0
 

@@ -9,9 +9,9 @@ from typing import Any
 import boto3
 
 from tests.bench.install import python_environment
-from tests.bench.measure import Endpoint
 from tests.bench.peers.sdk import Functions
 from tests.bench.processes import Child, free_port, listens
+from tests.bench.signing import Endpoint
 from tests.support import ROLE
 
 START_TIMEOUT_S = 60.0

@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 
 from tests.bench.functions import MEMORY_MB, package
-from tests.bench.measure import Endpoint
+from tests.bench.signing import Endpoint
 from tests.support import ROLE, wait_until
 
 

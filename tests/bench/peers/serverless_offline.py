@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.bench.functions import MEMORY_MB, SOURCES
 from tests.bench.install import ROOT, node_packages, python_environment
-from tests.bench.measure import Endpoint
 from tests.bench.processes import Child, PeerError, free_port, listens
+from tests.bench.signing import Endpoint
 
 START_TIMEOUT_S = 60.0
 
