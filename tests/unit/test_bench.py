@@ -28,7 +28,7 @@ def _parsed(request: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]], by
 
 @pytest.mark.parametrize("event", [False, True])
 def test_every_request_of_a_load_has_a_signature_of_its_own_that_is_valid(event: bool) -> None:
-    verifier = Verifier(region="us-east-1", service="lambda", find_secret=lambda *_: b"secret")
+    verifier = Verifier(regions=["us-east-1"], service="lambda", find_secret=lambda *_: b"secret")
     sent = list(requests(ENDPOINT, Calls(["one", "two"], EVENT.decode(), 5, event)))
     signatures = set()
     for number, request in enumerate(sent):

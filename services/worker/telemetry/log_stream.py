@@ -24,7 +24,7 @@ EVENT_BYTES_MAX = 256 * 1024
 """A longer line becomes several events."""
 LINE_WAIT_S = 1.0
 """So long the rest of a line is waited for: one that is written in pieces is one event wherever a flush falls."""
-EVENTS_AT_ONCE = 2_000
+EVENTS_AT_ONCE = 500
 """So many are made before others have their turn of the event loop."""
 REASON = "they came faster than they could be stored"
 
