@@ -33,8 +33,8 @@ of the process (`process_...`, `python_...`). The frontend's are at the endpoint
 ports are on loopback (`LAMBDAD_TELEMETRY__HOST`), and `lambdad status` lists them:
 
 ```sh
-curl -s http://127.0.0.1:9000/_lambdad/metrics                # the frontend's
-lambdad status                                                # the PORT of the others: curl -s http://127.0.0.1:PORT/metrics
+curl -s "$AWS_ENDPOINT_URL/_lambdad/metrics"    # the frontend's
+lambdad status                                  # the PORT of the others: curl -s http://127.0.0.1:PORT/metrics
 ```
 For Prometheus, as a file of targets (`file_sd_configs`). A data directory keeps its ports from one start to the next, unless
 somebody else has taken one; write the file again then, and when the number of workers changes.

@@ -94,9 +94,9 @@ class Supervisor:
         await asyncio.wait((stop, start), return_when=asyncio.FIRST_COMPLETED)
         failure = start.result() if start.done() else None
         if start.done() and failure is None:
-            self._set_phase(Phase.READY)
             self._report(f"ready in {self._elapsed():.1f} s")
             on_ready()
+            self._set_phase(Phase.READY)  # Behind what a person is told: `up --detach` returns at it.
             rotation = group.create_task(keep_running("log-rotation", self._rotate_logs))
             await stop
             rotation.cancel()

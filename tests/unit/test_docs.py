@@ -18,9 +18,8 @@ from tests.bench.__main__ import NAMES as BENCHMARKS
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md"), *ROOT.glob("deploy/**/*.md")])
 
-NAMES_FILES = [
-    page for page in PAGES if page.parent in (ROOT, ROOT / "docs") and page.name not in ("README.md", "CHANGELOG.md")
-]
+FOR_USERS = ("README.md", "CHANGELOG.md", "functions.md", "packaging.md", "troubleshooting.md", "upgrade.md")
+NAMES_FILES = [page for page in PAGES if page.parent in (ROOT, ROOT / "docs") and page.name not in FOR_USERS]
 """Pages that speak of the project's own files; the others show what users write."""
 FOLDERS = (".ci", "deploy", "docs", "examples", "newsfragments", "requirements", "services", "shared", "tests")
 FILE = re.compile(r"[\w.@*<>|-]+(/[\w.@*<>|-]+)*/?")

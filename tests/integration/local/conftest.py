@@ -91,6 +91,7 @@ def running_cluster() -> Iterator[LocalCluster]:
     try:
         up = cluster.up()
         assert up.returncode == 0, up.stdout + up.stderr
+        assert "Stop it with" in up.stdout  # What is said when it is ready is said before `up` returns.
         yield cluster
     finally:
         cluster.run("down")
