@@ -16,18 +16,18 @@ class RecordedTexts:
     """patterns: checked and printed in place of the model's. choices: enumerations in the order in which they are printed.
 
     choices_at: printed by one operation only; what is accepted besides is the model's list. plain_list_choices: lists whose
-    enumeration is printed without the brackets that other constraints of list members get. member_not_null: lists whose
-    members' constraints end with `Member must not be null`. left_to_the_operation: enumerations that AWS checks after
-    everything else, inside the operation. maximum_left_to_the_operation: numbers whose maximum depends on the account and on
-    what the function is; the model has the largest of all. members_first: members whose violations were seen in another order
-    than the model's.
+    enumeration is printed without the brackets that other constraints of list members get. member_may_be_null: lists and maps
+    whose members' constraints do not end with `Member must not be null`, as those of all others do. left_to_the_operation:
+    enumerations that AWS checks after everything else, inside the operation. maximum_left_to_the_operation: numbers whose
+    maximum depends on the account and on what the function is; the model has the largest of all. members_first: members whose
+    violations were seen in another order than the model's.
     """
 
     patterns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     choices_at: Mapping[tuple[str, str], tuple[str, ...]] = dataclasses.field(default_factory=dict)
     plain_list_choices: Set[str] = frozenset()
-    member_not_null: Set[str] = frozenset()
+    member_may_be_null: Set[str] = frozenset()
     left_to_the_operation: Set[tuple[str, str]] = frozenset()
     maximum_left_to_the_operation: Set[str] = frozenset()
     members_first: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
@@ -72,7 +72,7 @@ _CHOICES_AT = {
 
 _PLAIN_LIST_CHOICES = frozenset({"CompatibleRuntimes"})
 
-_MEMBER_NOT_NULL = frozenset({"LayerList", "CompatibleArchitectures"})
+_MEMBER_MAY_BE_NULL = frozenset({"SubnetIds", "SecurityGroupIds", "EnvironmentVariables"})
 
 _LEFT_TO_THE_OPERATION = frozenset(
     {
@@ -93,7 +93,7 @@ _OF = {
         choices=_CHOICES,
         choices_at=_CHOICES_AT,
         plain_list_choices=_PLAIN_LIST_CHOICES,
-        member_not_null=_MEMBER_NOT_NULL,
+        member_may_be_null=_MEMBER_MAY_BE_NULL,
         left_to_the_operation=_LEFT_TO_THE_OPERATION,
         maximum_left_to_the_operation=_MAXIMUM_LEFT_TO_THE_OPERATION,
         members_first=_MEMBERS_FIRST,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from decimal import Decimal
 from typing import Any
 
 from shared.aws.patterns import compile_pattern
@@ -15,7 +16,8 @@ PATTERN_CHARACTERS_MAX = 20_480
 """A longer value breaks its length constraint anyway; matching a pattern against megabytes would hold up everybody."""
 VIOLATIONS_MAX = 50
 
-_NUMBERS = (Kind.INTEGER, Kind.LONG, Kind.DOUBLE)
+_REALS = (Kind.DOUBLE, Kind.FLOAT)
+_NUMBERS = (Kind.INTEGER, Kind.LONG, *_REALS)
 
 
 def validate(operation: Operation, params: dict[str, Any]) -> None:
@@ -66,23 +68,28 @@ class _Violations:
                     self._value(element, item, f"{path}.{index}.member")
             return
         if any(item is None or self._broken(element, item, path) for item in value):
-            texts = self._constraints(element, path)
-            if shape.name in self._recorded.plain_list_choices:
-                self._complain(shape, value, path, texts[0])
+            if shape.name in self._recorded.plain_list_choices and None not in value:
+                self._complain(shape, value, path, self._choices_text(element, path))
                 return
-            if shape.name in self._recorded.member_not_null or any(item is None for item in value):
-                texts.append("Member must not be null")
-            self._complain(shape, value, path, f"Member must satisfy constraint: [{', '.join(texts)}]")
+            self._complain_of_members(shape, element, value, path, "Member", nulls=None in value)
 
     def _map(self, shape: Shape, key: Shape, element: Shape, value: dict[str, Any], path: str) -> None:
         if any(self._broken(key, name, path) for name in value):
-            self._complain(shape, value, path, f"Map keys must satisfy constraint: [{', '.join(self._constraints(key, path))}]")
+            self._complain_of_members(shape, key, value, path, "Map keys")
         if element.kind in (Kind.STRUCTURE, Kind.LIST, Kind.MAP):
             for name, item in value.items():
                 self._value(element, item, f"{path}.{name}.member")
-        elif any(self._broken(element, item, path) for item in value.values()):
-            texts = ", ".join(self._constraints(element, path))
-            self._complain(shape, value, path, f"Map value must satisfy constraint: [{texts}]")
+        elif any(item is None or self._broken(element, item, path) for item in value.values()):
+            self._complain_of_members(shape, element, value, path, "Map value", nulls=None in value.values())
+
+    def _complain_of_members(
+        self, shape: Shape, member: Shape, value: Any, path: str, what: str, *, nulls: bool = False
+    ) -> None:
+        """Of a list or map: all that its members have to satisfy, whatever one of them breaks."""
+        texts = self._constraints(member, path)
+        if nulls or shape.name not in self._recorded.member_may_be_null:
+            texts.append("Member must not be null")
+        self._complain(shape, value, path, f"{what} must satisfy constraint: [{', '.join(texts)}]")
 
     def _complain(self, shape: Shape, value: Any, path: str, constraint: str) -> None:
         shown = "Value" if shape.sensitive else f"Value '{_shown(value)}'"
@@ -138,20 +145,28 @@ class _Violations:
 
 def _minimum_text(shape: Shape) -> str:
     what = "value" if shape.kind in _NUMBERS else "length"
-    return f"Member must have {what} greater than or equal to {_number(shape.minimum)}"
+    return f"Member must have {what} greater than or equal to {_bound(shape, shape.minimum)}"
 
 
 def _maximum_text(shape: Shape) -> str:
     what = "value" if shape.kind in _NUMBERS else "length"
-    return f"Member must have {what} less than or equal to {_number(shape.maximum)}"
+    return f"Member must have {what} less than or equal to {_bound(shape, shape.maximum)}"
 
 
 def _pattern_text(pattern: str) -> str:
     return f"Member must satisfy regular expression pattern: {pattern}"
 
 
-def _number(value: float | None) -> str:
-    return f"{value:g}" if isinstance(value, float) and not value.is_integer() else str(int(value or 0))
+def _bound(shape: Shape, value: float | None) -> str:
+    return _real(float(value or 0)) if shape.kind in _REALS else str(int(value or 0))
+
+
+def _real(value: float) -> str:
+    """A finite number as Java prints a Double: 1.0, 1.0E7."""
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return f"{Decimal(repr(value)):f}"
+    digits, _, exponent = f"{Decimal(repr(value)).normalize():E}".partition("E")
+    return f"{digits if '.' in digits else f'{digits}.0'}E{int(exponent)}"
 
 
 def _matches(pattern: str, value: str) -> bool:
@@ -182,4 +197,6 @@ def _shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, bytes):
         return f"java.nio.HeapByteBuffer[pos=0 lim={len(value)} cap={len(value)}]"
+    if isinstance(value, float):
+        return _real(value)
     return str(value)

@@ -72,9 +72,13 @@ def is_deliverable(target: str, use: Use) -> bool:
     return any(use in kind.uses and kind.form.fullmatch(target) for kind in KINDS)
 
 
+def is_function(target: str) -> bool:
+    return FUNCTION.form.fullmatch(target) is not None
+
+
 def is_function_elsewhere(target: str, home: Home) -> bool:
     """Whether a target is a function that another account or region has: only those of the same home can be invoked."""
-    if FUNCTION.form.fullmatch(target) is None:
+    if not is_function(target):
         return False
     try:
         function = parse_function_reference(target)

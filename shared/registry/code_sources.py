@@ -62,25 +62,31 @@ class CodeSource:
         """The object's bytes. Raises SourceRefusedError, SourceTooLargeError, SourceUnreachableError."""
         try:
             async with asyncio.timeout(self._s3.timeout_s), self._gate:
-                store = self._bucket(bucket)
-                if key.startswith("/") or key.endswith("/"):
+                if key.endswith("/"):
                     # The library would drop the slash and read another object.
                     raise SourceRefusedError("NoSuchKey", "The specified key does not exist.")
+                within, rest = _after_empty_parts(key)
+                store = self._bucket(bucket, within)
                 if self._folder is not None:
+                    # A file has no empty parts in its path; the file system reads such a path without them, and so do we.
+                    rest = "/".join(filter(None, key.split("/")))
                     if version not in (None, "null"):
                         raise SourceRefusedError("NoSuchVersion", "The specified version does not exist.")
                     version = None
-                return await _read(store, key, version, bytes_max)
+                return await _read(store, rest, version, bytes_max)
         except TimeoutError as error:
             raise SourceUnreachableError(f"{bucket} did not answer within {self._s3.timeout_s:g} s") from error
         except (BaseError, ValueError, OSError) as error:
             raise _refusal(error) from error
 
-    def _bucket(self, name: str) -> ObjectStore:
+    def _bucket(self, name: str, within: str) -> ObjectStore:
+        """within: the beginning of a key that has empty parts; "" of most keys."""
         if self._folder is not None:
             if name in ("", ".", "..") or "/" in name or not (self._folder / name).is_dir():
                 raise SourceRefusedError("NoSuchBucket", "The specified bucket does not exist")
             return open_folder(self._folder / name)
+        if within:
+            return open_bucket(self._s3, name, region=self._region, within=within)
         store = self._buckets.get(name)
         if store is None:
             store = self._buckets[name] = open_bucket(self._s3, name, region=self._region)
@@ -88,6 +94,14 @@ class CodeSource:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(name)
         return store
+
+
+def _after_empty_parts(key: str) -> tuple[str, str]:
+    """("", key), or where the key begins with a slash or has two in a row, (up to the last of these, the rest)."""
+    at = key.rfind("//")
+    if at >= 0:
+        return key[: at + 2], key[at + 2 :]
+    return ("/", key[1:]) if key.startswith("/") else ("", key)
 
 
 async def _read(store: ObjectStore, key: str, version: str | None, bytes_max: int) -> bytes:

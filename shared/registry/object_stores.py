@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from obstore.store import LocalStore, S3Store
 
@@ -18,9 +19,11 @@ RETRIES_MAX = 2
 FILE_SCHEME = "file://"
 
 
-def open_bucket(settings: S3Settings, bucket: str, *, region: str, prefix: str | None = None) -> ObjectStore:
+def open_bucket(settings: S3Settings, bucket: str, *, region: str, prefix: str | None = None, within: str = "") -> ObjectStore:
     """A bucket of the S3-compatible service, without asking it. region: where the settings name none.
 
+    within: how the keys begin that are asked for, up to a slash: what has empty parts, which the library takes in no key but
+    in a bucket's address.
     What the settings leave out comes from the usual AWS_* variables. Raises obstore's BaseError for settings that cannot be.
     """
     config: dict[str, Any] = {
@@ -29,6 +32,13 @@ def open_bucket(settings: S3Settings, bucket: str, *, region: str, prefix: str |
     }
     if settings.endpoint_url and not settings.endpoint_url.startswith(FILE_SCHEME):
         config["endpoint"] = settings.endpoint_url.rstrip("/")
+    if within:
+        address = f"/{quote(within.removesuffix('/'), safe='/-_.~')}"
+        if settings.path_style or "endpoint" not in config:
+            config["virtual_hosted_style_request"] = False
+            bucket += address
+        else:
+            config["endpoint"] += address
     if settings.anonymous:
         config["skip_signature"] = True
     elif settings.access_key_id:

@@ -74,15 +74,15 @@ async def page(connection: AsyncConnection, home: Home, name: str, after: int, l
 
 
 def digest(latest: Version) -> str:
-    """Of everything that publishing copies, to tell whether `$LATEST` changed since."""
-    parts = (latest.code_sha256, msgspec.to_builtins(latest.configuration))
+    """Of what publishing copies, to tell whether `$LATEST` was updated since, be it to the same code and configuration."""
+    parts = (latest.code_sha256, msgspec.to_builtins(latest.configuration), latest.config_revision)
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
 async def publish(
     connection: AsyncConnection, current: FunctionVersion, *, description: str | None = None, pending: bool = False
 ) -> FunctionVersion:
-    """Publishes `$LATEST` of a locked function, or gives the last version back when nothing changed since it was published.
+    """Publishes `$LATEST` of a locked function, or gives the last version back when nothing was updated since.
 
     pending: the package was only just stored, so the version starts as Pending. `$LATEST` gets a new RevisionId.
     """
@@ -139,9 +139,12 @@ async def settle(connection: AsyncConnection, version: Version, failure: str) ->
     None when the version has changed since, or was settled by another: nothing is written then.
     """
     status = advance(version.status, Event.CODE_UNREADABLE if failure else Event.CODE_READABLE)
-    values = {"state": status.state.value, "update_status": status.update.value, "failure": failure}
-    if version.number == 0:
-        values["revision_id"] = new_revision_id()
+    values = {
+        "state": status.state.value,
+        "update_status": status.update.value,
+        "failure": failure,
+        "revision_id": new_revision_id(),
+    }
     result = await connection.execute(
         update(VersionTable)
         .where(

@@ -1,6 +1,7 @@
 """What a function returned as the HTTP answer of its URL.
 
-A JSON object with a statusCode says itself what the answer is; anything else is the body of a 200. What says something that
+A JSON object with a statusCode says itself what the answer is; anything else is the body of a 200, written anew: a text
+without its quotes, whatever else without the blanks that a runtime may have put in. What says something that
 cannot be sent is answered with AWS's 502.
 """
 
@@ -54,7 +55,7 @@ def mapped(payload: bytes) -> UrlReply:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedReplyError("not JSON") from error
     if not isinstance(value, dict) or value.get("statusCode") is None:
-        return UrlReply(200, [JSON_TYPE], value.encode() if isinstance(value, str) else payload)
+        return UrlReply(200, [JSON_TYPE], value.encode() if isinstance(value, str) else _encode(value))
     status, headers = head_of(value)
     return UrlReply(status, headers, b"" if status in BODILESS else _body(value))
 

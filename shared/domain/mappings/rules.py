@@ -62,7 +62,8 @@ class KindRules(msgspec.Struct, frozen=True):
     structure. refusals: AWS's own words for a parameter that it does not take, where they are not the usual ones.
     defaults: what a reply shows of settings that were left out.
     window_s: MaximumBatchingWindowInSeconds when it was left out. pollers_min (which is its default), pollers_max: of
-    ProvisionedPollerConfig. positions: values of StartingPosition that it takes.
+    ProvisionedPollerConfig. positions: values of StartingPosition that it takes. start_default: the one that is meant when none
+    is sent; None where one has to be.
     access: types of SourceAccessConfigurations. access_refused: those of them that nothing here could use, and why.
     data_field: where its records hold their data, as filters see them; data_may_be_text: patterns on plain text are taken too.
     state_reason: StateTransitionReason of what an owner asked for and a poller carried out.
@@ -84,6 +85,7 @@ class KindRules(msgspec.Struct, frozen=True):
     pollers_min: int = 1
     pollers_max: int = 2_000
     positions: frozenset[str] = POSITIONS
+    start_default: str | None = None
     access: frozenset[str] = frozenset()
     access_refused: Mapping[str, str] = MappingProxyType({})
     data_field: str | None = None

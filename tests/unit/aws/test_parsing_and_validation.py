@@ -108,6 +108,35 @@ RECORDED = [
         "pattern: arn:(aws[a-zA-Z-]*)?:iam::\\d{12}:role/?[a-zA-Z_0-9+=,.@\\-_/]+",
     ),
     (
+        "CreateFunction",
+        {**FUNCTION, "Architectures": ["X86_64"]},
+        "1 validation error detected: Value '[X86_64]' at 'architectures' failed to satisfy constraint: Member must satisfy "
+        "constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]",
+    ),
+    *(
+        (
+            "CreateAlias",
+            {"Name": "a", "FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": weight}}},
+            f"1 validation error detected: Value '{{2={shown}}}' at 'routingConfig.additionalVersionWeights' failed to satisfy "
+            "constraint: Map value must satisfy constraint: [Member must have value less than or equal to 1.0, Member must have "
+            "value greater than or equal to 0.0, Member must not be null]",
+        )
+        for weight, shown in ((2, "2.0"), (2.0, "2.0"), (-1, "-1.0"), (1.25, "1.25"), (1e7, "1.0E7"), (-0.0001, "-1.0E-4"))
+    ),
+    (
+        "CreateAlias",
+        {"Name": "a", "FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"$LATEST": 0.5}}},
+        "1 validation error detected: Value '{$LATEST=0.5}' at 'routingConfig.additionalVersionWeights' failed to satisfy "
+        "constraint: Map keys must satisfy constraint: [Member must have length less than or equal to 1024, Member must have "
+        "length greater than or equal to 1, Member must satisfy regular expression pattern: [0-9]+, Member must not be null]",
+    ),
+    (
+        "CreateEventSourceMapping",
+        {"FunctionName": "f", "FunctionResponseTypes": ["Everything"]},
+        "1 validation error detected: Value '[Everything]' at 'functionResponseTypes' failed to satisfy constraint: Member must "
+        "satisfy constraint: [Member must satisfy enum value set: [ReportBatchItemFailures], Member must not be null]",
+    ),
+    (
         "CreateAlias",
         {"Name": "2024", "FunctionVersion": "1"},
         "1 validation error detected: Value '2024' at 'name' failed to satisfy constraint: Member must satisfy regular expression "
@@ -122,6 +151,18 @@ def test_violations_read_as_recorded_from_aws(operation: str, body: dict[str, An
     with pytest.raises(ValidationException) as raised:
         check(operation, body, labels, {"Qualifier": ["1"]})
     assert raised.value.message == text
+
+
+def test_members_of_lists_are_never_null_but_in_those_of_old() -> None:
+    with pytest.raises(ValidationException) as raised:
+        check(
+            "CreateFunctionUrlConfig", {"AuthType": "NONE", "Cors": {"AllowMethods": ["GET", "OPTIONS"]}}, {"FunctionName": "f"}
+        )
+    assert raised.value.message == (
+        "1 validation error detected: Value '[GET, OPTIONS]' at 'cors.allowMethods' failed to satisfy constraint: Member must "
+        "satisfy constraint: [Member must have length less than or equal to 6, Member must have length greater than or equal to "
+        "0, Member must satisfy regular expression pattern: .*, Member must not be null]"
+    )
 
 
 def test_a_missing_query_list_is_null() -> None:

@@ -259,6 +259,20 @@ def test_what_is_not_json_is_refused(payload: bytes) -> None:
         mapped(payload)
 
 
+@pytest.mark.parametrize(
+    ("payload", "body"),
+    [
+        (b'[1, 2, {"a" : [ ]}]', b'[1,2,{"a":[]}]'),
+        (b'{"a": 1.0, "b" : "x  y",\n"c": 1180591620717411303424}', b'{"a":1.0,"b":"x  y","c":1180591620717411303424}'),
+        (b' "a b" ', b"a b"),
+        (b"  null\n", b"null"),
+        ('{"\\u00fc": "ü"}'.encode(), '{"ü":"ü"}'.encode()),
+    ],
+)
+def test_what_says_no_status_is_written_anew_without_blanks(payload: bytes, body: bytes) -> None:
+    assert mapped(payload) == UrlReply(200, [JSON], body)
+
+
 HEADER_TEXT = st.text(max_size=12)
 
 

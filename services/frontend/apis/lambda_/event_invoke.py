@@ -6,8 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.frontend.apis.lambda_ import naming, pages
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
-from shared.domain.arns import LATEST
-from shared.domain.destinations import Use, instead, is_deliverable, is_function_elsewhere
+from shared.domain.arns import LATEST, parse_function_reference
+from shared.domain.destinations import Use, instead, is_deliverable, is_function, is_function_elsewhere
 from shared.domain.errors import InvalidParameterValueException, ResourceNotFoundException
 from shared.registry import event_invoke, functions
 from shared.registry.functions import now_ms
@@ -33,6 +33,8 @@ async def _write(ctx: ControlContext, request: Request, *, keep: bool) -> Reply:
         raise InvalidParameterValueException("You must specify at least one of error handling or destination setting.")
     async with ctx.registry.write() as connection:
         function = await _locked(ctx, connection, name, qualifier)
+        for target in (success, failure):
+            await _check_function(ctx, connection, name, target)
         current = await event_invoke.find(connection, ctx.home, name, label)
         if keep and current is None:
             raise _missing(ctx, name, label)
@@ -123,6 +125,17 @@ def _refusal(ctx: ControlContext, target: str, use: Use) -> str | None:
     if is_function_elsewhere(target, ctx.home):
         return "Only functions of this account and region can be invoked."
     return None
+
+
+async def _check_function(ctx: ControlContext, connection: AsyncConnection, name: str, target: str | None) -> None:
+    """Raises InvalidParameterValueException when a destination is a function that does not exist, or the one it is for."""
+    if not target or not is_function(target):
+        return
+    reference = parse_function_reference(target)
+    if await functions.find(connection, ctx.home, reference.name, reference.qualifier) is None:
+        raise InvalidParameterValueException(f"The destination ARN {target} is invalid.")
+    if reference.name == name:
+        raise InvalidParameterValueException("You can't specify the function as a destination for itself.")
 
 
 def _shown(side: str, destination: str | None) -> str:

@@ -32,9 +32,12 @@ def check_settled(ctx: ControlContext, found: FunctionVersion) -> None:
             "The operation cannot be performed at this time. "
             f"The function is currently in the following state: {State.PENDING.value}"
         )
-    raise ResourceConflictException(
-        "The operation cannot be performed at this time. "
-        f"An update is in progress for resource: {naming.arn(ctx, found.function.name)}"
+    raise _in_progress(ctx, found.function.name)
+
+
+def _in_progress(ctx: ControlContext, name: str) -> ResourceConflictException:
+    return ResourceConflictException(
+        f"The operation cannot be performed at this time. An update is in progress for resource: {naming.arn(ctx, name)}"
     )
 
 
@@ -59,7 +62,7 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     await code.store(ctx, package)
     published = None
     async with ctx.registry.write() as connection:
-        current = await _locked(ctx, connection, name, request)
+        current = await _locked(ctx, connection, name, request, found)
         signer = await deployment_trust.check_deployment(connection, name, current.function.code_signing_id, origin)
         configuration = msgspec.structs.replace(
             current.version.configuration,
@@ -94,7 +97,7 @@ async def update_function_configuration(ctx: ControlContext, request: Request) -
         await runnable.check(ctx, wanted.runtime, wanted.architecture)
     check_settled(ctx, found)
     async with ctx.registry.write() as connection:
-        current = await _locked(ctx, connection, name, request)
+        current = await _locked(ctx, connection, name, request, found)
         configuration = settings_rules.updated(ctx, current.version.configuration, request)
         configuration = await layer_attachment.attach(ctx, connection, configuration, request)
         if request.get("Layers"):
@@ -109,10 +112,16 @@ async def update_function_configuration(ctx: ControlContext, request: Request) -
     return rendering.configuration(ctx, latest, None)
 
 
-async def _locked(ctx: ControlContext, connection: AsyncConnection, name: str, request: Request) -> FunctionVersion:
+async def _locked(
+    ctx: ControlContext, connection: AsyncConnection, name: str, request: Request, found: FunctionVersion
+) -> FunctionVersion:
+    """found: what this request was checked against. Another update since then is one that this request met, whether it is
+    settled by now or not: of two at once one is made and the other refused, whichever frontends they came to."""
     current = await functions.lock(connection, ctx.home, name)
     if current is None:
         raise naming.not_found(ctx, name)
     naming.check_revision(request, current.version.revision_id)
     check_settled(ctx, current)
+    if current.version.config_revision != found.version.config_revision:
+        raise _in_progress(ctx, name)
     return current

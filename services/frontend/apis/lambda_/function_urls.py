@@ -75,7 +75,9 @@ async def update_function_url_config(ctx: ControlContext, request: Request) -> R
     name, qualifier = naming.named(ctx, request)
     async with ctx.registry.write() as connection:
         found = await functions.lock(connection, ctx.home, name)
-        url = None if found is None else await function_urls.find(connection, ctx.home, name, qualifier or LATEST)
+        if found is None or (qualifier and await aliases.find(connection, found.function.id, qualifier) is None):
+            raise ResourceNotFoundException(NO_FUNCTION)
+        url = await function_urls.find(connection, ctx.home, name, qualifier or LATEST)
         if url is None:
             raise ResourceNotFoundException(MISSING)
         url = msgspec.structs.replace(

@@ -29,7 +29,7 @@ from shared.registry.records import Function, FunctionVersion, Version
 
 
 async def create_function(ctx: ControlContext, request: Request) -> Reply:
-    name = naming.named_unqualified(ctx, request)
+    name = naming.new_name(ctx, request)
     configuration = await runnable.created(ctx, settings_rules.created(ctx, name, request), request)
     tags = tag_rules.merged({}, request.get("Tags") or {})
     package = await code.package_of(ctx, request["Code"])
@@ -138,13 +138,13 @@ async def delete_function(ctx: ControlContext, request: Request) -> Reply:
 
 async def _delete_version(ctx: ControlContext, name: str, qualifier: str) -> None:
     """Does nothing, as AWS, when the function has no such version."""
-    if not is_version(qualifier):
-        raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
     number = functions.parse_number(qualifier) or -1
     async with ctx.registry.write() as connection:
         current = await functions.lock(connection, ctx.home, name)
         if current is None:
             raise naming.not_found(ctx, name)
+        if not is_version(qualifier):
+            raise InvalidParameterValueException("Deletion of aliases is not currently supported.")
         function = current.function
         aliases = await versions.referring_aliases(connection, function.id, number)
         if aliases:

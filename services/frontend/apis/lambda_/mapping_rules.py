@@ -31,7 +31,7 @@ def check_start(kind: SourceKind, request: Request) -> None:
     rules = rules_of(kind)
     if not rules.has_start:
         return
-    position = request.get("StartingPosition")
+    position = request.get("StartingPosition") or rules.start_default
     if not position:
         raise InvalidParameterValueException(NO_STARTING_POSITION)
     if position not in rules.positions:

@@ -139,7 +139,7 @@ def _made(ctx: ControlContext, kind: SourceKind, request: Request) -> MappingRow
         bootstrap_servers=rules.endpoints(request),
         topics=tuple(request.get("Topics") or ()),
         consumer_group_id=mapping_settings.consumer_group(request) or identity,
-        starting_position=request.get("StartingPosition") if defaults.has_start else None,
+        starting_position=(request.get("StartingPosition") or defaults.start_default) if defaults.has_start else None,
         starting_timestamp_ms=None if start_s is None else int(start_s * 1000),
         batch_size=defaults.batch_size,
         batching_window_s=defaults.window_s,

@@ -27,13 +27,7 @@ def named(ctx: ControlContext, request: Request) -> tuple[str, str | None]:
     """
     reference = parse_function_reference(request["FunctionName"])
     require_reachable(reference, ctx.home)
-    qualifier = merge_qualifier(reference, request.get("Qualifier"))
-    if len(reference.name) > FUNCTION_NAME_CHARACTERS_MAX:
-        raise InvalidParameterValueException(
-            f"1 validation error detected: Value '{reference.name}' at 'functionName' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {FUNCTION_NAME_CHARACTERS_MAX}"
-        )
-    return reference.name, qualifier
+    return reference.name, merge_qualifier(reference, request.get("Qualifier"))
 
 
 def named_unqualified(ctx: ControlContext, request: Request) -> str:
@@ -43,6 +37,17 @@ def named_unqualified(ctx: ControlContext, request: Request) -> str:
         raise InvalidParameterValueException(
             "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
             "Please specify either a function name or an unqualified function ARN."
+        )
+    return name
+
+
+def new_name(ctx: ControlContext, request: Request) -> str:
+    """The name that a function to be made is to have. Of one that cannot exist, all other operations say that it does not."""
+    name = named_unqualified(ctx, request)
+    if len(name) > FUNCTION_NAME_CHARACTERS_MAX:
+        raise InvalidParameterValueException(
+            f"1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {FUNCTION_NAME_CHARACTERS_MAX}"
         )
     return name
 

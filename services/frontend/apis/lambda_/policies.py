@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.frontend.apis.lambda_ import naming
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
-from shared.domain.arns import LATEST, PARTITION
+from shared.domain.arns import LATEST, PARTITION, is_version
 from shared.domain.errors import (
     InvalidParameterValueException,
     PolicyLengthExceededException,
@@ -28,7 +28,10 @@ from shared.registry.records import FunctionVersion
 
 _ACCOUNT = re.compile(r"\d{12}")
 _ARN = re.compile(r"arn:[a-z0-9-]+:(?:iam|sts)::\d{12}:\S+")
-_SERVICE = re.compile(r"[a-z0-9.-]+\.[a-z]+(\.[a-z]+)*")
+_SERVICE = re.compile(
+    r"[a-z0-9-]+(\.[a-z0-9-]+)*\.(amazonaws\.com(\.cn|\.eu)?|amazon\.com|c2s\.ic\.gov|sc2s\.sgov\.gov|aws\.internal)"
+)
+"""Services of AWS go by names of its own domains, in every partition; Alexa's by amazon.com."""
 URL_ACTION = "lambda:InvokeFunctionUrl"
 REVISION_MISMATCH = (
     "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
@@ -76,7 +79,10 @@ async def remove_permission(ctx: ControlContext, request: Request) -> Reply:
     name, qualifier = naming.named(ctx, request)
     label = qualifier or LATEST
     async with ctx.registry.write() as connection:
-        found = await locked_target(ctx, connection, name, qualifier)
+        found = await functions.lock(connection, ctx.home, name)
+        if found is None:
+            raise ResourceNotFoundException(f"No policy found for: {naming.arn(ctx, name)}")
+        await _check_qualifier(ctx, connection, name, qualifier)
         policy = await policies.find(connection, ctx.home, name, label)
         if policy is None:
             raise ResourceNotFoundException("No policy is associated with the given resource.")
@@ -96,9 +102,19 @@ async def remove_permission(ctx: ControlContext, request: Request) -> Reply:
 async def locked_target(ctx: ControlContext, connection: AsyncConnection, name: str, qualifier: str | None) -> FunctionVersion:
     """The locked function; raises ResourceNotFoundException when it, or what the qualifier names, does not exist."""
     found = await functions.lock(connection, ctx.home, name)
-    if found is None or (qualifier is not None and await functions.find(connection, ctx.home, name, qualifier) is None):
+    if found is None:
         raise naming.not_found(ctx, name, qualifier)
+    await _check_qualifier(ctx, connection, name, qualifier)
     return found
+
+
+async def _check_qualifier(ctx: ControlContext, connection: AsyncConnection, name: str, qualifier: str | None) -> None:
+    """Raises ResourceNotFoundException: of a missing alias AWS says it in other words than of a missing version."""
+    if qualifier is None or await functions.find(connection, ctx.home, name, qualifier) is not None:
+        return
+    if qualifier == LATEST or is_version(qualifier):
+        raise naming.not_found(ctx, name, qualifier)
+    raise ResourceNotFoundException(f"Cannot find alias arn: {naming.arn(ctx, name, qualifier)}")
 
 
 def refuse_latest(qualifier: str | None) -> None:

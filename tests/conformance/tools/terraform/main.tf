@@ -187,6 +187,11 @@ resource "aws_lambda_event_source_mapping" "kafka" {
     endpoints = { KAFKA_BOOTSTRAP_SERVERS = var.kafka }
   }
 
+  source_access_configuration {
+    type = "VPC_SUBNET"
+    uri  = "subnet:subnet-0123"
+  }
+
   self_managed_kafka_event_source_config {
     consumer_group_id = "${var.prefix}-group"
   }

@@ -116,6 +116,18 @@ async def test_what_is_not_there_is_said_in_awss_words(with_s3: Control, bucket:
     assert missing.value.message == GET_OBJECT + "NoSuchBucket. S3 Error Message: The specified bucket does not exist"
 
 
+@pytest.mark.parametrize("style", [True, False], ids=["path style", "bucket in the endpoint"])
+@pytest.mark.parametrize("key", ["/k", "//k", "a//b", "/a/ü +&=~//b.zip"])
+async def test_a_key_with_empty_parts_is_the_object_of_that_key(
+    with_s3: Control, endpoint: str, s3: Any, bucket: str, key: str, style: bool
+) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=OTHER_ZIP)
+    s3.put_object(Bucket=bucket, Key=key, Body=ZIP)
+    settings = s3_settings(endpoint if style else f"{endpoint}/{bucket}", path_style=style)
+    source = CodeSource(with_s3.context.settings.model_copy(update={"s3": settings}))
+    assert await source.read(bucket, key, None, 1_000_000) == ZIP
+
+
 @pytest.mark.parametrize("key", ["../k", "a//b", "a/../../etc/passwd", "<Code>NoSuchBucket</Code>", "a\nb", "/", "/k", "k/"])
 async def test_a_key_that_no_object_can_have_is_not_there(with_s3: Control, s3: Any, bucket: str, key: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=ZIP)
@@ -208,6 +220,9 @@ async def test_a_folder_stands_in_for_s3(control: Control) -> None:
         ("my-bucket", "nothing.zip", None, "NoSuchKey"),
         ("my-bucket", "deep", None, "NoSuchKey"),
         ("my-bucket", "../secret.zip", None, "NoSuchKey"),
+        ("my-bucket", "/../secret.zip", None, "NoSuchKey"),
+        ("my-bucket", "//deep//..//..//secret.zip", None, "NoSuchKey"),
+        ("my-bucket", "/deep/", None, "NoSuchKey"),
         ("..", "s3/secret.zip", None, "NoSuchBucket"),
         ("other", "deep/code.zip", None, "NoSuchBucket"),
         ("my-bucket", "deep/code.zip", "1", "NoSuchVersion"),
@@ -215,6 +230,8 @@ async def test_a_folder_stands_in_for_s3(control: Control) -> None:
         more = {} if version is None else {"S3ObjectVersion": version}
         with pytest.raises(InvalidParameterValueException, match=f"{GET_OBJECT}{refusal}\\. S3 Error Message: The specified"):
             await code.package_of(control.context, {"S3Bucket": bucket, "S3Key": key, **more})
+    for key in ("/deep/code.zip", "deep//code.zip"):
+        assert (await code.package_of(control.context, {"S3Bucket": "my-bucket", "S3Key": key})).content == ZIP
     null = {"S3Bucket": "my-bucket", "S3Key": "deep/code.zip", "S3ObjectVersion": "null"}
     assert (await code.package_of(control.context, null)).content == ZIP
 

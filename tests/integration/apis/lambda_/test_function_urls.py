@@ -78,7 +78,7 @@ async def test_only_functions_and_aliases_that_exist_get_a_url(control: Control)
     for request in ({"FunctionName": "not-there"}, {"FunctionName": name, "Qualifier": "not-there"}):
         with pytest.raises(ResourceNotFoundException, match=r"^Function does not exist$"):
             await control("CreateFunctionUrlConfig", AuthType="NONE", **request)
-        for operation in ("GetFunctionUrlConfig", "UpdateFunctionUrlConfig", "DeleteFunctionUrlConfig"):
+        for operation in ("GetFunctionUrlConfig", "DeleteFunctionUrlConfig"):
             with pytest.raises(ResourceNotFoundException, match=r"^The resource you requested does not exist\.$"):
                 await control(operation, **request)
 

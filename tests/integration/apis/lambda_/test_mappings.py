@@ -38,6 +38,7 @@ OWN: dict[str, Any] = {
     "SelfManagedEventSource": {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["one.example:9092", "two.example:9092"]}},
     "Topics": ["orders"],
     "StartingPosition": "LATEST",
+    "SourceAccessConfigurations": [{"Type": "VPC_SUBNET", "URI": "subnet:subnet-1"}],
 }
 OURS = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["elsewhere.example:9092", "localhost:9092"]}}
 """One of them leads to the Kafka that lambdad runs on."""
@@ -62,7 +63,7 @@ KEYS = {
     "msk": {"AmazonManagedKafkaEventSourceConfig", "DestinationConfig", "EventSourceArn", "LastProcessingResult",
             "StartingPosition", "Topics"},
     "own": {"SelfManagedKafkaEventSourceConfig", "SelfManagedEventSource", "DestinationConfig", "LastProcessingResult",
-            "StartingPosition", "Topics"},
+            "SourceAccessConfigurations", "StartingPosition", "Topics"},
     "mq": {"EventSourceArn", "LastProcessingResult", "Queues", "SourceAccessConfigurations"},
     "documentdb": {"DocumentDBEventSourceConfig", "EventSourceArn", "LastProcessingResult", "SourceAccessConfigurations",
                    "StartingPosition"},
@@ -126,6 +127,12 @@ async def test_what_was_sent_is_shown_again(control: Control, source: dict[str, 
     created = await create(control, source, **sent)
     assert {key: created[key] for key in sent} == sent
     assert await control("GetEventSourceMapping", UUID=created["UUID"]) == created
+
+
+async def test_a_self_managed_cluster_is_read_from_its_beginning_unless_it_is_said_otherwise(control: Control) -> None:
+    created = await create(control, OWN, StartingPosition=None)
+    assert created["StartingPosition"] == "TRIM_HORIZON"
+    assert (await create(control, OWN, Topics=["others"]))["StartingPosition"] == "LATEST"
 
 
 async def test_an_update_changes_what_it_sends_and_takes_away_what_it_sends_empty(control: Control) -> None:
@@ -340,6 +347,8 @@ UNSUPPORTED = "Unsupported {} parameter for given event source mapping type."
         (MSK, {"ProvisionedPollerConfig": {"MaximumPollers": 2_001}}, "Pollers of this event source may be 1 to 2000."),
         (MSK, {"FilterCriteria": {"Filters": [{"Pattern": "{"}]}}, "Invalid filter pattern definition."),
         (MSK, {"FilterCriteria": {"Filters": [{"Pattern": '{"a": [1]}'}] * 6}}, "FilterCriteria can have at most 5 filters."),
+        (OWN, {"SourceAccessConfigurations": None}, "Required 'sourceAccessConfigurations' parameter is missing."),
+        (OWN, {"SourceAccessConfigurations": []}, "Required 'sourceAccessConfigurations' parameter is missing."),
         (OWN, {"SourceAccessConfigurations": BASIC}, "Authentication at a self-managed Kafka cluster is not supported yet: a later release brings it."),
         (OWN, {"SelfManagedKafkaEventSourceConfig": {"ConsumptionMode": "Queue"}}, "Unsupported 'ConsumptionMode' parameter for given event source mapping type"),
         (MQ, {"Queues": None}, "Required 'queues' parameter is missing."),
