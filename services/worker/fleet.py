@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +24,7 @@ from services.worker.start_queue import StartQueue
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.events import PROVISIONED, Subscriber
 from shared.dispatch.cell.membership import EnvironmentReport
+from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.wire.messages import InvokeHeader, Refusal, RefusalReason
 from shared.domain.errors import LambdadError
 from shared.domain.functions import VersionSpec
@@ -44,6 +46,8 @@ may take; what is left of them is to fetch the code, to kill a runtime and to an
 START_WAIT_S_MIN = 1.0
 """Of that, what is left to a start whose code took long to fetch."""
 
+RETIREMENTS_KEPT = 32
+"""Of versions that went last: a cold start of one may have been on its way."""
 QUIET = (RefusalReason.CANCELLED, RefusalReason.NO_ROOM, RefusalReason.PACKAGE_REFUSED, RefusalReason.UNSUPPORTED_RUNTIME)
 """Refusals without a line of their own in the log: of a package the code cache says it once, of a runtime whoever wanted it."""
 
@@ -119,6 +123,7 @@ class Fleet:
         self._leases: dict[str, CodeLease] = {}
         self._starts = StartQueue()
         self._freezer = Freezer()
+        self._retired: deque[Retirement] = deque(maxlen=RETIREMENTS_KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
         ENVIRONMENTS.set_function(lambda: len(self._environments))
 
@@ -175,6 +180,7 @@ class Fleet:
             provisioned=header.prepare,
             subscribers=self._start.subscribers,
         )
+        environment.stop_when_done = any(each.covers(spec.version_key) for each in self._retired)
         self._environments[environment.id] = environment
         self._freezer.watch(environment)
         return environment
@@ -262,6 +268,11 @@ class Fleet:
                 environment.stop_when_done = True
             else:
                 self._discard(environment, tell=True)
+
+    def retire(self, retirement: Retirement) -> None:
+        """End what runs a version that is gone, as `stop` does; and later what was on its way when it went."""
+        self._retired.append(retirement)
+        self.stop([each.id for each in self._environments.values() if retirement.covers(each.spec.version_key)])
 
     async def close(self, timeout_s: float) -> None:
         """Destroy every environment; waits `timeout_s` at most."""

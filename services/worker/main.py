@@ -75,7 +75,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     server = WorkerServer(settings, fleet)
     await server.start()
     membership = WorkerMembership(
-        settings, settings.instance, server.address, worker.environments_max, fleet.inventory, capabilities
+        settings, settings.instance, server.address, worker.environments_max, fleet.inventory, capabilities, fleet.retire
     )
     REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)

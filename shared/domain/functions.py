@@ -5,6 +5,17 @@ from __future__ import annotations
 import msgspec
 
 
+def version_key(function_id: str, label: str, config_revision: int) -> str:
+    """Identity of what runs: of a version as it was since that revision of its function."""
+    return f"{function_id}:{label}:{config_revision}"
+
+
+def parts_of_version_key(key: str) -> tuple[str, str, int] | None:
+    """What `version_key` made it of; None when it did not."""
+    parts = key.split(":")
+    return (parts[0], parts[1], int(parts[2])) if len(parts) == 3 and parts[2].isdecimal() else None
+
+
 class Layer(msgspec.Struct, frozen=True, array_like=True):
     """One layer of a version, in the order it is laid over /opt."""
 

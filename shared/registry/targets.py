@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.arns import LATEST, Home, function_arn
-from shared.domain.functions import EventInvokeConfig, InvokeTarget, Layer, VersionSpec
+from shared.domain.functions import EventInvokeConfig, InvokeTarget, Layer, VersionSpec, version_key
 from shared.registry import rows
 from shared.registry.functions import parse_number
 from shared.registry.records import FunctionVersion
@@ -91,7 +91,7 @@ def target_of(resolved: ResolvedVersion, qualifier: str | None, *, account_id: s
     configuration = version.configuration
     arn = function_arn(Home(account_id, function.region), function.name)
     spec = VersionSpec(
-        version_key=f"{function.id}:{version.label}:{version.config_revision}",
+        version_key=version_key(function.id, version.label, version.config_revision),
         function_id=function.id,
         function_name=function.name,
         function_arn=arn,

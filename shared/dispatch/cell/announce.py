@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.cell.scripts import script
 from shared.settings import DispatchSettings
 
@@ -33,6 +34,10 @@ class Announcer:
         """
         reserved = "" if reserved_concurrency is None else str(reserved_concurrency)
         await self._announce("function_changed", function, str(revision), reserved, self._keys.prefix)
+
+    async def retired(self, retirement: Retirement) -> None:
+        """Environments of versions that are gone may end. After `function_changed`, so that nobody leases them any more."""
+        await self._within_reason("retired", self._redis.publish(self._keys.events, f"retired {retirement.encode()}"))
 
     async def account_changed(self, unreserved_limits: Mapping[str, int]) -> None:
         """The concurrency that functions without reserved concurrency share, by region, has changed."""

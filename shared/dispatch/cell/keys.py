@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import re
 
-CHANNEL_EVENTS = ("room", "recall", "changed", "wiped", "rebuilding", "epoch", "joined", "lost", "provisioned", "urls")
+CHANNEL_EVENTS = (
+    *("room", "recall", "changed", "retired", "wiped", "rebuilding", "epoch", "joined", "lost", "provisioned", "urls"),
+)
 """First words of what is published on `events`."""
 
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,200}")

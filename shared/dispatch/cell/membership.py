@@ -12,6 +12,8 @@ import msgspec
 from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
+from shared.dispatch.cell.retirement import Retirement
+from shared.dispatch.cell.retirement import decode as decode_retirement
 from shared.dispatch.cell.scripts import Argument, script
 from shared.dispatch.cell.worker_record import Capabilities, WorkerRecord
 from shared.settings import Settings
@@ -48,7 +50,7 @@ class WorkerMembership:
 
     address: what callers dial (addresses.py). slots: environments that the worker can hold at once. inventory: called on
     the event loop whenever everything has to be reported; it must not block and lists every environment that exists now.
-    capabilities: what it can run, as far as it says.
+    capabilities: what it can run, as far as it says. on_retired: told which environments run what nobody invokes any more.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class WorkerMembership:
         slots: int,
         inventory: Callable[[], list[EnvironmentReport]],
         capabilities: Capabilities | None = None,
+        on_retired: Callable[[Retirement], None] = lambda retirement: None,
     ) -> None:
         self._settings = settings.dispatch
         self._inventory = inventory
+        self._on_retired = on_retired
         self._keys = Keys(settings.dispatch.cell)
         self._beat_now = asyncio.Event()
         self._redis = RedisConnection(
@@ -151,6 +155,11 @@ class WorkerMembership:
     def _on_published(self, message: bytes) -> None:
         if message.startswith((b"rebuilding ", b"epoch ")):
             self._beat_now.set()
+        elif message.startswith(b"retired "):
+            try:
+                self._on_retired(decode_retirement(message.partition(b" ")[2].decode()))
+            except ValueError as error:
+                log.warning("not understood, so environments stay until they are idle for long: %r: %s", message, error)
 
     async def _beat(self) -> None:
         if not self._redis.connected:

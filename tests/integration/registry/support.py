@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import OPERATIONS
 from services.frontend.edge.homes import Homes
+from shared.dispatch.cell.retirement import Retirement
 from shared.domain.arns import function_arn
 from shared.registry.cache import TargetCache
 from shared.registry.records import FunctionVersion
@@ -51,9 +52,13 @@ class RecordingAnnouncer:
         self.functions: list[tuple[str, int, int | None]] = []
         self.unreserved: list[dict[str, int]] = []
         self.urls: list[str] = []
+        self.retirements: list[Retirement] = []
 
     async def function_changed(self, function: str, revision: int, reserved_concurrency: int | None) -> None:
         self.functions.append((function, revision, reserved_concurrency))
+
+    async def retired(self, retirement: Retirement) -> None:
+        self.retirements.append(retirement)
 
     async def urls_changed(self, function_id: str) -> None:
         self.urls.append(function_id)

@@ -6,21 +6,25 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
 from services.scheduler.main import serve as serve_scheduler
 from services.worker.callers import connection as caller_connection
+from shared.dispatch.cell.announce import Announcer
 from shared.dispatch.cell.membership import WorkerMembership
+from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.client.dispatcher import Dispatcher
 from shared.dispatch.wire import connection as callers_end
 from shared.dispatch.wire.frames import encode_frame
 from shared.dispatch.wire.messages import Broken, FrameType
 from shared.domain.errors import ResponseLostError
-from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
+from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec, version_key
 from shared.domain.invocations import Invocation
 from shared.settings import DispatchSettings, Settings
 from tests.integration.worker.cluster import SECRET, Answer, Caller, TestWorker, header_for, until
@@ -56,7 +60,7 @@ class Members:
         for number, worker in enumerate(self.workers):
             await worker.start()
             fleet, address = worker.fleet, f"127.0.0.1:{worker.server.port}"
-            membership = WorkerMembership(self.settings, f"w{number}", address, 4, fleet.inventory)
+            membership = WorkerMembership(self.settings, f"w{number}", address, 4, fleet.inventory, on_retired=fleet.retire)
             self.memberships.append(membership)
             self._tasks.append(asyncio.create_task(membership.run(self._stop)))
         await self.dispatcher.open()
@@ -184,3 +188,40 @@ async def test_a_trace_that_would_not_fit_its_field_is_no_invocation(worker: Tes
         await rogue._reading
     assert not worker.fleet.inventory()[0].busy
     assert (await caller.answer(spec, "e-1", 3)).json() == "aaa"
+
+
+async def test_environments_of_a_version_that_is_gone_end_at_once_and_busy_ones_after_their_run(
+    members: Members, tmp_path: Path, redis_engine: str
+) -> None:
+    source = "import os, time\ndef handler(event, context):\n    while not os.path.exists(event):\n        time.sleep(0.01)\n"
+    keys = {name: version_key(name, "$LATEST", 3) for name in ("idle", "busy", "other")}
+    to = {
+        name: members.target(members.workers[0].function(source, version_key=key, function_id=name))
+        for name, key in keys.items()
+    }
+    there = tmp_path / "there"
+    there.touch()
+    for name in ("idle", "other"):
+        await members.dispatcher.invoke(to[name], Invocation("r", msgspec.json.encode(str(there))), wait_s=5)
+    later = tmp_path / "later"
+    call = asyncio.create_task(
+        members.dispatcher.invoke(to["busy"], Invocation("r", msgspec.json.encode(str(later))), wait_s=5)
+    )
+
+    def running() -> set[str]:
+        return {each.function_id for worker in members.workers for each in worker.fleet.inventory()}
+
+    await until(lambda: running() == {"idle", "busy", "other"})
+    async with aclosing(Redis.from_url(redis_engine)) as redis:
+        announcer = Announcer(redis, members.settings.dispatch)
+        await announcer.retired(Retirement("other", "$LATEST", 3))
+        await announcer.retired(Retirement("other", "1"))
+        await announcer.retired(Retirement("idle"))
+        await announcer.retired(Retirement("busy", "$LATEST", 4))
+    await until(lambda: running() == {"busy", "other"})
+    later.touch()
+    assert (await call).function_error is None
+    await until(lambda: running() == {"other"})
+    # A cold start that was on its way when its version went: it is run, and nothing is kept of it.
+    await members.dispatcher.invoke(to["idle"], Invocation("r", msgspec.json.encode(str(there))), wait_s=5)
+    await until(lambda: running() == {"other"})

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from services.frontend.edge.homes import Homes
+from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.cell.worker_record import Capabilities
 from shared.domain.arns import Home, function_arn
 from shared.domain.errors import ApiError
@@ -38,6 +39,8 @@ class Announcer(Protocol):
     """`shared.dispatch.cell.announce.Announcer`: makes the next lease of a function, anywhere, notice a change."""
 
     async def function_changed(self, function: str, revision: int, reserved_concurrency: int | None) -> None: ...
+
+    async def retired(self, retirement: Retirement) -> None: ...
 
     async def account_changed(self, unreserved_limits: Mapping[str, int]) -> None: ...
 
@@ -106,12 +109,22 @@ class ControlContext:
             task.cancel()
         await self.settled(deadline_s=5.0)
 
-    async def announce(self, name: str, function_id: str, revision: int, reserved_concurrency: int | None) -> None:
-        """After a commit and before the answer: an invocation that follows the answer sees the change."""
+    async def announce(
+        self,
+        name: str,
+        function_id: str,
+        revision: int,
+        reserved_concurrency: int | None,
+        retired: Retirement | None = None,
+    ) -> None:
+        """After a commit and before the answer: an invocation that follows the answer sees the change. retired: what nobody
+        can invoke any more."""
         if self.targets is not None:
             self.targets.forget(function_arn(self.home, name))
         await self.url_changed(function_id)
         await self.announcer.function_changed(counted_as(self.home.region, function_id), revision, reserved_concurrency)
+        if retired is not None:
+            await self.announcer.retired(retired)
 
     async def url_changed(self, function_id: str) -> None:
         """After a commit that changed who may reach a function by its URLs, or how; their invocations stay the same."""

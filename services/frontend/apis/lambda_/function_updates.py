@@ -16,6 +16,8 @@ from services.frontend.apis.lambda_ import (
     settings_rules,
 )
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
+from shared.dispatch.cell.retirement import Retirement
+from shared.domain.arns import LATEST
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException
 from shared.domain.function_state import State
 from shared.registry import functions, stored_packages, versions
@@ -76,7 +78,7 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
         if request.get("Publish"):
             published = await versions.publish(connection, latest, pending=True)
     changed = latest if published is None else published
-    await ctx.announce(name, latest.function.id, changed.function.revision, latest.function.reserved_concurrency)
+    await _announce(ctx, name, latest, changed.function.revision)
     ctx.settle_later(latest, *(() if published is None else (published,)))
     if published is not None:
         return rendering.configuration(ctx, published, published.version.label)
@@ -107,9 +109,16 @@ async def update_function_configuration(ctx: ControlContext, request: Request) -
             unzipped_bytes = await stored_packages.unzipped_bytes(connection, current.version.code_sha256)
             layer_attachment.check_size(configuration, unzipped_bytes)
         latest = await functions.update_latest(connection, current, configuration=configuration)
-    await ctx.announce(name, latest.function.id, latest.function.revision, latest.function.reserved_concurrency)
+    await _announce(ctx, name, latest, latest.function.revision)
     ctx.settle_later(latest)
     return rendering.configuration(ctx, latest, None)
+
+
+async def _announce(ctx: ControlContext, name: str, latest: FunctionVersion, revision: int) -> None:
+    """What ran $LATEST as it was before is not invoked any more."""
+    function = latest.function
+    retired = Retirement(function.id, LATEST, latest.version.config_revision)
+    await ctx.announce(name, function.id, revision, function.reserved_concurrency, retired)
 
 
 async def _locked(

@@ -20,6 +20,7 @@ from services.frontend.apis.lambda_ import (
     tag_rules,
 )
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
+from shared.dispatch.cell.retirement import Retirement
 from shared.domain.arns import LATEST, is_version
 from shared.domain.errors import InvalidParameterValueException, ResourceConflictException
 from shared.domain.function_state import CREATED
@@ -130,7 +131,7 @@ async def delete_function(ctx: ControlContext, request: Request) -> Reply:
         if current is None:
             raise naming.not_found(ctx, name)
         revision = await functions.remove(connection, current.function.id)
-    await ctx.announce(name, current.function.id, revision, None)
+    await ctx.announce(name, current.function.id, revision, None, Retirement(current.function.id))
     if current.function.reserved_concurrency is not None:
         await ctx.announce_account()
     return {"StatusCode": 204}
@@ -154,4 +155,4 @@ async def _delete_version(ctx: ControlContext, name: str, qualifier: str) -> Non
         if not await versions.remove(connection, function.id, number):
             return
         revision = await functions.touch(connection, function.id)
-    await ctx.announce(name, function.id, revision, function.reserved_concurrency)
+    await ctx.announce(name, function.id, revision, function.reserved_concurrency, Retirement(function.id, str(number)))

@@ -227,3 +227,26 @@ async def test_a_change_during_another_is_refused_until_it_settles(control: Cont
     control.context.settle_later(*control.context.left)
     await control.context.settled(deadline_s=10)
     assert (await control("UpdateFunctionConfiguration", FunctionName="slow", Timeout=5))["Timeout"] == 5
+
+
+async def test_writes_say_which_environments_nobody_invokes_any_more(control: Control) -> None:
+    """The version key that an invocation had before is covered, the one it has now is not, nor is any other version's."""
+    name = await control.create()
+    await control("PublishVersion", FunctionName=name)
+
+    async def keys() -> list[str]:
+        return [(await control.resolve(name, qualifier)).spec.version_key for qualifier in (None, "1")]
+
+    for operation, request in (("UpdateFunctionCode", {"ZipFile": OTHER_ZIP}), ("UpdateFunctionConfiguration", {"Timeout": 4})):
+        latest, one = await keys()
+        await control(operation, FunctionName=name, **request)
+        retirement = control.announcer.retirements[-1]
+        assert [retirement.covers(key) for key in (latest, one, *await keys())] == [True, False, False, False]
+    latest, one = await keys()
+    await control("DeleteFunction", FunctionName=name, Qualifier="1")
+    assert [control.announcer.retirements[-1].covers(key) for key in (latest, one)] == [False, True]
+    before = len(control.announcer.retirements)
+    await control("PutFunctionConcurrency", FunctionName=name, ReservedConcurrentExecutions=1)
+    assert len(control.announcer.retirements) == before
+    await control("DeleteFunction", FunctionName=name)
+    assert all(control.announcer.retirements[-1].covers(key) for key in (latest, one))
