@@ -235,7 +235,7 @@ async def test_writes_say_which_environments_nobody_invokes_any_more(control: Co
     await control("PublishVersion", FunctionName=name)
 
     async def keys() -> list[str]:
-        return [(await control.resolve(name, qualifier)).spec.version_key for qualifier in (None, "1")]
+        return [(await control.targets.resolve(control.arn(name), qualifier)).spec.version_key for qualifier in (None, "1")]
 
     for operation, request in (("UpdateFunctionCode", {"ZipFile": OTHER_ZIP}), ("UpdateFunctionConfiguration", {"Timeout": 4})):
         latest, one = await keys()
