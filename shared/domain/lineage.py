@@ -20,7 +20,7 @@ FUNCTIONS_MAX = 32
 HEADER_CHARACTERS_MAX = 2_048
 """A longer header is replaced, not carried on."""
 _ENTRY = re.compile(r"([0-9a-f]{8}):(\d{1,3})")
-_FIELD = "Lineage="
+FIELD = "Lineage="
 _VERSION = "1:"
 
 
@@ -37,8 +37,8 @@ def carried_on(trace: str | None, function_arn: str, *, request_id: str, at_ms: 
     times = entries.pop(name, -1) + 1
     entries[name] = min(times, TIMES_MAX)
     lineage = "|".join(f"{one}:{count}" for one, count in list(entries.items())[-FUNCTIONS_MAX:])
-    fields = [field for field in _fields(trace) if not field.startswith(_FIELD)]
-    return ";".join([*(fields or _new(request_id, at_ms)), f"{_FIELD}{_VERSION}{lineage}"])
+    kept = [field for field in fields(trace) if not field.startswith(FIELD)]
+    return ";".join([*(kept or _new(request_id, at_ms)), f"{FIELD}{_VERSION}{lineage}"])
 
 
 def _new(request_id: str, at_ms: int) -> list[str]:
@@ -46,7 +46,13 @@ def _new(request_id: str, at_ms: int) -> list[str]:
     return [f"Root=1-{at_ms // 1_000 & 0xFFFFFFFF:08x}-{digest[:24]}", f"Parent={digest[24:40]}", "Sampled=0"]
 
 
-def _fields(trace: str | None) -> list[str]:
+def begun(function_arn: str) -> str:
+    """The field of a chain that begins with a run of the function."""
+    return f"{FIELD}{_VERSION}{_name(function_arn)}:0"
+
+
+def fields(trace: str | None) -> list[str]:
+    """Of a header, as they stand there; none of one that is too long."""
     if trace is None or len(trace) > HEADER_CHARACTERS_MAX:
         return []
     return [field for part in trace.split(";") if (field := part.strip())]
@@ -54,9 +60,9 @@ def _fields(trace: str | None) -> list[str]:
 
 def _entries(trace: str | None) -> dict[str, int]:
     """Times by function, in the order of the header."""
-    for field in _fields(trace):
-        if field.startswith(_FIELD):
-            found = (_ENTRY.fullmatch(entry) for entry in field.removeprefix(_FIELD).removeprefix(_VERSION).split("|"))
+    for field in fields(trace):
+        if field.startswith(FIELD):
+            found = (_ENTRY.fullmatch(entry) for entry in field.removeprefix(FIELD).removeprefix(_VERSION).split("|"))
             return {match[1]: int(match[2]) for match in found if match is not None}
     return {}
 

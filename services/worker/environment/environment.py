@@ -16,6 +16,7 @@ from services.worker.environment import error_documents
 from services.worker.environment.interruption import Interrupter, Interruption
 from services.worker.environment.machine import Event, State, advance
 from services.worker.environment.peak_memory import PeakMemory
+from services.worker.environment.trace import TraceHeaders
 from services.worker.environment.verdicts import UNHANDLED, End, Verdict, billed_ms, judge, judge_initialisation
 from services.worker.sandbox.spec import (
     InvalidInvocationError,
@@ -86,6 +87,7 @@ class Environment:
         "_sandbox",
         "_stuck",
         "_subscribers",
+        "_traces",
         "holder",
         "id",
         "lease",
@@ -119,6 +121,7 @@ class Environment:
         self.usable = True
         self.used = True
         self.sink = sink
+        self._traces = TraceHeaders(spec.function_arn)
         self._log = EnvironmentLog(sink, makers_for(spec, PROVISIONED if provisioned else ON_DEMAND))
         self._subscribers = (self._log.on_event, *subscribers)
         self.provisioned = provisioned
@@ -224,12 +227,13 @@ class Environment:
         it was the sandbox that broke, `usable` is False by then. The runtime's deadline is the function's, not the caller's:
         as on AWS. stream: gets the response while it is written, if the runtime streams it; the result has no payload then."""
         self._log.begin(tail=header.log_tail)
+        now_s = time.time()
         event = RuntimeInvocation(
             header.request_id,
             payload,
-            int((time.time() + self._limit_s) * 1e3),
+            int((now_s + self._limit_s) * 1e3),
             header.invoked_arn,
-            header.trace,
+            self._traces.header(header.trace, now_s),
             header.client_context,
         )
         interrupter = self._interrupter
