@@ -144,6 +144,12 @@ class PostgresEngine:
         if os.geteuid() != 0:
             return
         uid, gid = server_user(self._data)
+        mark = self._data / "PG_VERSION"
+        if mark.exists() and mark.stat().st_uid != uid:
+            # Copied or restored by root, to whom everything belongs now. The mark comes last: it says that all is done.
+            found = [Path(folder, name) for folder, folders, files in os.walk(self._data) for name in (*folders, *files)]
+            for path in (*(path for path in found if path != mark), mark):
+                os.chown(path, uid, gid, follow_symlinks=False)
         for path in (self._home, *self._home.glob("*")):
             os.chown(path, uid, gid)
 

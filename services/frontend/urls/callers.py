@@ -17,6 +17,10 @@ from shared.domain.policy_evaluation import AccessRequest, Decision, decide
 from shared.registry.function_urls import ServedUrl
 
 ACTIONS = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
+_HOW = {
+    ACTIONS[0]: "add-permission --action lambda:InvokeFunctionUrl --function-url-auth-type ...",
+    ACTIONS[1]: "add-permission --action lambda:InvokeFunction --invoked-via-function-url; older clients leave out the latter",
+}
 HEADER_VALUE_CHARACTERS_MAX = 2_048
 """Of a header's value as a condition's: what is compared with a pattern comes from anybody."""
 
@@ -30,16 +34,20 @@ class Circumstances(msgspec.Struct, frozen=True):
     now_s: float
 
 
-def may_invoke(served: ServedUrl, caller: Caller, circumstances: Circumstances, *, owner: str) -> bool:
-    """owner: the account that the function is in. Its own principals need no policy, but one that denies them counts."""
+def refusal(served: ServedUrl, caller: Caller, circumstances: Circumstances, *, owner: str) -> str | None:
+    """Why somebody may not call it, for its operator; None where they may.
+
+    owner: the account that the function is in. Its own principals need no policy, but one that denies them counts."""
     resource = function_arn(Home(owner, served.region), served.function_name, served.qualifier)
     context = _context(served, caller, circumstances)
     own = caller.principal.account_id == owner
     for action in ACTIONS:
         decision = decide(served.statements, AccessRequest(caller.principal, action, resource, context))
-        if decision is not Decision.ALLOWED and not (own and decision is Decision.NOT_MENTIONED):
-            return False
-    return True
+        if decision is Decision.DENIED:
+            return f"a statement of its policy denies {action}"
+        if decision is Decision.NOT_MENTIONED and not own:
+            return f"no statement of its policy allows {action}: {_HOW[action]}"
+    return None
 
 
 def _context(served: ServedUrl, caller: Caller, circumstances: Circumstances) -> Context:

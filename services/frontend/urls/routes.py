@@ -21,8 +21,9 @@ from services.frontend.edge.signed_requests import Limit, RequestReader
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.streamed import Invoker, StreamedInvocation
 from services.frontend.urls import cors, replies
-from services.frontend.urls.callers import Circumstances, may_invoke
+from services.frontend.urls.callers import Circumstances, refusal
 from services.frontend.urls.events import UrlRequest, event_of
+from services.frontend.urls.refusals import RefusalLog
 from services.frontend.urls.replies import INTERNAL_SERVER_ERROR, Headers, MalformedReplyError, UrlReply
 from services.frontend.urls.streams import opening
 from shared.aws.error_rendering import render
@@ -79,6 +80,7 @@ class FunctionUrlApp:
         self._secret = secret
         self._account_id = account_id
         self._queue_wait_s = queue_wait_s
+        self._refusals = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._request_ids()
@@ -174,7 +176,9 @@ class FunctionUrlApp:
             referer=exchange.headers.get("referer", ""),
             now_s=exchange.now_s,
         )
-        if not may_invoke(served, caller, circumstances, owner=self._account_id):
+        reason = refusal(served, caller, circumstances, owner=self._account_id)
+        if reason is not None:
+            self._refusals.tell(served.url.url_id, served.function_name, reason, exchange.now_s)
             raise AccessDeniedException(FORBIDDEN)
 
     async def _invoked(self, served: ServedUrl, exchange: _Exchange, event: bytes, send: Send) -> UrlReply | None:

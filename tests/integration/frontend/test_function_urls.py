@@ -303,6 +303,23 @@ async def test_the_policy_is_asked_before_the_body_is_read() -> None:
     assert site.events == []
 
 
+async def test_the_log_says_which_statement_is_missing_and_callers_do_not_learn_it(caplog: pytest.LogCaptureFixture) -> None:
+    site = Site()
+    url = {"Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunctionUrl", "Resource": "*"}
+    for statements, said in (
+        ((url,), "no statement of its policy allows lambda:InvokeFunction: add-permission"),
+        (({**url, "Action": "lambda:InvokeFunction"},), "no statement of its policy allows lambda:InvokeFunctionUrl:"),
+        ((EVERYBODY, {**url, "Effect": "Deny"}), "a statement of its policy denies lambda:InvokeFunctionUrl"),
+    ):
+        caplog.clear()
+        site.set(*statements)
+        for _ in range(3):
+            answer = await site()
+            assert (answer.status, answer.message) == (403, FORBIDDEN)
+        (line,) = [record.getMessage() for record in caplog.records if record.name == "lambdad.frontend"]
+        assert f"the URL of f refuses callers: {said}" in line
+
+
 @pytest.mark.parametrize(
     ("outcome", "status", "error_type"),
     [

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import shutil
 import socket
 import struct
+import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -53,6 +57,30 @@ async def test_postgres_has_the_database_and_makes_commits_durable(postgres_engi
         assert await connection.fetchval("show synchronous_commit") == "on"
     finally:
         await connection.close(timeout=5)
+
+
+@pytest.fixture
+def entered_by_all() -> Iterator[Path]:
+    """A directory that every user may enter, as Postgres's has to."""
+    root = Path(tempfile.mkdtemp(prefix="lambdad-test-copy-"))
+    root.chmod(0o711)
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root lends Postgres another user")
+async def test_a_postgres_that_root_has_copied_belongs_to_its_user_again(entered_by_all: Path) -> None:
+    """As a backup is after `tar --no-same-owner`, or on a machine whose users have other numbers."""
+    credentials, log = Credentials.new(), entered_by_all / "logs" / "postgres.log"
+    for statement in ("create table kept (n int)", "insert into kept values (1)"):
+        for folder, folders, files in os.walk(entered_by_all / "postgres"):
+            for name in (*folders, *files):
+                os.chown(os.path.join(folder, name), 0, 0)
+        engine = make_engine("postgres", entered_by_all, credentials, set())
+        with running(engine, log):
+            connection = await asyncpg.connect(engine.variables["DATABASE_URL"], timeout=10)
+            await connection.execute(statement)
+            await connection.close(timeout=5)
 
 
 async def test_kafka_takes_idempotent_and_transactional_records_and_serves_a_group(kafka_engine: KafkaCluster) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.frontend.edge.identity import NOBODY, Caller, root_caller, session_caller
 from services.frontend.urls import cors, replies
-from services.frontend.urls.callers import HEADER_VALUE_CHARACTERS_MAX, Circumstances, may_invoke
+from services.frontend.urls.callers import HEADER_VALUE_CHARACTERS_MAX, Circumstances, refusal
 from services.frontend.urls.events import UrlRequest, event_of
 from services.frontend.urls.replies import MalformedReplyError, UrlReply, mapped, unmapped
 from shared.domain.function_urls import Cors, FunctionUrl
@@ -395,7 +395,7 @@ def served(*statements: dict[str, Any], auth_type: str = "NONE", qualifier: str 
 
 
 def may(found: ServedUrl, caller: Caller, circumstances: Circumstances = NOW) -> bool:
-    return may_invoke(found, caller, circumstances, owner=ACCOUNT)
+    return refusal(found, caller, circumstances, owner=ACCOUNT) is None
 
 
 def deny(**condition: dict[str, str]) -> dict[str, Any]:
