@@ -107,7 +107,8 @@ def show_synchronous(client: Any, name: str) -> None:
 
 def show_asynchronous(client: Any, name: str, streams: Any) -> None:
     queue = f"demo-{uuid.uuid4().hex[:6]}"
-    destination = f"arn:aws:sqs:us-east-1:000000000000:{queue}"
+    function = client.get_function_configuration(FunctionName=name)["FunctionArn"]
+    destination = ":".join(["arn:aws:sqs", *function.split(":")[3:5], queue])
     client.put_function_event_invoke_config(FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": destination}})
     start = time.perf_counter()
     _, accepted_ms, reply = timed_invoke(client, name, InvocationType="Event", Payload=b'{"name": "async"}')

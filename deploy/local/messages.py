@@ -37,7 +37,7 @@ def data_dir_option(data: DataDir) -> str:
 def ready(data: DataDir, state: ClusterState) -> str:
     option = data_dir_option(data)
     return f"""
-lambdad is ready: {state.endpoint}  (region us-east-1, account 000000000000)
+lambdad is ready: {state.endpoint}  (region {state.region}, account {state.account_id})
 {"" if state.auth else chr(10) + NO_AUTH + chr(10)}
 Try it:
 
@@ -45,7 +45,7 @@ Try it:
   echo 'def handler(event, context): return {{"hello": event["name"]}}' > hello.py
   {program("python")} -m zipfile -c hello.zip hello.py
   {program("aws")} lambda create-function --function-name hello --runtime {example_runtime()} --handler hello.handler \\
-      --role arn:aws:iam::000000000000:role/lambda --zip-file fileb://hello.zip
+      --role arn:aws:iam::{state.account_id}:role/lambda --zip-file fileb://hello.zip
   {program("aws")} lambda wait function-active-v2 --function-name hello
   echo '{{"name": "world"}}' > event.json
   {program("aws")} lambda invoke --function-name hello --payload fileb://event.json answer.json && cat answer.json

@@ -53,6 +53,8 @@ class ClusterState(msgspec.Struct):
     supervisor_pid: int = 0
     started_at: str = ""
     endpoint: str = ""
+    region: str = "us-east-1"
+    account_id: str = "000000000000"
     port: int = 0
     auth: bool = True
     workers: int = 1

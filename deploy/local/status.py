@@ -15,7 +15,6 @@ from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError
 from shared.domain.function_urls import PATH_PREFIX
 from shared.domain.mappings.kafka import built_in_cluster_arn
-from shared.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,16 @@ def environment(data: DataDir) -> dict[str, str]:
     state, credentials = read_state(data.state), load(data.credentials)
     if state is None or credentials is None or not state.endpoint:
         raise ConfigurationError(f"No cluster was ever started in {data.root}; start one with `lambdad up`.")
-    region = Settings.model_fields["region"].default
     variables = {
         "AWS_ENDPOINT_URL": state.endpoint,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": state.region,
+        "AWS_DEFAULT_REGION": state.region,
         "AWS_ACCESS_KEY_ID": credentials.access_key_id,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_access_key,
         "LAMBDAD_FUNCTION_URLS": state.endpoint + PATH_PREFIX.rstrip("/"),
     }
     engines = load_addresses(data.addresses)
-    variables["LAMBDAD_KAFKA_ARN"] = built_in_cluster_arn(Home(Settings.model_fields["account_id"].default, region))
+    variables["LAMBDAD_KAFKA_ARN"] = built_in_cluster_arn(Home(state.account_id, state.region))
     return variables | dict(sorted(with_queues(engines).items()))
 
 

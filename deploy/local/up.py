@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from deploy.local import messages, preflight, services
 from deploy.local.credentials import Credentials, load_or_create, save_addresses
 from deploy.local.engines import Engine
@@ -26,6 +28,7 @@ from deploy.local.state import ClusterState, Phase, hold_lock, is_running, read_
 from deploy.local.status import with_queues
 from deploy.local.supervisor import Supervisor
 from shared.domain.errors import ConfigurationError
+from shared.settings import Settings
 
 DEFAULT_PORT = 9000
 DETACH_TIMEOUT_S = 120.0
@@ -180,7 +183,18 @@ def _state_and_options(request: UpRequest) -> tuple[ClusterState, ClusterOptions
         raise ConfigurationError(f"--port is {port}; it may be 1 to 65535.")
     state.port, state.workers, state.auth = port, workers, request.auth
     state.endpoint = f"http://{LOOPBACK}:{port}"
+    state.region, state.account_id = _region_and_account()
     return state, ClusterOptions(port=port, workers=workers, auth=request.auth, services=not request.engines_only)
+
+
+def _region_and_account() -> tuple[str, str]:
+    """As the services will read them. Raises ConfigurationError."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ConfigurationError(f"The settings in the environment are not right: {problems}.") from error
+    return settings.region, settings.account_id
 
 
 def _engines(

@@ -26,13 +26,17 @@ class Deliverers(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, settings: Settings, queues: QueueWriter, queue: AsyncQueue, topics: KafkaDestination) -> Self:
+        region = settings.region
         return cls(
             destinations={
-                QUEUE.name: MessageDestination(queues.send),
-                TOPIC.name: MessageDestination(queues.publish),
+                QUEUE.name: MessageDestination(queues.send, region),
+                TOPIC.name: MessageDestination(queues.publish, region),
                 FUNCTION.name: FunctionDestination(queue),
                 BUCKET.name: S3Destination(settings),
                 KAFKA_TOPIC.name: topics,
             },
-            dead_letters={QUEUE.name: MessageDeadLetters(queues.send), TOPIC.name: MessageDeadLetters(queues.publish)},
+            dead_letters={
+                QUEUE.name: MessageDeadLetters(queues.send, region),
+                TOPIC.name: MessageDeadLetters(queues.publish, region),
+            },
         )

@@ -23,7 +23,7 @@ from shared.domain.errors import LambdadError
 from shared.settings import Settings
 from shared.telemetry.supervision import supervise
 
-__all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "stream_key", "topic_key"]
+__all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "name_of", "stream_key", "topic_key"]
 
 SCRIPT = resources.files(__package__).joinpath("send.lua").read_text()
 SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -43,6 +43,12 @@ class Attribute(msgspec.Struct, frozen=True, rename="pascal"):
 
     data_type: str
     string_value: str
+
+
+def name_of(arn: str, region: str) -> str:
+    """What a queue or topic is called here: its name, with the region before it where that is another than `region`."""
+    _, _, _, its_region, _, name = arn.split(":", 5)
+    return name if its_region == region else f"{its_region}:{name}"
 
 
 def stream_key(name: str) -> str:

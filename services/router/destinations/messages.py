@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services.router.destinations import DeliveryError, record
 from shared.events.records import Outcome
-from shared.queues import Attribute, QueueUnavailableError
+from shared.queues import Attribute, QueueUnavailableError, name_of
 
 
 class Send(Protocol):
@@ -18,29 +18,32 @@ class Send(Protocol):
 
 
 class MessageDestination:
-    """The record is the message's body; it has no attributes."""
+    """The record is the message's body; it has no attributes. region: whose queues and topics go by their names alone."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, region: str) -> None:
         self._send = send
+        self._region = region
 
     async def deliver(self, outcome: Outcome, target: str) -> None:
         body = record.batch_record(outcome) if outcome.batch is not None else record.invocation_record(outcome)
-        await _deliver(self._send, target, body, None, f"{outcome.event_id}:{outcome.condition.value}")
+        await _deliver(self._send, name_of(target, self._region), body, None, f"{outcome.event_id}:{outcome.condition.value}")
 
 
 class MessageDeadLetters:
-    """The event is the message's body; attributes say why it is there."""
+    """The event is the message's body; attributes say why it is there. region: as above."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, region: str) -> None:
         self._send = send
+        self._region = region
 
     async def deliver(self, outcome: Outcome, target: str) -> None:
         attributes = record.dead_letter_attributes(outcome)
-        await _deliver(self._send, target, outcome.request_payload, attributes, f"{outcome.event_id}:letter")
+        name = name_of(target, self._region)
+        await _deliver(self._send, name, outcome.request_payload, attributes, f"{outcome.event_id}:letter")
 
 
-async def _deliver(send: Send, arn: str, body: bytes, attributes: dict[str, Attribute] | None, deduplication_id: str) -> None:
+async def _deliver(send: Send, name: str, body: bytes, attributes: dict[str, Attribute] | None, deduplication_id: str) -> None:
     try:
-        await send(arn.rpartition(":")[2], body, attributes, deduplication_id=deduplication_id)
+        await send(name, body, attributes, deduplication_id=deduplication_id)
     except QueueUnavailableError as error:
         raise DeliveryError(str(error)) from error

@@ -116,6 +116,20 @@ async def test_an_event_that_no_worker_will_ever_run_ends_at_once_and_says_why(
     assert lines[0].exc_info is None
 
 
+async def test_an_event_runs_in_its_region_and_one_that_names_none_in_the_clusters_own(kafka_engine: KafkaCluster) -> None:
+    functions, settings = Functions(), settings_of(kafka_engine)
+    here, there = event(name="f"), event(name="f", region="eu-west-1")
+    # As a version without regions wrote it: the fields up to the last that it knew.
+    older = b"\x01" + msgspec.msgpack.encode(list(msgspec.structs.astuple(here))[:8])
+    async with poller_of(settings, functions) as queue, producing(settings) as producer:
+        await producer.send(TopicNames.of(settings.events).asynchronous, older)
+        await until(lambda: functions.names == ["f"])
+        await queue.enqueue(there)
+        await until(lambda: len(functions.names) == 2)
+    assert functions.names[1] == "arn:aws:lambda:eu-west-1:000000000000:function:f"
+    assert functions.ids() == [here.event_id, there.event_id]
+
+
 async def test_an_events_target_is_found_once_an_attempt_and_what_follows_obeys_it(kafka_engine: KafkaCluster) -> None:
     """Of a weighted alias one version is drawn each time it is asked for."""
     functions = Functions(retry_attempts_max=1, on_success_arn=f"{QUEUE}q", on_failure_arn=f"{QUEUE}q")

@@ -161,6 +161,25 @@ async def test_a_function_gets_the_record_as_an_asynchronous_event(router: Route
     assert json.loads(event.payload)["requestContext"]["condition"] == "RetriesExhausted"
 
 
+async def test_what_is_told_stays_in_the_region_that_it_is_of(router: Router) -> None:
+    there, name = ARN.replace("us-east-1", "eu-west-1"), queue_name()
+    queue, topic = (arn.replace("us-east-1", "eu-west-1") + name for arn in (QUEUE, TOPIC))
+    outcome = failure(function_arn=f"{there}f:$LATEST", targets=(f"{there}next", f"{ARN}next", queue), dead_letter_arn=topic)
+    async with router.running():
+        await router.tell(outcome)
+        [queued] = await read_topic(router.settings.kafka, router.names.asynchronous, 1)
+        # Queues and topics of another region than the cluster's own have it in the names of their streams.
+        [message] = await until(lambda: router.messages(f"eu-west-1:{name}"))
+        await until(lambda: router.published(f"eu-west-1:{name}"))
+        # A function of another region is none to which this one's records go.
+        [parked] = await read_topic(router.settings.kafka, router.names.undeliverable, 1)
+    event = decode_event(queued.value)
+    assert (event.function_name, event.region) == ("next", "eu-west-1")
+    assert json.loads(message[b"body"])["requestContext"]["functionArn"] == f"{there}f:$LATEST"
+    assert decode_outcome(parked.value).targets == (f"{ARN}next",)
+    assert not await router.messages(name)
+
+
 async def test_a_topic_gets_the_records_that_were_given_up(router: Router) -> None:
     kafka = router.settings.kafka
     topic = await make_topic(kafka, 1)
@@ -304,7 +323,7 @@ async def test_a_destination_that_fails_is_tried_again_and_the_others_are_not(ro
         async def deliver(self, outcome: Outcome, target: str) -> None:
             if next(failures, None) is not None:
                 raise DeliveryError("not now")
-            await MessageDestination(router.queues.send).deliver(outcome, QUEUE + told + "-flaky")
+            await MessageDestination(router.queues.send, router.settings.region).deliver(outcome, QUEUE + told + "-flaky")
 
     router.destinations["flaky"] = Flaky()
     async with router.running(), running(DelayConsumer(router.settings, router.producer).run):

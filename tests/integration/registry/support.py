@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from sqlalchemy.engine import make_url
@@ -15,7 +16,7 @@ from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import OPERATIONS
 from services.frontend.edge.homes import Homes
 from shared.dispatch.cell.retirement import Retirement
-from shared.domain.arns import function_arn
+from shared.domain.arns import Home, function_arn
 from shared.registry.cache import TargetCache
 from shared.registry.records import FunctionVersion
 from shared.registry.registry import Registry
@@ -81,7 +82,7 @@ class HeldContext(ControlContext):
 
 
 class Control:
-    """Calls operations by name and lets what they change settle, unless told to hold it."""
+    """Calls operations by name, in the region of the settings, and lets what they change settle, unless told to hold it."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self.settings = settings
@@ -90,13 +91,19 @@ class Control:
         self.targets = TargetCache(registry, settings)
         self.context = HeldContext(settings, Homes.of(settings), registry, self.announcer, self.targets)
 
+    def at(self, region: str) -> Control:
+        """The same in another region."""
+        found = copy.copy(self)
+        found.context = cast("HeldContext", self.context.at(Home(self.settings.account_id, region)))
+        return found
+
     async def __call__(self, operation: str, **request: Any) -> dict[str, Any]:
         reply = await OPERATIONS[operation](self.context, request)
         await self.context.settled(deadline_s=10)
         return reply
 
     def arn(self, name: str) -> str:
-        return function_arn(self.settings.home, name)
+        return function_arn(self.context.home, name)
 
     async def create(self, name: str | None = None, **request: Any) -> str:
         """A function and its name."""

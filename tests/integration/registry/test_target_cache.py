@@ -151,6 +151,27 @@ async def test_an_invocation_right_after_a_frontend_died_settles_what_it_left(co
     assert (await control.targets.resolve(control.arn("left-behind"), None)).state == "Active"
 
 
+async def test_the_same_name_in_two_regions_is_two_functions(control: Control) -> None:
+    name = await control.create()
+    elsewhere = control.at("eu-west-1")
+    await elsewhere.create(name, Timeout=44)
+    here, there = control.arn(name), elsewhere.arn(name)
+    found = [await control.targets.resolve(arn, None) for arn in (here, there)]
+    assert [target.spec.function_arn for target in found] == [here, there]
+    assert [target.spec.region for target in found] == ["us-east-1", "eu-west-1"]
+    assert [target.spec.timeout_s for target in found] == [3, 44]
+    assert found[0].spec.function_id != found[1].spec.function_id
+    # A change of the one is none of the other.
+    await elsewhere("UpdateFunctionConfiguration", FunctionName=name, Timeout=45)
+    assert control.targets.cached(here, None) is found[0]
+    assert (await control.targets.resolve(there, None)).spec.timeout_s == 45
+    await elsewhere("DeleteFunction", FunctionName=name)
+    assert (await control.targets.resolve(here, None)).spec.timeout_s == 3
+    with pytest.raises(ResourceNotFoundException) as caught:
+        await control.targets.resolve(there, None)
+    assert str(caught.value) == f"Function not found: {there}:$LATEST"
+
+
 async def test_a_starting_frontend_settles_what_another_left(control: Control, registry: Registry) -> None:
     control.context.held = True
     name = await control.create()
