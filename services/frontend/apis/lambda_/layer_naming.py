@@ -33,12 +33,10 @@ def version_of_arn(ctx: ControlContext, arn_: str) -> tuple[str, int]:
 
 
 def _reachable(ctx: ControlContext, reference: LayerReference, arn_: str) -> LayerReference:
-    settings = ctx.settings
-    if reference.region is not None and reference.region != settings.region:
-        raise ResourceNotFoundException(
-            f"Layers from '{reference.region}' are not reachable in this region ('{settings.region}')"
-        )
-    if reference.account is not None and reference.account != settings.account_id:
+    home = ctx.home
+    if reference.region is not None and reference.region != home.region:
+        raise ResourceNotFoundException(f"Layers from '{reference.region}' are not reachable in this region ('{home.region}')")
+    if reference.account is not None and reference.account != home.account_id:
         raise denied(ctx, arn_) if arn_ else AccessDeniedException()
     return reference
 

@@ -133,6 +133,8 @@ async def test_layers_are_numbered_and_attached_in_their_region(control: Control
     with pytest.raises(ResourceNotFoundException) as missing:
         await control("GetLayerVersionByArn", Arn=made["LayerVersionArn"])
     assert str(missing.value) == f"Layers from '{THERE}' are not reachable in this region ('{HERE}')"
+    for version in ((await there("GetLayerVersionByArn", Arn=made["LayerVersionArn"])), made):
+        assert version["LayerArn"] == f"arn:aws:lambda:{THERE}:{ACCOUNT}:layer:both"
     await there("UpdateFunctionConfiguration", FunctionName=name, Layers=[made["LayerVersionArn"]])
     [layer] = (await there.targets.resolve(there.arn(name), None)).spec.layers
     assert layer.arn == made["LayerVersionArn"]
