@@ -150,6 +150,41 @@ def test_a_name_is_a_whole_ending_of_a_path(name: str, there: bool, paths: list[
     assert named_files(f"see `x -> {name} (why)`") == ([name] if "/" in name or name.endswith(SUFFIXES) else [])
 
 
+def test_the_index_leads_to_every_page() -> None:
+    named = set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs/README.md").read_text()))
+    assert named == {page.name for page in ROOT.glob("docs/*.md")} - {"README.md"}
+
+
+OF_OTHERS = {
+    "Could not connect to the endpoint URL",
+    "ENOTFOUND lambda.us-east-1.amazonaws.com",
+    "Invalid base64",
+    "Name or service not known",
+    "Network is unreachable",
+    "Temporary failure in name resolution",
+    "Read-only file system",
+    "Runtime.ImportModuleError",
+    "Unable to import module",
+    "GLIBC_2.xx not found",
+}
+"""What clients, the kernel and runtimes say."""
+
+
+def test_the_messages_that_the_troubleshooting_page_explains_are_said_here() -> None:
+    code = " ".join(path.read_text() for folder in ("services", "shared", "deploy") for path in (ROOT / folder).rglob("*.py"))
+    said = re.sub(r"\{[^}]*\}", "...", re.sub(r'"\s+f?"', "", code))
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    quoted = {span for row in re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE) for span in re.findall(r"`([^`]+)`", row)}
+    assert len(quoted) > 20
+    parts = {
+        part.strip()
+        for span in quoted - OF_OTHERS
+        for part in re.split(r"\.\.\.|9000|127\.0\.0\.1|3\.00", span)
+        if part.strip()
+    }
+    assert sorted(part for part in parts if part not in said) == []
+
+
 def test_every_promise_names_what_holds_it() -> None:
     held = (ROOT / "SPECIFICATION.md").read_text().partition("\n## Performance")[0]
     rows = [
