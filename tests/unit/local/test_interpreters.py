@@ -10,6 +10,7 @@ import pytest
 
 from deploy.local.bootstrap import function_interpreters
 from deploy.local.layout import CHECKOUT
+from services.worker.runtimes.host import own_interpreter
 from services.worker.runtimes.nodejs.interpreters import WHEEL, find_nodes
 from services.worker.runtimes.python.interpreters import find_interpreters
 
@@ -37,6 +38,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_interpreter_gets_its_client_wherever_workers_find_it(place: str, home: Path) -> None:
     python = program(home / place / "python3.14")
     assert find_interpreters()["python3.14"] == function_interpreters()["python3.14"] == python.resolve()
+
+
+def test_the_python_that_the_services_run_on_serves_its_own_version(home: Path) -> None:
+    own = f"python3.{sys.version_info.minor}"
+    program(home / f".pyenv/versions/3.{sys.version_info.minor}.99/bin" / own, says=own)
+    found = find_interpreters()[own]
+    assert found == function_interpreters()[own] == own_interpreter()
 
 
 def test_a_version_managers_shim_is_no_interpreter_but_leads_to_them(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

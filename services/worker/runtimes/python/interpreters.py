@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
-from services.worker.runtimes.host import programs_in, versions_of
+from services.worker.runtimes.host import own_interpreter, programs_in, versions_of
 
 MINORS = range(8, 15)
 INTERPRETERS = "interpreters"
@@ -16,7 +17,11 @@ _VERSION = ("-I", "-S", "-c", "import sys; print('python%d.%d' % sys.version_inf
 
 def find_interpreters(installed: Path | None = None) -> dict[str, Path]:
     """{"python3.12": its executable}, each of the version that it says. installed: folder of those that `lambdad runtimes
-    install` fetched. A version manager's own folder wins over PATH, whose entries may be shims."""
+    install` fetched.
+
+    The one that the services run on comes first: its code is in the processor's caches, and a version manager's is slower
+    unless it was told to optimise. A version manager's own folder wins over PATH, whose entries may be shims.
+    """
     candidates = {f"python3.{minor}": programs_in(_candidates(minor, installed)) for minor in MINORS}
     says = versions_of(dict.fromkeys(paths[0] for paths in candidates.values() if paths), *_VERSION)
     found: dict[str, Path] = {}
@@ -43,7 +48,8 @@ def _candidates(minor: int, installed: Path | None) -> list[Path]:
         for pattern in (f"3.{minor}.*", f"cpython-3.{minor}.*")
         for folder in sorted(root.glob(pattern), key=_version, reverse=True)
     ]
-    return [*versions, *(folder / name for folder in folders)]
+    own = [own_interpreter()] if sys.version_info[1] == minor else []
+    return [*own, *versions, *(folder / name for folder in folders)]
 
 
 def _version(folder: Path) -> tuple[int, ...]:
