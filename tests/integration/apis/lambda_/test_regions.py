@@ -194,7 +194,7 @@ async def test_a_url_is_named_after_its_region(control: Control, there: Control,
 
 
 async def test_a_function_of_another_region_is_no_destination(control: Control, there: Control, name: str) -> None:
-    success = {"OnSuccess": {"Destination": f"arn:aws:lambda:{HERE}:{ACCOUNT}:function:{name}"}}
+    success = {"OnSuccess": {"Destination": control.arn(await there.create(await control.create()))}}
     with pytest.raises(InvalidParameterValueException):
         await there("PutFunctionEventInvokeConfig", FunctionName=name, DestinationConfig=success)
     await control("PutFunctionEventInvokeConfig", FunctionName=name, DestinationConfig=success)
