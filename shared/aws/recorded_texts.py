@@ -16,11 +16,11 @@ class RecordedTexts:
     """patterns: checked and printed in place of the model's. choices: enumerations in the order in which they are printed.
 
     choices_at: printed by one operation only; what is accepted besides is the model's list. plain_list_choices: lists whose
-    enumeration is printed without the brackets that other constraints of list members get. member_may_be_null: lists and maps
-    whose members' constraints do not end with `Member must not be null`, as those of all others do. left_to_the_operation:
-    enumerations that AWS checks after everything else, inside the operation. maximum_left_to_the_operation: numbers whose
-    maximum depends on the account and on what the function is; the model has the largest of all. members_first: members whose
-    violations were seen in another order than the model's.
+    enumeration is printed without the brackets that other constraints of list members get. member_may_be_null: lists whose
+    members' constraints do not end with `Member must not be null`, as those of all other lists and of maps' values do.
+    left_to_the_operation: enumerations that AWS checks after everything else, inside the operation.
+    maximum_left_to_the_operation: numbers whose maximum depends on the account and on what the function is; the model has the
+    largest of all. members_first: members whose violations were seen in another order than the model's.
     """
 
     patterns: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -72,7 +72,7 @@ _CHOICES_AT = {
 
 _PLAIN_LIST_CHOICES = frozenset({"CompatibleRuntimes"})
 
-_MEMBER_MAY_BE_NULL = frozenset({"SubnetIds", "SecurityGroupIds", "EnvironmentVariables"})
+_MEMBER_MAY_BE_NULL = frozenset({"SubnetIds", "SecurityGroupIds"})
 
 _LEFT_TO_THE_OPERATION = frozenset(
     {

@@ -75,7 +75,8 @@ class _Violations:
 
     def _map(self, shape: Shape, key: Shape, element: Shape, value: dict[str, Any], path: str) -> None:
         if any(self._broken(key, name, path) for name in value):
-            self._complain_of_members(shape, key, value, path, "Map keys")
+            texts = ", ".join(self._constraints(key, path))
+            self._complain(shape, value, path, f"Map keys must satisfy constraint: [{texts}]")
         if element.kind in (Kind.STRUCTURE, Kind.LIST, Kind.MAP):
             for name, item in value.items():
                 self._value(element, item, f"{path}.{name}.member")

@@ -128,7 +128,7 @@ RECORDED = [
         {"Name": "a", "FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"$LATEST": 0.5}}},
         "1 validation error detected: Value '{$LATEST=0.5}' at 'routingConfig.additionalVersionWeights' failed to satisfy "
         "constraint: Map keys must satisfy constraint: [Member must have length less than or equal to 1024, Member must have "
-        "length greater than or equal to 1, Member must satisfy regular expression pattern: [0-9]+, Member must not be null]",
+        "length greater than or equal to 1, Member must satisfy regular expression pattern: [0-9]+]",
     ),
     (
         "CreateEventSourceMapping",
