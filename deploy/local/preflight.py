@@ -25,7 +25,7 @@ NOT_ROOT = (
     "else may. Start it with sudo; or without workers (--workers 0), or with the engines alone (--engines-only)."
 )
 # Numbers of system calls that glibc may have no name for; the same on every architecture of ours (all came after 5.0).
-CALLS = {428: ("open_tree", "5.2"), 429: ("move_mount", "5.2"), 434: ("pidfd_open", "5.3")}
+CALLS = {429: ("move_mount", "5.2"), 430: ("fsopen", "5.2"), 434: ("pidfd_open", "5.3")}
 PR_GET_SECCOMP = 21
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -21,6 +21,7 @@ from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import Sandbox, SandboxError
+from services.worker.sandbox.tree_views import TreeViews
 from services.worker.sandbox.uids import UidPool
 from services.worker.sandbox.zygote_process import ZygoteProcess
 from shared.domain.errors import ConfigurationError
@@ -58,6 +59,7 @@ class SandboxPool:
         self._pools: dict[str, RuntimePool] = {}
         self._cgroups: CgroupTree | None = None
         self._uids: UidPool | None = None
+        self._views: TreeViews | None = None
         self._launcher: Launcher | None = None
 
     async def start(self) -> None:
@@ -68,7 +70,11 @@ class SandboxPool:
         self._cgroups = CgroupTree(self._settings.allow_missing_limits)
         wanted = self._settings.environments_max + _UIDS_SPARE
         self._uids = UidPool(self._settings.uid_first, self._settings.uid_count, wanted)
-        self._launcher = Launcher(Slots(self._cgroups, self._uids))
+        try:
+            self._views = TreeViews(self._root)
+        except OSError as error:
+            raise ConfigurationError(f"functions cannot be given files of their own (overlayfs): {error}") from error
+        self._launcher = Launcher(Slots(self._cgroups, self._uids), self._views)
         for runtime in self._settings.prestart_runtimes:
             try:
                 self._pool(runtime).refill()
@@ -80,8 +86,8 @@ class SandboxPool:
         for pool in self._pools.values():
             await pool.close()
         self._pools.clear()
-        if self._launcher is not None:
-            self._launcher.close()
+        if self._views is not None:
+            self._views.close()
         if self._uids is not None:
             self._uids.close()
         if self._cgroups is not None:

@@ -82,6 +82,11 @@ class WorkerSettings(BaseModel):
         default_factory=lambda: ["python3.12"],
         description="for which sandboxes are kept ready from the start; of others, once used",
     )
+    fresh_interpreters: bool = Field(
+        False,
+        description="whether each Python environment executes an interpreter of its own; by default those of a version are "
+        "forks of one, which makes cold starts short, and memory layout and hash seed alike",
+    )
     runtime_dir: Path | None = Field(None, description="where `make setup` put the runtime clients, a folder an interpreter")
     code_cache_bytes_max: int = Field(
         5 * 1024**3,

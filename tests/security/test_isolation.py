@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.worker.sandbox.launched import LaunchedSandbox
+from services.worker.sandbox.mounts import LIBRARY_PATH
 from services.worker.sandbox.spec import RuntimeExit
 from services.worker.sandbox.uids import UidPool
 from tests.integration.sandbox.harness import Harness
@@ -90,27 +91,27 @@ async def test_the_root_shows_the_allow_list_and_nothing_of_the_host(harness: Ha
     source = probe("""
         return [
             sorted(os.listdir("/")), sorted(os.listdir("/etc")), sorted(os.listdir("/dev")), sorted(os.listdir("/root")),
-            os.path.exists("/sys"), os.path.exists(event), attempt(open, "/etc/shadow"), attempt(os.listdir, "/.accounts"),
+            os.path.exists("/sys"), os.path.exists(event), attempt(open, "/etc/shadow"), attempt(os.listdir, "/.own"),
             open("/etc/passwd").read(),
         ]
     """)
     async with harness.running(source) as function:
         root, etc, dev, home, sys, checkout, shadow, accounts, passwd = await function.result(THIS_FILE)
     assert set(root) <= {
-        ".accounts", ".empty", ".warm-up", "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "root", "sbin", "tmp",
-        "usr", "var",
+        ".lambdad", "bin", "dev", "etc", "home", "lambda-entrypoint.sh", "lib", "lib32", "lib64", "libx32", "media", "mnt", "opt",
+        "proc", "root", "run", "sbin", "srv", "tmp", "usr", "var",
     }  # fmt: skip
     assert "shadow" not in etc
     assert dev == ["fd", "full", "null", "random", "stderr", "stdin", "stdout", "urandom", "zero"]
     assert set(home) <= {".pyenv", ".local"}
-    assert (sys, checkout, shadow, accounts) == (False, False, "ENOENT", "EACCES")
+    assert (sys, checkout, shadow, accounts) == (False, False, "ENOENT", "ENOENT")
     assert len(passwd.splitlines()) == 2
 
 
 async def test_nothing_but_tmp_can_be_written(harness: Harness) -> None:
     source = probe("""
         found = {}
-        for folder in ("/", "/var/task", "/opt", "/etc", "/usr", "/var/runtime", "/dev", "/proc/sys/kernel", "/root", "/.warm-up", "/.empty"):
+        for folder in ("/", "/var/task", "/opt", "/etc", "/usr", "/var/runtime", "/dev", "/proc/sys/kernel", "/root", "/.lambdad/warm-up", "/mnt"):
             found[folder] = attempt(open, folder + "/written", "w")
         found["own code"] = attempt(open, "/var/task/app.py", "a")
         found["hostname"] = attempt(open, "/proc/sys/kernel/hostname", "w")
@@ -320,7 +321,7 @@ async def test_a_sandbox_is_confined_before_it_has_a_function(harness: Harness) 
         status = _text(own[0])
         assert "CapEff:\t0000000000000000" in status
         assert "Seccomp:\t2" in status
-        assert (own[0].parent / "environ").read_bytes() == b""
+        assert (own[0].parent / "environ").read_bytes() == f"LD_LIBRARY_PATH={LIBRARY_PATH}\0".encode()
     finally:
         await sandbox.destroy()
 

@@ -22,7 +22,11 @@ class Catalogue:
 
     def __init__(self, settings: WorkerSettings) -> None:
         installed = settings.runtime_dir or _CHECKOUT / ".runtimes"
-        self._families: tuple[RuntimeFamily, ...] = (PythonFamily(installed), NodejsFamily(installed), ProvidedFamily())
+        self._families: tuple[RuntimeFamily, ...] = (
+            PythonFamily(installed, settings.fresh_interpreters),
+            NodejsFamily(installed),
+            ProvidedFamily(),
+        )
 
     def family(self, runtime: str) -> RuntimeFamily:
         """The family that serves a runtime. Raises UnsupportedRuntimeError when none could."""

@@ -32,7 +32,7 @@ def prefix_of(executable: Path) -> Path:
 
 
 def beyond_usr(*prefixes: Path) -> tuple[Path, ...]:
-    """Those prefixes that a sandbox does not see anyway."""
+    """Those prefixes that a zygote does not see anyway."""
     return tuple(prefix for prefix in prefixes if not prefix.is_relative_to(USR))
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from services.worker.runtimes.contract import RuntimeFamily
-from services.worker.sandbox import network
+from services.worker.sandbox import mounts, network
+from services.worker.sandbox.spec import SandboxSpec
 from shared.domain.functions import VersionSpec
 
 _API = f"{network.ADDRESS}:{network.API_PORT}"
-_LIBRARIES = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+
+
+def reads_other_libraries(spec: SandboxSpec) -> bool:
+    """Whether the function has a say in what its runtime's loader finds: a process that was started ahead does not listen."""
+    return (
+        spec.environment.get("LD_LIBRARY_PATH", mounts.LIBRARY_PATH) != mounts.LIBRARY_PATH or "LD_PRELOAD" in spec.environment
+    )
 
 
 def function_variables(
@@ -21,7 +28,7 @@ def function_variables(
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "AWS_XRAY_DAEMON_ADDRESS": f"{network.ADDRESS}:2000",
         "LANG": "en_US.UTF-8",
-        "LD_LIBRARY_PATH": _LIBRARIES,
+        "LD_LIBRARY_PATH": mounts.LIBRARY_PATH,
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "PWD": "/var/task",
         "SHLVL": "0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -11,7 +12,7 @@ _MOUNT_POINT = 4
 
 def host_problems() -> list[str]:
     """What to change, all of it."""
-    return [problem for problem in (_root_problem(), _core_problem()) if problem is not None]
+    return [problem for problem in (_root_problem(), _core_problem(), _shell_problem()) if problem is not None]
 
 
 def _root_problem() -> str | None:
@@ -40,3 +41,9 @@ def _core_problem() -> str | None:
         "The kernel hands every crashing process to the socket that kernel.core_pattern names, functions too. Name a file or a "
         "program there: sysctl kernel.core_pattern=core"
     )
+
+
+def _shell_problem() -> str | None:
+    if shutil.which("bash", path="/usr/bin:/bin") is not None:
+        return None
+    return "There is no bash in /usr/bin or /bin, which is what functions have as /bin/sh: install bash."

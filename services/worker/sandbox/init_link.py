@@ -41,9 +41,9 @@ class InitLink:
             self._control.far_end.close()
         return await ready
 
-    def attach(self, tmp_mb: int, mounts: Sequence[int]) -> None:
-        """Give the sandbox its function: /tmp's size, and the code and the layers as detached mounts."""
-        self._control.send({"op": "attach", "tmp_mb": tmp_mb}, mounts)
+    def attach(self, tmp_mb: int, memory_mb: int, mounts: Sequence[int]) -> None:
+        """Give the sandbox its function: /tmp's size, the memory it sees, and the code and the layers as detached mounts."""
+        self._control.send({"op": "attach", "tmp_mb": tmp_mb, "memory_mb": memory_mb}, mounts)
 
     async def listen(self) -> Descriptors:
         """The Runtime API's listening socket, made inside the sandbox."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.worker.sandbox import exits, mounts, protocol
+from services.worker.sandbox import exits, protocol
 from services.worker.sandbox.init_link import InitLink
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
@@ -30,6 +30,7 @@ from services.worker.sandbox.spec import (
     SandboxError,
     SandboxSpec,
 )
+from services.worker.sandbox.tree_views import TreeViews
 from services.worker.sandbox.work_budget import Saved, WorkBudget
 from services.worker.sandbox.zygote_process import ZygoteProcess
 from shared.domain.limits import INIT_TIMEOUT_S
@@ -40,10 +41,11 @@ _TMP_MB_DEFAULT = 512
 class LaunchedSandbox:
     """Implements `spec.Sandbox`, and `frame_stream.RuntimeEvents` for its runtime process."""
 
-    def __init__(self, slot: Slot, recipe: Recipe, all_saved: Saved) -> None:
+    def __init__(self, slot: Slot, recipe: Recipe, views: TreeViews, all_saved: Saved) -> None:
         self.uid = slot.uid
         self._slot = slot
         self._recipe = recipe
+        self._views = views
         self._loop = asyncio.get_running_loop()
         self._budget = WorkBudget(all_saved)
         self._output = OutputPipe(slot.uid, self._budget)
@@ -74,7 +76,7 @@ class LaunchedSandbox:
 
     # Making
 
-    async def prepare(self, zygote: ZygoteProcess, null_fd: int) -> None:
+    async def prepare(self, zygote: ZygoteProcess) -> None:
         """Returns when the runtime process has given up its privileges and waits for `start`."""
         far_stream = self._runtime.new_stream()
         procs_fds: list[int] = []
@@ -90,7 +92,7 @@ class LaunchedSandbox:
                     "argv": list(self._recipe.argv),
                     "listens": self._recipe.http,
                 },
-                [self._output.write_fd, null_fd, far_stream.fileno(), *procs_fds],
+                [self._output.write_fd, far_stream.fileno(), *procs_fds],
             )
         finally:
             far_stream.close()
@@ -113,8 +115,8 @@ class LaunchedSandbox:
             self._slot.cgroup.boost_cpu(spec.memory_mb)
             for folder in (spec.code_dir, spec.layers_dir):
                 if folder is not None:
-                    mount_fds.append(mounts.detached_copy(str(folder)))
-            self._init.attach(spec.tmp_mb, mount_fds)
+                    mount_fds.append(self._views.detached(folder))
+            self._init.attach(spec.tmp_mb, spec.memory_mb, mount_fds)
         except OSError as error:
             raise self._fail(f"the sandbox cannot be given its function: {error}") from error
         finally:

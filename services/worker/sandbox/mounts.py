@@ -1,57 +1,77 @@
-"""What one sandbox mounts over the zygote's read-only root. Python 3.8, standard library only.
-
-attach_* run in the sandbox's init; detached_copy runs in the worker and makes what init attaches.
-"""
+"""What a sandbox's init mounts in its root. Python 3.8, standard library only."""
 
 from __future__ import annotations
 
 import os
 
-from . import libc
+from . import host_figures, libc
 
-READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND, RECURSIVE = 1, 2, 4, 8, 32, 4096, 16384
+READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND = 1, 2, 4, 8, 32, 4096
 
 CODE = "/var/task"
 LAYERS = "/opt"
-ACCOUNTS = "/.accounts"
-"""Folder of the zygote's root where sandboxes that are being made write their passwd and group files."""
-EMPTY = "/.empty"
-WARM_UP = "/.warm-up"
-"""Folder of the zygote's root with the function that runtimes run once before they have one."""
+LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+"""LD_LIBRARY_PATH, as on AWS. A program reads it when it is executed: who is executed ahead of need has it from the start."""
+
+SANDBOX = "/.sandbox"
+"""Where a sandbox mounts its root in the zygote's."""
+OWN = "/.own"
+"""Folder of the zygote's root where sandboxes that are being made write files of their own."""
+EMPTY = "/.lambdad/empty"
+WARM_UP = "/.lambdad/warm-up"
+"""Folder with the function that runtimes run once before they have one."""
 
 _TMP_INODES_PER_MB = 256
 _MASKED_FILES = (
     "cmdline",
     "config.gz",
     "interrupts",
+    "buddyinfo",
     "kallsyms",
     "kcore",
     "key-users",
     "keys",
     "kmsg",
     "latency_stats",
+    "mdstat",
     "modules",
     "sched_debug",
+    "schedstat",
+    "softirqs",
     "sysrq-trigger",
     "timer_list",
     "timer_stats",
     "vmallocinfo",
+    "zoneinfo",
+    "sys/fs/aio-nr",
+    "sys/fs/dentry-state",
+    "sys/fs/file-nr",
+    "sys/fs/inode-nr",
+    "sys/fs/inode-state",
 )
-_MASKED_FOLDERS = ("acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "sysvipc")
+_MASKED_FOLDERS = ("acpi", "asound", "bus", "driver", "fs", "irq", "pressure", "scsi", "sysvipc")
 
 
-def attach_proc() -> None:
+def attach_proc(root: str) -> None:
     """A fresh /proc that shows the caller's pid namespace, to each user only its own processes, and nothing of the host's
-    hardware or keys. /proc/sys cannot be written."""
-    libc.mount("proc", "/proc", "proc", NO_SUID | NO_DEV | NO_EXEC, "hidepid=2")
+    hardware, keys or load. /proc/sys cannot be written."""
+    proc, figures = root + "/proc/", root + host_figures.FOLDER + "/"
+    libc.mount("proc", proc, "proc", NO_SUID | NO_DEV | NO_EXEC, "hidepid=2")
+    libc.mount(proc + "sys", proc + "sys", None, BIND)
+    libc.mount(None, proc + "sys", None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)
     for name in _MASKED_FILES:
-        if os.path.exists("/proc/" + name):
-            libc.mount("/dev/null", "/proc/" + name, None, BIND)
+        _cover(proc + name, root + "/dev/null")
     for name in _MASKED_FOLDERS:
-        if os.path.isdir("/proc/" + name):
-            libc.mount(EMPTY, "/proc/" + name, None, BIND)
-    libc.mount("/proc/sys", "/proc/sys", None, BIND | RECURSIVE)
-    libc.mount(None, "/proc/sys", None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)
+        _cover(proc + name, root + EMPTY)
+    for name in os.listdir(figures):
+        _cover(proc + name, figures + name)
+
+
+def _cover(place: str, source: str) -> None:
+    try:
+        libc.mount(source, place, None, BIND)
+    except FileNotFoundError:
+        pass  # This kernel has no such file.
 
 
 def attach_tmp(size_mb: int) -> None:
@@ -66,33 +86,8 @@ def _tmp_options(size_mb: int) -> str:
     return "size=%dm,mode=1777,nr_inodes=%d" % (size_mb, size_mb * _TMP_INODES_PER_MB)
 
 
-def attach_accounts(uid: int, texts: dict[str, str]) -> None:
-    """Show the texts as files in /etc. The files have no name but the mount, so that the sandbox's end frees them: the
-    root's memory is shared by all sandboxes of a zygote, and one that filled up could fork no more."""
-    for name, text in texts.items():
-        path = "%s/%d.%s" % (ACCOUNTS, uid, name)
-        try:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(text)
-            libc.mount(path, "/etc/" + name, None, BIND)
-        finally:
-            os.unlink(path)
-
-
-def lock_root() -> None:
-    libc.mount(None, "/", None, BIND | REMOUNT | READ_ONLY | NO_SUID)
-
-
-def detached_copy(path: str) -> int:
-    """A read-only view of the folder as a mount that is nowhere yet: a descriptor to send to a sandbox. Raises OSError."""
-    clone, close_on_exec = 1, os.O_CLOEXEC
-    mount_fd = libc.open_tree(path, clone | close_on_exec)
-    try:
-        libc.mount_setattr(mount_fd, READ_ONLY | NO_SUID | NO_DEV)
-    except OSError:
-        os.close(mount_fd)
-        raise
-    return mount_fd
+def attach_nothing(target: str) -> None:
+    libc.mount(EMPTY, target, None, BIND)
 
 
 def attach(mount_fd: int, target: str) -> None:

@@ -24,8 +24,9 @@ class Programs(Protocol):
 @dataclass(frozen=True)
 class Recipe:
     """pool: name of those that are made alike. interpreter: the Python that the zygote is. prefixes: host folders beyond /usr
-    that sandboxes see. inside: folder of Python modules that the zygote loads, with `runtime.py`, for runtimes that a fork of
-    it serves. runtime_dir: becomes /var/runtime. language_root: what /var/lang leads to. kind and argv: see protocol.py.
+    that it needs. inside: folder of Python modules that the zygote loads, with `runtime.py`, for runtimes that a fork of
+    it serves. runtime_dirs: are /var/runtime together, files of the first before
+    those of others. language_root: is /var/lang. kind and argv: see protocol.py.
     http: the runtime process speaks the Runtime API."""
 
     family: Programs
@@ -34,7 +35,7 @@ class Recipe:
     prefixes: tuple[Path, ...]
     kind: str
     inside: Path | None = None
-    runtime_dir: Path | None = None
+    runtime_dirs: tuple[Path, ...] = ()
     language_root: Path | None = None
     argv: tuple[str, ...] = ()
     http: bool = False

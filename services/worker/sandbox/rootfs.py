@@ -1,16 +1,34 @@
-"""The root that every sandbox of a zygote sees: an empty tmpfs with an allow-list of host paths.
+"""What the sandboxes of one zygote see is made of, collected in a tmpfs that the zygote then lives in itself: nothing of the
+host that is not listed here can be named any more.
 
-Python 3.8, standard library only. Built once, by the zygote, which then lives in it itself: nothing of the host
-that is not listed can be named any more.
+Python 3.8, standard library only. Built once by the zygote (`build`); each sandbox makes a root of its own from it, see
+private_root.py. Where what is:
+
+    SKELETON     the root of sandboxes: small files, links, devices, and folders for what is mounted
+    LAYOUT       JSON: for each folder mounted over it, its path there and the folders it is made of here
+    the rest     the same files at the same paths, for the zygote's own imports
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import stat
 
-from . import libc
-from .mounts import ACCOUNTS, BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY, REMOUNT, WARM_UP
+from . import entrypoint, host_figures, libc
+from .mounts import BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_SUID, OWN, READ_ONLY, REMOUNT, SANDBOX, WARM_UP
 
+SKELETON = "/.skeleton"
+LAYOUT = "/.layout"
+LANGUAGE = "/var/lang"
+RUNTIME = "/var/runtime"
+ENGINE = RUNTIME + "/lambdad"
+"""Where the zygote finds the project's modules, so that this is what a stack shows of them; sandboxes have no such folder."""
+
+_RUNTIME_PARTS = "/.runtime"
+_CHANGES = "/.changes"
+NOTHING = "/.nothing"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
     "alternatives",
@@ -29,7 +47,7 @@ _ETC = (
     "ssl/openssl.cnf",
     "timezone",
 )
-_DEVICES = ("full", "null", "random", "urandom", "zero")
+_DEVICES = {"full": (1, 7), "null": (1, 3), "random": (1, 8), "urandom": (1, 9), "zero": (1, 5)}
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 _ETC_FILES = {
     "hosts": "127.0.0.1 localhost\n169.254.100.1 sandbox.localdomain sandbox\n",
@@ -44,38 +62,123 @@ def handler(event, context):
     logging.getLogger().warning("warm")
     return event
 """
-_ROOT_OPTIONS = "mode=755,size=128m,nr_inodes=32768"
-"""A ceiling, not what is used: each sandbox that lives holds two small files (8 KiB) there, and 10,000 may."""
+_FOLDERS = ("/proc", "/tmp", "/root", CODE + "/lib", LAYERS + "/lib")
+"""Those named lib are there for the loaders of programs that start before there is a function: they look once which folders of
+LD_LIBRARY_PATH exist. A function's code and layers are mounted over them."""
+_EMPTY_FOLDERS = ("/home", "/media", "/mnt", "/run", "/srv", EMPTY)
+_ROOT_OPTIONS = "mode=755,size=256m,nr_inodes=65536"
+"""A ceiling, not what is used: each sandbox that lives holds three small files (12 KiB) there, and 10,000 may."""
 _STAGES = ("/mnt", "/media", "/srv", "/tmp", "/var/tmp", "/run")
 """Folders that a host has: the new root is mounted over one of them, in the zygote's own mount table only."""
 
 
-def build(prefixes: list[str], runtime_dir: str | None, language_root: str | None) -> None:
-    """Make the root and move into it. prefixes: further host folders, seen at their own path. runtime_dir: becomes
-    /var/runtime. language_root: what /var/lang leads to. Raises OSError."""
-    stage = _choose_stage([*_SYSTEM, *prefixes, "/etc", "/dev", runtime_dir or "/usr"])
+class Host:
+    """engine: the project's services/worker. prefixes: folders beyond /usr that the zygote's interpreter needs. language_root:
+    is /var/lang in sandboxes. interpreter: the zygote's, where a fork of it serves, by its name in LANGUAGE/bin. runtime_dirs:
+    are /var/runtime together, files of the first before those of others."""
+
+    def __init__(
+        self, engine: str, prefixes: list[str], language_root: str | None, interpreter: str | None, runtime_dirs: list[str]
+    ) -> None:
+        self.engine = engine
+        self.prefixes = prefixes
+        self.language_root = language_root
+        self.interpreter = interpreter
+        self.runtime_dirs = runtime_dirs
+
+
+def build(host: Host) -> None:
+    """Make the root and move into it. Raises OSError."""
+    sources = [host.engine, *host.prefixes, *host.runtime_dirs, *([host.language_root] if host.language_root else [])]
+    stage = _choose_stage([*_SYSTEM, "/etc", "/dev", *sources])
     libc.mount("tmpfs", stage, "tmpfs", NO_SUID, _ROOT_OPTIONS)
-    for path in (*_SYSTEM, *prefixes):
-        _mirror(stage, path)
-    for name in _ETC:
-        if os.path.exists("/etc/" + name):
-            _bind(stage, os.path.realpath("/etc/" + name), "/etc/" + name)
-    for name, text in _ETC_FILES.items():
-        _write(stage, "/etc/" + name, text)
-    for name in _DEVICES:
-        _bind(stage, "/dev/" + name, "/dev/" + name, read_only=False)
-    for name, target in _LINKS.items():
-        os.symlink(target, stage + "/dev/" + name)
-    for path in (CODE, LAYERS, "/proc", "/tmp", "/root", EMPTY):
+    for path in (SANDBOX, NOTHING, ENGINE, SKELETON + LANGUAGE, SKELETON + RUNTIME):
+        os.makedirs(stage + path, mode=0o755)
+    os.makedirs(stage + OWN, mode=0o700)
+    _make_skeleton(stage + SKELETON)
+    for name in ("/etc", "/dev", os.path.dirname(WARM_UP)):
+        os.symlink(SKELETON + name, stage + name)
+    for path in _FOLDERS:
         os.makedirs(stage + path, mode=0o755, exist_ok=True)
-    _write(stage, WARM_UP + "/lambdad_warm_up.py", _WARM_UP_CODE)
-    os.makedirs(stage + ACCOUNTS, mode=0o700)
-    os.makedirs(stage + "/var/runtime", exist_ok=True)
-    if runtime_dir is not None:
-        _bind(stage, runtime_dir, "/var/runtime")
-    if language_root is not None:
-        os.symlink(language_root, stage + "/var/lang")
+    mounted = [path for path in _SYSTEM if _show_system(stage, path)]
+    _bind(host.engine, stage + ENGINE)
+    if host.language_root is not None:
+        _bind(host.language_root, stage + LANGUAGE)
+        mounted.append(LANGUAGE)
+    for prefix in host.prefixes:
+        if prefix == host.language_root:
+            # Programs find their libraries, and libraries their files, by the path that they were built for.
+            for root in (stage, stage + SKELETON):
+                _link(LANGUAGE, root + prefix)
+        else:
+            _bind(prefix, stage + prefix)
+    layers = {path: [path, NOTHING] for path in mounted}
+    for number, path in enumerate(host.runtime_dirs):
+        part = "%s/%d" % (_RUNTIME_PARTS, number)
+        _bind(path, stage + part)
+        for name in os.listdir(path):
+            if not os.path.lexists(stage + RUNTIME + "/" + name):
+                os.symlink(part + "/" + name, stage + RUNTIME + "/" + name)
+        layers.setdefault(RUNTIME, [NOTHING]).insert(number, part)
+    _make_bash_the_shell(stage, layers)
+    if host.interpreter is not None:
+        _hide_executable(stage, host.interpreter)
+    _write(stage + LAYOUT, json.dumps(layers))
     _enter(stage)
+
+
+def _make_skeleton(root: str) -> None:
+    for path in (*_FOLDERS, *_EMPTY_FOLDERS):
+        os.makedirs(root + path, mode=0o755, exist_ok=True)
+    for name in _ETC:
+        _copy("/etc/" + name, root + "/etc/" + name)
+    for name, text in _ETC_FILES.items():
+        _write(root + "/etc/" + name, text)
+    os.makedirs(root + "/dev", mode=0o755)
+    for name, (major, minor) in _DEVICES.items():
+        os.mknod(root + "/dev/" + name, stat.S_IFCHR, os.makedev(major, minor))
+        os.chmod(root + "/dev/" + name, 0o666)
+    for name, target in _LINKS.items():
+        os.symlink(target, root + "/dev/" + name)
+    _write(root + WARM_UP + "/lambdad_warm_up.py", _WARM_UP_CODE)
+    _write(root + entrypoint.PATH, entrypoint.TEXT)
+    os.chmod(root + entrypoint.PATH, 0o755)
+    for name, text in host_figures.constant().items():
+        _write(root + host_figures.FOLDER + "/" + name, text)
+
+
+def _show_system(stage: str, path: str) -> bool:
+    """Show a host path at its own place; a link (merged /usr) stays a link. Whether it is a folder of its own."""
+    if os.path.islink(path):
+        for root in (stage, stage + SKELETON):
+            os.symlink(os.readlink(path), root + path)
+        return False
+    if not os.path.isdir(path):
+        return False
+    os.makedirs(stage + SKELETON + path, mode=0o755)
+    _bind(path, stage + path)
+    return True
+
+
+def _make_bash_the_shell(stage: str, layers: dict[str, list[str]]) -> None:
+    """/bin/sh as on Amazon Linux; what the host calls sh may be another shell."""
+    bash = shutil.which("bash", path="/usr/bin:/bin")
+    folder = os.path.realpath("/bin")
+    system = next((path for path in layers if path in _SYSTEM and (folder + "/").startswith(path + "/")), None)
+    if bash is None or system is None:
+        raise FileNotFoundError("there is no bash in /usr/bin or /bin")
+    _link(bash, stage + _CHANGES + folder + "/sh")
+    layers[system][:] = [_CHANGES + system, system]
+
+
+def _hide_executable(stage: str, name: str) -> None:
+    """Have the zygote be executed from a copy that nobody else can open. /proc/self/exe leads every fork to that very file, and
+    could lock or watch it: a channel between functions, and to whoever uses the host's."""
+    path = LANGUAGE + "/bin/" + name
+    copy = stage + OWN + "/" + name
+    shutil.copyfile(stage + path, copy)
+    os.chmod(copy, 0o711)
+    libc.mount(copy, stage + path, None, BIND)
 
 
 def _choose_stage(sources: list[str]) -> str:
@@ -94,28 +197,27 @@ def _enter(stage: str) -> None:
     os.chdir("/")
 
 
-def _mirror(stage: str, path: str) -> None:
-    """Show a host path at its own place; a link (merged /usr) stays a link."""
-    if os.path.islink(path):
-        os.symlink(os.readlink(path), stage + path)
-    elif os.path.isdir(path) and not os.path.exists(stage + path):
-        _bind(stage, path, path)
-
-
-def _bind(stage: str, source: str, target: str, read_only: bool = True) -> None:
-    place = stage + target
-    if os.path.isdir(source):
-        os.makedirs(place, mode=0o755, exist_ok=True)
-    else:
-        _write(stage, target, "")
+def _bind(source: str, place: str) -> None:
+    os.makedirs(place, mode=0o755, exist_ok=True)
     libc.mount(source, place, None, BIND)
-    if read_only:
-        libc.mount(None, place, None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV)
-    else:
-        libc.mount(None, place, None, BIND | REMOUNT | NO_SUID | NO_EXEC)
+    libc.mount(None, place, None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV)
 
 
-def _write(stage: str, target: str, text: str) -> None:
-    os.makedirs(os.path.dirname(stage + target), mode=0o755, exist_ok=True)
-    with open(stage + target, "w", encoding="ascii") as file:
+def _copy(source: str, target: str) -> None:
+    """Of what the host has, as it is now: a copy cannot be locked or watched by others."""
+    if os.path.isdir(source):
+        shutil.copytree(source, target, symlinks=True, ignore_dangling_symlinks=True)
+    elif os.path.exists(source):
+        os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def _link(target: str, place: str) -> None:
+    os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+    os.symlink(target, place)
+
+
+def _write(place: str, text: str) -> None:
+    os.makedirs(os.path.dirname(place), mode=0o755, exist_ok=True)
+    with open(place, "w", encoding="ascii") as file:
         file.write(text)

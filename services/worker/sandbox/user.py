@@ -40,8 +40,8 @@ def _drop_bounding_set() -> None:
 
 
 def accounts(uid: int) -> dict[str, str]:
-    """The texts of the passwd and group files that a sandbox of this uid sees."""
+    """{path: text} of the files that say who a sandbox of this uid is."""
     return {
-        "passwd": "root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (NAME, uid, uid, NAME),
-        "group": "root:x:0:\n%s:x:%d:\n" % (NAME, uid),
+        "/etc/passwd": "root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n" % (NAME, uid, uid, NAME),
+        "/etc/group": "root:x:0:\n%s:x:%d:\n" % (NAME, uid),
     }

@@ -45,7 +45,7 @@ class ZygoteProcess:
         self._started = loop.create_future()
         self._control = ControlSocket(self._on_message, self._on_end)
         fd = self._control.far_end.fileno()
-        # An empty environment: what a process was executed with stays readable in all its forks.
+        # An empty environment: what a process was executed with stays readable in all its forks (zygote/settle.py adds a path).
         self._process = subprocess.Popen(  # noqa: ASYNC220
             [str(self.recipe.interpreter), "-S", str(_BOOT), str(fd)],
             env={},
@@ -59,8 +59,9 @@ class ZygoteProcess:
         try:
             self._control.send(
                 {
+                    "interpreter": str(self.recipe.interpreter),
                     "prefixes": [str(prefix) for prefix in self.recipe.prefixes],
-                    "runtime_dir": None if self.recipe.runtime_dir is None else str(self.recipe.runtime_dir),
+                    "runtime_dirs": [str(folder) for folder in self.recipe.runtime_dirs],
                     "language_root": None if self.recipe.language_root is None else str(self.recipe.language_root),
                     "inside": None if self.recipe.inside is None else str(self.recipe.inside),
                     "pool": self.recipe.pool,

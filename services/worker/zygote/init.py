@@ -9,14 +9,14 @@ import select
 import signal
 import socket
 
-from ..sandbox import libc, mounts, network, protocol, user
+from ..sandbox import host_figures, libc, mounts, network, private_root, protocol, user
 from . import runtime_process
 
 
 def main(request, fds, seccomp_program, runtime):
     """Serve the worker's control socket until it is closed; returns the process's exit status.
 
-    fds: control, output, null, runtime's stream, then cgroup.procs files. runtime: the module that serves, if any. The exit
+    fds: control, output, runtime's stream, then cgroup.procs files. runtime: the module that serves, if any. The exit
     ends the pid namespace, and so the sandbox.
     """
     libc.set_parent_death_signal(signal.SIGKILL)
@@ -60,8 +60,8 @@ class Init:
         self.listens = request.get("listens", False)
         self.tmp_mb = request["tmp_mb"]
         self.network = request["network"]
-        self.output_fd, self.null_fd, self.runtime_fd = fds[1], fds[2], fds[3]
-        self.cgroup_fds = fds[4:]
+        self.output_fd, self.runtime_fd = fds[1], fds[2]
+        self.cgroup_fds = fds[3:]
         self.seccomp_program = seccomp_program
         self.runtime = runtime
         self.runtime_pid = None
@@ -71,13 +71,9 @@ class Init:
     def prepare(self):
         os.setsid()
         os.umask(0o022)
-        for fd in (0, 1, 2):
-            os.dup2(self.null_fd, fd)
+        self.enter_root()
         socket.sethostname("sandbox")
-        mounts.attach_proc()
         mounts.attach_tmp(self.tmp_mb)
-        mounts.attach_accounts(self.uid, user.accounts(self.uid))
-        mounts.lock_root()
         network.set_up(self.network)
         listener = network.listen_for_runtime() if self.listens else None
         self.wake_read, wake_write = os.pipe()
@@ -90,6 +86,19 @@ class Init:
         protocol.send_message(self.control, {"ready": True}, [] if listener is None else [listener.fileno()])
         if listener is not None:
             listener.close()
+
+    def enter_root(self):
+        private_root.make()
+        mounts.attach_proc(mounts.SANDBOX)
+        for path, text in user.accounts(self.uid).items():
+            os.close(private_root.place(self.uid, path, text))
+        self.memory_fd = private_root.place(self.uid, host_figures.MEMORY, host_figures.memory(0))
+        private_root.enter()
+        # The root's own: a descriptor of the host's device could be locked and watched by all who have it.
+        null_fd = os.open("/dev/null", os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null_fd, fd)
+        os.close(null_fd)
 
     def start_runtime(self, runtime_fd):
         """Fork the runtime process. It may run the user's code only after the byte in its go pipe."""
@@ -129,11 +138,14 @@ class Init:
 
     def on_attach(self, message, fds):
         """Mount what the worker sent, code first, then layers, and let the runtime go on."""
+        os.pwrite(self.memory_fd, host_figures.memory(message["memory_mb"]).encode(), 0)
         if message["tmp_mb"] != self.tmp_mb:
             mounts.resize_tmp(message["tmp_mb"])
         for fd, target in zip(fds, (mounts.CODE, mounts.LAYERS)):
             mounts.attach(fd, target)
             os.close(fd)
+        if len(fds) < 2:
+            mounts.attach_nothing(mounts.LAYERS)
         self.attached = True
         _let_go(self.go_write)
 

@@ -10,25 +10,21 @@ import select
 import signal
 import socket
 
-from ..sandbox import libc, mounts, namespaces, network, protocol, rlimits, rootfs, seccomp, user  # noqa: F401
-
-# Everything that a sandbox needs is imported before the root is left behind.
+from ..sandbox import libc, namespaces, private_root, protocol, seccomp
 from . import boot, immortal, init
 
 
-def serve(command_fd):
-    """Set up by the first message, answer, then fork a sandbox for each message until the worker hangs up."""
+def serve(command_fd, pool, inside=None):
+    """Say when it is ready, then fork a sandbox for each message until the worker hangs up. inside: see boot.py."""
     libc.set_parent_death_signal(signal.SIGKILL)
     commands = socket.socket(fileno=command_fd)
     try:
-        config, _fds = protocol.receive_message(commands)
-        runtime = _load_runtime(config["inside"])
-        namespaces.leave_mount_namespace()
-        rootfs.build(config["prefixes"], config["runtime_dir"], config["language_root"])
+        runtime = _load_runtime(inside)
+        private_root.prepare()
         seccomp_program = seccomp.build(seccomp.machine())
         warning = None
         if runtime is not None:
-            warning = runtime.prepare(config)
+            warning = runtime.prepare(pool)
             runtime.warm_up()
         gc.collect()
         immortal.make_everything_immortal()
@@ -61,10 +57,10 @@ def serve(command_fd):
 
 
 def _load_runtime(folder):
-    """What runtimes of this zygote are served by; None for those that are programs. Imported before the root is left behind."""
+    """What runtimes of this zygote are served by; None for those that are programs."""
     if folder is None:
         return None
-    boot.add_package("_lambdad.inside", folder)
+    boot.add_package("_lambdad.inside", os.path.join(boot.WORKER_DIR, folder))
     return importlib.import_module("_lambdad.inside.runtime")
 
 

@@ -19,6 +19,7 @@ from deploy.local.bootstrap import function_interpreters
 from deploy.local.launch import Launch, launch
 from deploy.local.layout import CHECKOUT, DataDir
 from deploy.local.up import UpRequest, run_detached, run_foreground
+from services.worker.sandbox import host
 from shared.domain.errors import ConfigurationError
 from tests.integration.local.conftest import clean_environment, run_lambdad
 from tests.support import wait_until
@@ -144,7 +145,7 @@ def test_missing_kernel_features_are_all_named_at_once(tmp_path: Path, monkeypat
     monkeypatch.setattr(preflight, "_controllers", lambda: {"cpu"})
     with pytest.raises(ConfigurationError) as caught:
         preflight.check(tmp_path, 29_999, workers=1)
-    for name in ("open_tree", "move_mount", "pidfd_open", "memory, pids"):
+    for name in ("fsopen", "move_mount", "pidfd_open", "memory, pids"):
         assert name in str(caught.value)
 
 
@@ -198,3 +199,14 @@ def test_a_child_dies_with_its_parent(scratch: Path) -> None:
     wait_until(
         lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text(), deadline_s=5
     )
+
+
+def test_a_machine_without_bash_or_with_a_socket_for_cores_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = tmp_path / "core_pattern"
+    pattern.write_text("@/run/cores.socket\n")
+    monkeypatch.setattr(host, "CORE_PATTERN", pattern)
+    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_more: None)
+    with pytest.raises(ConfigurationError) as caught:
+        preflight.check(tmp_path, 29_997, workers=1)
+    assert "install bash" in str(caught.value)
+    assert "sysctl kernel.core_pattern=core" in str(caught.value)

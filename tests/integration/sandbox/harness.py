@@ -85,7 +85,7 @@ class Harness:
         self.pool = pool
         self._folder = folder
 
-    def write(self, files: Mapping[str, str | Path]) -> Path:
+    def write(self, files: Mapping[str, str | bytes | Path]) -> Path:
         """An unpacked package, root's, readable by all, as the code cache makes it. A path is where a link leads."""
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir(mode=0o755)
@@ -95,23 +95,24 @@ class Harness:
             if isinstance(text, Path):
                 path.symlink_to(text)
                 continue
-            path.write_text(text)
-            path.chmod(0o755 if name in ("bootstrap", "wrapper") else 0o644)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+            path.chmod(0o755 if name in ("bootstrap", "program", "wrapper") else 0o644)
         return folder
 
     @asynccontextmanager
     async def running(
         self,
-        source: str | Mapping[str, str | Path],
+        source: str | Mapping[str, str | bytes | Path] | Path,
         *,
         runtime: str = PYTHON,
         handler: str = "app.handler",
         memory_mb: int = 1_769,
         tmp_mb: int = 512,
         variables: Mapping[str, str] | None = None,
-        layers: Mapping[str, str | Path] | None = None,
+        layers: Mapping[str, str | bytes | Path] | Path | None = None,
         log_format: str = "Text",
     ) -> AsyncIterator[Running]:
+        """source: the handler's module, all files of the package, or a package that `write` made; layers likewise."""
         files = {"app.py" if runtime.startswith("python") else "app.js": source} if isinstance(source, str) else source
         version = version_spec(runtime, handler, memory_mb, variables or {}, log_format)
         spec = SandboxSpec(
@@ -124,8 +125,8 @@ class Harness:
                 secret_access_key="SECRET",
                 session_token="TOKEN",
             ),
-            code_dir=self.write(files),
-            layers_dir=None if layers is None else self.write(layers),
+            code_dir=files if isinstance(files, Path) else self.write(files),
+            layers_dir=layers if layers is None or isinstance(layers, Path) else self.write(layers),
             memory_mb=memory_mb,
             tmp_mb=tmp_mb,
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
 from services.worker.runtimes.nodejs.interpreters import find_nodes
+from services.worker.runtimes.variables import reads_other_libraries
 from services.worker.sandbox import protocol
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
@@ -29,6 +30,7 @@ class NodejsFamily:
 
     def __init__(self, installed: Path) -> None:
         self._nodes = find_nodes(installed)
+        self._sdk = [folder for folder in (installed / SDK,) if folder.is_dir()]
 
     def serves(self, runtime: str) -> bool:
         return _RUNTIME.fullmatch(runtime) is not None
@@ -50,9 +52,9 @@ class NodejsFamily:
             interpreter=interpreter,
             prefixes=beyond_usr(prefix_of(interpreter), prefix_of(node)),
             kind=protocol.KIND_EXEC_EARLY,
-            runtime_dir=_INSIDE,
+            runtime_dirs=(_INSIDE, *self._sdk),
             language_root=prefix_of(node),
-            argv=(str(node), _BOOTSTRAP, "prepared"),
+            argv=(f"/var/lang/{node.relative_to(prefix_of(node))}", _BOOTSTRAP, "prepared"),
             http=True,
         )
 
@@ -72,7 +74,8 @@ class NodejsFamily:
         command = [*recipe.argv[:2]]
         if spec.wrapper:
             return [[spec.wrapper, *command]]
-        return [command] if any(name in spec.environment for name in _READ_AT_START) else []
+        early = any(name in spec.environment for name in _READ_AT_START) or reads_other_libraries(spec)
+        return [command] if early else []
 
     def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
         return None

@@ -8,6 +8,7 @@ from pathlib import Path
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, prefix_of
 from services.worker.runtimes.python.interpreters import INTERPRETERS, find_interpreters
+from services.worker.runtimes.variables import reads_other_libraries
 from services.worker.sandbox import protocol
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
@@ -18,11 +19,13 @@ _INSIDE = Path(__file__).parent / "inside"
 
 
 class PythonFamily:
-    """Implements `contract.RuntimeFamily`. installed: folder that has the runtime client of each version in one of its own."""
+    """Implements `contract.RuntimeFamily`. installed: folder that has the runtime client of each version in one of its own.
+    fresh: every function gets an interpreter that was executed for it, instead of a fork of the zygote."""
 
     name = "python"
 
-    def __init__(self, installed: Path) -> None:
+    def __init__(self, installed: Path, fresh: bool = False) -> None:
+        self._fresh = fresh
         self._clients = installed
         self._interpreters = find_interpreters(installed / INTERPRETERS)
 
@@ -50,7 +53,7 @@ class PythonFamily:
             prefixes=beyond_usr(prefix),
             kind=protocol.KIND_SERVE,
             inside=_INSIDE,
-            runtime_dir=client,
+            runtime_dirs=(client,),
             language_root=prefix,
         )
 
@@ -64,10 +67,12 @@ class PythonFamily:
         return f"AWS_Lambda_{runtime}"
 
     def programs(self, recipe: Recipe, spec: SandboxSpec) -> list[list[str]]:
-        """A wrapper is executed, so it gets a command line to go on with: AWS's own client over HTTP."""
-        if not spec.wrapper:
-            return []
-        return [[spec.wrapper, f"/var/lang/bin/{recipe.interpreter.name}", "-m", "awslambdaric", spec.handler]]
+        """A wrapper is executed, so it gets a command line to go on with: AWS's own client over HTTP. So is what its loader
+        must know of from the start."""
+        command = [f"/var/lang/bin/{recipe.interpreter.name}", "-m", "awslambdaric", spec.handler]
+        if spec.wrapper:
+            return [[spec.wrapper, *command]]
+        return [command] if self._fresh or reads_other_libraries(spec) else []
 
     def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
         return None

@@ -14,13 +14,13 @@ _early_modules = frozenset()
 """Top-level modules that are loaded here, but not yet on AWS, when a handler is imported."""
 
 
-def prepare(config):
+def prepare(pool):
     """Set the path up and import the runtime client and the SDK. Returns a warning text or None. Raises ImportError."""
     global _early_modules
     _add_interactive_names()
     _standard_path[:] = [entry for entry in sys.path if entry]
     sys.path[:] = [RUNTIME] + _standard_path
-    os.environ["AWS_EXECUTION_ENV"] = "AWS_Lambda_%s" % config["pool"]
+    os.environ["AWS_EXECUTION_ENV"] = "AWS_Lambda_%s" % pool
     # The native HTTP client has no part in it: runtime.py is the transport.
     stub = types.ModuleType("runtime_client")
     stub.initialize_client = lambda *_arguments: None

@@ -1,0 +1,56 @@
+"""The root of one sandbox: views of its own of what the zygote collected (rootfs.py). Python 3.8, standard library only.
+
+An overlay's files are its own, though their contents are shared: what a function watches (inotify), locks (flock) or has
+written out (fsync) there is seen by, and keeps waiting, nobody else. And nothing shows where on the host a file lies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from . import libc
+from .mounts import BIND, NO_DEV, NO_SUID, OWN, READ_ONLY, SANDBOX
+from .rootfs import LAYOUT, NOTHING, SKELETON
+
+_layout: dict[str, list[str]] = {}
+
+
+def prepare() -> None:
+    """In the zygote, once it lives in its root: find out what there is, and whether this kernel can. Raises OSError."""
+    with open(LAYOUT, encoding="ascii") as file:
+        _layout.update(json.load(file))
+
+
+def make() -> None:
+    """In a sandbox's init: mount the root at SANDBOX. Raises OSError, as all here do."""
+    _overlay([SKELETON, NOTHING], SANDBOX, READ_ONLY | NO_SUID)
+    for path, layers in _layout.items():
+        _overlay(layers, SANDBOX + path, READ_ONLY | NO_SUID | NO_DEV)
+
+
+def place(uid: int, path: str, text: str) -> int:
+    """Show the text as a file that no other sandbox sees. A descriptor that it can be written by, the caller's to close.
+
+    The file has no name but the mount, so that the sandbox's end frees it: what holds it is shared by all sandboxes of a
+    zygote, and one that filled it up could fork no more.
+    """
+    made = "%s/%d%s" % (OWN, uid, path.replace("/", "."))
+    fd = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode("ascii"))
+        libc.mount(made, SANDBOX + path, None, BIND)
+    finally:
+        os.unlink(made)
+    return fd
+
+
+def enter() -> None:
+    # Not pivot_root: with the zygote's root unmounted, the interpreter that it runs would have no path any more. Nothing is
+    # left open that leads out, and no one here has, or gets, the right to change the root again.
+    os.chroot(SANDBOX)
+    os.chdir("/")
+
+
+def _overlay(layers: list[str], place: str, flags: int) -> None:
+    libc.mount("overlay", place, "overlay", flags, "lowerdir=" + ":".join(layers))
