@@ -126,7 +126,7 @@ def kind_of(name: str, field: FieldInfo) -> str:
         kind = unit if field.annotation is float else f"{unit}, integer"
     elif unit:
         kind = f"{kind}, {unit}"
-    bounds = list(bounds_of(field.metadata))
+    bounds = list(bounds_of(field.metadata, of_many=kind.startswith("JSON")))
     return ", ".join([kind, *bounds])
 
 
@@ -149,7 +149,7 @@ def plural(annotation: Any) -> str:
     return {int: "integers", float: "numbers"}.get(annotation, "networks" if "Network" in str(annotation) else "texts")
 
 
-def bounds_of(metadata: list[Any]) -> Iterator[str]:
+def bounds_of(metadata: list[Any], *, of_many: bool) -> Iterator[str]:
     for bound in metadata:
         match bound:
             case Ge(ge=value):
@@ -163,7 +163,7 @@ def bounds_of(metadata: list[Any]) -> Iterator[str]:
             case MinLen(min_length=value):
                 yield f"{value} or more of them" if value != 1 else "not empty"
             case MaxLen(max_length=value):
-                yield f"at most {number(value)} long"
+                yield f"at most {number(value)} of them" if of_many else f"at most {number(value)} characters"
             case _ if pattern := getattr(bound, "pattern", None):
                 yield f"like `{pattern}`".replace("|", "\\|")
             case _:
