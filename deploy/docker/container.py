@@ -246,7 +246,7 @@ def _service_problem() -> str | None:
 
 
 def print_client_environment() -> int:
-    region = os.environ.get("LAMBDAD_REGION", "us-east-1")
+    region = os.environ.get("LAMBDAD_REGION") or "us-east-1"
     endpoint = f"http://127.0.0.1:{os.environ.get('PUBLISHED_PORT', '9000')}"
     print(f"export AWS_ENDPOINT_URL={endpoint}")
     print(f"export LAMBDAD_FUNCTION_URLS={endpoint}/_lambdad/urls")

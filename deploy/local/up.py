@@ -183,11 +183,11 @@ def _state_and_options(request: UpRequest) -> tuple[ClusterState, ClusterOptions
         raise ConfigurationError(f"--port is {port}; it may be 1 to 65535.")
     state.port, state.workers, state.auth = port, workers, request.auth
     state.endpoint = f"http://{LOOPBACK}:{port}"
-    state.region, state.account_id = _region_and_account()
+    state.region, state.account_id = region_and_account()
     return state, ClusterOptions(port=port, workers=workers, auth=request.auth, services=not request.engines_only)
 
 
-def _region_and_account() -> tuple[str, str]:
+def region_and_account() -> tuple[str, str]:
     """As the services will read them. Raises ConfigurationError."""
     try:
         settings = Settings()

@@ -39,13 +39,15 @@ class LogSource(msgspec.Struct, frozen=True):
 
 
 class LogBatch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """region: empty in what an earlier version wrote."""
+
     log_group: str
     log_stream: str
     function_name: str
     function_version: str
-    region: str
     events: list[LogEvent]
     dropped: Dropped | None = None
+    region: str = ""
 
 
 def encode_log_batches(source: LogSource, events: list[LogEvent], dropped: Dropped | None = None) -> list[bytes]:

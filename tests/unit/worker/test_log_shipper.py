@@ -55,6 +55,7 @@ def test_a_function_that_logs_without_end_is_held_to_its_rate_and_takes_nothing_
     noisy, noisy_too, quiet = (
         ship.open(version(function_name=name), f"e-{number}") for number, name in enumerate(("noisy", "noisy", "quiet"))
     )
+    namesake = ship.open(version(function_name="noisy", region="eu-west-1"), "e-3")
     kept, line, before = 0, b"x" * 1_023 + b"\n", dropped("bytes")
     for second in range(20):
         now = 1_000.0 + second
@@ -62,11 +63,13 @@ def test_a_function_that_logs_without_end_is_held_to_its_rate_and_takes_nothing_
             for _ in range(256):
                 stream.append(line)
         quiet.append(b"a word\n")
+        namesake.append(b"a word\n")
         batches = collected(ship)
         ship._queue.clear()
         ship._queue_bytes = 0
         assert [e.message for b in batches if b.function_name == "quiet" for e in b.events] == ["a word\n"]
-        loud = [batch for batch in batches if batch.function_name == "noisy"]
+        assert [e.message for b in batches if b.region == "eu-west-1" for e in b.events] == ["a word\n"]
+        loud = [batch for batch in batches if (batch.function_name, batch.region) == ("noisy", "us-east-1")]
         kept += sum(len(event.message) for batch in loud for event in batch.events if event.message == line.decode())
     assert kept <= rate * (20 + log_rates.SAVED_S) + 2 * len(line)
     assert kept >= rate * 20
@@ -184,7 +187,7 @@ def test_a_flush_makes_one_record_for_each_stream() -> None:
     batches = collected(ship)
     assert [b.log_stream for b in batches] == [s.name for s in streams]
     assert [e.message for e in batches[0].events] == ["line 0\n", "line 1\n", "line 2\n"]
-    assert batches[0].log_group == "/aws/lambda/greeter"
+    assert (batches[0].log_group, batches[0].region) == ("/aws/lambda/greeter", "us-east-1")
 
 
 @pytest.mark.parametrize(
