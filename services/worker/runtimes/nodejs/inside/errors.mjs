@@ -1,10 +1,24 @@
 // How errors look in answers and in the log.
 
+import util from "node:util";
+import { assign, stringifyJson } from "./primordials.mjs";
+
+const { isNativeError } = util.types;
+
 /** An error that the runtime itself raises, with one of AWS's type names. */
 export class RuntimeError extends Error {
   constructor(name, message) {
     super(message);
-    this.name = name;
+    Object.defineProperty(this, "name", { value: name });
+  }
+}
+
+/** Of a promise that nobody took care of; reason is what it was rejected with. */
+export class UnhandledPromiseRejection extends RuntimeError {
+  constructor(reason, promise) {
+    super("Runtime.UnhandledPromiseRejection", String(reason));
+    this.reason = reason;
+    this.promise = promise;
   }
 }
 
@@ -16,27 +30,28 @@ export function toDocument(thrown) {
   return { errorType: typeof thrown, errorMessage: String(thrown), trace: [] };
 }
 
-/** The document that goes to the log: the same with the error's own further members; here the key is stack. */
+/** The document that goes to the log: the same with the error's own further members, in which errors are told likewise; here
+ * the key is stack. */
 export function toLog(thrown) {
-  if (!isError(thrown)) {
-    return JSON.stringify({ errorType: typeof thrown, errorMessage: String(thrown), stack: [] });
-  }
-  const extra = {};
-  for (const key of Object.keys(thrown)) {
-    if (!["name", "message", "stack"].includes(key)) {
-      extra[key] = thrown[key];
-    }
-  }
-  const document = { errorType: thrown.name, errorMessage: thrown.message, ...extra, stack: stackLines(thrown) };
   try {
-    return JSON.stringify(document);
+    return stringifyJson(isError(thrown) ? thrown : { errorType: typeof thrown, errorMessage: String(thrown), stack: [] }, told);
   } catch {
-    return JSON.stringify({ errorType: thrown.name, errorMessage: thrown.message, stack: stackLines(thrown) });
+    const { errorType, errorMessage, trace } = toDocument(thrown);
+    return stringifyJson({ errorType, errorMessage, stack: trace });
   }
 }
 
+function told(_key, value) {
+  if (!isError(value)) {
+    return value;
+  }
+  const document = assign({ errorType: value.name, errorMessage: value.message, code: value.code }, value);
+  document.stack = stackLines(value);
+  return document;
+}
+
 export function isError(value) {
-  return value instanceof Error || Object.prototype.toString.call(value) === "[object Error]";
+  return isNativeError(value) || value instanceof Error;
 }
 
 export function stackLines(error) {

@@ -5,8 +5,13 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { RuntimeError } from "./errors.mjs";
+import { isStreaming } from "./streaming.mjs";
 
 const CALLBACK_LAST_MAJOR = 22;
+const TYPES_FIRST_MAJOR = 24;
+const MAJOR = Number(process.versions.node.split(".")[0]);
+// What a stack of requires ends with on AWS, whatever this file is called.
+const require = createRequire("/var/runtime/index.mjs");
 
 /** Load `<path/file>.<export>`; throws with one of AWS's error types. */
 export async function load(root, setting) {
@@ -20,19 +25,18 @@ export async function load(root, setting) {
     throw new RuntimeError("Runtime.MalformedHandlerName", "Bad handler");
   }
   const [, file, exported] = match;
-  const module = await loadModule(path.resolve(root, path.dirname(setting)), file);
+  const module = await loadModule(root, path.resolve(root, path.dirname(setting)), file);
   let found = exported.split(".").reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), module);
   if (found === undefined && module.default !== undefined) {
     found = exported.split(".").reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), module.default);
   }
-  if (found === undefined || found === null) {
+  if (!found) {
     throw new RuntimeError("Runtime.HandlerNotFound", `${setting} is undefined or not exported`);
   }
   if (typeof found !== "function") {
     throw new RuntimeError("Runtime.HandlerNotFound", `${setting} is not a function`);
   }
-  const major = Number(/nodejs(\d+)/.exec(process.env.AWS_EXECUTION_ENV || "")?.[1] ?? 0);
-  if (found.length >= 3 && major > CALLBACK_LAST_MAJOR && !found.isStreaming) {
+  if (found.length >= 3 && MAJOR > CALLBACK_LAST_MAJOR && !isStreaming(found)) {
     throw new RuntimeError(
       "Runtime.CallbackHandlerDeprecated",
       "ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to use Node.js 24 or later. For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.",
@@ -41,50 +45,35 @@ export async function load(root, setting) {
   return found;
 }
 
-async function loadModule(folder, file) {
-  const require = createRequire(path.join(folder, "bootstrap.cjs"));
+async function loadModule(root, folder, file) {
   const plain = path.join(folder, file);
+  const ofModules = isModulePackage(folder);
   try {
-    if (isFile(plain)) {
-      return require(plain);
-    }
-    if (isFile(`${plain}.js`)) {
-      return isModulePackage(folder) ? await import(pathToFileURL(`${plain}.js`).href) : require(`${plain}.js`);
-    }
-    if (isFile(`${plain}.mjs`)) {
-      return await import(pathToFileURL(`${plain}.mjs`).href);
-    }
-    if (isFile(`${plain}.cjs`)) {
-      return require(`${plain}.cjs`);
+    for (const [extension, imported] of extensions(ofModules)) {
+      const name = plain + extension;
+      if (isFile(name)) {
+        return imported ? await import(pathToFileURL(name).href) : require(name);
+      }
     }
     // As Node looks for a package of this name, NODE_PATH included.
-    return require(resolvePackage(require, plain, file));
+    return require(require.resolve(file, { paths: [root, folder] }));
   } catch (error) {
     throw translate(error);
   }
 }
 
-function resolvePackage(require, plain, file) {
-  try {
-    return require.resolve(plain);
-  } catch (first) {
-    try {
-      return require.resolve(file);
-    } catch {
-      first.message = `Cannot find module '${path.basename(plain)}'\nRequire stack:\n- /var/runtime/index.mjs`;
-      throw first;
-    }
-  }
+/** In the order in which they are tried, and whether a file of that kind is an ES module. */
+function extensions(ofModules) {
+  const plain = [["", false], [".js", ofModules], [".mjs", true], [".cjs", false]];
+  return MAJOR < TYPES_FIRST_MAJOR ? plain : [...plain, [".ts", ofModules], [".mts", true], [".cts", false]];
 }
 
+/** An ES module's missing import stays the error that it is, as AWS's runtime has it. */
 function translate(error) {
   if (error instanceof SyntaxError) {
     return named("Runtime.UserCodeSyntaxError", error);
   }
-  if (error !== null && typeof error === "object" && ["MODULE_NOT_FOUND", "ERR_MODULE_NOT_FOUND"].includes(error.code)) {
-    return named("Runtime.ImportModuleError", error);
-  }
-  return error;
+  return error?.code === "MODULE_NOT_FOUND" ? named("Runtime.ImportModuleError", error) : error;
 }
 
 function named(name, error) {

@@ -1,8 +1,7 @@
 // console in AWS's line formats, Text and JSON.
 
-import fs from "node:fs";
-import util from "node:util";
 import { isError, stackLines } from "./errors.mjs";
+import { assign, bufferFrom, format, isoNow, parseJson, part, stringifyJson, writeSync } from "./primordials.mjs";
 
 const METHODS = { trace: "TRACE", debug: "DEBUG", info: "INFO", log: "INFO", warn: "WARN", error: "ERROR", fatal: "FATAL" };
 const ORDER = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
@@ -16,9 +15,9 @@ export function setRequestId(id) {
 /** One line as the runtime itself writes it, with text that is not formatted any more. */
 export function writeError(kind, document) {
   if (process.env.AWS_LAMBDA_LOG_FORMAT === "JSON") {
-    write(JSON.stringify({ timestamp: new Date().toISOString(), level: "ERROR", requestId, message: JSON.parse(document) }));
+    write(stringifyJson({ timestamp: isoNow(), level: "ERROR", requestId, message: parseJson(document) }));
   } else {
-    write(`${new Date().toISOString()}\t${requestId}\tERROR\t${kind} \t${document}`);
+    write(`${isoNow()}\t${requestId}\tERROR\t${kind} \t${document}`);
   }
 }
 
@@ -31,31 +30,31 @@ export function patchConsole() {
     } else if (json) {
       console[method] = (...parts) => write(jsonLine(level, parts));
     } else {
-      console[method] = (...parts) => write(`${new Date().toISOString()}\t${requestId}\t${level}\t${util.format(...parts)}`);
+      console[method] = (...parts) => write(`${isoNow()}\t${requestId}\t${level}\t${format(...parts)}`);
     }
   }
 }
 
 function jsonLine(level, parts) {
-  const record = { timestamp: new Date().toISOString(), level, requestId };
+  const record = { timestamp: isoNow(), level, requestId };
   const [first] = parts;
-  record.message = parts.length === 1 && typeof first === "object" && first !== null && !isError(first) ? first : util.format(...parts);
+  record.message = parts.length === 1 && typeof first === "object" && first !== null && !isError(first) ? first : format(...parts);
   const error = parts.find(isError);
   if (error !== undefined) {
-    Object.assign(record, { errorType: error.name, errorMessage: error.message, stackTrace: stackLines(error).slice(1) });
+    assign(record, { errorType: error.name, errorMessage: error.message, stackTrace: stackLines(error).slice(1) });
   }
   try {
-    return JSON.stringify(record);
+    return stringifyJson(record);
   } catch {
-    return JSON.stringify({ ...record, message: util.format(...parts) });
+    return stringifyJson({ ...record, message: format(...parts) });
   }
 }
 
 function write(line) {
-  let data = Buffer.from(`${line}\n`);
+  let data = bufferFrom(`${line}\n`);
   while (data.length > 0) {
     try {
-      data = data.subarray(fs.writeSync(1, data));
+      data = part(data, writeSync(1, data));
     } catch (error) {
       if (error.code !== "EAGAIN") {
         return;

@@ -1,10 +1,11 @@
 // One event after the other, for as long as the process lives.
 
 import * as client from "./client.mjs";
-import { RuntimeError, toDocument, toLog } from "./errors.mjs";
+import { RuntimeError, toDocument, toLog, UnhandledPromiseRejection } from "./errors.mjs";
 import { load } from "./handler.mjs";
 import { patchConsole, setRequestId, writeError } from "./log.mjs";
-import { install, stream } from "./streaming.mjs";
+import { endProcess, max, NativePromise, now, parseJson, stringifyJson } from "./primordials.mjs";
+import { install, isStreaming, stream } from "./streaming.mjs";
 
 const NEVER_SETTLED =
   "The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly caused by a Promise that was never settled. For more information, see https://nodejs.org/docs/latest/api/process.html#exit-codes";
@@ -15,12 +16,10 @@ let whenIdle; // what to do when nothing is left to run
 export async function serve() {
   patchConsole();
   install();
-  process.on("uncaughtException", error => end(error, 129));
-  process.on("unhandledRejection", reason => {
-    const error = new RuntimeError("Runtime.UnhandledPromiseRejection", String(reason));
-    error.reason = reason;
-    end(error, 128);
-  });
+  process.on("uncaughtException", error => end("Uncaught Exception", error, 129));
+  process.on("unhandledRejection", (reason, promise) =>
+    end("Unhandled Promise Rejection", new UnhandledPromiseRejection(reason, promise), 128),
+  );
   process.on("beforeExit", () => {
     const action = whenIdle;
     whenIdle = undefined;
@@ -40,9 +39,9 @@ export async function serve() {
     setRequestId(requestId);
     setTrace(headers["lambda-runtime-trace-id"]);
     try {
-      const event = JSON.parse(body);
+      const event = parseJson(body);
       const context = makeContext(headers);
-      if (handler.isStreaming) {
+      if (isStreaming(handler)) {
         await stream(requestId, handler, event, context, report);
       } else {
         await client.respond(requestId, stringify(await run(handler, event, context)));
@@ -71,7 +70,7 @@ function setTrace(header) {
 
 /** Call the handler in its style: a promise, a callback, context.done and its kin. */
 function run(handler, event, context) {
-  return new Promise((resolve, reject) => {
+  return new NativePromise((resolve, reject) => {
     let called = false;
     const finish = settle => {
       if (called) {
@@ -116,7 +115,7 @@ function run(handler, event, context) {
 
 function stringify(result) {
   try {
-    return JSON.stringify(result === undefined ? null : result) ?? "null";
+    return stringifyJson(result === undefined ? null : result) ?? "null";
   } catch {
     throw new RuntimeError("Runtime.JSONStringifyError", "Unable to stringify response body");
   }
@@ -133,26 +132,31 @@ function makeContext(headers) {
     memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
     logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
     logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
-    clientContext: clientContext === undefined ? undefined : JSON.parse(clientContext),
-    identity: identity === undefined ? undefined : JSON.parse(identity),
+    clientContext: clientContext === undefined ? undefined : parseJson(clientContext),
+    identity: identity === undefined ? undefined : parseJson(identity),
     invokedFunctionArn: headers["lambda-runtime-invoked-function-arn"],
     awsRequestId: headers["lambda-runtime-aws-request-id"],
-    getRemainingTimeInMillis: () => Math.max(0, deadline - Date.now()),
+    getRemainingTimeInMillis: () => max(0, deadline - now()),
   };
 }
 
 /** An error outside the handler: say it, as the invocation's answer when there is one, and end. */
-function end(error, status) {
-  writeError("Uncaught Exception", toLog(error));
-  const posted = current === undefined ? Promise.resolve() : client.fail(current.requestId, toDocument(error));
-  posted.finally(() => process.exit(status));
+async function end(kind, error, status) {
+  try {
+    writeError(kind, toLog(error));
+    if (current !== undefined) {
+      await client.fail(current.requestId, toDocument(error));
+    }
+  } finally {
+    endProcess(status);
+  }
 }
 
 async function endInit(error) {
-  writeError("Uncaught Exception", toLog(error));
   try {
+    writeError("Uncaught Exception", toLog(error));
     await client.failInit(toDocument(error));
   } finally {
-    process.exit(1);
+    endProcess(1);
   }
 }

@@ -2,34 +2,39 @@
 
 import { Writable } from "node:stream";
 import * as client from "./client.mjs";
+import { bufferFrom, stringifyJson } from "./primordials.mjs";
 
-const MARK = "isStreaming";
+const MARK = Symbol.for("aws.lambda.runtime.handler.streaming"); // AWS's, which libraries look for, too.
+const NULLS = bufferFrom([0, 0, 0, 0, 0, 0, 0, 0]);
 const OCTETS = "application/octet-stream";
 const PRELUDE_TYPE = "application/vnd.awslambda.http-integration-response";
 
 export function install() {
   globalThis.awslambda = {
     streamifyResponse(handler) {
-      const streaming = (event, stream, context) => handler(event, stream, context);
-      streaming[MARK] = true;
-      return streaming;
+      handler[MARK] = "response";
+      return handler;
     },
     HttpResponseStream: {
       from(stream, metadata) {
         stream.setContentType(PRELUDE_TYPE);
-        stream.write(JSON.stringify(metadata));
-        stream.write(Buffer.alloc(8));
+        stream.write(stringifyJson(metadata));
+        stream.write(NULLS);
         return stream;
       },
     },
   };
 }
 
+export function isStreaming(handler) {
+  return Boolean(handler[MARK]);
+}
+
 /** The response as the handler sees it. Its call to the platform begins with the first byte, or with its end. */
 class ResponseStream extends Writable {
   #requestId;
   #contentType = OCTETS;
-  #call;
+  #call; // promised
 
   constructor(requestId) {
     super();
@@ -47,24 +52,22 @@ class ResponseStream extends Writable {
   }
 
   _write(chunk, _encoding, done) {
-    if (this.#open().body.write(chunk)) {
-      done();
-    } else {
-      // The platform takes no more for now, and so the handler's writes wait.
-      this.#call.body.once("drain", done);
-    }
+    this.#open().then(response => response.write(chunk, done), done);
   }
 
   _final(done) {
-    this.#open().body.end();
-    this.#call.answered.then(() => done(), done);
+    this.#end().then(() => done(), done);
   }
 
   /** End in the middle: what was written stays written, and trailers say what went wrong. */
   async fail(document) {
-    client.addErrorTrailers(this.#call.body, document);
-    this.#call.body.end();
-    await this.#call.answered;
+    await this.#end(document);
+  }
+
+  async #end(document) {
+    const response = await this.#open();
+    response.end(document);
+    await response.answered;
   }
 
   #open() {

@@ -1,0 +1,35 @@
+// What the runtime uses after the function's code was loaded, as it was before: functions, and the libraries that watch or mock
+// them, replace parts of the language and of Node.js, and none of that is meant for the runtime.
+
+import fs from "node:fs";
+import util from "node:util";
+
+const { apply } = Reflect;
+const method = of => (self, ...rest) => apply(of, self, rest);
+
+export const { parse: parseJson, stringify: stringifyJson } = JSON;
+export const { now } = Date;
+export const { max } = Math;
+export const { assign, keys } = Object;
+export const { format } = util;
+export const { writeSync } = fs;
+export const { from: bufferFrom, concat: concatBuffers, byteLength } = Buffer;
+export const bufferText = method(Buffer.prototype.toString);
+export const part = method(Buffer.prototype.subarray);
+export const indexIn = method(Buffer.prototype.indexOf);
+export const NativePromise = Promise;
+
+const NativeDate = Date;
+const toIso = method(Date.prototype.toISOString);
+export const isoNow = () => toIso(new NativeDate());
+
+const { exit, reallyExit } = process;
+
+/** End the process, with its "exit" listeners if they let it. */
+export function endProcess(status) {
+  try {
+    apply(exit, process, [status]);
+  } finally {
+    apply(reallyExit, process, [status]);
+  }
+}
