@@ -30,18 +30,31 @@ async def test_the_host_cannot_be_made_to_write_its_file_systems_out(harness: Ha
     source = probe("return [[call(event[0]), call(event[1], 0)], os.sync()]")
     async with harness.running(source) as function:
         path.write_bytes(os.urandom(PAGES * 4096))
-        before = _dirty_pages(path)
+        _, before = _cached_and_dirty_pages(path)
         assert await function.result([SYNC, SYNCFS]) == [["allowed", "allowed"], None]
-        assert _dirty_pages(path) == before > 0
+        assert _cached_and_dirty_pages(path)[1] == before > 0
 
 
-def _dirty_pages(path: Path) -> int:
+async def test_the_host_cannot_be_made_to_read_shared_files_from_its_disk_again(harness: Harness) -> None:
+    source = probe("""
+        data = os.open("/var/task/data", os.O_RDONLY)
+        return [len(os.read(data, event)), os.fsync(data), os.posix_fadvise(data, 0, 0, os.POSIX_FADV_DONTNEED)]
+    """)
+    tree = harness.write({"app.py": source, "data": os.urandom(PAGES * 4096)})
+    with (tree / "data").open("rb") as data:
+        os.fsync(data)
+    async with harness.running(tree) as function:
+        assert await function.result(PAGES * 4096) == [PAGES * 4096, None, None]
+    assert _cached_and_dirty_pages(tree / "data")[0] == PAGES
+
+
+def _cached_and_dirty_pages(path: Path) -> tuple[int, int]:
     counts = (ctypes.c_uint64 * 5)()
     with path.open("rb") as file:
         everything = (ctypes.c_uint64 * 2)(0, 0)
         if ctypes.CDLL(None).syscall(CACHESTAT, file.fileno(), everything, counts, 0) != 0:
             pytest.skip("needs cachestat, of Linux 6.5")
-    return counts[1]
+    return counts[0], counts[1]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ async def test_what_others_open_cannot_be_watched(harness: Harness) -> None:
         assert await one.result("use") > 0  # and what it does itself is
 
 
-async def test_nobody_can_be_signalled_by_a_lock(harness: Harness) -> None:
+async def test_nobody_can_be_signalled_by_the_lock_of_a_file(harness: Harness) -> None:
     """Neither another function, nor another environment of the same one, nor a process of the host."""
     ours = os.open("/usr/bin", os.O_RDONLY)
     fcntl.flock(ours, fcntl.LOCK_EX)

@@ -2,8 +2,8 @@
 
 An allow-list: a call in no list answers ENOSYS, as on a kernel that lacks it, so that libraries fall back (x32 calls are
 among them); a call refused by name answers EPERM, one that is ignored answers 0. clone() passes without namespace flags only,
-socket() for UNIX, TCP and UDP sockets only, personality() only as a question, and RLIMIT_CORE stays as it is. A call of another
-architecture (int 0x80) ends the process.
+socket() for UNIX, TCP and UDP sockets only, personality() only as a question; RLIMIT_CORE stays as it is, and nothing is
+dropped from the page cache. A call of another architecture (int 0x80) ends the process.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _RAW = 3
 _PROTOCOLS = {1: (0, 6), 2: (0, 17)}
 """Of a stream: any, TCP; of datagrams: any, UDP. For every other pair the kernel looks for a module, on the host, each time."""
 _RLIMIT_CORE = 4
+_DONT_NEED = 4
+"""POSIX_FADV_DONTNEED: of a file that others read, too, it would have the host read it from the disk again."""
 _PERSONALITY_QUERY = 0xFFFFFFFF
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
@@ -125,6 +127,10 @@ def _check_prlimit() -> List[Instruction]:
     ]
 
 
+def _check_advice() -> List[Instruction]:
+    return [_argument(3), *_answer(_DONT_NEED, _ERRNO), (_RET, 0, 0, _ALLOW)]
+
+
 _CHECKS = {
     "clone": _check_clone,
     "socket": _check_socket,
@@ -132,6 +138,7 @@ _CHECKS = {
     "personality": _check_personality,
     "setrlimit": _check_setrlimit,
     "prlimit64": _check_prlimit,
+    "fadvise64": _check_advice,
 }
 
 

@@ -44,7 +44,7 @@ ALLOWED = _table(
     lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11 llistxattr:195:12 flistxattr:196:13 removexattr:197:14
     lremovexattr:198:15 fremovexattr:199:16 tkill:200:130 time:201:- futex:202:98 sched_setaffinity:203:122
     sched_getaffinity:204:123 set_thread_area:205:- get_thread_area:211:- epoll_create:213:- remap_file_pages:216:234
-    getdents64:217:61 set_tid_address:218:96 restart_syscall:219:128 semtimedop:220:192 fadvise64:221:223
+    getdents64:217:61 set_tid_address:218:96 restart_syscall:219:128 semtimedop:220:192
     timer_create:222:107 timer_settime:223:110 timer_gettime:224:108 timer_getoverrun:225:109 timer_delete:226:111
     clock_gettime:228:113 clock_getres:229:114 clock_nanosleep:230:115 exit_group:231:94 epoll_wait:232:-
     epoll_ctl:233:21 tgkill:234:131 utimes:235:- mq_open:240:180 mq_unlink:241:181 mq_timedsend:242:182
@@ -67,7 +67,7 @@ ALLOWED = _table(
 
 CONDITIONAL = _table(
     """
-    clone:56:220 socket:41:198 socketpair:53:199 personality:135:92 setrlimit:160:164 prlimit64:302:261
+    clone:56:220 socket:41:198 socketpair:53:199 personality:135:92 setrlimit:160:164 prlimit64:302:261 fadvise64:221:223
     """
 )
 """Calls that pass with some arguments only, see seccomp.py."""
