@@ -122,7 +122,7 @@ class DispatchSettings(BaseModel):
         20, ge=0, le=1_000, description="how long a caller keeps the lease of an idle environment for its next call"
     )
     keep_alive_s: float = Field(600.0, gt=0, description="an environment idle for longer is stopped")
-    account_concurrency: int = Field(1_000, ge=1, description="invocations of the account at one time")
+    account_concurrency: int = Field(1_000, ge=1, description="invocations of the account at one time, in each region")
 
 
 class EventSettings(BaseModel):

@@ -14,11 +14,11 @@ class RefusalLog:
     def __init__(self) -> None:
         self._told: dict[tuple[str, str], float] = {}
 
-    def tell(self, url_id: str, function_name: str, reason: str, now_s: float) -> None:
+    def tell(self, url_id: str, function_arn: str, reason: str, now_s: float) -> None:
         key = (url_id, reason)
         if now_s - self._told.get(key, float("-inf")) < TOLD_AGAIN_AFTER_S:
             return
         if len(self._told) >= REMEMBERED_MAX:
             self._told.clear()
         self._told[key] = now_s
-        log.warning("the URL of %s refuses callers: %s", function_name, reason)
+        log.warning("the URL of %s refuses callers: %s", function_arn, reason)

@@ -178,7 +178,7 @@ class FunctionUrlApp:
         )
         reason = refusal(served, caller, circumstances, owner=self._account_id)
         if reason is not None:
-            self._refusals.tell(served.url.url_id, served.function_name, reason, exchange.now_s)
+            self._refusals.tell(served.url.url_id, self._function(served), reason, exchange.now_s)
             raise AccessDeniedException(FORBIDDEN)
 
     async def _invoked(self, served: ServedUrl, exchange: _Exchange, event: bytes, send: Send) -> UrlReply | None:

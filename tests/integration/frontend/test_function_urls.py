@@ -317,7 +317,7 @@ async def test_the_log_says_which_statement_is_missing_and_callers_do_not_learn_
             answer = await site()
             assert (answer.status, answer.message) == (403, FORBIDDEN)
         (line,) = [record.getMessage() for record in caplog.records if record.name == "lambdad.frontend"]
-        assert f"the URL of f refuses callers: {said}" in line
+        assert f"the URL of arn:aws:lambda:{REGION}:{ACCOUNT}:function:f refuses callers: {said}" in line
 
 
 @pytest.mark.parametrize(
