@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from services.scheduler.provisioned_plans import RegistryPlans
 from shared.domain.errors import (
     CodeSigningConfigNotFoundException,
     InvalidParameterValueException,
+    ProvisionedConcurrencyConfigNotFoundException,
     ResourceConflictException,
     ResourceNotFoundException,
 )
@@ -181,6 +183,20 @@ async def test_code_signing_configurations_are_their_regions(control: Control, t
     await there("PutFunctionCodeSigningConfig", FunctionName=name, CodeSigningConfigArn=arn)
     users = await there("ListFunctionsByCodeSigningConfig", CodeSigningConfigArn=arn)
     assert users["FunctionArns"] == [f"arn:aws:lambda:{THERE}:{ACCOUNT}:function:{name}"]
+
+
+async def test_provisioned_concurrency_stands_in_its_region(control: Control, there: Control, name: str) -> None:
+    for one in (control, there):
+        await one("PublishVersion", FunctionName=name)
+    await there("PutProvisionedConcurrencyConfig", FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=2)
+    plans = RegistryPlans(there.settings)
+    shares = [share for plan in await plans.load() for share in plan.shares if share.target.spec.function_name == name]
+    await plans.close()
+    assert [(share.target.spec.region, share.target.spec.timeout_s, share.count) for share in shares] == [(THERE, 44, 2)]
+    assert shares[0].owner.startswith(f"{THERE}/"), "and is counted there"
+    with pytest.raises(ProvisionedConcurrencyConfigNotFoundException):
+        await control("GetProvisionedConcurrencyConfig", FunctionName=name, Qualifier="1")
+    await there("DeleteProvisionedConcurrencyConfig", FunctionName=name, Qualifier="1")
 
 
 async def test_a_url_is_named_after_its_region(control: Control, there: Control, name: str) -> None:
