@@ -21,6 +21,7 @@ from services.worker.freezer import Freezer
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
+from services.worker.teardown import Teardowns
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.events import PROVISIONED, Subscriber
 from shared.dispatch.cell.membership import EnvironmentReport
@@ -46,6 +47,8 @@ may take; what is left of them is to fetch the code, to kill a runtime and to an
 START_WAIT_S_MIN = 1.0
 """Of that, what is left to a start whose code took long to fetch."""
 
+ENDING_MAX = 128
+"""Environments that wait for their end while as many as may exist run: each holds a user id, of which there are few more."""
 RETIREMENTS_KEPT = 32
 """Of versions that went last: a cold start of one may have been on its way."""
 QUIET = (RefusalReason.CANCELLED, RefusalReason.NO_ROOM, RefusalReason.PACKAGE_REFUSED, RefusalReason.UNSUPPORTED_RUNTIME)
@@ -125,6 +128,9 @@ class Fleet:
         self._freezer = Freezer()
         self._retired: deque[Retirement] = deque(maxlen=RETIREMENTS_KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._teardowns = Teardowns(
+            self._spawn, lambda waiting: len(self._environments) + waiting > environments_max + ENDING_MAX
+        )
         ENVIRONMENTS.set_function(lambda: len(self._environments))
 
     def __len__(self) -> int:
@@ -282,6 +288,7 @@ class Fleet:
             if environment.busy:
                 environment.cancel()
             self._discard(environment, tell=False)
+        self._teardowns.hurry()
         tasks = list(self._tasks)
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=timeout_s)
@@ -290,7 +297,7 @@ class Fleet:
 
     def _discard(self, environment: Environment, *, tell: bool) -> None:
         if self._environments.pop(environment.id, None) is not None:
-            self._spawn(self._destroy(environment, tell))
+            self._teardowns.add(self._destroy(environment, tell))
 
     async def _destroy(self, environment: Environment, tell: bool) -> None:
         await environment.destroy()

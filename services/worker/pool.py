@@ -67,7 +67,12 @@ class SandboxPool:
             raise ConfigurationError("the worker must run as root: it makes namespaces and changes users for each function")
         if problems := host_problems():
             raise ConfigurationError("\n".join(problems))
-        self._cgroups = CgroupTree(self._settings.allow_missing_limits)
+        memory_mb = self._settings.memory_mb_max
+        self._cgroups = CgroupTree(
+            self._settings.allow_missing_limits,
+            memory_bytes=None if memory_mb is None else memory_mb * 1024**2,
+            processes=self._settings.processes_max,
+        )
         wanted = self._settings.environments_max + _UIDS_SPARE
         self._uids = UidPool(self._settings.uid_first, self._settings.uid_count, wanted)
         try:

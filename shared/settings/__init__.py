@@ -102,6 +102,17 @@ class WorkerSettings(BaseModel):
     uid_count: int = Field(
         10_000, ge=1, description="how many there are, for all workers of a host: each environment has one of its own"
     )
+    memory_mb_max: int | None = Field(
+        None,
+        ge=256,
+        description="what all functions on the worker may use at one time, with what is in their `/tmp`; by default seven "
+        "eighths of the host's memory, and at least 1 GB less than all of it. Several workers of a host share it: set it then",
+    )
+    processes_max: int | None = Field(
+        None,
+        ge=64,
+        description="processes and threads of all functions on the worker; by default half of what the host can have",
+    )
     allow_missing_limits: list[str] = Field(
         default_factory=list, description="of memory, cpu, pids, freezer: what this host cannot give and functions run without"
     )

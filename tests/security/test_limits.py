@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
+from services.worker.pool import SandboxPool
 from services.worker.sandbox import cgroups, launched
-from services.worker.sandbox.spec import RuntimeExit, RuntimeReady
+from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
 from shared.domain.errors import ConfigurationError
+from shared.settings import Settings
 from tests.integration.sandbox.harness import Harness
 
 
@@ -177,9 +182,129 @@ async def test_a_host_without_a_controller_is_refused_unless_the_operator_allows
         cgroups.CgroupTree()
     tree = cgroups.CgroupTree([missing])
     cgroup = tree.create(f"without-{missing}")
-    cgroup.set_memory_mb(128)
+    cgroup.set_memory(128, 512)
+    assert cgroup.squeeze(128)
+    assert cgroup.used_bytes() >= 0
     cgroup.set_cpu(128)
     cgroup.set_frozen(True)
     cgroup.set_frozen(False)
     cgroup.reset_peak()
     assert cgroup.remove()
+
+
+async def test_a_function_cannot_take_back_that_it_goes_first_when_memory_ends(harness: Harness) -> None:
+    source = (
+        "import os\ndef handler(event, context):\n    refused = []\n    for name in event:\n        try:\n"
+        "            os.open('/proc/self/' + name, os.O_WRONLY)\n        except OSError as error:\n"
+        "            refused.append(error.errno)\n    return [open('/proc/self/oom_score_adj').read(), refused]\n"
+    )
+    async with harness.running(source) as function:
+        assert await function.result(["oom_score_adj", "oom_adj", "comm"]) == ["500\n", [30, 30, 30]]
+        await function.sandbox.kill_runtime()
+        await function.sandbox.restart()
+        assert isinstance(await function.initialised(), RuntimeReady)
+        assert (await function.result([]))[0] == "500\n"
+
+
+def _base_files() -> dict[str, str]:
+    bases = {controller: folder for controller, (folder, _version) in cgroups.find_parents()[0].items()}
+    found = {}
+    for controller, names in (("memory", ("memory.limit_in_bytes", "memory.max")), ("pids", ("pids.max",))):
+        for base in Path(bases[controller]).glob(f"lambdad-{os.getpid()}-*"):
+            found.update({name: (base / name).read_text().strip() for name in names if (base / name).exists()})
+    return found
+
+
+async def test_all_functions_together_leave_something_of_the_host(harness: Harness) -> None:
+    total = psutil.virtual_memory().total
+    found = _base_files()
+    memory = int(found.get("memory.limit_in_bytes") or found["memory.max"])
+    assert abs(memory - max(total // 2, total - max(1024**3, total // 8))) < 4096, "to the page"
+    assert int(found["pids.max"]) == _processes_of_the_host() // 2
+
+
+def _processes_of_the_host() -> int:
+    return min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("pid_max", "threads-max"))
+
+
+async def test_the_bounds_of_all_functions_hold(harness: Harness, tmp_path: Path) -> None:
+    settings = Settings()
+    settings.worker.prestart_runtimes, settings.worker.pool_size = [], 0
+    settings.worker.memory_mb_max, settings.worker.processes_max = 256, 64
+    pool = SandboxPool(settings, tmp_path / "root")
+    await pool.start()
+    try:
+        bounded = Harness(pool, tmp_path)
+        source = (
+            "import os\nheld = []\ndef handler(event, context):\n    if event:\n        held.append(bytearray(event * 1024 * 1024))\n"
+            "        return len(held)\n    started = 0\n    try:\n        while started < 500:\n"
+            "            os.posix_spawn('/bin/sleep', ['sleep', '1000'], {})\n            started += 1\n"
+            "    except OSError:\n        return started\n"
+        )
+        async with bounded.running(source, memory_mb=512) as one, bounded.running(source, memory_mb=512) as other:
+            assert await one.result(150) == 1
+            end = await other.invoke(200)
+            assert (isinstance(end, RuntimeExit) and end.out_of_memory) or not isinstance(await one.invoke(0), RuntimeResponse)
+        async with bounded.running(source) as one:
+            assert 30 <= await one.result(0) < 64
+    finally:
+        await pool.close()
+
+
+async def test_tmp_is_not_memory(harness: Harness) -> None:
+    source = (
+        "import os\ndef handler(event, context):\n    written = 0\n    try:\n        with open('/tmp/file', 'ab', 0) as file:\n"
+        "            while written < event:\n                written += file.write(bytes(1024 * 1024)) >> 20\n"
+        "    except OSError as error:\n        return [os.stat('/tmp/file').st_size >> 20, error.errno]\n    return written\n"
+    )
+    async with harness.running(source, memory_mb=128) as function:
+        assert await function.result(300) == 300
+        assert function.sandbox.max_memory_bytes() < 64 * 1024**2
+        await function.sandbox.kill_runtime()
+        await function.sandbox.restart()
+        assert isinstance(await function.initialised(), RuntimeReady)
+        size, error = await function.result(1_000)
+        assert 511 <= size <= 512
+        assert error == 28
+        assert function.sandbox.max_memory_bytes() < 64 * 1024**2
+
+
+@pytest.mark.parametrize("in_tmp", [0, 300, 500])
+async def test_memory_is_bounded_whatever_is_in_tmp(harness: Harness, in_tmp: int) -> None:
+    source = (
+        "held = []\ndef handler(event, context):\n    name, size = event\n    if name == 'tmp':\n"
+        "        with open('/tmp/file', 'wb', 0) as file:\n            for _ in range(size):\n                file.write(bytes(1024 * 1024))\n"
+        "    else:\n        for _ in range(size):\n            held.append(bytearray(1024 * 1024))\n    return len(held)\n"
+    )
+    async with harness.running(source, memory_mb=256) as function:
+        await function.result(["tmp", in_tmp])
+        assert await function.result(["memory", 200]) == 200
+        end = await function.invoke(["memory", 200])
+        assert isinstance(end, RuntimeExit)
+        assert (end.signal, end.out_of_memory) == ("killed", True)
+        assert 200 * 1024**2 < function.sandbox.max_memory_bytes() <= 256 * 1024**2
+
+
+async def test_files_that_are_deleted_make_no_room_for_more_memory(harness: Harness) -> None:
+    source = (
+        "import os\nheld = []\ndef handler(event, context):\n    with open('/tmp/file', 'wb', 0) as file:\n        for _ in range(400):\n"
+        "            file.write(bytes(1024 * 1024))\n    os.unlink('/tmp/file')\n    for _ in range(event):\n"
+        "        held.append(bytearray(1024 * 1024))\n    return len(held)\n"
+    )
+    async with harness.running(source, memory_mb=256) as function:
+        assert await function.result(100) == 100
+        end = await function.invoke(250)
+        assert isinstance(end, RuntimeExit)
+        assert end.out_of_memory
+
+
+async def test_cached_files_are_no_memory_that_ends_a_function(harness: Harness) -> None:
+    """Reading more than its memory from files that are not in /tmp makes the kernel reclaim, and nothing else."""
+    source = (
+        "def handler(event, context):\n    held = bytearray(60 * 1024 * 1024)\n    total = 0\n    for _ in range(2):\n"
+        "        with open('/var/task/large', 'rb', 0) as file:\n            while data := file.read(1024 * 1024):\n"
+        "                total += len(data)\n    return total + 0 * len(held)\n"
+    )
+    async with harness.running({"app.py": source, "large": "x" * (200 * 1024**2)}, memory_mb=128) as function:
+        assert await function.result() == 400 * 1024**2
+        assert await function.result() == 400 * 1024**2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from services.worker.sandbox.cgroup_files import read, read_keyed, write
@@ -25,6 +26,52 @@ def counts_sockets(folder: str) -> bool:
 def set_socket_limit(folder: str, limit_bytes: int) -> None:
     """A counter of its own here, in spite of its name of UDP too, which counts nothing until it has a limit."""
     write(folder, _SOCKET_LIMIT, str(limit_bytes))
+
+
+def keep_out_of_swap(folder: str) -> None:
+    """As far as the kernel may choose; cgroups made below it are the same."""
+    write(folder, "memory.swappiness", "0")
+
+
+def used_bytes(folder: str) -> int:
+    return int(read(folder, "memory.usage_in_bytes"))
+
+
+def squeeze(folder: str, limit_bytes: int, limit_after_bytes: int) -> bool:
+    """The kernel refuses a limit that it cannot reclaim down to."""
+    try:
+        write(folder, "memory.limit_in_bytes", str(limit_bytes))
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    write(folder, "memory.limit_in_bytes", str(limit_after_bytes))
+    return True
+
+
+class MemoryAlarm:
+    """Thresholds of the memory in use. See `memory_watch.Alarm`."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.fd = -1
+
+    def set(self, above_bytes: int, below_bytes: int | None) -> None:
+        self.close()
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        usage_fd = os.open(f"{self._folder}/memory.usage_in_bytes", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for mark in (above_bytes, below_bytes):
+                if mark is not None:
+                    write(self._folder, "cgroup.event_control", f"{self.fd} {usage_fd} {mark}")
+        finally:
+            os.close(usage_fd)
+
+    def close(self) -> None:
+        """The kernel forgets the thresholds of an event descriptor that is closed."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
 
 
 def reset_peak(folder: str) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import select
+
 from services.worker.sandbox.cgroup_files import read, read_keyed, write
+
+_MEMORY_EVENTS = "memory.events"
 
 
 def set_memory_limit(folder: str, limit_bytes: int) -> None:
@@ -21,6 +26,42 @@ def set_socket_limit(folder: str, limit_bytes: int) -> None:
     """What sockets hold counts as memory here."""
 
 
+def keep_out_of_swap(folder: str) -> None:
+    """Each limit says so."""
+
+
+def used_bytes(folder: str) -> int:
+    return int(read(folder, "memory.current"))
+
+
+def squeeze(folder: str, limit_bytes: int, limit_after_bytes: int) -> bool:
+    """The kernel reclaims, and kills if that is not enough, before it lets go of the file."""
+    write(folder, "memory.max", str(limit_bytes))
+    write(folder, "memory.max", str(limit_after_bytes))
+    return True
+
+
+class MemoryAlarm:
+    """The mark above which the kernel slows its processes down and says so in memory.events; there is none for below. See
+    `memory_watch.Alarm`."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._events_fd = os.open(f"{folder}/{_MEMORY_EVENTS}", os.O_RDONLY | os.O_CLOEXEC)
+        # Such a file is always readable; that it has changed is an exceptional condition, which event loops do not wait for.
+        self._changed = select.epoll()
+        self._changed.register(self._events_fd, select.EPOLLPRI)
+        self.fd = self._changed.fileno()
+
+    def set(self, above_bytes: int, below_bytes: int | None) -> None:
+        os.pread(self._events_fd, 4096, 0)  # What has happened so far is no news.
+        write(self._folder, "memory.high", str(above_bytes))
+
+    def close(self) -> None:
+        self._changed.close()
+        os.close(self._events_fd)
+
+
 def reset_peak(folder: str) -> None:
     """Kernels before 6.12 cannot: the peak then is the cgroup's whole life's, which is one sandbox."""
     try:
@@ -37,7 +78,7 @@ def peak_bytes(folder: str) -> int:
 
 
 def out_of_memory_kills(folder: str) -> int:
-    return read_keyed(folder, "memory.events", "oom_kill")
+    return read_keyed(folder, _MEMORY_EVENTS, "oom_kill")
 
 
 def set_cpu_period(folder: str, period_us: int) -> None:

@@ -15,8 +15,9 @@ from types import ModuleType
 
 import psutil
 
-from services.worker.sandbox import cgroup_v1, cgroup_v2
+from services.worker.sandbox import cgroup_v1, cgroup_v2, host_limits
 from services.worker.sandbox.cgroup_files import read, write
+from services.worker.sandbox.memory_watch import Alarm
 from shared.domain.errors import ConfigurationError
 from shared.domain.limits import MEMORY_MB_PER_VCPU, PROCESSES_MAX
 
@@ -44,15 +45,39 @@ class Cgroup:
 
     def __init__(self, folders: dict[str, tuple[str, ModuleType]]) -> None:
         self._folders = folders
+        self._memory_limit_bytes = 0
 
     def open_procs(self) -> list[int]:
         """Descriptors of the files by which a process joins; the caller closes them."""
         return [os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self._paths()]
 
-    def set_memory_mb(self, memory_mb: int) -> None:
+    def set_memory(self, memory_mb: int, tmp_mb: int) -> None:
+        """What is in /tmp is charged too: memory_watch.py keeps the two apart."""
         if MEMORY in self._folders:
             folder, version = self._folders[MEMORY]
-            version.set_memory_limit(folder, memory_mb * 1024 * 1024)
+            self._memory_limit_bytes = (memory_mb + tmp_mb) * 1024 * 1024
+            version.set_memory_limit(folder, self._memory_limit_bytes)
+
+    def memory_alarm(self) -> Alarm | None:
+        if MEMORY not in self._folders:
+            return None
+        folder, version = self._folders[MEMORY]
+        alarm: Alarm = version.MemoryAlarm(folder)
+        return alarm
+
+    def used_bytes(self) -> int:
+        if MEMORY not in self._folders:
+            return 0
+        folder, version = self._folders[MEMORY]
+        return int(version.used_bytes(folder))
+
+    def squeeze(self, limit_bytes: int) -> bool:
+        """Have the kernel reclaim what is above; True when what is left fits, or the kernel has killed for it. May take a
+        while."""
+        if MEMORY not in self._folders:
+            return True
+        folder, version = self._folders[MEMORY]
+        return bool(version.squeeze(folder, limit_bytes, self._memory_limit_bytes))
 
     def reset_peak(self) -> None:
         if MEMORY in self._folders:
@@ -125,9 +150,16 @@ class Cgroup:
 
 
 class CgroupTree:
-    """The worker's base folder in each hierarchy. Raises ConfigurationError when a promised limit cannot be had."""
+    """The worker's base folder in each hierarchy, which bounds what all its sandboxes take together.
 
-    def __init__(self, allow_missing: Iterable[str] = ()) -> None:
+    memory_bytes, processes: those bounds; what suits the host by default. Raises ConfigurationError when a promised limit
+    cannot be had."""
+
+    def __init__(
+        self, allow_missing: Iterable[str] = (), *, memory_bytes: int | None = None, processes: int | None = None
+    ) -> None:
+        self._memory_bytes = memory_bytes or host_limits.memory_bytes()
+        self._processes = processes or host_limits.processes()
         name = f"lambdad-{os.getpid()}-{_started_at(os.getpid())}-{next(_numbers)}"
         parents, problems = find_parents()
         for controller in allow_missing:
@@ -151,6 +183,10 @@ class CgroupTree:
                 write(base, "cgroup.subtree_control", f"+{controller}")
             if controller == MEMORY:
                 version.set_socket_limit(base, _all_socket_bytes_max())
+                version.set_memory_limit(base, self._memory_bytes)
+                version.keep_out_of_swap(base)
+            elif controller == PIDS:
+                version.set_processes_limit(base, self._processes)
 
     def create(self, name: str) -> Cgroup:
         """A sandbox's cgroup, with the limits that every function has. Raises OSError."""

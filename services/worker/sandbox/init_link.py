@@ -33,7 +33,7 @@ class InitLink:
 
     async def spawn(self, zygote: ZygoteProcess, request: dict[str, object], fds: Sequence[int]) -> Descriptors:
         """Have the zygote fork init, which gets these descriptors behind its own. Returns when the runtime process is started,
-        with the Runtime API's listening socket if there is to be one; no deadline of its own."""
+        with /tmp and the Runtime API's listening socket if there is to be one; no deadline of its own."""
         ready = self._expect("ready")
         try:
             self._pidfd = await zygote.spawn(request, [self._control.far_end.fileno(), *fds])

@@ -82,7 +82,7 @@ class LaunchedSandbox:
         procs_fds: list[int] = []
         try:
             procs_fds = self._slot.cgroup.open_procs()
-            listeners = await self._init.spawn(
+            tmp_fd, *listeners = await self._init.spawn(
                 zygote,
                 {
                     "uid": self.uid,
@@ -99,6 +99,7 @@ class LaunchedSandbox:
             self._output.close_write_end()
             for fd in procs_fds:
                 os.close(fd)
+        self._slot.take_tmp(tmp_fd)
         if listeners:
             self._runtime.serve_api(listeners[0])
         await self._prepared
@@ -111,7 +112,7 @@ class LaunchedSandbox:
         self._output.deliver_to(on_output)
         mount_fds: list[int] = []
         try:
-            self._slot.cgroup.set_memory_mb(spec.memory_mb)
+            self._slot.set_memory(spec.memory_mb, spec.tmp_mb)
             self._slot.cgroup.boost_cpu(spec.memory_mb)
             for folder in (spec.code_dir, spec.layers_dir):
                 if folder is not None:
@@ -129,6 +130,15 @@ class LaunchedSandbox:
             await self._become_program()
         else:
             self._send_start()
+        try:
+            self._slot.watch_memory(self._kill_at_once)
+        except OSError as error:
+            raise self._fail(f"memory cannot be watched: {error}") from error
+
+    def _kill_at_once(self) -> None:
+        """What it did is reported as the end of its process."""
+        self.thaw()
+        self._init.kill_soon()
 
     async def _become_program(self) -> None:
         """The prepared process will not do: what this function runs must read its variables while it starts."""
@@ -248,8 +258,7 @@ class LaunchedSandbox:
     def on_violation(self, reason: str) -> None:
         """The function's code meddled with the stream: its process ends, which is reported as any other end."""
         self._doomed = True
-        self.thaw()
-        self._init.kill_soon()
+        self._kill_at_once()
 
     # What init says
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from services.worker.sandbox import network
 from services.worker.sandbox.cgroups import Cgroup, CgroupTree
+from services.worker.sandbox.memory_watch import MemoryWatch
 from services.worker.sandbox.spec import SandboxError
 from services.worker.sandbox.uids import UidPool
 
@@ -22,30 +24,65 @@ class Slot:
         self.network = network.NONE
         self._uids = uids
         self._memory_kills = 0
+        self._memory_exceeded = False
+        self._memory_bytes = 0
         self._peak_bytes = 0
+        self._watch: MemoryWatch | None = None
+
+    def take_tmp(self, tmp_fd: int) -> None:
+        """The sandbox's /tmp, so that what is in it can be told from memory; the descriptor is the slot's from here on."""
+        self._watch = MemoryWatch(self.cgroup, tmp_fd)
+
+    def set_memory(self, memory_mb: int, tmp_mb: int) -> None:
+        """Before anything of the function's runs. Raises OSError."""
+        self._memory_bytes = memory_mb * 1024 * 1024
+        self.cgroup.set_memory(memory_mb, tmp_mb)
+
+    def watch_memory(self, kill: Callable[[], None]) -> None:
+        """From now on: kill when the function has more than it may. Raises OSError."""
+
+        def exceeded() -> None:
+            self._memory_exceeded = True
+            kill()
+
+        assert self._watch is not None
+        self._watch.start(self._memory_bytes, exceeded)
 
     def begin_runtime(self) -> None:
         """A fresh runtime process: its memory is its own."""
         with contextlib.suppress(OSError):
             self.cgroup.reset_peak()
+            if self._watch is not None:
+                self._watch.begin()
         self._peak_bytes = 0
 
     def peak_bytes(self) -> int:
-        """Peak memory use since `begin_runtime`; the last one known when it cannot be read."""
+        """Peak memory use since `begin_runtime`, what was in /tmp left out as far as it was seen; the last one known when it
+        cannot be read."""
         with contextlib.suppress(OSError):
-            self._peak_bytes = max(self._peak_bytes, self.cgroup.peak_bytes())
+            peak = self.cgroup.peak_bytes()
+            if self._watch is not None:
+                self._watch.review()
+                if self._watch.tmp_peak_bytes:
+                    now = self.cgroup.used_bytes() - self._watch.tmp_bytes()
+                    peak = max(peak - self._watch.tmp_peak_bytes, now)
+            self._peak_bytes = max(self._peak_bytes, min(peak, self._memory_bytes or peak))
         return self._peak_bytes
 
     def memory_killed(self) -> bool:
         """Whether the kernel has killed a process here for its memory since the last call."""
-        before = self._memory_kills
+        before, exceeded = self._memory_kills, self._memory_exceeded
+        self._memory_exceeded = False
         with contextlib.suppress(OSError):
             self._memory_kills = self.cgroup.out_of_memory_kills()
-        return self._memory_kills > before
+        return exceeded or self._memory_kills > before
 
     async def give_back(self) -> None:
         """After its last process was killed. Raises SandboxError; the uid then stays out of use, for something may still
         run as it."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         for delay in _REMOVE_RETRY_S:
             await asyncio.sleep(delay)
             try:

@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 
-from ..sandbox import host_figures, libc, mounts, network, private_root, protocol, user
+from ..sandbox import host_figures, libc, mounts, network, private_root, process_marks, protocol, user
 from . import runtime_process
 
 
@@ -74,6 +74,7 @@ class Init:
         self.enter_root()
         socket.sethostname("sandbox")
         mounts.attach_tmp(self.tmp_mb)
+        process_marks.fix(self.uid)
         network.set_up(self.network)
         listener = network.listen_for_runtime() if self.listens else None
         self.wake_read, wake_write = os.pipe()
@@ -83,7 +84,9 @@ class Init:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self.wake_write = wake_write
         self.start_runtime(self.runtime_fd)
-        protocol.send_message(self.control, {"ready": True}, [] if listener is None else [listener.fileno()])
+        tmp_fd = os.open("/tmp", os.O_PATH | os.O_DIRECTORY)
+        protocol.send_message(self.control, {"ready": True}, [tmp_fd] if listener is None else [tmp_fd, listener.fileno()])
+        os.close(tmp_fd)
         if listener is not None:
             listener.close()
 

@@ -9,9 +9,6 @@ import socket
 
 from ..sandbox import libc, mounts, namespaces, protocol, rlimits, seccomp, user
 
-_OOM_SCORE = b"500"
-"""Of the whole machine's processes, a function's go first when memory ends."""
-
 
 def main(kind, argv, uid, descriptors, seccomp_program, runtime):
     """Never returns. A failure before the user's code is said to the worker, which destroys the sandbox. runtime: the module
@@ -48,24 +45,12 @@ def _confine(uid, output_fd, cgroup_fds, seccomp_program):
     for fd in cgroup_fds:
         os.write(fd, b"0")
     namespaces.hide_cgroup_path()
-    with open("/proc/self/oom_score_adj", "wb", 0) as file:
-        file.write(_OOM_SCORE)
-    _set_login(uid)
     os.dup2(output_fd, 1)
     os.dup2(output_fd, 2)
     os.setsid()
     rlimits.apply()
     user.drop_privileges(uid)
     seccomp.load(seccomp_program)
-
-
-def _set_login(uid):
-    """Whom the kernel's audit names: once set, nobody here can set it again. Kernels without audit have no such file."""
-    try:
-        with open("/proc/self/loginuid", "wb", 0) as file:
-            file.write(b"%d" % uid)
-    except OSError:
-        pass
 
 
 def _settle_descriptors(stream, go_fd):

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from services.scheduler.main import serve as serve_scheduler
+from services.worker import teardown
 from services.worker.callers import connection as caller_connection
 from shared.dispatch.cell.announce import Announcer
 from shared.dispatch.cell.membership import WorkerMembership
@@ -225,3 +226,18 @@ async def test_environments_of_a_version_that_is_gone_end_at_once_and_busy_ones_
     # A cold start that was on its way when its version went: it is run, and nothing is kept of it.
     await members.dispatcher.invoke(to["idle"], Invocation("r", msgspec.json.encode(str(there))), wait_s=5)
     await until(lambda: running() == {"other"})
+
+
+async def test_environments_that_are_stopped_together_end_one_after_another(
+    worker: TestWorker, caller: Caller, pool: ProcessPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teardown, "PAUSE_S", 60.0)
+    spec = worker.function("def handler(event, context):\n    return event\n")
+    for name in ("e-1", "e-2", "e-3"):
+        await caller.answer(spec, name, cold=True)
+    worker.fleet.stop(["e-1", "e-2", "e-3"])
+    assert not worker.fleet.inventory(), "none of them is used any more"
+    await until(lambda: worker.gone)
+    assert [sandbox.destroyed for sandbox in pool.made] == [True, False, False]
+    await worker.fleet.close(5.0)
+    assert all(sandbox.destroyed for sandbox in pool.made)

@@ -1,0 +1,145 @@
+"""Keeping what is in `/tmp` apart from a function's memory, as on AWS, where it is a disk.
+
+The kernel charges a sandbox's cgroup for both. So the cgroup's own limit is the sum of the two, `/tmp` is bounded by its file
+system, and what this watches is the rest: the memory in use, less what is in `/tmp`. When it is too much, the kernel is first
+made to reclaim what it can (cached files); if that is not enough, the function has more memory than it may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+log = logging.getLogger("lambdad.worker")
+
+STEP_BYTES = 8 * 1024 * 1024
+"""How far memory in use may move before it is looked at again, while there is something in /tmp."""
+PAUSE_S = 0.02
+"""Between two looks, whatever a function does: each takes the worker some 50 us."""
+
+
+class Alarm(Protocol):
+    """Of one cgroup. fd: readable when the memory in use has passed a mark that was set last; another one after `set`."""
+
+    fd: int
+
+    def set(self, above_bytes: int, below_bytes: int | None) -> None: ...
+    def close(self) -> None: ...
+
+
+class WatchedCgroup(Protocol):
+    def memory_alarm(self) -> Alarm | None: ...
+    def used_bytes(self) -> int: ...
+    def squeeze(self, limit_bytes: int) -> bool: ...
+
+
+class MemoryWatch:
+    """tmp_fd: the sandbox's /tmp, from here on the watch's own. on_exceeded: called, perhaps more than once, when the function
+    has more than memory_bytes."""
+
+    def __init__(self, cgroup: WatchedCgroup, tmp_fd: int) -> None:
+        self._cgroup = cgroup
+        self._tmp_fd = tmp_fd
+        self._loop = asyncio.get_running_loop()
+        self._alarm: Alarm | None = None
+        self._memory_bytes = 0
+        self._on_exceeded: Callable[[], None] = lambda: None
+        self._seen_tmp = 0
+        self._armed = False
+        self._pause: asyncio.TimerHandle | None = None
+        self._squeezing: asyncio.Task[None] | None = None
+        self.tmp_peak_bytes = 0
+
+    def start(self, memory_bytes: int, on_exceeded: Callable[[], None]) -> None:
+        """Raises OSError."""
+        self._memory_bytes, self._on_exceeded = memory_bytes, on_exceeded
+        self._alarm = self._cgroup.memory_alarm()
+        self._arm(*self._look())
+
+    def close(self) -> None:
+        self._disarm()
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._squeezing is not None:
+            self._squeezing.cancel()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
+        if self._tmp_fd >= 0:
+            os.close(self._tmp_fd)
+            self._tmp_fd = -1
+
+    def tmp_bytes(self) -> int:
+        """In /tmp now. Raises OSError."""
+        found = os.fstatvfs(self._tmp_fd)
+        used = (found.f_blocks - found.f_bfree) * found.f_frsize
+        self.tmp_peak_bytes = max(self.tmp_peak_bytes, used)
+        return used
+
+    def begin(self) -> None:
+        """A peak of /tmp begins."""
+        self.tmp_peak_bytes = 0
+        self.review()
+
+    def review(self) -> None:
+        """Look again if /tmp has changed by much, which need not move the memory in use. Raises OSError."""
+        if abs(self.tmp_bytes() - self._seen_tmp) >= STEP_BYTES and self._armed:
+            self._disarm()
+            self._judge(arm=True)
+
+    def _look(self) -> tuple[int, int]:
+        """(memory in use, of that in /tmp)."""
+        self._seen_tmp = self.tmp_bytes()
+        return self._cgroup.used_bytes(), self._seen_tmp
+
+    def _arm(self, used: int, in_tmp: int) -> None:
+        if self._alarm is None:
+            return
+        bound = self._memory_bytes + in_tmp
+        below = used - STEP_BYTES if in_tmp >= STEP_BYTES else None
+        self._alarm.set(bound if used < bound - STEP_BYTES or not in_tmp else used + STEP_BYTES, below)
+        self._armed = True
+        self._loop.add_reader(self._alarm.fd, self._on_alarm)
+
+    def _disarm(self) -> None:
+        if self._armed and self._alarm is not None:
+            self._loop.remove_reader(self._alarm.fd)
+        self._armed = False
+
+    def _on_alarm(self) -> None:
+        self._disarm()
+        self._judge(arm=False)
+
+    def _judge(self, *, arm: bool) -> None:
+        """arm: go on watching if all is well; else look again after a pause."""
+        if self._alarm is None:
+            return
+        try:
+            used, in_tmp = self._look()
+            if used > self._memory_bytes + in_tmp:
+                self._squeezing = self._loop.create_task(self._squeeze(self._memory_bytes + in_tmp))
+            elif arm:
+                self._arm(used, in_tmp)
+            else:
+                self._look_later()
+        except OSError as error:
+            log.error("memory cannot be watched: %s", error)
+            self._on_exceeded()
+
+    async def _squeeze(self, bound: int) -> None:
+        """In a thread: the kernel may have much to reclaim."""
+        try:
+            fits = await asyncio.to_thread(self._cgroup.squeeze, bound)
+        except OSError as error:
+            log.error("memory cannot be bounded: %s", error)
+            fits = False
+        if self._alarm is not None:
+            if not fits:
+                self._on_exceeded()
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._pause = self._loop.call_later(PAUSE_S, lambda: self._judge(arm=True))

@@ -1,0 +1,72 @@
+"""Ending many environments at once is spread over time, unless there is no time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from services.worker import teardown
+from services.worker.teardown import Teardowns
+
+
+class Begun:
+    def __init__(self, crowded_from: int = 1_000) -> None:
+        self.at: list[float] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.teardowns = Teardowns(self._spawn, lambda waiting: waiting >= crowded_from)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.at.append(asyncio.get_running_loop().time())
+        self._tasks.append(asyncio.get_running_loop().create_task(work))
+
+    def add(self, count: int) -> None:
+        async def nothing() -> None: ...
+
+        for _ in range(count):
+            self.teardowns.add(nothing())
+
+    async def all(self, count: int) -> None:
+        async with asyncio.timeout(10):
+            while len(self.at) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await asyncio.gather(*self._tasks)
+
+
+async def test_one_begins_at_once_and_the_others_one_by_one() -> None:
+    begun = Begun()
+    begun.add(5)
+    assert len(begun.at) == 1
+    await begun.all(5)
+    pauses = [after - before for before, after in zip(begun.at, begun.at[1:], strict=False)]
+    assert min(pauses) > 0.9 * teardown.PAUSE_S
+    assert not begun.teardowns
+
+
+async def test_one_at_a_time_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teardown, "PAUSE_S", 0.001)
+    begun = Begun()
+    for count in range(1, 4):
+        begun.add(1)
+        assert len(begun.at) == count
+        async with asyncio.timeout(10):
+            while begun.teardowns._timer is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+    await begun.all(3)
+
+
+async def test_no_more_wait_than_there_is_room_for() -> None:
+    begun = Begun(crowded_from=3)
+    begun.add(10)
+    assert len(begun.at) == 8
+    await begun.all(10)
+
+
+async def test_a_worker_that_ends_does_not_wait() -> None:
+    begun = Begun()
+    begun.add(10)
+    begun.teardowns.hurry()
+    assert len(begun.at) == 10
+    await begun.all(10)
