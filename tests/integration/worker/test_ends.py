@@ -210,7 +210,7 @@ async def test_environments_of_a_version_that_is_gone_end_at_once_and_busy_ones_
     )
 
     def running() -> set[str]:
-        return {each.function_id for worker in members.workers for each in worker.fleet.inventory()}
+        return {each.function.rpartition("/")[2] for worker in members.workers for each in worker.fleet.inventory()}
 
     await until(lambda: running() == {"idle", "busy", "other"})
     async with aclosing(Redis.from_url(redis_engine)) as redis:
