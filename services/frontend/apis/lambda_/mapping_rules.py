@@ -23,6 +23,7 @@ BOOTSTRAP_SERVERS_MAX = 10
 NO_STARTING_POSITION = (
     "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
 )
+NO_TIMESTAMP = "Received Exception while reading from provided stream. class java.lang.Long can not be converted to a Timestamp"
 _ENDPOINT = re.compile(r"[^\s:,]{1,255}:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
@@ -40,7 +41,9 @@ def check_start(kind: SourceKind, request: Request) -> None:
     if position == "AT_TIMESTAMP" and start_s is None:
         raise InvalidParameterValueException("StartingPositionTimestamp is needed with the StartingPosition AT_TIMESTAMP.")
     if position != "AT_TIMESTAMP" and start_s is not None:
-        raise InvalidParameterValueException("StartingPositionTimestamp goes with the StartingPosition AT_TIMESTAMP only.")
+        raise InvalidParameterValueException("Timestamp only valid with StartingPosition AT_TIMESTAMP")
+    if start_s is not None and start_s < 0:
+        raise InvalidParameterValueException(NO_TIMESTAMP)
     if start_s is not None and start_s > time.time():
         raise InvalidParameterValueException("StartingPositionTimestamp cannot be in the future.")
 
