@@ -25,11 +25,13 @@ NAMED = re.compile(r"(?:#|//) ([\w./-]+\.\w+)\n")
 HELLO = 'def handler(event, context): return {"hello": event["name"]}\n'
 """The function that `make up` shows."""
 SAID = {
+    "clients": (r'"FunctionName": "hello"',),
     "function-urls": (r'{"path": *"/any/path"}{"path": *"/any/path"}',),
     "kafka": (r"arn:aws:kafka:", r'"UUID"'),
     "logs": (r"START RequestId", r"T[\d:.]+ REPORT RequestId"),
     "metrics": (r"lambdad_frontend_invocations_total", r"worker-1"),
     "queues": (r"Success {'name': 'world'} {'hello': 'world'}", r"RetriesExhausted {'nobody': True}"),
+    "regions": (r'"Functions": \[\]', r'"Layers": \[\]'),
     "s3": (r'"LastUpdateStatus"',),
 }
 """The pages, and what their commands print at least."""
