@@ -1,4 +1,4 @@
-from tests.e2e.conftest import client
+from tests.e2e.conftest import client, make_function
 from tests.integration.sandbox.harness import harness
 
-__all__ = ["client", "harness"]
+__all__ = ["client", "harness", "make_function"]

@@ -37,8 +37,9 @@ _EXPECT = "expect"
 _KEPT = frozenset((ERROR_TYPE, ERROR_BODY, RESPONSE_MODE, CONTENT_TYPE, _EXPECT))
 """Headers that mean something here: no other is held."""
 _READ_BYTES = 64 * 1024
-_HEAD_PIECE_BYTES, _CHUNKS_PIECE_BYTES = 2_048, 8_192
-"""What is parsed without a look at the budget: about a millisecond, if it is made of the smallest parts."""
+_HEAD_PIECE_BYTES, _CHUNKS_PIECE_BYTES, _SILENT_PIECE_BYTES = 2_048, 8_192, 8_192
+"""What is parsed without a look at the budget: about a millisecond, if it is made of the smallest parts. In the middle of a
+header more, for the parser copies what it has of it each time."""
 
 _buffer = bytearray(_READ_BYTES)
 """Every connection's: what was read is out of it before the next one reads."""
@@ -118,7 +119,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._was_reset = error is not None
-        self._hold(0)
+        self._let_go()
         self._api.on_closed(self)
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -237,12 +238,12 @@ class Connection(asyncio.BufferedProtocol):
             self._answer_queued()
         data, at = self._unparsed, 0
         self._unparsed = b""
-        while at < len(data) and self._transport is not None and not self._waits():
+        while at < len(data) and self._parser is not None and not self._waits():
             size = self._piece_bytes(len(data) - at)
             if not self._feed(data if size >= len(data) else data[at : at + size]):
                 return
             at += size
-        self._unparsed = data[at:]
+        self._unparsed = data[at:] if self._parser is not None else b""
         self._read_or_wait()
 
     def _waits(self) -> bool:
@@ -251,7 +252,7 @@ class Connection(asyncio.BufferedProtocol):
     def _piece_bytes(self, left: int) -> int:
         request = self._request
         if request is None or not request.method:
-            return min(left, _HEAD_PIECE_BYTES)
+            return min(left, _SILENT_PIECE_BYTES if self._silent_bytes else _HEAD_PIECE_BYTES)
         if self._length is None:
             return min(left, _CHUNKS_PIECE_BYTES)
         return min(left, max(self._length - request.body_size, _HEAD_PIECE_BYTES))
@@ -262,6 +263,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(piece)
             self._silent_bytes = 0 if self._heard else self._silent_bytes + len(piece)
+            self._budget.spend(self._silent_bytes // BYTES_A_STEP)
             # A header is told once it is whole; until then the parser holds it.
             if self._silent_bytes > HEADER_BYTES_MAX or not self._hold(self._silent_bytes + self._header_bytes):
                 raise replies.headers_too_large()
@@ -314,6 +316,14 @@ class Connection(asyncio.BufferedProtocol):
         return not more or self._api.may_hold(more)
 
     def _refuse(self, failure: replies.ApiError) -> None:
+        self._let_go()
         if self._transport is not None:
             self._transport.write(replies.error(failure, close=True))
             self._transport.close()
+
+    def _let_go(self) -> None:
+        """Of what is held; the parser knows this connection, which would keep it until somebody looks for circles."""
+        self._parser = self._request = None
+        self._body = []
+        self._unparsed = b""
+        self._hold(0)

@@ -1,0 +1,184 @@
+"""One function at its worst: the calls of another are answered as fast as alone, and the worker does not grow.
+
+Measured on a real cluster, in turns: alone, then beside the hostile function. The machine has other work, so the best of a few
+rounds counts; a fault of the kind that is looked for here shows in each of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import logging
+import math
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests import hostile_zips
+from tests.conftest import Cluster
+from tests.e2e.conftest import MakeFunction
+from tests.security.hostile_functions import ROWS, Hostile
+from tests.support import PYTHON, ROLE
+
+log = logging.getLogger(__name__)
+
+ALONE_S, BESIDE_S = 1.5, 3.0
+CALLS_MIN = 200
+ROUNDS_MAX = 5
+TIMES_MAX = 2.0
+NOISE_MS = 3.0
+"""What a machine of two cores, with a load generator on it, may add of itself."""
+WORKER_BYTES_MAX = 50 * 1024 * 1024
+VICTIM = "def handler(event, context):\n    return event\n"
+
+
+class Victim:
+    """Calls of an innocent function, one after the other, on one connection."""
+
+    def __init__(self, cluster: Cluster, function: str) -> None:
+        url = urllib.parse.urlsplit(cluster.endpoint)
+        path = f"/2015-03-31/functions/{function}/invocations"
+        request = AWSRequest("POST", cluster.endpoint + path, data=b"{}")
+        SigV4Auth(Credentials(cluster.access_key_id, cluster.secret_access_key), "lambda", "us-east-1").add_auth(request)
+        self._path, self._headers = path, dict(request.headers.items())
+        self._connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=30)
+
+    def call_ms(self) -> float:
+        began = time.perf_counter()
+        self._connection.request("POST", self._path, b"{}", self._headers)
+        answer = self._connection.getresponse()
+        body = answer.read()
+        took_ms = (time.perf_counter() - began) * 1e3
+        assert (answer.status, body, answer.headers.get("X-Amz-Function-Error")) == (200, b"{}", None)
+        return took_ms
+
+    def p99_ms(self, seconds: float) -> float:
+        until = time.monotonic() + seconds
+        taken: list[float] = []
+        while time.monotonic() < until or len(taken) < CALLS_MIN:
+            taken.append(self.call_ms())
+        taken.sort()
+        return taken[math.ceil(len(taken) * 0.99) - 1]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@dataclass
+class Worker:
+    """The one process that runs everything. grown_bytes: at most, since `watch` began."""
+
+    process: psutil.Process
+    grown_bytes: int = 0
+
+    def watch(self, stop: threading.Event, before: int) -> None:
+        while not stop.wait(0.02):
+            self.grown_bytes = max(self.grown_bytes, self.process.memory_info().rss - before)
+
+
+@pytest.fixture(scope="module")
+def worker(cluster: Cluster) -> Worker:
+    children = json.loads(cluster.run("status", "--json").stdout)["cluster"]["children"]
+    return Worker(psutil.Process(next(child["pid"] for child in children if child["name"].startswith("worker"))))
+
+
+@pytest.fixture
+def victim(cluster: Cluster, make_function: MakeFunction) -> Iterator[Victim]:
+    victim = Victim(cluster, make_function(VICTIM, MemorySize=1_769))
+    for _ in range(50):
+        victim.call_ms()
+    yield victim
+    victim.close()
+
+
+def assert_nobody_notices(victim: Victim, worker: Worker, attack: Callable[[], None]) -> None:
+    """attack: does harm for BESIDE_S."""
+    seen = []
+    for _ in range(ROUNDS_MAX):
+        alone_ms = victim.p99_ms(ALONE_S)
+        worker.grown_bytes = 0
+        over = threading.Event()
+        threads = [
+            threading.Thread(target=attack, daemon=True),
+            threading.Thread(target=worker.watch, args=(over, worker.process.memory_info().rss), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        beside_ms = victim.p99_ms(BESIDE_S)
+        threads[0].join(60)
+        over.set()
+        threads[1].join(10)
+        assert worker.grown_bytes <= WORKER_BYTES_MAX, f"the worker grew by {worker.grown_bytes / 1024**2:.0f} MiB"
+        seen.append(f"{alone_ms:.1f} -> {beside_ms:.1f} ms, +{worker.grown_bytes / 1024**2:.0f} MiB")
+        log.info("round: %s", seen[-1])
+        if beside_ms <= max(alone_ms * TIMES_MAX, alone_ms + NOISE_MS):
+            return
+    pytest.fail(f"p99 of another function, alone and beside: {'; '.join(seen)}")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("row", ROWS)
+def test_another_functions_calls_are_answered_beside_it(
+    client: Any, make_function: MakeFunction, victim: Victim, worker: Worker, row: str
+) -> None:
+    hostile = ROWS[row]
+    name = _make(make_function, hostile)
+
+    def run(seconds: float, failures: list[BaseException]) -> None:
+        until = time.monotonic() + seconds
+        try:
+            while (left := until - time.monotonic()) > 0 or seconds == 0:
+                event = json.dumps({"seconds": max(0.0, round(left, 1)), "fill": "x" * hostile.event_bytes})
+                client.invoke(FunctionName=name, Payload=event.encode())
+                if seconds == 0:
+                    return
+        except BaseException as error:
+            failures.append(error)
+
+    def attack(seconds: float = BESIDE_S) -> None:
+        failures: list[BaseException] = []
+        threads = [threading.Thread(target=run, args=(seconds, failures), daemon=True) for _ in range(hostile.at_once)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+
+    attack(0)
+    assert_nobody_notices(victim, worker, attack)
+
+
+def _make(make_function: MakeFunction, hostile: Hostile) -> str:
+    options: dict[str, object] = {"MemorySize": hostile.memory_mb, "Timeout": 20} | hostile.parameters
+    if hostile.custom:
+        return make_function(hostile.source, runtime="provided.al2023", file="bootstrap", Handler="any", **options)
+    return make_function(hostile.source, **options)
+
+
+@pytest.mark.timeout(240)
+def test_another_functions_calls_are_answered_beside_packages_of_directories(
+    client: Any, victim: Victim, worker: Worker
+) -> None:
+    """A12."""
+    package = hostile_zips.BY_RULE["90,000 directories in each other"]
+
+    def attack() -> None:
+        until = time.monotonic() + BESIDE_S
+        while time.monotonic() < until:
+            with contextlib.suppress(client.exceptions.ClientError):
+                client.create_function(
+                    FunctionName="of-directories", Runtime=PYTHON, Handler="app.handler", Role=ROLE, Code={"ZipFile": package}
+                )
+            with contextlib.suppress(client.exceptions.ClientError):
+                client.delete_function(FunctionName="of-directories")
+
+    assert_nobody_notices(victim, worker, attack)
