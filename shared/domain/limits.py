@@ -18,6 +18,8 @@ CLIENT_CONTEXT_BYTES_MAX = 3_583
 TRACE_BYTES_MAX = 4_096
 """Of the X-Amzn-Trace-Id header. AWS names no limit; runtimes take no more than 16 KB of headers in all."""
 LOG_TAIL_BYTES = 4 * 1024
+LOG_EVENT_BYTES_MAX = 256 * 1024
+"""A longer line, or record of a runtime, becomes several events."""
 ZIP_UPLOAD_BYTES_MAX = 50 * 1024 * 1024
 CONTROL_BODY_BYTES_MAX = 70_167_211
 """Largest control-plane body: a 50 MiB package as base64 and its JSON around it."""

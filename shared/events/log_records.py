@@ -6,6 +6,8 @@ value is JSON, so that any consumer of Kafka can read it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from shared.events.records import RecordError
@@ -64,21 +66,22 @@ def _encode(source: LogSource, events: list[LogEvent], dropped: Dropped | None, 
         values.append(value)
         return
     # How many bytes they become is known only once they are encoded, and it is rare that they are too many.
-    first, rest = _halves(events)
-    _encode(source, first, dropped, values)
-    _encode(source, rest, None, values)
+    for part in _parts(events, len(value) // LOG_RECORD_BYTES_MAX + 1):
+        _encode(source, part, dropped, values)
+        dropped = None
 
 
-def _halves(events: list[LogEvent]) -> tuple[list[LogEvent], list[LogEvent]]:
+def _parts(events: list[LogEvent], count: int) -> Iterator[list[LogEvent]]:
+    """So many, if there are so many events; one event's text is divided."""
     if len(events) > 1:
-        middle = len(events) // 2
-        return events[:middle], events[middle:]
-    (event,) = events
-    middle = len(event.message) // 2
-    return (
-        [LogEvent(event.timestamp_ms, event.message[:middle])],
-        [LogEvent(event.timestamp_ms, event.message[middle:])],
-    )
+        size = -(-len(events) // min(count, len(events)))
+        for at in range(0, len(events), size):
+            yield events[at : at + size]
+    else:
+        (event,) = events
+        size = -(-len(event.message) // count)
+        for at in range(0, len(event.message), size):
+            yield [LogEvent(event.timestamp_ms, event.message[at : at + size])]
 
 
 def decode_log_batch(value: bytes) -> LogBatch:

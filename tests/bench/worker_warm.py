@@ -22,6 +22,7 @@ import uvloop
 from services.worker.fleet import StartSettings
 from services.worker.sandbox.spec import (
     OnEnd,
+    OnOutput,
     ResponseStream,
     RuntimeInvocation,
     RuntimeReady,
@@ -39,7 +40,7 @@ EVENT = b'{"name":"a name as events have it","numbers":[1,2,3,4,5]}'
 class InstantSandbox:
     alive = True
 
-    async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
+    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
         pass
 
     async def initialised(self) -> RuntimeReady:

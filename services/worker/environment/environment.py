@@ -384,8 +384,8 @@ class Environment:
 
     # What is said about it
 
-    def _on_output(self, data: bytes) -> None:
-        self._publish(FunctionOutput(data))
+    def _on_output(self, data: bytes, whole: bool) -> None:
+        self._publish(FunctionOutput(data, whole))
 
     def _publish(self, event: TelemetryEvent) -> None:
         for subscriber in self._subscribers:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
 
 import msgspec
 
@@ -22,6 +21,7 @@ from services.worker.sandbox.spec import (
     Flow,
     InvalidInvocationError,
     OnEnd,
+    OnOutput,
     ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
@@ -106,7 +106,7 @@ class LaunchedSandbox:
 
     # The contract
 
-    async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
+    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
         self._raise_failure()
         self._spec = spec
         self._output.deliver_to(on_output)
@@ -264,7 +264,7 @@ class LaunchedSandbox:
 
     def _on_exit(self, status: int) -> None:
         self._runtime.drain()
-        self._output.drain()
+        self._output.drain(ended=True)
         ended = exits.runtime_exit(status, memory_kill=self._slot.memory_killed(), init_error=self._init_error)
         if self._missing_entrypoint is not None:
             ended = msgspec.structs.replace(ended, platform_error=self._missing_entrypoint)

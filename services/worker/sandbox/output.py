@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 
-from services.worker.sandbox.work_budget import LOG_READ_STEPS, WorkBudget
+from services.worker.sandbox.log_frames import LogFrames
+from services.worker.sandbox.spec import OnOutput
+from services.worker.sandbox.work_budget import LOG_BYTES_A_STEP, READ_STEPS, WorkBudget
 
 _READ_BYTES = 64 * 1024
 _DRAIN_READS_MAX = 4
@@ -25,18 +26,22 @@ class OutputPipe:
         # Programs that open /dev/stdout by its name open the pipe anew, which takes the right to.
         os.fchown(self.write_fd, uid, uid)
         self._budget = budget
-        self._deliver: Callable[[bytes], None] | None = None
+        self._deliver: OnOutput | None = None
+        self._frames = LogFrames()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._read_fd, self._on_readable)
 
-    def deliver_to(self, deliver: Callable[[bytes], None]) -> None:
+    def deliver_to(self, deliver: OnOutput) -> None:
         self._deliver = deliver
 
-    def drain(self) -> None:
-        """Deliver what was written before now."""
+    def drain(self, *, ended: bool = False) -> None:
+        """Deliver what was written before now. ended: its writer has, so that a record is no longer waited for."""
         for _ in range(_DRAIN_READS_MAX):
             if not self._read():
-                return
+                break
+        for data, whole in self._frames.flush(ended=ended):
+            if self._deliver is not None:
+                self._deliver(data, whole)
 
     def close(self) -> None:
         if self._read_fd >= 0:
@@ -71,7 +76,8 @@ class OutputPipe:
         if not data:
             self._loop.remove_reader(self._read_fd)
             return False
-        self._budget.spend(LOG_READ_STEPS)
-        if self._deliver is not None:
-            self._deliver(data)
+        self._budget.spend(READ_STEPS + len(data) // LOG_BYTES_A_STEP)
+        for part, whole in self._frames.feed(data):
+            if self._deliver is not None:
+                self._deliver(part, whole)
         return True

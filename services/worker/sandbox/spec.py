@@ -94,6 +94,8 @@ class RuntimeReady(msgspec.Struct, frozen=True):
     """The runtime finished its initialisation and waits for its first event."""
 
 
+OnOutput = Callable[[bytes, bool], None]
+"""Gets what a function writes, as it comes, and whether it is one record or any part of what it writes."""
 OnEnd = Callable[["RuntimeResponse | RuntimeExit | SandboxError"], None]
 """Called exactly once, from the event loop, perhaps before `invoke` has returned. It must not raise."""
 
@@ -103,9 +105,9 @@ class Sandbox(Protocol):
     def alive(self) -> bool:
         """False when the runtime has ended since it was ready, or has to: `restart` comes before the next event."""
 
-    async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
-        """Attach code, limits and variables and let the runtime initialise. on_output gets what it writes to stdout, stderr
-        and its log descriptor, as it comes. Raises SandboxError when the sandbox cannot be made as promised."""
+    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
+        """Attach code, limits and variables and let the runtime initialise. on_output gets what it writes to stdout and
+        stderr. Raises SandboxError when the sandbox cannot be made as promised."""
 
     async def initialised(self) -> RuntimeReady | RuntimeExit:
         """Wait (no deadline of its own) until the runtime asks for its first event, or ends."""

@@ -14,7 +14,8 @@ class LogSink(Protocol):
 
     name: str
 
-    def append(self, data: bytes) -> None: ...
+    def append(self, data: bytes, *, whole: bool = False) -> None:
+        """whole: it is one record, whatever lines it has."""
 
 
 class EnvironmentLog:
@@ -37,7 +38,10 @@ class EnvironmentLog:
             data = event.data
             if not data:
                 return
+            if event.whole and data[-1] != 0x0A:
+                data += b"\n"
             self._at_line_start = data[-1] == 0x0A
+            self._sink.append(data, whole=event.whole)
         else:
             data = self._makers[type(event)](event)
             if not data:
@@ -46,7 +50,7 @@ class EnvironmentLog:
                 # The platform's lines are lines of their own.
                 data = b"\n" + data
                 self._at_line_start = True
-        self._sink.append(data)
+            self._sink.append(data)
         if self._tail is not None:
             self._add_to_tail(data)
 

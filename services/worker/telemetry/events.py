@@ -73,9 +73,10 @@ class LogsDropped(msgspec.Struct, frozen=True, tag="platform.logsDropped"):
 
 
 class FunctionOutput(msgspec.Struct, frozen=True, gc=False, tag="function"):
-    """What the function wrote, as it came: whole lines, many, or a part of one."""
+    """What the function wrote, as it came: whole lines, many, or a part of one. whole: one record of its runtime's."""
 
     data: bytes
+    whole: bool = False
 
 
 PlatformEvent = InitStart | InitReport | Start | Report | LogsDropped

@@ -37,6 +37,8 @@ log = logging.getLogger("lambdad.worker")
 
 FLUSH_INTERVAL_S = 1.0
 QUEUE_BYTES_MAX = 32 * 1024 * 1024
+SEND_BYTES = 2 * 1024 * 1024
+"""So many are given to the producer at a time, which holds them once more."""
 SEND_TIMEOUT_S = 10.0
 RECONNECT_DELAY_S = 2.0
 STOP_TIMEOUT_S = 1.5
@@ -98,7 +100,10 @@ class LogShipper:
                 await asyncio.sleep(FLUSH_INTERVAL_S)
                 self._woken.clear()
                 for _ in self.collect():
-                    await asyncio.sleep(0)
+                    if producer is not None and self._queue_bytes > SEND_BYTES:
+                        await self._send(producer)
+                    else:
+                        await asyncio.sleep(0)
                 producer = producer or await self._connect()
                 if producer is not None and await self._send(producer):
                     continue
@@ -177,9 +182,21 @@ class LogShipper:
         return producer
 
     async def _send(self, producer: AIOKafkaProducer, timeout_s: float = SEND_TIMEOUT_S) -> bool:
-        """Send all that is queued; a record leaves the queue when Kafka has it, or will never have it. False when some
-        were left."""
-        batch = list(self._queue)
+        """Send all that is queued. False when some were left."""
+        while self._queue:
+            if not await self._send_some(producer, timeout_s):
+                return False
+        return True
+
+    async def _send_some(self, producer: AIOKafkaProducer, timeout_s: float) -> bool:
+        """A record leaves the queue when Kafka has it, or will never have it."""
+        batch: list[_Record] = []
+        size = 0
+        for record in self._queue:
+            if size > SEND_BYTES:
+                break
+            batch.append(record)
+            size += len(record.value)
         sent: list[asyncio.Future[object] | Exception] = []
         try:
             async with asyncio.timeout(timeout_s):

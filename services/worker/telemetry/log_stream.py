@@ -12,20 +12,18 @@ from typing import Protocol
 from prometheus_client import Counter
 
 from services.worker.telemetry.events import LogsDropped
+from services.worker.telemetry.log_events import Written, events_of
 from services.worker.telemetry.platform_lines import makers_for
 from shared.domain.functions import VersionSpec
+from shared.domain.limits import LOG_EVENT_BYTES_MAX
 from shared.events.log_records import Dropped, LogEvent, LogSource
 
 STREAM_BYTES_MAX = 4 * 1024 * 1024
 """What one environment may write between two flushes."""
-PENDING_BYTES_MAX = 64 * 1024 * 1024
+PENDING_BYTES_MAX = 16 * 1024 * 1024
 """What all environments together may hold between two flushes."""
-EVENT_BYTES_MAX = 256 * 1024
-"""A longer line becomes several events."""
 LINE_WAIT_S = 1.0
 """So long the rest of a line is waited for: one that is written in pieces is one event wherever a flush falls."""
-EVENTS_AT_ONCE = 500
-"""So many are made before others have their turn of the event loop."""
 REASON = "they came faster than they could be stored"
 
 DROPPED_BYTES = Counter("lambdad_worker_log_dropped_bytes_total", "Function log that was dropped")
@@ -47,7 +45,8 @@ class Owner(Protocol):
 
 
 class LogStream:
-    """Implements `environment_log.LogSink`. `dropped` is told in the log itself, before what is shipped next."""
+    """Implements `environment_log.LogSink`. `dropped` is told in the log itself, before what is shipped next. Bytes are
+    counted with what each event weighs besides (log_events.py)."""
 
     __slots__ = ("_awake", "_bytes", "_dropped_bytes", "_dropped_lines", "_owner", "_pending", "_spec", "name", "source")
 
@@ -56,21 +55,21 @@ class LogStream:
         self.source = LogSource(spec.log_group, self.name, spec.function_name, spec.version, spec.region)
         self._spec = spec
         self._owner = owner
-        self._pending: deque[tuple[float, bytes]] = deque()
+        self._pending: deque[Written] = deque()
         self._bytes = 0
         self._dropped_bytes = 0
         self._dropped_lines = 0
         self._awake = False
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes, *, whole: bool = False) -> None:
         owner = self._owner
         if not self._awake:
             self._awake = True
             owner.wake(self)
-        size = len(data)
-        self._pending.append((time.time(), data))
-        self._bytes += size
-        owner.pending_bytes += size
+        written = Written.of(time.time(), data, whole)
+        self._pending.append(written)
+        self._bytes += written.weight
+        owner.pending_bytes += written.weight
         if self._bytes > STREAM_BYTES_MAX or owner.pending_bytes > PENDING_BYTES_MAX:
             self._drop_oldest()
 
@@ -102,23 +101,23 @@ class LogStream:
         if not last:
             self._keep_begun(pending)
         if not self._dropped_bytes:
-            return None, _events_of(pending)
+            return None, events_of(pending)
         dropped = Dropped(self._dropped_bytes, self._dropped_lines)
         self._dropped_bytes = self._dropped_lines = 0
         words = makers_for(self._spec)[LogsDropped](LogsDropped(dropped.bytes, dropped.lines, REASON)).decode()
         return dropped, _told(LogEvent(int(time.time() * 1e3), words), pending)
 
-    def _keep_begun(self, pending: deque[tuple[float, bytes]]) -> None:
-        begun: deque[tuple[float, bytes]] = deque()
+    def _keep_begun(self, pending: deque[Written]) -> None:
+        begun: deque[Written] = deque()
         size, since = 0, time.time() - LINE_WAIT_S
-        while pending and pending[-1][1][-1] != 0x0A:
-            at, data = pending.pop()
-            ended = data.rfind(b"\n") + 1
+        while pending and not pending[-1].whole and pending[-1].data[-1] != 0x0A:
+            last = pending.pop()
+            ended = last.data.rfind(b"\n") + 1
             if ended:
-                pending.append((at, data[:ended]))
-            begun.appendleft((at, data[ended:]))
-            size += len(data) - ended
-            if at < since or size > EVENT_BYTES_MAX:
+                pending.append(Written.of(last.at, last.data[:ended]))
+            begun.appendleft(Written.of(last.at, last.data[ended:]))
+            size += begun[0].weight
+            if last.at < since or size > LOG_EVENT_BYTES_MAX:
                 pending.extend(begun)
                 return
         if not begun:
@@ -139,55 +138,15 @@ class LogStream:
         owner = self._owner
         size_bytes = lines = 0
         while len(self._pending) > pieces_min and (self._bytes > bytes_max or owner.pending_bytes > PENDING_BYTES_MAX):
-            _, data = self._pending.popleft()
-            self._bytes -= len(data)
-            owner.pending_bytes -= len(data)
-            size_bytes += len(data)
-            lines += data.count(b"\n")
+            written = self._pending.popleft()
+            self._bytes -= written.weight
+            owner.pending_bytes -= written.weight
+            size_bytes += len(written.data)
+            lines += written.lines
         if size_bytes:
             self.dropped(size_bytes, lines)
 
 
-def _told(first: LogEvent, pending: deque[tuple[float, bytes]]) -> Iterator[list[LogEvent]]:
+def _told(first: LogEvent, pending: deque[Written]) -> Iterator[list[LogEvent]]:
     yield [first]
-    yield from _events_of(pending)
-
-
-def _events_of(pending: deque[tuple[float, bytes]]) -> Iterator[list[LogEvent]]:
-    events: list[LogEvent] = []
-    rest, began = bytearray(), 0.0
-    while pending:
-        at, data = pending.popleft()
-        if not rest and data[-1] == 0x0A and len(data) <= EVENT_BYTES_MAX:
-            # Whole lines, as the platform writes them for every invocation.
-            at_ms = int(at * 1e3)
-            lines = data[:-1].decode("utf-8", "replace").split("\n")
-            events.extend([LogEvent(at_ms, line + "\n") for line in lines if line.strip("\r")])
-        else:
-            *ended, last = data.split(b"\n")
-            for line in ended:
-                rest += line
-                _add(events, began if len(rest) > len(line) else at, rest, b"\n")
-                rest.clear()
-            if last:
-                began = began if rest else at
-                rest += last
-        if len(events) >= EVENTS_AT_ONCE:
-            yield events
-            events = []
-    _add(events, began, rest, b"")
-    if events:
-        yield events
-
-
-def _add(events: list[LogEvent], at: float, line: bytearray, end: bytes) -> None:
-    if not line.strip(b"\r"):
-        return
-    at_ms, size, begin = int(at * 1e3), len(line), 0
-    while size - begin > EVENT_BYTES_MAX:
-        cut = begin + EVENT_BYTES_MAX
-        while cut > begin + EVENT_BYTES_MAX - 4 and line[cut] & 0xC0 == 0x80:
-            cut -= 1  # A character that takes several bytes stays whole.
-        events.append(LogEvent(at_ms, line[begin:cut].decode("utf-8", "replace")))
-        begin = cut
-    events.append(LogEvent(at_ms, (line[begin:] + end).decode("utf-8", "replace")))
+    yield from events_of(pending)

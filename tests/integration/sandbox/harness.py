@@ -42,7 +42,13 @@ class Running:
     def __init__(self, sandbox: LaunchedSandbox) -> None:
         self.sandbox = sandbox
         self.output = bytearray()
+        self.records: list[str] = []
         self.ready: RuntimeReady | RuntimeExit = RuntimeReady()
+
+    def on_output(self, data: bytes, whole: bool) -> None:
+        self.output += data
+        if whole:
+            self.records.append(data.decode())
 
     async def invoke(self, event: object = None, **more: Any) -> RuntimeResponse | RuntimeExit:
         invocation = RuntimeInvocation(
@@ -134,7 +140,7 @@ class Harness:
         assert isinstance(sandbox, LaunchedSandbox)
         running = Running(sandbox)
         try:
-            await sandbox.start(spec, running.output.extend)
+            await sandbox.start(spec, running.on_output)
             await running.initialised()
             yield running
         finally:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
-from tests.integration.sandbox.harness import NODE, Harness
+from tests.integration.sandbox.harness import NODE, Harness, until
 
 pytestmark = pytest.mark.needs(NODE)
 
@@ -155,3 +155,14 @@ async def test_six_megabytes_go_both_ways_and_a_larger_answer_is_refused(harness
         assert isinstance(end, RuntimeResponse)
         assert (end.payload, end.too_large_bytes) == (b"", 6_291_557)
         assert await function.result("still here") == "still here"
+
+
+async def test_a_message_of_several_lines_is_one_record(harness: Harness) -> None:
+    source = "exports.handler = async () => { process.stdout.write('a\\nb\\n'); console.log('one\\ntwo'); console.error(new Error('three')) }"
+    async with harness.running(source, runtime=NODE) as function:
+        await function.result()
+        await until(lambda: len(function.records) == 2, "the records")
+        message, error = function.records
+        assert message.endswith("\tINFO\tone\ntwo\n")
+        assert "Error: three\n    at " in error
+        assert function.output.startswith(b"a\nb\n")

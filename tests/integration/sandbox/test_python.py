@@ -324,3 +324,29 @@ def handler(event, context):
     }
     async with harness.running(files, layers={"app.py": source, "data.txt": "of a layer"}) as function:
         assert await function.result() == ["of a layer", "of a layer", "FileNotFoundError"]
+
+
+async def test_a_traceback_and_a_message_of_several_lines_are_one_record_each_and_keep_their_place(harness: Harness) -> None:
+    source = (
+        "import logging\nlogging.getLogger().setLevel('INFO')\ndef inner(event):\n    raise ValueError('of\\nlines')\n"
+        "def handler(event, context):\n    print('first\\nsecond')\n    logging.info('one\\ntwo')\n    print('third')\n"
+        "    if event: inner(event)\n"
+    )
+    async with harness.running(source) as function:
+        await function.error(1)
+        message, traceback = function.records
+        assert message.startswith("[INFO]\t")
+        assert message.endswith("\tone\ntwo\n")
+        assert traceback.startswith("[ERROR] ValueError: of\nlines\nTraceback (most recent call last):\n")
+        assert "in handler\n" in traceback
+        assert traceback.count("\n") > 5
+        text = function.output.decode()
+        assert text == "first\nsecond\n" + message + "third\n" + traceback
+
+
+async def test_a_record_of_a_hundred_kilobytes_is_one(harness: Harness) -> None:
+    source = "import logging\ndef handler(event, context):\n    logging.error('x' * event)\n"
+    async with harness.running(source) as function:
+        await function.result(100_000)
+        await until(lambda: function.records, "the record")
+        assert [record.count("x") for record in function.records] == [100_000]

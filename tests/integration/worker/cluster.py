@@ -56,9 +56,12 @@ class MemoryLog:
     def __init__(self, name: str) -> None:
         self.name = name
         self.data = b""
+        self.records: list[str] = []
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes, *, whole: bool = False) -> None:
         self.data += data
+        if whole:
+            self.records.append(data.decode())
 
     @property
     def text(self) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import (
     OnEnd,
+    OnOutput,
     ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
@@ -41,7 +42,7 @@ class ProcessSandbox:
         self.fail_invoke: Exception | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._spec: SandboxSpec | None = None
-        self._on_output: Callable[[bytes], None] = lambda data: None
+        self._on_output: OnOutput = lambda data, whole: None
         self._pump: asyncio.Task[None] | None = None
         self._answers: asyncio.StreamReader | None = None
         self._requests = -1
@@ -50,7 +51,7 @@ class ProcessSandbox:
     def alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def start(self, spec: SandboxSpec, on_output: Callable[[bytes], None]) -> None:
+    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
         if self.fail_start:
             raise SandboxError("no namespaces here")
         self._spec, self._on_output = spec, on_output
@@ -91,7 +92,7 @@ class ProcessSandbox:
     async def _pump_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
         while data := await process.stdout.read(65_536):
-            self._on_output(data)
+            self._on_output(data, False)
 
     async def initialised(self) -> RuntimeReady | RuntimeExit:
         message = await self._answer()

@@ -1,7 +1,7 @@
 // console in AWS's line formats, Text and JSON.
 
 import { isError, stackLines } from "./errors.mjs";
-import { assign, bufferFrom, format, isoNow, parseJson, part, stringifyJson, writeSync } from "./primordials.mjs";
+import { assign, bufferFrom, concatBuffers, format, isoNow, now, parseJson, part, stringifyJson, writeSync } from "./primordials.mjs";
 
 const METHODS = { trace: "TRACE", debug: "DEBUG", info: "INFO", log: "INFO", warn: "WARN", error: "ERROR", fatal: "FATAL" };
 const ORDER = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
@@ -50,8 +50,16 @@ function jsonLine(level, parts) {
   }
 }
 
-function write(line) {
-  let data = bufferFrom(`${line}\n`);
+/** One record, whatever lines it has, framed as AWS's runtimes do: services/worker/sandbox/log_frames.py. */
+function write(text) {
+  const body = bufferFrom(`${text}\n`);
+  const microseconds = now() * 1000;
+  const numbers = [body.length, microseconds / 2 ** 32, microseconds];
+  let head = [0xa5, 0x5a, 0, 3];
+  for (let n = 0; n < 3; n += 1) {
+    head = [...head, numbers[n] >>> 24, numbers[n] >>> 16, numbers[n] >>> 8, numbers[n] >>> 0];
+  }
+  let data = concatBuffers([bufferFrom(head), body]);
   while (data.length > 0) {
     try {
       data = part(data, writeSync(1, data));

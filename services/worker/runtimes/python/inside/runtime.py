@@ -9,6 +9,7 @@ import inspect
 import json
 import logging
 import os
+import struct
 import sys
 import time
 import traceback
@@ -18,6 +19,8 @@ from . import preload, variables
 from .preload import prepare  # noqa: F401
 
 _READ_BYTES = 65536
+_LOG_FRAME = struct.Struct("!IIQ")
+_TEXT = 0xA55A0003
 
 
 class _WarmedUp(BaseException):
@@ -40,7 +43,7 @@ def warm_up():
             start = {"handler": "lambdad_warm_up.handler", "environment": {"AWS_WARM_UP_%d" % n: "x" * 40 for n in range(30)}}
             _prepare_interpreter(start["environment"])
             sys.path.insert(0, mounts.WARM_UP)
-            bootstrap.create_log_sink = _make_sink(False)
+            bootstrap.create_log_sink = _make_sink(nowhere.fileno())
             _serve(bootstrap, start["handler"], _OneEvent(sys.modules["awslambdaric.lambda_runtime_client"]))
         except _WarmedUp:
             pass
@@ -82,7 +85,7 @@ def run(stream, start):
     if "AWS_LAMBDA_LOG_FORMAT" in environment or "AWS_LAMBDA_LOG_LEVEL" in environment:
         # The client reads both while it is imported, and it was imported long ago.
         bootstrap = importlib.reload(bootstrap)
-    bootstrap.create_log_sink = _make_sink(environment.get("AWS_LAMBDA_LOG_FORMAT") == "JSON")
+    bootstrap.create_log_sink = _make_sink(os.dup(1))
     if sys.version_info < (3, 9):
         _leave_request_id_out(bootstrap)
     client = Client(stream, sys.modules["awslambdaric.lambda_runtime_client"])
@@ -124,11 +127,10 @@ def _leave_request_id_out(bootstrap):
     bootstrap.make_error = without_request_id
 
 
-def _make_sink(one_line):
-    end = "\n" if one_line else ""
-
+def _make_sink(fd):
     class Sink:
-        """Where the client's log lines go: standard output, so that they keep their place among printed lines."""
+        """Where the client's log lines go: as records, framed as AWS's runtimes do, but by the pipe of standard output, so
+        that they keep their place among printed lines."""
 
         def __enter__(self):
             return self
@@ -137,10 +139,13 @@ def _make_sink(one_line):
             return None
 
         def log(self, msg, frame_type=None):
-            sys.stdout.write(msg)
+            text = msg.encode("utf-8", "surrogatepass")
+            left = memoryview(_LOG_FRAME.pack(_TEXT, len(text), time.time_ns() // 1000) + text)
+            while left:
+                left = left[os.write(fd, left) :]
 
         def log_error(self, message_lines):
-            sys.stdout.write("\n".join(message_lines) + end)
+            self.log("\n".join(message_lines))
 
     return Sink
 
