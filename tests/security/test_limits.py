@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from deploy.local.layout import CHECKOUT
 from services.worker.pool import SandboxPool
 from services.worker.sandbox import cgroups, launched
 from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
@@ -308,3 +311,12 @@ async def test_cached_files_are_no_memory_that_ends_a_function(harness: Harness)
     async with harness.running({"app.py": source, "large": "x" * (200 * 1024**2)}, memory_mb=128) as function:
         assert await function.result() == 400 * 1024**2
         assert await function.result() == 400 * 1024**2
+
+
+def test_a_worker_with_a_network_of_its_own_bounds_sockets_too() -> None:
+    """As in a container, whose /proc does not show what the host's sockets may hold."""
+    asked = "from services.worker.sandbox.cgroups import _all_socket_bytes_max; print(_all_socket_bytes_max())"
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", asked], cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) >= cgroups.SOCKET_BYTES_MAX
