@@ -129,8 +129,9 @@ class ClaimedRequest:
 
     @property
     def region(self) -> str:
-        """What the signature is for, served or not; the default region where it does not say."""
-        return self._region.decode("latin-1") or self._homes.default.region
+        """What the signature is for, served or not; the default region where it does not say, or nothing that is a name."""
+        named = self._region
+        return named.decode() if named and named.isascii() else self._homes.default.region
 
     @property
     def _region(self) -> bytes:

@@ -389,6 +389,8 @@ async def test_requests_are_signed_again_where_the_settings_say_so() -> None:
 async def test_what_is_signed_again_is_for_the_region_that_it_was_signed_for() -> None:
     elsewhere = {**SIGN["sqs"], "region": "eu-central-1"}
     async with behind(answers, sign={**SIGN, "sqs": elsewhere}) as (found, fake):
+        assert b"HTTP/1.1 200" in await found.send(signed_request(found, b"x", region="é"))
+        assert b"/us-east-1/s3/aws4_request" in dict(fake.headers())[b"authorization"], "what is no name of a region"
         for region in ("us-east-1", "eu-west-1", "ap-southeast-7"):
             assert b"HTTP/1.1 200" in await found.send(signed_request(found, b"x", region=region))
             assert verified(fake, "s3") == OTHER_KEY
