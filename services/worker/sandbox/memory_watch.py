@@ -11,12 +11,15 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 log = logging.getLogger("lambdad.worker")
 
 STEP_BYTES = 8 * 1024 * 1024
 """How far memory in use may move before it is looked at again, while there is something in /tmp."""
+_threads = ThreadPoolExecutor(4, thread_name_prefix="memory-watch")
+"""Of their own: however often they wait for the kernel, nothing else of the worker does."""
 PAUSE_S = 0.02
 """Between two looks, whatever a function does: each takes the worker some 50 us."""
 
@@ -26,7 +29,10 @@ class Alarm(Protocol):
 
     fd: int
 
-    def set(self, above_bytes: int, below_bytes: int | None) -> None: ...
+    def set(self, above_bytes: int, below_bytes: int | None) -> None:
+        """In a thread: a kernel with cgroup v1 takes 5 to 30 ms for a mark, the time until none of its processors still looks
+        at the marks of before."""
+
     def close(self) -> None: ...
 
 
@@ -51,6 +57,7 @@ class MemoryWatch:
         self._armed = False
         self._pause: asyncio.TimerHandle | None = None
         self._squeezing: asyncio.Task[None] | None = None
+        self._arming: asyncio.Task[None] | None = None
         self.tmp_peak_bytes = 0
 
     def start(self, memory_bytes: int, on_exceeded: Callable[[], None]) -> None:
@@ -65,9 +72,9 @@ class MemoryWatch:
             self._pause.cancel()
         if self._squeezing is not None:
             self._squeezing.cancel()
-        if self._alarm is not None:
-            self._alarm.close()
-            self._alarm = None
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None and self._arming is None:
+            alarm.close()
         if self._tmp_fd >= 0:
             os.close(self._tmp_fd)
             self._tmp_fd = -1
@@ -96,13 +103,31 @@ class MemoryWatch:
         return self._cgroup.used_bytes(), self._seen_tmp
 
     def _arm(self, used: int, in_tmp: int) -> None:
-        if self._alarm is None:
+        alarm = self._alarm
+        if alarm is None:
             return
         bound = self._memory_bytes + in_tmp
         below = used - STEP_BYTES if in_tmp >= STEP_BYTES else None
-        self._alarm.set(bound if used < bound - STEP_BYTES or not in_tmp else used + STEP_BYTES, below)
-        self._armed = True
-        self._loop.add_reader(self._alarm.fd, self._on_alarm)
+        above = bound if used < bound - STEP_BYTES or not in_tmp else used + STEP_BYTES
+        self._arming = self._loop.create_task(self._set(alarm, above, below))
+
+    async def _set(self, alarm: Alarm, above: int, below: int | None) -> None:
+        failure: OSError | None = None
+        try:
+            await self._loop.run_in_executor(_threads, alarm.set, above, below)
+        except OSError as error:
+            failure = error
+        self._arming = None
+        if self._alarm is None:
+            alarm.close()
+        elif failure is not None:
+            log.error("memory cannot be watched: %s", failure)
+            self._on_exceeded()
+        elif self._cgroup.used_bytes() > above:
+            self._judge(arm=False)  # It passed the mark before that was set.
+        else:
+            self._armed = True
+            self._loop.add_reader(alarm.fd, self._on_alarm)
 
     def _disarm(self) -> None:
         if self._armed and self._alarm is not None:
@@ -132,7 +157,7 @@ class MemoryWatch:
     async def _squeeze(self, bound: int) -> None:
         """In a thread: the kernel may have much to reclaim."""
         try:
-            fits = await asyncio.to_thread(self._cgroup.squeeze, bound)
+            fits = await self._loop.run_in_executor(_threads, self._cgroup.squeeze, bound)
         except OSError as error:
             log.error("memory cannot be bounded: %s", error)
             fits = False

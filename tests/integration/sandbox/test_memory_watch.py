@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ class PipeAlarm:
     def __init__(self) -> None:
         self.fd, self.far = os.pipe()
         self.marks: list[tuple[int, int | None]] = []
+        self.closed = False
 
     def set(self, above_bytes: int, below_bytes: int | None) -> None:
         self.marks.append((above_bytes, below_bytes))
@@ -28,6 +30,7 @@ class PipeAlarm:
         os.write(self.far, b"!")
 
     def close(self) -> None:
+        self.closed = True
         os.close(self.fd)
         os.close(self.far)
 
@@ -71,6 +74,9 @@ class Watched:
     def _kill(self) -> None:
         self.kills += 1
 
+    async def armed(self, times: int) -> None:
+        await until(lambda: len(self.marks) == times and self.watch._armed, "it is watched")
+
     @property
     def marks(self) -> list[tuple[int, int | None]]:
         return self.cgroup.alarm.marks
@@ -78,6 +84,7 @@ class Watched:
 
 async def test_memory_above_the_limit_that_cannot_be_reclaimed_ends_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(monkeypatch, 20 * MIB)
+    await watched.armed(1)
     assert watched.marks == [(LIMIT, None)]
     watched.cgroup.used = LIMIT + MIB
     watched.cgroup.alarm.ring()
@@ -86,21 +93,50 @@ async def test_memory_above_the_limit_that_cannot_be_reclaimed_ends_the_function
     watched.watch.close()
 
 
+async def test_the_worker_waits_for_no_kernel_that_takes_its_time_to_set_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    slow = PipeAlarm.set
+    monkeypatch.setattr(PipeAlarm, "set", lambda *marks: go_on.wait(10) and slow(*marks))
+    watched = Watched(monkeypatch, 20 * MIB)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not watched.marks
+    watched.cgroup.used = LIMIT + MIB  # Before there is a mark that it could pass.
+    go_on.set()
+    await until(lambda: watched.kills, "it was killed")
+    watched.watch.close()
+
+
+async def test_a_watch_that_is_closed_while_a_mark_is_set_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    slow = PipeAlarm.set
+    monkeypatch.setattr(PipeAlarm, "set", lambda *marks: go_on.wait(10) and slow(*marks))
+    watched = Watched(monkeypatch, 20 * MIB)
+    await asyncio.sleep(0)
+    watched.watch.close()
+    os.fstat(watched.cgroup.alarm.fd)
+    go_on.set()
+    await until(lambda: watched.cgroup.alarm.closed, "it is closed")
+    assert not watched.watch._armed
+
+
 async def test_memory_that_can_be_reclaimed_is_and_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(monkeypatch, 20 * MIB)
+    await watched.armed(1)
     for round_ in range(2, 4):
         watched.cgroup.used, watched.cgroup.reclaimable = LIMIT + MIB, 50 * MIB
         watched.cgroup.alarm.ring()
-        await until(lambda count=round_: len(watched.marks) == count, "it is watched again")
+        await watched.armed(round_)
     assert not watched.kills
     watched.watch.close()
 
 
 async def test_what_is_in_tmp_raises_the_mark_and_what_leaves_it_lowers_the_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(monkeypatch, 20 * MIB)
+    await watched.armed(1)
     watched.tmp, watched.cgroup.used = 200 * MIB, 220 * MIB
     watched.cgroup.alarm.ring()
-    await until(lambda: len(watched.marks) == 2, "it is watched again")
+    await watched.armed(2)
     assert watched.marks[-1] == (LIMIT + 200 * MIB, 220 * MIB - STEP_BYTES)
     assert not watched.cgroup.squeezed
     # Nothing rings when as much is taken as was deleted: it is seen when somebody asks.
@@ -114,6 +150,7 @@ async def test_what_is_in_tmp_raises_the_mark_and_what_leaves_it_lowers_the_mark
 async def test_a_function_makes_the_worker_look_so_often_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_watch, "PAUSE_S", 60.0)
     watched = Watched(monkeypatch, 20 * MIB)
+    await watched.armed(1)
     watched.cgroup.alarm.ring()
     await until(lambda: not watched.watch._armed, "it was looked at")
     watched.cgroup.alarm.ring()
