@@ -10,8 +10,8 @@ fi
 export _HANDLER="$1"
 if [ -e /var/runtime/bootstrap.mjs ]; then
     exec /var/lang/bin/node /var/runtime/bootstrap.mjs
-elif [ -d /var/runtime/awslambdaric ]; then
-    exec /var/lang/bin/python3 -m awslambdaric "$1"
+elif [ -e /var/runtime/bootstrap.py ]; then
+    exec /var/lang/bin/python3 /var/runtime/bootstrap.py
 fi
 for bootstrap in /var/task/bootstrap /opt/bootstrap; do
     [ -x "$bootstrap" ] && exec "$bootstrap"

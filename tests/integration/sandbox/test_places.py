@@ -119,6 +119,25 @@ async def test_a_function_may_name_other_folders_of_libraries(harness: Harness, 
     assert "loaded" in answer or "did not self-register" in answer
 
 
+@pytest.mark.parametrize("runtime", PYTHONS)
+@pytest.mark.parametrize("why", ["wrapper", "libraries"])
+async def test_a_runtime_that_is_executed_for_a_function_finds_what_a_forked_one_does(
+    harness: Harness, runtime: str, why: str
+) -> None:
+    source = "import sys, inlayer\ndef handler(event, context):\n    return [sys.path, sys.argv, inlayer.NAME, sys.prefix]\n"
+    layers = {"python/inlayer.py": "NAME = 'a layer'\n"}
+    # As AWS shows it: options for the interpreter before the last argument.
+    wrapper = '#!/bin/bash\nargs=("$@")\nexec "${args[@]:0:$#-1}" -X faulthandler "${args[@]: -1}"\n'
+    files = {"app.py": source, "wrapper": wrapper}
+    variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"} if why == "wrapper" else {"LD_LIBRARY_PATH": "/opt/lib"}
+    async with harness.running(files, runtime=runtime, layers=layers) as forked:
+        expected = await forked.result()
+    async with harness.running(files, runtime=runtime, layers=layers, variables=variables) as executed:
+        assert isinstance(executed.ready, RuntimeReady), bytes(executed.output)
+        assert await executed.result() == expected
+    assert expected[1:] == [["/var/runtime/bootstrap.py"], "a layer", "/var/lang"]
+
+
 async def test_a_prepared_runtime_was_executed_with_nothing_but_the_library_path(harness: Harness) -> None:
     source = "def handler(event, context):\n    return open('/proc/self/environ').read()\n"
     async with harness.running(source) as function:

@@ -1,4 +1,5 @@
-"""Python: a zygote for each version, with the runtime client and the SDK imported; a fork of it serves (inside/)."""
+"""Python: a zygote for each version, with the runtime client and the SDK imported; a fork of it serves (inside/), or an
+interpreter that is executed for the function (executed/)."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from shared.domain.runtimes import how_to_install
 
 _RUNTIME = re.compile(r"python3\.\d+")
 _INSIDE = Path(__file__).parent / "inside"
+_EXECUTED = Path(__file__).parent / "executed"
 
 
 class PythonFamily:
@@ -53,7 +55,7 @@ class PythonFamily:
             prefixes=beyond_usr(prefix),
             kind=protocol.KIND_SERVE,
             inside=_INSIDE,
-            runtime_dirs=(client,),
+            runtime_dirs=(client, _EXECUTED),
             language_root=prefix,
         )
 
@@ -69,7 +71,7 @@ class PythonFamily:
     def programs(self, recipe: Recipe, spec: SandboxSpec) -> list[list[str]]:
         """A wrapper is executed, so it gets a command line to go on with: AWS's own client over HTTP. So is what its loader
         must know of from the start."""
-        command = [f"/var/lang/bin/{recipe.interpreter.name}", "-m", "awslambdaric", spec.handler]
+        command = [f"/var/lang/bin/{recipe.interpreter.name}", "/var/runtime/bootstrap.py"]
         if spec.wrapper:
             return [[spec.wrapper, *command]]
         return [command] if self._fresh or reads_other_libraries(spec) else []
