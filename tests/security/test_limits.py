@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local.layout import CHECKOUT
 from services.worker.pool import SandboxPool
-from services.worker.sandbox import cgroups, launched
+from services.worker.sandbox import cgroup_v2, cgroups, host_limits, launched
 from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings
@@ -218,8 +218,21 @@ def _base_files() -> dict[str, str]:
     return found
 
 
+def test_all_functions_together_leave_something_of_what_a_container_has(tmp_path: Path) -> None:
+    """By the files of v2: the nearest of the bounds above counts."""
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    assert cgroup_v2.memory_bound(str(inner)) is None
+    (tmp_path / "outer" / "memory.max").write_text(f"{4 * 1024**3}\n")
+    assert host_limits.memory_bytes(cgroup_v2.memory_bound(str(inner))) == 3 * 1024**3
+    (inner / "memory.max").write_text(f"{1024**3}\n")
+    assert host_limits.memory_bytes(cgroup_v2.memory_bound(str(inner))) == 1024**3 // 2
+
+
 async def test_all_functions_together_leave_something_of_the_host(harness: Harness) -> None:
-    total = psutil.virtual_memory().total
+    folder, version = cgroups.find_parents()[0][cgroups.MEMORY]
+    total = min(psutil.virtual_memory().total, version.memory_bound(folder) or sys.maxsize)
     found = _base_files()
     memory = int(found.get("memory.limit_in_bytes") or found["memory.max"])
     assert abs(memory - max(total // 2, total - max(1024**3, total // 8))) < 4096, "to the page"

@@ -28,6 +28,11 @@ def set_socket_limit(folder: str, limit_bytes: int) -> None:
     write(folder, _SOCKET_LIMIT, str(limit_bytes))
 
 
+def memory_bound(folder: str) -> int | None:
+    """Of the cgroup and all above it."""
+    return read_keyed(folder, "memory.stat", "hierarchical_memory_limit") or None
+
+
 def keep_out_of_swap(folder: str) -> None:
     """As far as the kernel may choose; cgroups made below it are the same."""
     write(folder, "memory.swappiness", "0")

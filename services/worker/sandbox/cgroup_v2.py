@@ -26,6 +26,17 @@ def set_socket_limit(folder: str, limit_bytes: int) -> None:
     """What sockets hold counts as memory here."""
 
 
+def memory_bound(folder: str) -> int | None:
+    """Of the cgroup and all above it that can be seen; the root of all has none."""
+    bounds = []
+    while os.path.exists(f"{folder}/memory.max"):
+        limit = read(folder, "memory.max")
+        if limit != "max":
+            bounds.append(int(limit))
+        folder = os.path.dirname(folder)
+    return min(bounds, default=None)
+
+
 def keep_out_of_swap(folder: str) -> None:
     """Each limit says so."""
 

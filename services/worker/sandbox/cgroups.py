@@ -158,7 +158,6 @@ class CgroupTree:
     def __init__(
         self, allow_missing: Iterable[str] = (), *, memory_bytes: int | None = None, processes: int | None = None
     ) -> None:
-        self._memory_bytes = memory_bytes or host_limits.memory_bytes()
         self._processes = processes or host_limits.processes()
         name = f"lambdad-{os.getpid()}-{_started_at(os.getpid())}-{next(_numbers)}"
         parents, problems = find_parents()
@@ -174,6 +173,8 @@ class CgroupTree:
         for controller, (parent, version) in parents.items():
             remove_stale(parent)
             self._bases[controller] = (f"{parent}/{name}", version)
+        bound = parents[MEMORY][1].memory_bound(parents[MEMORY][0]) if MEMORY in parents else None
+        self._memory_bytes = memory_bytes or host_limits.memory_bytes(bound)
         self._make_bases()
 
     def _make_bases(self) -> None:

@@ -12,8 +12,11 @@ RESERVE_SHARE = 1 / 8
 PROCESSES_SHARE = 1 / 2
 
 
-def memory_bytes() -> int:
+def memory_bytes(bound: int | None) -> int:
+    """bound: of the worker's own cgroup, as a container has it."""
     total = int(psutil.virtual_memory().total)
+    if bound is not None:
+        total = min(total, bound)
     return max(total // 2, total - max(RESERVE_BYTES_MIN, int(total * RESERVE_SHARE)))
 
 
