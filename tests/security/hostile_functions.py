@@ -172,6 +172,17 @@ def handler(event, context):
                 pass
 """
 
+_FILES = """
+import os, time
+def handler(event, context):
+    until = time.time() + event["seconds"]
+    while time.time() < until:
+        with open("/tmp/file", "wb", 0) as file:
+            for _ in range(40):
+                file.write(bytes(1 << 20))
+        os.unlink("/tmp/file")
+"""
+
 ROWS = {
     "A2 a flood of the shortest lines": Hostile(_WRITES % 'b"a\\n" * 32768', memory_mb=256, at_once=9),
     "A3 lines that grow when they are encoded": Hostile(_WRITES % 'b"\\x01" * 250000 + b"\\n"', memory_mb=256, at_once=2),
@@ -188,6 +199,7 @@ ROWS = {
     "A9 an import that takes every core": Hostile(_IMPORT_LOOPS, parameters={"Timeout": 4}),
     "A10 children that go on after the response": Hostile(_CHILDREN, at_once=2),
     "A11 answers to nothing": Hostile(_FRAMES % 'struct.pack("!IBI", 10, 18, 4000000000) + b"123456"', at_once=4),
+    "A26 files that come and go": Hostile(_FILES, memory_mb=512, at_once=2),
     "A32 ordinary lines without end": Hostile(
         _WRITES % 'b"an ordinary line of a log, as functions write it\\n" * 20', at_once=2
     ),

@@ -112,6 +112,7 @@ class MemoryWatch:
         self._arming = self._loop.create_task(self._set(alarm, above, below))
 
     async def _set(self, alarm: Alarm, above: int, below: int | None) -> None:
+        seen_tmp = self._seen_tmp
         failure: OSError | None = None
         try:
             await self._loop.run_in_executor(_threads, alarm.set, above, below)
@@ -123,11 +124,19 @@ class MemoryWatch:
         elif failure is not None:
             log.error("memory cannot be watched: %s", failure)
             self._on_exceeded()
-        elif self._cgroup.used_bytes() > above:
-            self._judge(arm=False)  # It passed the mark before that was set.
+        elif self._has_moved(seen_tmp, above, below):
+            self._judge(arm=False)
         else:
             self._armed = True
             self._loop.add_reader(alarm.fd, self._on_alarm)
+
+    def _has_moved(self, seen_tmp: int, above: int, below: int | None) -> bool:
+        """Whether a mark was passed before it was set, or was set for what is in /tmp no more."""
+        try:
+            used, in_tmp = self._look()
+        except OSError:
+            return True
+        return used > above or used < (below or 0) or abs(in_tmp - seen_tmp) >= STEP_BYTES
 
     def _disarm(self) -> None:
         if self._armed and self._alarm is not None:

@@ -107,6 +107,21 @@ async def test_the_worker_waits_for_no_kernel_that_takes_its_time_to_set_a_mark(
     watched.watch.close()
 
 
+async def test_what_leaves_tmp_while_a_mark_is_set_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch, 20 * MIB)
+    await watched.armed(1)
+    go_on = threading.Event()
+    slow = PipeAlarm.set
+    monkeypatch.setattr(PipeAlarm, "set", lambda *marks: go_on.wait(10) and slow(*marks))
+    watched.tmp, watched.cgroup.used = 400 * MIB, 420 * MIB
+    watched.cgroup.alarm.ring()
+    await until(lambda: watched.watch._arming is not None, "a mark is being set")
+    watched.tmp, watched.cgroup.used = 0, 350 * MIB
+    go_on.set()
+    await until(lambda: watched.kills, "it was killed")
+    watched.watch.close()
+
+
 async def test_a_watch_that_is_closed_while_a_mark_is_set_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
     slow = PipeAlarm.set
