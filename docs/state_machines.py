@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from services.worker.environment import machine as environment
+from services.worker.sandbox import frame_stream, protocol
 from services.worker.sandbox.runtime_api import machine as runtime_api
 from shared.domain import function_state
 from shared.domain.mappings import machine as mapping
@@ -47,6 +48,12 @@ def runtimes() -> Iterable[Step]:
         yield state.value, call.value, following.value
 
 
+def streams() -> Iterable[Step]:
+    names = {number: name for name, number in vars(protocol).items() if isinstance(number, int)}
+    for (state, kind), following in frame_stream.TABLE.items():
+        yield state.value, names[kind], following.value
+
+
 def section(title: str, source: str, steps: Iterable[Step]) -> str:
     arrows = "\n".join(f"    {state} --> {following}: {event}" for state, event, following in steps)
     return f"\n## {title}\n[{source}](../{source})\n```mermaid\nstateDiagram-v2\n{arrows}\n```\n"
@@ -59,6 +66,7 @@ def render() -> str:
         + section("Function version: State and LastUpdateStatus", "shared/domain/function_state.py", functions())
         + section("Event source mapping", "shared/domain/mappings/machine.py", mappings())
         + section("Runtime, as its Runtime API sees it", "services/worker/sandbox/runtime_api/machine.py", runtimes())
+        + section("Runtime process, as its stream of frames sees it", "services/worker/sandbox/frame_stream.py", streams())
     )
 
 
