@@ -60,6 +60,7 @@ class RuntimeApi:
         self._invocation: RuntimeInvocation | None = None
         self._waiting: Connection | None = None
         self._holder: Connection | None = None
+        self._handed_over = False
         self._holder_lost_it = False
         self._answering: Connection | None = None
         self._loop.add_reader(listener, self._accept)
@@ -72,15 +73,18 @@ class RuntimeApi:
 
     def invoke(self, invocation: RuntimeInvocation) -> None:
         self._invocation = invocation
+        self._handed_over = False
         self._hand_over()
 
     @property
     def untaken(self) -> bool:
         """The event, which is not answered, was not handed to a process, or to one that ended before it had taken all of it."""
-        if self._invocation is None or self.state is State.RESPONSE_SENT or self._answering is not None:
+        if self._invocation is None:
             return False
-        if self.state is not State.RUNNING:
+        if not self._handed_over:
             return True
+        if self.state is not State.RUNNING or self._answering is not None:
+            return False  # It streams its response, or is about to answer.
         return self._holder_lost_it if self._holder is None else self._holder.lost_what_was_sent()
 
     def close(self) -> None:
@@ -218,6 +222,7 @@ class RuntimeApi:
         if self._waiting is None or self._invocation is None or self.state is not State.READY:
             return
         self.state = advance(self.state, Call.EVENT)
+        self._handed_over = True
         if self._holder is not None and self._holder is not self._waiting and not self._holder.taken:
             self._holder.close()  # With an event of before that was never read.
         self._holder, self._waiting = self._waiting, None
