@@ -168,10 +168,13 @@ class Request:
 
 
 class Client:
-    """Stands in for awslambdaric's LambdaRuntimeClient."""
+    """Stands in for awslambdaric's LambdaRuntimeClient. What it uses once there is a function it took before: functions, and
+    libraries that mock or trace for them, replace parts of the standard library."""
 
     def __init__(self, stream, client_module):
-        self._stream = stream
+        self._send, self._receive, self._receive_into = stream.sendall, stream.recv, stream.recv_into
+        self._to_json, self._from_json = json.JSONEncoder().encode, json.JSONDecoder().decode
+        self._end = os._exit
         self._ready = False
         self._number = protocol.NUMBER.pack(0)
         self.marshaller = client_module.LambdaMarshaller()
@@ -179,8 +182,8 @@ class Client:
     def wait_next_invocation(self):
         if not self._ready:
             self._ready = True
-            self._stream.sendall(protocol.frame(protocol.READY))
-        return self._parse(self._stream.recv(_READ_BYTES))
+            self._send(protocol.frame(protocol.READY))
+        return self._parse(self._receive(_READ_BYTES))
 
     def _parse(self, data):
         while len(data) < protocol.HEADER.size:
@@ -188,7 +191,7 @@ class Client:
         length, kind = protocol.HEADER.unpack_from(data)
         total = protocol.HEADER.size + length
         if kind != protocol.INVOKE or length > protocol.FRAME_BYTES_MAX:
-            os._exit(70)
+            self._end(70)
         if len(data) < total:
             data = self._read_rest(data, total)
         number, id_size, arn_size, trace_size, context_size, deadline = protocol.INVOKE_HEADER.unpack_from(
@@ -212,9 +215,9 @@ class Client:
         return request
 
     def _read(self):
-        chunk = self._stream.recv(_READ_BYTES)
+        chunk = self._receive(_READ_BYTES)
         if not chunk:
-            os._exit(0)
+            self._end(0)
         return chunk
 
     def _read_rest(self, data, total):
@@ -222,29 +225,29 @@ class Client:
         buffer[: len(data)] = data
         view, at = memoryview(buffer), len(data)
         while at < total:
-            count = self._stream.recv_into(view[at:])
+            count = self._receive_into(view[at:])
             if count == 0:
-                os._exit(0)
+                self._end(0)
             at += count
         return buffer
 
     def post_invocation_result(self, invoke_id, result_data, content_type="application/json", invocation_id=None):
         body = result_data if isinstance(result_data, bytes) else result_data.encode("utf-8")
         if len(body) > protocol.RESPONSE_BYTES_MAX:
-            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body)), self._number))
+            self._send(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body)), self._number))
         else:
-            self._stream.sendall(protocol.frame(protocol.RESULT, body, self._number))
+            self._send(protocol.frame(protocol.RESULT, body, self._number))
 
     def post_invocation_error(self, invoke_id, error_response_data, xray_fault, invocation_id=None):
         body = error_response_data.encode("utf-8", "surrogatepass")
         if len(body) > protocol.RESPONSE_BYTES_MAX:
-            self._stream.sendall(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body)), self._number))
+            self._send(protocol.frame(protocol.TOO_LARGE, protocol.SIZE.pack(len(body)), self._number))
             return
-        error_type = str(json.loads(error_response_data).get("errorType", "")).encode()[:255]
-        self._stream.sendall(protocol.frame(protocol.ERROR, bytes([len(error_type)]) + error_type + body, self._number))
+        error_type = str(self._from_json(error_response_data).get("errorType", "")).encode()[:255]
+        self._send(protocol.frame(protocol.ERROR, bytes([len(error_type)]) + error_type + body, self._number))
 
     def post_init_error(self, error_response_data, error_type_override=None):
-        self._stream.sendall(protocol.frame(protocol.INIT_ERROR, json.dumps(error_response_data).encode()))
+        self._send(protocol.frame(protocol.INIT_ERROR, self._to_json(error_response_data).encode()))
 
 
 class _OneEvent(Client):
@@ -259,6 +262,8 @@ class _OneEvent(Client):
 
     def sendall(self, data):
         pass
+
+    recv = recv_into = sendall
 
     def wait_next_invocation(self):
         self._rounds += 1
