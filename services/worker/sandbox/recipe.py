@@ -25,9 +25,9 @@ class Programs(Protocol):
 class Recipe:
     """pool: name of those that are made alike. interpreter: the Python that the zygote is. prefixes: host folders beyond /usr
     that it needs. inside: folder of Python modules that the zygote loads, with `runtime.py`, for runtimes that a fork of
-    it serves. runtime_dirs: are /var/runtime together, files of the first before
-    those of others. language_root: is /var/lang. kind and argv: see protocol.py.
-    http: the runtime process speaks the Runtime API."""
+    it serves. runtime_dirs: are /var/runtime together, files of the first before those of others. language_root: is
+    /var/lang. links: symbolic links of the root, and where they lead. kind and argv: see protocol.py. http: the runtime
+    process speaks the Runtime API."""
 
     family: Programs
     pool: str
@@ -37,5 +37,6 @@ class Recipe:
     inside: Path | None = None
     runtime_dirs: tuple[Path, ...] = ()
     language_root: Path | None = None
+    links: tuple[tuple[str, str], ...] = ()
     argv: tuple[str, ...] = ()
     http: bool = False

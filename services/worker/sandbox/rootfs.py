@@ -75,16 +75,23 @@ _STAGES = ("/mnt", "/media", "/srv", "/tmp", "/var/tmp", "/run")
 class Host:
     """engine: the project's services/worker. prefixes: folders beyond /usr that the zygote's interpreter needs. language_root:
     is /var/lang in sandboxes. interpreter: the zygote's, where a fork of it serves, by its name in LANGUAGE/bin. runtime_dirs:
-    are /var/runtime together, files of the first before those of others."""
+    are /var/runtime together, files of the first before those of others. links: of sandboxes' roots, and where they lead."""
 
     def __init__(
-        self, engine: str, prefixes: list[str], language_root: str | None, interpreter: str | None, runtime_dirs: list[str]
+        self,
+        engine: str,
+        prefixes: list[str],
+        language_root: str | None,
+        interpreter: str | None,
+        runtime_dirs: list[str],
+        links: list[tuple[str, str]],
     ) -> None:
         self.engine = engine
         self.prefixes = prefixes
         self.language_root = language_root
         self.interpreter = interpreter
         self.runtime_dirs = runtime_dirs
+        self.links = links
 
 
 def build(host: Host) -> None:
@@ -96,6 +103,8 @@ def build(host: Host) -> None:
         os.makedirs(stage + path, mode=0o755)
     os.makedirs(stage + OWN, mode=0o700)
     _make_skeleton(stage + SKELETON)
+    for place, target in host.links:
+        _link(target, stage + SKELETON + place)
     for name in ("/etc", "/dev", os.path.dirname(WARM_UP)):
         os.symlink(SKELETON + name, stage + name)
     for path in _FOLDERS:

@@ -63,6 +63,7 @@ class ZygoteProcess:
                     "prefixes": [str(prefix) for prefix in self.recipe.prefixes],
                     "runtime_dirs": [str(folder) for folder in self.recipe.runtime_dirs],
                     "language_root": None if self.recipe.language_root is None else str(self.recipe.language_root),
+                    "links": self.recipe.links,
                     "inside": None if self.recipe.inside is None else str(self.recipe.inside),
                     "pool": self.recipe.pool,
                 }

@@ -23,6 +23,7 @@ def settle(command_fd, worker_dir):
             language_root=config["language_root"],
             interpreter=None if inside is None else name,
             runtime_dirs=config["runtime_dirs"],
+            links=config["links"],
         )
         rootfs.build(host)
         interpreter = config["interpreter"] if inside is None else rootfs.LANGUAGE + "/bin/" + name

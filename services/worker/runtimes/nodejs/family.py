@@ -19,6 +19,8 @@ _INSIDE = Path(__file__).parent / "inside"
 SDK = "nodejs-sdk"
 """Folder, beside the fetched Nodes, of the node_modules that all functions share."""
 _BOOTSTRAP = "/var/runtime/bootstrap.mjs"
+_LINKS = (("/var/node_modules", "/opt/nodejs/node_modules"), ("/node_modules", "/var/runtime/node_modules"))
+"""Folders that Node.js searches for what a module in /var/task imports (inside/modules.mjs)."""
 _READ_AT_START = ("NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "NODE_ICU_DATA", "UV_THREADPOOL_SIZE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables that Node reads while it starts: a prepared process has started without them."""
 
@@ -54,6 +56,7 @@ class NodejsFamily:
             kind=protocol.KIND_EXEC_EARLY,
             runtime_dirs=(_INSIDE, *self._sdk),
             language_root=prefix_of(node),
+            links=_LINKS,
             argv=(f"/var/lang/{node.relative_to(prefix_of(node))}", _BOOTSTRAP, "prepared"),
             http=True,
         )

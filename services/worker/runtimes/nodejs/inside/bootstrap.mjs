@@ -5,10 +5,12 @@
 
 import { warmUp } from "./client.mjs";
 import { serve } from "./loop.mjs";
+import { findModules } from "./modules.mjs";
 import { waitForStart } from "./start.mjs";
 
 if (process.argv[2] === "prepared") {
   await warmUp();
   waitForStart();
 }
+findModules();
 await serve();

@@ -1,7 +1,6 @@
 // How a prepared process becomes a function: one START frame, then a byte when the code is there.
 
 import fs from "node:fs";
-import Module from "node:module";
 
 const STREAM_FD = 3;
 const GO_FD = 4;
@@ -28,8 +27,6 @@ export function waitForStart() {
   Object.assign(process.env, start.environment);
   process.chdir("/var/task");
   process.argv.splice(2);
-  // NODE_PATH is read once, while Node starts; it was not there then.
-  Module._initPaths();
 }
 
 function read(fd, length) {
