@@ -125,7 +125,6 @@ async def test_kafka_records_reach_the_function_in_order(cluster: Any, client: A
         FunctionName=name,
         SelfManagedEventSource={"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": [cluster.environment["KAFKA_BOOTSTRAP_SERVERS"]]}},
         Topics=[topic],
-        SourceAccessConfigurations=[{"Type": "VPC_SUBNET", "URI": "subnet:subnet-0123"}],
         BatchSize=10,
     )["UUID"]
     try:

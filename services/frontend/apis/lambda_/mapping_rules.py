@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Any
 
@@ -19,12 +18,10 @@ from shared.domain.mappings.catalogue import rules_of
 from shared.domain.mappings.rules import REPORT_BATCH_ITEM_FAILURES
 
 FILTERS_MAX = 5
-BOOTSTRAP_SERVERS_MAX = 10
 NO_STARTING_POSITION = (
     "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."
 )
 NO_TIMESTAMP = "Received Exception while reading from provided stream. class java.lang.Long can not be converted to a Timestamp"
-_ENDPOINT = re.compile(r"[^\s:,]{1,255}:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 def check_start(kind: SourceKind, request: Request) -> None:
@@ -46,19 +43,6 @@ def check_start(kind: SourceKind, request: Request) -> None:
         raise InvalidParameterValueException(NO_TIMESTAMP)
     if start_s is not None and start_s > time.time():
         raise InvalidParameterValueException("StartingPositionTimestamp cannot be in the future.")
-
-
-def endpoints(request: Request) -> tuple[str, ...]:
-    """Bootstrap servers of a self-managed cluster; () for any other source. Raises InvalidParameterValueException."""
-    own = request.get("SelfManagedEventSource")
-    if not own:
-        return ()
-    servers = tuple((own.get("Endpoints") or {}).get("KAFKA_BOOTSTRAP_SERVERS") or ())
-    if not 1 <= len(servers) <= BOOTSTRAP_SERVERS_MAX or not all(_ENDPOINT.fullmatch(server) for server in servers):
-        raise InvalidParameterValueException(
-            f"SelfManagedEventSource needs 1 to {BOOTSTRAP_SERVERS_MAX} KAFKA_BOOTSTRAP_SERVERS of the form host:port."
-        )
-    return servers
 
 
 def filters(kind: SourceKind, request: Request) -> tuple[str, ...] | None:

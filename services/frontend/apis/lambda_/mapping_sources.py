@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from services.frontend.apis.lambda_.context import ControlContext, Request
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.mappings import EventSourceMapping, SourceKind
@@ -12,6 +14,8 @@ from shared.events.internal import internal_use
 from shared.events.kafka_addresses import literal_refusal
 
 UNRECOGNIZED = "Unrecognized event source."
+BOOTSTRAP_SERVERS_MAX = 10
+_ENDPOINT = re.compile(r"[^\s:,]{1,255}:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 def kind_of(request: Request) -> SourceKind:
@@ -27,6 +31,19 @@ def kind_of(request: Request) -> SourceKind:
     return kind
 
 
+def endpoints(request: Request) -> tuple[str, ...]:
+    """Bootstrap servers of a self-managed cluster; () for any other source. Raises InvalidParameterValueException."""
+    own = request.get("SelfManagedEventSource")
+    if not own:
+        return ()
+    servers = tuple((own.get("Endpoints") or {}).get("KAFKA_BOOTSTRAP_SERVERS") or ())
+    if not 1 <= len(servers) <= BOOTSTRAP_SERVERS_MAX or not all(_ENDPOINT.fullmatch(server) for server in servers):
+        raise InvalidParameterValueException(
+            f"SelfManagedEventSource needs 1 to {BOOTSTRAP_SERVERS_MAX} KAFKA_BOOTSTRAP_SERVERS of the form host:port."
+        )
+    return servers
+
+
 def check_parameters(kind: SourceKind, request: Request) -> None:
     """Raises InvalidParameterValueException for a parameter that this kind of source does not have."""
     destination = request.get("DestinationConfig") or {}
@@ -40,13 +57,18 @@ def check_parameters(kind: SourceKind, request: Request) -> None:
             raise unsupported(parameter)
 
 
-def check_place(kind: SourceKind, request: Request) -> None:
-    """Raises InvalidParameterValueException when a new mapping does not say which part of its source it reads."""
+def check_place(ctx: ControlContext, kind: SourceKind, request: Request) -> None:
+    """Raises InvalidParameterValueException when a new mapping does not say what of its source it reads, or how to reach it."""
     for parameter in rules_of(kind).required:
         outer, _, inner = parameter.rpartition(".")
         place = request if not outer else request.get(outer) or {}
-        if not place.get(inner):
+        if not place.get(inner) and not (inner == "SourceAccessConfigurations" and _is_named_kafka(ctx, request)):
             raise required(inner)
+
+
+def _is_named_kafka(ctx: ControlContext, request: Request) -> bool:
+    """Whether the operator's settings say how to reach it, this cluster's own Kafka included."""
+    return ctx.settings.named_kafka(",".join(endpoints(request))) is not None
 
 
 def unsupported(parameter: str) -> InvalidParameterValueException:

@@ -33,7 +33,7 @@ async def create_event_source_mapping(ctx: ControlContext, request: Request) -> 
     kind = mapping_sources.kind_of(request)
     mapping_sources.check_parameters(kind, request)
     rules.check_start(kind, request)
-    mapping_sources.check_place(kind, request)
+    mapping_sources.check_place(ctx, kind, request)
     row = _made(ctx, kind, request)
     name, qualifier = await _existing_function(ctx, request)
     mapping_sources.check_cluster(ctx, request)
@@ -136,7 +136,7 @@ def _made(ctx: ControlContext, kind: SourceKind, request: Request) -> MappingRow
         qualifier=None,
         function_arn="",
         source_arn=request.get("EventSourceArn") or None,
-        bootstrap_servers=rules.endpoints(request),
+        bootstrap_servers=mapping_sources.endpoints(request),
         topics=tuple(request.get("Topics") or ()),
         consumer_group_id=mapping_settings.consumer_group(request) or identity,
         starting_position=(request.get("StartingPosition") or defaults.start_default) if defaults.has_start else None,

@@ -135,6 +135,12 @@ async def test_a_self_managed_cluster_is_read_from_its_beginning_unless_it_is_sa
     assert (await create(control, OWN, Topics=["others"]))["StartingPosition"] == "LATEST"
 
 
+async def test_a_kafka_that_the_settings_name_needs_no_access_configuration(control: Control) -> None:
+    named = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["localhost:9092"]}}
+    created = await create(control, OWN, SelfManagedEventSource=named, SourceAccessConfigurations=None)
+    assert created["SelfManagedEventSource"] == named
+
+
 async def test_an_update_changes_what_it_sends_and_takes_away_what_it_sends_empty(control: Control) -> None:
     created = await create(
         control,
