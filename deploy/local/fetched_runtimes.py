@@ -34,7 +34,7 @@ def install(names: list[str]) -> None:
     if unknown:
         raise ConfigurationError(f"{', '.join(unknown)} cannot be installed; what can is {', '.join(NAMES)}")
     if not REQUIREMENTS.is_dir():
-        raise ConfigurationError("runtimes are installed from a checkout; an image carries its own (deploy/docker/Dockerfile)")
+        raise ConfigurationError("runtimes are installed from a checkout, and this is none: see docs/runtimes.md for images")
     try:
         nodes = [name for name in names if name.startswith("nodejs") and name != SDK]
         for name in nodes:
