@@ -125,13 +125,13 @@ async def test_nothing_but_tmp_can_be_written(harness: Harness) -> None:
 
 
 async def test_another_functions_code_and_tmp_cannot_be_reached(harness: Harness) -> None:
-    writer = probe("open('/tmp/private', 'w').write('secret'); return os.getuid()")
+    writer = probe("open('/tmp/secret-of-one', 'w').write('secret'); return os.getuid()")
     reader = probe("""
         found = []
         for folder, _folders, files in os.walk("/"):
-            if folder.startswith(("/proc", "/usr", "/root", "/var/runtime")):
+            if folder.startswith(("/proc", "/usr", "/root", "/var/lang", "/var/runtime")):
                 continue
-            found += [os.path.join(folder, name) for name in files if name in ("private", "theirs.py")]
+            found += [os.path.join(folder, name) for name in files if name in ("secret-of-one", "theirs.py")]
         return found
     """)
     async with harness.running({"app.py": writer, "theirs.py": ""}) as one, harness.running(reader) as other:

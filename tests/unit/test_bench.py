@@ -42,7 +42,7 @@ def test_every_request_of_a_load_has_a_signature_of_its_own_that_is_valid(event:
 
 
 class _Server:
-    """Answers as it is told, in a process's own loop beside the generator."""
+    """Answers as it is told, in a process's own loop beside the generator, and never faster than requests are signed for."""
 
     def __init__(self, answer: Callable[[bytes], bytes]) -> None:
         self.seen: list[bytes] = []
@@ -57,6 +57,7 @@ class _Server:
                 return
             size = int(head.partition(b"Content-Length: ")[2].split(b"\r\n")[0])
             self.seen.append(head + await reader.readexactly(size))
+            await asyncio.sleep(0.001)
             writer.write(self._answer(self.seen[-1]))
 
     def measured(self, measure: Callable[[Endpoint], Sample]) -> Sample:

@@ -11,7 +11,7 @@ BREAKS = {
     "sockets": "import socket; socket.socket.recv = socket.socket.recv_into = socket.socket.sendall = broken; socket.socket = broken",
     "files": "import os; os.write = os.read = os.open = broken",
     "exit": "import os, sys; os._exit = sys.exit = broken",
-    "time": "import time; time.time = time.monotonic = time.sleep = broken",
+    "time": "import time; time.time = time.time_ns = time.monotonic = time.sleep = broken",
     "struct": "import struct; struct.pack = struct.unpack = broken",
     "names": "import builtins; builtins.print = builtins.open = broken",
     "variables": "import os; os.environ = dict(os.environ); os.getenv = broken",

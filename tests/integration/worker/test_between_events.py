@@ -140,7 +140,12 @@ async def test_a_process_that_returns_twice_shifts_no_answer(worker: TestWorker,
     assert first.json() == ["twice", "id-0"]
     sandbox = environment(worker, "b-3")._sandbox
     assert sandbox is not None
-    await until(lambda: not sandbox.alive, "the second answer to be seen")
+
+    def is_seen() -> bool:
+        sandbox.thaw()  # The process may have been frozen before it came to answer.
+        return not sandbox.alive
+
+    await until(is_seen, "the second answer to be seen")
     for number in range(1, 6):
         answer = await caller.answer(spec, "b-3", number, request_id=f"id-{number}")
         assert (answer.header.function_error, answer.json()) == (None, [number, f"id-{number}"])

@@ -128,6 +128,9 @@ def _leave_request_id_out(bootstrap):
 
 
 def _make_sink(fd):
+    # Held from before there is a function, which may replace them.
+    write, now_ns = os.write, time.time_ns
+
     class Sink:
         """Where the client's log lines go: as records, framed as AWS's runtimes do, but by the pipe of standard output, so
         that they keep their place among printed lines."""
@@ -140,9 +143,9 @@ def _make_sink(fd):
 
         def log(self, msg, frame_type=None):
             text = msg.encode("utf-8", "surrogatepass")
-            left = memoryview(_LOG_FRAME.pack(_TEXT, len(text), time.time_ns() // 1000) + text)
+            left = memoryview(_LOG_FRAME.pack(_TEXT, len(text), now_ns() // 1000) + text)
             while left:
-                left = left[os.write(fd, left) :]
+                left = left[write(fd, left) :]
 
         def log_error(self, message_lines):
             self.log("\n".join(message_lines))
