@@ -33,11 +33,26 @@ READY_TIMEOUT_S = 120.0
 POLL_S = 0.25
 QUEUE = "test-compose"
 ROLE = "arn:aws:iam::000000000000:role/test"
-RUNTIMES = {"python3.11": "index.py", "nodejs18.x": "index.js"}
-SOURCES = {
-    "index.py": "import os\n\ndef handler(event, context):\n    return {'got': event, 'uid': os.getuid()}\n",
-    "index.js": "exports.handler = async (event) => ({got: event, uid: process.getuid()});\n",
-}
+PYTHON = """
+import os
+
+def handler(event, context):
+    return {"got": event, "uid": os.getuid()}
+"""
+# As in the documentation of the SDK. A presigned address is made without anybody being asked.
+NODEJS_WITH_THE_SDK = """
+import { GetObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
+
+const s3 = new S3Client({});
+
+export const handler = async event => {
+  const url = new URL(await getSignedUrl(s3, new GetObjectCommand({ Bucket: "bucket", Key: "key" })));
+  return { got: event, uid: process.getuid(), node: process.versions.node, host: url.host };
+};
+"""
+NODES = ("nodejs20.x", "nodejs22.x", "nodejs24.x")
+SOURCES = {"python3.11": ("index.py", PYTHON)} | dict.fromkeys(NODES, ("index.mjs", NODEJS_WITH_THE_SDK))
 UNCONFINED = {"worker"}
 STRANGER_AT_KAFKA = """
 import socket, struct
@@ -101,29 +116,45 @@ def client(engine: Engine) -> Any:
     )
 
 
-def package(file: str) -> bytes:
+def package(file: str, source: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         entry = zipfile.ZipInfo(file)
         entry.external_attr = 0o644 << 16
-        archive.writestr(entry, SOURCES[file])
+        archive.writestr(entry, source)
     return buffer.getvalue()
 
 
+def name_of(runtime: str) -> str:
+    return f"compose-{runtime.replace('.', '-')}"
+
+
 def create(aws: Any, runtime: str) -> str:
-    name = f"compose-{runtime.replace('.', '-')}"
+    name = name_of(runtime)
     aws.create_function(
-        FunctionName=name, Runtime=runtime, Role=ROLE, Handler="index.handler", Code={"ZipFile": package(RUNTIMES[runtime])}
+        FunctionName=name, Runtime=runtime, Role=ROLE, Handler="index.handler", Code={"ZipFile": package(*SOURCES[runtime])}
     )
     wait_until(lambda: aws.get_function_configuration(FunctionName=name)["State"] == "Active", f"{name} is active", 30)
     return name
 
 
-def invoke(aws: Any, name: str) -> None:
+def invoke(aws: Any, name: str) -> dict[str, Any]:
     reply = aws.invoke(FunctionName=name, Payload=json.dumps({"n": 1}), LogType="Tail")
     answer = json.loads(reply["Payload"].read())
     check("FunctionError" not in reply and answer.get("got") == {"n": 1}, f"{name} answers its event ({answer})")
     check(answer["uid"] >= 1_000, f"{name} runs as a user of its own")
+    return dict(answer)
+
+
+def check_nodes(aws: Any, engine: Engine) -> None:
+    """Each is the version that its runtime names, and has the SDK; `lambdad runtimes` says so where they are."""
+    listed = [line.split() for line in engine.execute("worker", "lambdad", "runtimes").splitlines()]
+    for runtime in NODES:
+        answer = invoke(aws, create(aws, runtime))
+        version = runtime.removeprefix("nodejs").removesuffix("x")
+        check(answer["node"].startswith(version), f"{runtime} is Node.js {answer['node']}")
+        check(answer["host"] == "bucket.s3.us-east-1.amazonaws.com", f"{runtime} signs with the SDK for JavaScript")
+        check([runtime, "runs", "here"] in listed, f"`lambdad runtimes` lists {runtime}")
 
 
 def invoke_asynchronously(engine: Engine, aws: Any, name: str) -> None:
@@ -170,15 +201,17 @@ def drive(engine: Engine, port: int) -> None:
     check_confinement(engine)
     check_kafka_wants_its_password(engine)
     aws = client(engine)
-    functions = [create(aws, runtime) for runtime in RUNTIMES]
-    for name in functions:
-        invoke(aws, name)
-    invoke_asynchronously(engine, aws, functions[0])
+    python = create(aws, "python3.11")
+    invoke(aws, python)
+    check_nodes(aws, engine)
+    invoke_asynchronously(engine, aws, python)
     say("stopping it and starting it again with the same volumes")
     engine.compose("down")
     engine.compose("up", "-d", "--no-build")
     wait_ready(engine, port)
-    invoke(client(engine), functions[0])
+    aws = client(engine)
+    invoke(aws, python)
+    check("node" in invoke(aws, name_of(NODES[0])), "functions in Node.js are there again")
 
 
 def free_port() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = CHECKOUT / "requirements"
 VENV = CHECKOUT / ".venv"
 RUNTIMES = CHECKOUT / ".runtimes"
+READ_BY_FUNCTIONS = CHECKOUT / "services" / "worker" / "runtimes"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 STAMP = ".lambdad-stamp"
@@ -35,6 +37,7 @@ class SetupError(Exception):
 def main() -> int:
     began = time.monotonic()
     try:
+        open_to_functions(READ_BY_FUNCTIONS)
         changed = [make_venv(), install_project(), install_runtime_clients(), install_engines()]
     except SetupError as error:
         print(f"\nmake setup: {error}", file=sys.stderr)
@@ -85,7 +88,7 @@ def install_runtime_clients() -> bool:
         lock = REQUIREMENTS / f"functions-{version}.txt"
         target = RUNTIMES / version
         digest = digest_of([lock], str(interpreter))
-        if stamped(target, "client") == digest:
+        if stamped(target, "client") == digest and is_open(target):
             continue
         if not changed:
             say("3/4 Runtime clients")
@@ -105,6 +108,7 @@ def install_runtime_clients() -> bool:
             (partial / "UNSUPPORTED").write_text(f"{error}\n")
         else:
             stamp(partial, "client", digest)
+        open_to_functions(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     return changed
@@ -148,6 +152,24 @@ def stamped(folder: Path, step: str) -> str | None:
 
 def stamp(folder: Path, step: str, digest: str) -> None:
     (folder / f"{STAMP}-{step}").write_text(digest + "\n")
+
+
+def open_to_functions(folder: Path) -> None:
+    """Every function, whose user is nobody's, reads what it runs under, whichever umask the operator has.
+
+    The modes are set and not left to a umask: installers also link files that they unpacked under another.
+    """
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink() and not is_open(path):
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | _wanted(path))
+
+
+def is_open(path: Path) -> bool:
+    return path.stat().st_mode & _wanted(path) == _wanted(path)
+
+
+def _wanted(path: Path) -> int:
+    return 0o555 if path.stat().st_mode & stat.S_IXUSR else 0o444
 
 
 def version_of(interpreter: Path) -> str:

@@ -12,7 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.bootstrap import REQUIREMENTS, UV, SetupError, digest_of, install_runtime_clients, run, say, stamp, stamped
+from deploy.local.bootstrap import (
+    REQUIREMENTS,
+    UV,
+    SetupError,
+    digest_of,
+    install_runtime_clients,
+    is_open,
+    open_to_functions,
+    run,
+    say,
+    stamp,
+    stamped,
+)
 from deploy.local.layout import RUNTIMES
 from services.worker.runtimes.nodejs.family import SDK
 from services.worker.runtimes.nodejs.interpreters import WHEEL
@@ -34,7 +46,9 @@ def install(names: list[str]) -> None:
     if unknown:
         raise ConfigurationError(f"{', '.join(unknown)} cannot be installed; what can is {', '.join(NAMES)}")
     if not REQUIREMENTS.is_dir():
-        raise ConfigurationError("runtimes are installed from a checkout, and this is none: see docs/runtimes.md for images")
+        raise ConfigurationError(
+            "runtimes are installed from a checkout, and this is none: docs/runtimes.md says how images are built with them"
+        )
     try:
         nodes = [name for name in names if name.startswith("nodejs") and name != SDK]
         for name in nodes:
@@ -65,6 +79,7 @@ def _install_python(runtime: str) -> None:
     say(runtime)
     run(UV, "python", "install", "--no-bin", runtime.removeprefix("python"),
         UV_PYTHON_DOWNLOADS="manual", UV_PYTHON_INSTALL_DIR=str(RUNTIMES / INTERPRETERS))  # fmt: skip
+    open_to_functions(RUNTIMES / INTERPRETERS)
 
 
 def _install_sdk() -> None:
@@ -93,7 +108,7 @@ def _npm(folder: Path, *arguments: str) -> None:
 @contextmanager
 def _made_beside(target: Path, step: str, digest: str) -> Iterator[Path | None]:
     """An empty folder to fill, which then takes the target's place; None where that is as it should be."""
-    if stamped(target, step) == digest:
+    if stamped(target, step) == digest and is_open(target):
         say(f"{target.name} is installed")
         yield None
         return
@@ -103,6 +118,7 @@ def _made_beside(target: Path, step: str, digest: str) -> Iterator[Path | None]:
     try:
         yield partial
         stamp(partial, step, digest)
+        open_to_functions(partial)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,12 +27,19 @@ def runtimes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def closed_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
 def size_bytes(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*"))
 
 
 def test_a_node_and_the_sdk_are_installed_within_bounds_and_found_by_workers(
-    runtimes: Path, capfd: pytest.CaptureFixture[str]
+    runtimes: Path, closed_umask: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fetched_runtimes.install(["nodejs22.x"])
     node = find_nodes(runtimes)["nodejs22.x"]
@@ -43,6 +52,8 @@ def test_a_node_and_the_sdk_are_installed_within_bounds_and_found_by_workers(
     assert size_bytes(runtimes / SDK) < SDK_BYTES_MAX
     assert size_bytes(runtimes / "nodejs22.x") < NODE_BYTES_MAX
     assert not list(runtimes.glob(".*"))
+    closed = [path for path in runtimes.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o444 != 0o444]
+    assert not closed, "a function, whose user is nobody's, reads what it runs under"
     capfd.readouterr()
     fetched_runtimes.install(["nodejs22.x"])
     assert capfd.readouterr().out.splitlines() == ["nodejs22.x is installed", f"{SDK} is installed"]
