@@ -135,6 +135,13 @@ async def test_handlers_that_never_settle_are_noticed(harness: Harness) -> None:
         assert await function.result("nothing") is None
 
 
+async def test_a_promise_rejected_with_nothing_fails_as_context_fail_does(harness: Harness) -> None:
+    source = "exports.handler = async event => { throw event === 'null' ? null : undefined }"
+    async with harness.running(source, runtime=NODE) as function:
+        for thrown in ("null", "undefined"):
+            assert await function.error(thrown) == {"errorType": "string", "errorMessage": "handled", "trace": []}
+
+
 async def test_an_unhandled_rejection_ends_the_process_after_an_answer(harness: Harness) -> None:
     source = "exports.handler = () => new Promise(() => { Promise.reject(new Error('nobody')) ; setTimeout(() => {}, 10000) })"
     async with harness.running(source, runtime=NODE) as function:

@@ -1,7 +1,7 @@
 // The Runtime API's calls.
 
 import { open } from "./connection.mjs";
-import { bufferFrom, bufferText, byteLength, concatBuffers, stringifyJson } from "./primordials.mjs";
+import { bufferFrom, bufferText, byteLength, concatBuffers, replace, stringifyJson } from "./primordials.mjs";
 
 const PREFIX = "/2018-06-01/runtime";
 const ERROR_TYPE = "Lambda-Runtime-Function-Error-Type";
@@ -109,5 +109,5 @@ function typeHeader(document) {
 }
 
 function oneLine(text) {
-  return String(text).replace(/[^\x20-\x7e]/g, "");
+  return replace(String(text), /[^\x20-\x7e]/g, "");
 }

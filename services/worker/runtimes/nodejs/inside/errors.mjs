@@ -1,7 +1,7 @@
 // How errors look in answers and in the log.
 
 import util from "node:util";
-import { assign, stringifyJson } from "./primordials.mjs";
+import { assign, split, stringifyJson } from "./primordials.mjs";
 
 const { isNativeError } = util.types;
 
@@ -55,5 +55,5 @@ export function isError(value) {
 }
 
 export function stackLines(error) {
-  return typeof error.stack === "string" ? error.stack.split("\n") : [];
+  return typeof error.stack === "string" ? split(error.stack, "\n") : [];
 }

@@ -25,10 +25,11 @@ export async function load(root, setting) {
     throw new RuntimeError("Runtime.MalformedHandlerName", "Bad handler");
   }
   const [, file, exported] = match;
+  const names = exported.split("."); // Before the function's code may change what strings can.
   const module = await loadModule(root, path.resolve(root, path.dirname(setting)), file);
-  let found = exported.split(".").reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), module);
+  let found = member(module, names);
   if (found === undefined && module.default !== undefined) {
-    found = exported.split(".").reduce((value, name) => (value === undefined || value === null ? undefined : value[name]), module.default);
+    found = member(module.default, names);
   }
   if (!found) {
     throw new RuntimeError("Runtime.HandlerNotFound", `${setting} is undefined or not exported`);
@@ -43,6 +44,14 @@ export async function load(root, setting) {
     );
   }
   return found;
+}
+
+function member(of, names) {
+  let value = of;
+  for (let n = 0; n < names.length; n += 1) {
+    value = value?.[names[n]];
+  }
+  return value;
 }
 
 async function loadModule(root, folder, file) {

@@ -30,15 +30,15 @@ export function patchConsole() {
     } else if (json) {
       console[method] = (...parts) => write(jsonLine(level, parts));
     } else {
-      console[method] = (...parts) => write(`${isoNow()}\t${requestId}\t${level}\t${format(...parts)}`);
+      console[method] = (...parts) => write(`${isoNow()}\t${requestId}\t${level}\t${format(parts)}`);
     }
   }
 }
 
 function jsonLine(level, parts) {
   const record = { timestamp: isoNow(), level, requestId };
-  const [first] = parts;
-  record.message = parts.length === 1 && typeof first === "object" && first !== null && !isError(first) ? first : format(...parts);
+  const first = parts[0];
+  record.message = parts.length === 1 && typeof first === "object" && first !== null && !isError(first) ? first : format(parts);
   const error = parts.find(isError);
   if (error !== undefined) {
     assign(record, { errorType: error.name, errorMessage: error.message, stackTrace: stackLines(error).slice(1) });
@@ -46,7 +46,7 @@ function jsonLine(level, parts) {
   try {
     return stringifyJson(record);
   } catch {
-    return stringifyJson({ ...record, message: format(...parts) });
+    return stringifyJson({ ...record, message: format(parts) });
   }
 }
 
@@ -54,10 +54,10 @@ function jsonLine(level, parts) {
 function write(text) {
   const body = bufferFrom(`${text}\n`);
   const microseconds = now() * 1000;
-  const numbers = [body.length, microseconds / 2 ** 32, microseconds];
-  let head = [0xa5, 0x5a, 0, 3];
-  for (let n = 0; n < 3; n += 1) {
-    head = [...head, numbers[n] >>> 24, numbers[n] >>> 16, numbers[n] >>> 8, numbers[n] >>> 0];
+  const numbers = [0xa55a0003, body.length, microseconds / 2 ** 32, microseconds];
+  const head = [];
+  for (let n = 0; n < 16; n += 1) {
+    head[n] = (numbers[n >>> 2] >>> (24 - 8 * (n % 4))) & 0xff;
   }
   let data = concatBuffers([bufferFrom(head), body]);
   while (data.length > 0) {

@@ -104,7 +104,7 @@ function run(handler, event, context) {
         },
         error => {
           whenIdle = undefined;
-          reject(error);
+          reject(error ?? "handled");
         },
       );
     } else if (!called) {
