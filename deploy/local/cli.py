@@ -201,8 +201,11 @@ def _env(options: argparse.Namespace) -> int:
 def _logs(options: argparse.Namespace) -> int:
     from deploy.local.layout import DataDir
     from deploy.local.logs import show
+    from deploy.local.status import never_started
 
     data = DataDir.at(options.data_dir)
+    if not data.logs.is_dir():
+        raise ConfigurationError(never_started(data.root))
     known = sorted(path.stem for path in data.logs.glob("*.log"))
     named = {asked: [name for name in known if name == asked or name.startswith(f"{asked}-")] for asked in options.service}
     unknown = [asked for asked, found in named.items() if not found]

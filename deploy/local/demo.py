@@ -31,6 +31,7 @@ from deploy.local.runtimes import example_runtime
 from shared.events.kafka import client_arguments
 from shared.queues import stream_key
 from shared.settings.kafka import KafkaCluster
+from shared.telemetry.logging import expect_plain_passwords
 
 SOURCE = """
 import base64, os
@@ -164,6 +165,7 @@ def show_kafka(client: Any, name: str, kafka: KafkaCluster, arn: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.local.demo", description=__doc__)
     parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("LAMBDAD_DATA_DIR", ".lambdad")))
+    expect_plain_passwords()
     environment = environment_of_cluster(parser.parse_args().data_dir)
     os.environ.update(environment)  # as a person does with `eval "$(lambdad env)"`
     client = boto3.client("lambda")

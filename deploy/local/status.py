@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -45,6 +46,10 @@ def _is_fine(child: Child) -> bool:
     return child.problem is None and child.state in (ChildState.READY, ChildState.EXTERNAL)
 
 
+def never_started(root: Path) -> str:
+    return f"No cluster was ever started in {root}; start one with `lambdad up`."
+
+
 def as_json(observed: Observed) -> str:
     document = {"running": observed.running, "ready": observed.ready, "cluster": observed.state}
     return msgspec.json.format(msgspec.json.encode(document)).decode()
@@ -54,7 +59,7 @@ def environment(data: DataDir) -> dict[str, str]:
     """Variables that point clients at the cluster. Raises ConfigurationError when there is none."""
     state, credentials = read_state(data.state), load(data.credentials)
     if state is None or credentials is None or not state.endpoint:
-        raise ConfigurationError(f"No cluster was ever started in {data.root}; start one with `lambdad up`.")
+        raise ConfigurationError(never_started(data.root))
     variables = {
         "AWS_ENDPOINT_URL": state.endpoint,
         "AWS_REGION": state.region,

@@ -34,6 +34,10 @@ def configure_logging(service: str, level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("aiokafka", "uvicorn.error", "uvicorn.access", "asyncio", "alembic", "botocore"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
+    expect_plain_passwords()
+
+
+def expect_plain_passwords() -> None:
     logging.getLogger("aiokafka.conn").addFilter(_is_news)
 
 

@@ -43,6 +43,7 @@ def test_the_demo_shows_every_way_to_invoke(cluster: Cluster, environment: dict[
     assert done.returncode == 0, done.stdout + done.stderr
     for shown in ("synchronous, cold", "synchronous, warm, 100 calls", "100 records of topic"):
         assert shown in done.stdout
+    assert done.stderr == ""  # nothing that looks like trouble
 
 
 def test_the_lines_of_make_up_can_be_pasted(

@@ -26,8 +26,7 @@ BREAKS = {
     "text": "require('util').format = require('util').inspect = broken;",
     "strings": "const S = String.prototype;"
     "S.split = S.slice = S.indexOf = S.toLowerCase = S.trim = S.replace = S.startsWith = broken;",
-    "arrays": "const A = Array.prototype;"
-    "A.push = A.map = A.reduce = A.slice = A.find = A[Symbol.iterator] = broken;",
+    "arrays": "const A = Array.prototype;A.push = A.map = A.reduce = A.slice = A.find = A[Symbol.iterator] = broken;",
     "timers": "setTimeout = setImmediate = queueMicrotask = process.nextTick = broken;",
     "objects": "Object.keys = Object.assign = Object.entries = Math.max = broken;",
 }

@@ -92,6 +92,11 @@ def test_a_kind_of_service_names_all_of_them(data: Path, capsys: pytest.CaptureF
     assert "there are: router, worker-1, worker-2" in capsys.readouterr().err
 
 
+def test_a_folder_without_a_cluster_has_no_logs_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["logs", "--data-dir", str(tmp_path / "none")]) == 2
+    assert f"No cluster was ever started in {tmp_path / 'none'}; start one with" in capsys.readouterr().err
+
+
 def test_the_version_and_where_state_is_kept_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, told in ((["--version"], "lambdad 0."), (["status", "--help"], ".lambdad in the current directory")):
         with pytest.raises(SystemExit) as ended:

@@ -94,5 +94,6 @@ def check_cluster(ctx: ControlContext, request: Request) -> None:
     clusters = (BUILT_IN_CLUSTER, *ctx.settings.events.kafka_clusters)
     if name is not None and name not in clusters:
         raise InvalidParameterValueException(
-            f"Kafka cluster {name} is not known here. Known are: {', '.join(clusters)} (events.kafka_clusters)."
+            f"Kafka cluster {name} is not known here. Known are: {', '.join(clusters)}; "
+            "LAMBDAD_EVENTS__KAFKA_CLUSTERS names others."
         )

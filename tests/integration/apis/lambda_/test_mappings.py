@@ -331,7 +331,7 @@ UNSUPPORTED = "Unsupported {} parameter for given event source mapping type."
         (STREAM, {"DestinationConfig": {"OnFailure": {"Destination": "kafka://topic"}}}, UNSUPPORTED.format("DestinationConfig")),
         (STREAM, {"DestinationConfig": {"OnFailure": {"Destination": f"{QUEUE}.fifo"}}}, UNSUPPORTED.format("DestinationConfig")),
         (STREAM, {"FilterCriteria": {"Filters": [{"Pattern": '{"data": ["plain"]}'}]}}, "Invalid filter pattern definition."),
-        (MSK, {"EventSourceArn": CLUSTER.format("unknown")}, "Kafka cluster unknown is not known here. Known are: lambdad (events.kafka_clusters)."),
+        (MSK, {"EventSourceArn": CLUSTER.format("unknown")}, "Kafka cluster unknown is not known here. Known are: lambdad; LAMBDAD_EVENTS__KAFKA_CLUSTERS names others."),
         (MSK, {"EventSourceArn": "arn:aws:kafka:us-east-1:000000000000:nonsense"}, "Unrecognized event source."),
         (MSK, {"SelfManagedEventSource": OWN["SelfManagedEventSource"]}, "EventSourceArn and SelfManagedEventSource exclude each other."),
         (MSK, {"Topics": None}, "Required 'topics' parameter is missing."),
