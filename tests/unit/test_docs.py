@@ -166,6 +166,8 @@ OF_OTHERS = {
     "Runtime.ImportModuleError",
     "Unable to import module",
     "GLIBC_2.xx not found",
+    "Exec format error",
+    "No such file or directory",
 }
 """What clients, the kernel and runtimes say."""
 

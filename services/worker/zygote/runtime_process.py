@@ -93,11 +93,13 @@ def _execute_early(argv, stream, go_fd):
 def _execute(start):
     """Become the first of the given programs that can be executed, in the function's folder and environment."""
     os.chdir(mounts.CODE)
-    error = None
+    failures = []
     for argv in start["programs"]:
         try:
             os.execve(argv[0], argv, start["environment"])
         except OSError as failure:
-            error = failure
+            failures.append(failure)
+    # A program that is there and cannot be executed is what went wrong, not that there is none in the other place.
+    error = next((failure for failure in failures if os.path.lexists(failure.filename)), failures[0])
     os.write(2, ("%s\n" % error).encode())
     return 127 if isinstance(error, FileNotFoundError) else 126

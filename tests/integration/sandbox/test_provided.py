@@ -62,6 +62,19 @@ async def test_a_custom_runtime_without_a_bootstrap_is_named(harness: Harness) -
         )
 
 
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("#!/bin/sh\r\nexit 0\r\n", "[Errno 2] No such file or directory: '/var/task/bootstrap'"),
+        ("\x7fELF of another machine", "[Errno 8] Exec format error: '/var/task/bootstrap'"),
+    ],
+)
+async def test_a_bootstrap_that_cannot_be_executed_is_named_in_the_log(harness: Harness, program: str, told: str) -> None:
+    async with harness.running({"bootstrap": program}, runtime="provided.al2023") as function:
+        assert isinstance(function.ready, RuntimeExit)
+    assert told in bytes(function.output).decode()
+
+
 @pytest.mark.parametrize("runtime", ["java21", "ruby3.4", "dotnet8", "python2.7", "python3.99", "nonsense"])
 async def test_a_runtime_that_cannot_be_served_is_refused_with_what_would_help(harness: Harness, runtime: str) -> None:
     assert not harness.pool.supports(runtime)
