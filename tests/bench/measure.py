@@ -16,7 +16,7 @@ from tests.bench.signing import Calls, Endpoint
 
 ALL_TIMEOUT_S = 120.0
 PROCESS_EXTRA_S = 60.0
-PER_S_MAX = 40_000
+PER_S_MAX = 80_000
 """Requests that are signed ahead for a second of load: more than the generator itself can send."""
 
 
