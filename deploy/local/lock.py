@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -45,9 +46,19 @@ def lock_sdk() -> None:
     """The SDK for JavaScript: the newest of each package in requirements/nodejs-sdk/package.json, by hash."""
     print("requirements/nodejs-sdk/package-lock.json", flush=True)
     folder = REQUIREMENTS / "nodejs-sdk"
-    (folder / "package-lock.json").unlink(missing_ok=True)
+    lock = folder / "package-lock.json"
+    lock.unlink(missing_ok=True)
     command = ("npm", "install", "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--silent")
     subprocess.run(command, cwd=folder, env=with_certificates(os.environ), check=True)
+    lock.write_text(without_addresses(lock.read_text()))
+
+
+def without_addresses(lock: str) -> str:
+    """A package-lock.json without the addresses that npm keeps whatever it is told: of who would be paid for a package."""
+    document = json.loads(lock)
+    for package in document["packages"].values():
+        package.pop("funding", None)
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def compile_to(name: str, *arguments: str, stdin: str | None = None) -> None:
