@@ -9,6 +9,7 @@ and keeps nothing else waiting.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -70,7 +71,7 @@ class LogShipper:
         self._topic = TopicNames.of(settings.events).logs
         self._rates = LogRates(settings.worker.log_bytes_a_second_max)
         self.pending_bytes = 0
-        self._dirty: list[LogStream] = []
+        self._dirty: deque[LogStream] = deque()
         self._woken = asyncio.Event()
         self._queue: deque[_Record] = deque()
         self._queue_bytes = 0
@@ -92,6 +93,7 @@ class LogShipper:
     async def run(self) -> None:
         """Send until cancelled; then once more what is left, for a moment. A Kafka that is away is tried again for ever."""
         producer: AIOKafkaProducer | None = None
+        collecting: Iterator[None] = iter(())
         if not self.is_idle():
             self._woken.set()
         try:
@@ -99,9 +101,11 @@ class LogShipper:
                 await self._woken.wait()
                 await asyncio.sleep(FLUSH_INTERVAL_S)
                 self._woken.clear()
-                for _ in self.collect():
-                    if producer is not None and self._queue_bytes > SEND_BYTES:
-                        await self._send(producer)
+                collecting = self.collect()
+                taken = True
+                for _ in collecting:
+                    if producer is not None and taken and self._queue_bytes > SEND_BYTES:
+                        taken = await self._send(producer)
                     else:
                         await asyncio.sleep(0)
                 producer = producer or await self._connect()
@@ -114,7 +118,7 @@ class LogShipper:
                 self._woken.set()
         finally:
             if producer is not None:
-                for _ in self.collect(last=True):
+                for _ in itertools.chain(collecting, self.collect(last=True)):
                     pass
                 await self._send(producer, STOP_TIMEOUT_S)
                 await self._close(producer)
@@ -122,9 +126,9 @@ class LogShipper:
     def collect(self, *, last: bool = False) -> Iterator[None]:
         """Turn what the streams hold into records, a piece at a time. The oldest records go when there is no room. last: lines
         that are not ended yet, too."""
-        dirty, self._dirty = self._dirty, []
         lost = 0
-        for stream in dirty:
+        for _ in range(len(self._dirty)):
+            stream = self._dirty.popleft()
             function = f"{stream.source.region}/{stream.source.function_name}"
             stream.keep(self._rates.allowance(function))
             waiting_bytes = stream.waiting_bytes()

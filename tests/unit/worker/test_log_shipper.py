@@ -358,3 +358,86 @@ async def test_an_unforeseen_failure_of_the_shipper_loses_nothing_that_waits(mon
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+def connected(ship: LogShipper, monkeypatch: pytest.MonkeyPatch) -> Broker:
+    broker = Broker()
+
+    async def connect() -> Any:
+        return broker
+
+    async def close(producer: Any) -> None:
+        pass
+
+    monkeypatch.setattr(ship, "_connect", connect)
+    monkeypatch.setattr(ship, "_close", close)
+    return broker
+
+
+async def test_a_worker_that_ends_in_the_middle_of_a_flush_ships_the_rest_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_shipper, "FLUSH_INTERVAL_S", 0.01)
+    ship = new_shipper()
+    broker = connected(ship, monkeypatch)
+    running = asyncio.create_task(ship.run())
+    ship.open(version(), "e-1").append(b"first\n")
+    await asyncio.to_thread(wait_until, lambda: broker.values, deadline_s=10)
+    for number in range(20):
+        ship.open(version(), f"e-{number}").append(b"one\n" * EVENTS_AT_ONCE + b"two\n")
+    encode = log_shipper.encode_log_batches
+
+    def ends_meanwhile(*arguments: Any) -> Any:
+        if not running.cancelling():
+            running.cancel()
+        return encode(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log_shipper, "encode_log_batches", ends_meanwhile)
+        with contextlib.suppress(asyncio.CancelledError):
+            async with asyncio.timeout(10):
+                await running
+    assert broker.messages.count("one\n") == 20 * EVENTS_AT_ONCE
+    assert broker.messages.count("two\n") == 20
+    assert ship.is_idle()
+
+
+async def test_a_kafka_that_went_away_is_waited_for_once_in_a_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_shipper, "FLUSH_INTERVAL_S", 0.01)
+    monkeypatch.setattr(log_shipper, "SEND_BYTES", 10)
+    ship = new_shipper()
+    broker = connected(ship, monkeypatch)
+    running = asyncio.create_task(ship.run())
+    ship.open(version(), "e-1").append(b"first\n")
+    await asyncio.to_thread(wait_until, lambda: broker.values, deadline_s=10)
+    tried: list[bytes] = []
+
+    def away(value: bytes) -> Exception:
+        tried.append(value)
+        return KafkaConnectionError("away")
+
+    broker.refuse = away
+    streams = [ship.open(version(), f"e-{number}") for number in range(20)]
+    for stream in streams:
+        stream.append(b"kept\n")
+    await asyncio.to_thread(wait_until, lambda: len(ship._queue) == len(streams), deadline_s=10)
+    assert len(tried) <= 2, "once while it was collected, once after"
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_stream_that_cannot_be_collected_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ship = new_shipper()
+    poison, fine = ship.open(version(), "e-1"), ship.open(version(), "e-2")
+    for stream in (poison, fine):
+        stream.append(b"word\n")
+    encode = log_shipper.encode_log_batches
+
+    def fragile(source: Any, *rest: Any) -> Any:
+        if source.log_stream == poison.name:
+            raise ZeroDivisionError("nobody foresaw this")
+        return encode(source, *rest)
+
+    monkeypatch.setattr(log_shipper, "encode_log_batches", fragile)
+    with pytest.raises(ZeroDivisionError):
+        collected(ship)
+    assert [batch.log_stream for batch in collected(ship)] == [fine.name]
