@@ -5,6 +5,7 @@ Fails closed: a controller that is missing stops the worker, unless the settings
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -192,16 +193,24 @@ class CgroupTree:
     def create(self, name: str) -> Cgroup:
         """A sandbox's cgroup, with the limits that every function has. Raises OSError."""
         folders = {controller: (f"{base}/{name}", version) for controller, (base, version) in self._bases.items()}
-        for folder in dict.fromkeys(folder for folder, _version in folders.values()):
-            try:
-                os.mkdir(folder)
-            except FileNotFoundError:
-                # An empty base may go: a worker in another pid namespace takes this one for dead.
-                self._make_bases()
-                os.mkdir(folder)
         cgroup = Cgroup(folders)
-        cgroup.set_first_limits()
+        try:
+            for folder in dict.fromkeys(folder for folder, _version in folders.values()):
+                self._make_folder(folder)
+            cgroup.set_first_limits()
+        except OSError:
+            with contextlib.suppress(OSError):
+                cgroup.remove()
+            raise
         return cgroup
+
+    def _make_folder(self, folder: str) -> None:
+        try:
+            os.mkdir(folder)
+        except FileNotFoundError:
+            # An empty base may go: a worker in another pid namespace takes this one for dead.
+            self._make_bases()
+            os.mkdir(folder)
 
     def children(self) -> list[str]:
         """The folders that exist now, one entry a sandbox and hierarchy."""

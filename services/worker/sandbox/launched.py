@@ -240,8 +240,7 @@ class LaunchedSandbox:
         """What is left of an earlier event may take the next one, too: nothing of it is left by then."""
         self._doomed = True
         if self._on_end is None:
-            self.thaw()
-            self._init.kill_soon()
+            self._kill_at_once()
 
     def on_stream(self, content_type: str, flow: Flow) -> ResponseStream | None:
         if self._on_end is not None and self._response_stream is not None:
@@ -348,4 +347,5 @@ class LaunchedSandbox:
             await self._init.end()
         finally:
             self._output.close()
+            self._slot.end_watch()
         await self._slot.give_back()

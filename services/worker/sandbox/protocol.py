@@ -3,7 +3,7 @@
 Worker and zygote, worker and init: SOCK_SEQPACKET, one JSON object a message, descriptors beside it (SCM_RIGHTS).
 Worker and runtime: SOCK_STREAM, frames of a 4-byte length (of what follows the header), a 1-byte kind and the body:
 
-    START     JSON {"handler", "environment"} or {"argv", "environment"}           worker -> runtime, once
+    START     JSON {"handler", "environment"}, of a program {"programs"} too       worker -> runtime, once
     INVOKE    4-byte number; 2-byte lengths of request id, ARN, trace, client context; 8-byte deadline (ms); these texts; the
               event
     PREPARED  empty: privileges are dropped, waits for START                       runtime -> worker from here on

@@ -77,12 +77,15 @@ class Slot:
             self._memory_kills = self.cgroup.out_of_memory_kills()
         return exceeded or self._memory_kills > before
 
-    async def give_back(self) -> None:
-        """After its last process was killed. Raises SandboxError; the uid then stays out of use, for something may still
-        run as it."""
+    def end_watch(self) -> None:
+        """And let go of /tmp."""
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+
+    async def give_back(self) -> None:
+        """After its last process was killed. Raises SandboxError; the uid then stays out of use, for something may still
+        run as it."""
         for delay in _REMOVE_RETRY_S:
             await asyncio.sleep(delay)
             try:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from services.worker.pool import SandboxPool
-from services.worker.sandbox.cgroups import CgroupTree, find_parents, remove_stale
+from services.worker.sandbox.cgroups import Cgroup, CgroupTree, find_parents, remove_stale
 from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.spec import RuntimeExit, SandboxError
 from tests.integration.sandbox.harness import Harness, needs_root, until
@@ -183,6 +183,40 @@ async def test_a_sandbox_that_was_never_given_a_function_can_be_destroyed(harnes
     sandbox = await harness.pool.take(PYTHON)
     assert isinstance(sandbox, LaunchedSandbox)
     await sandbox.destroy()
+
+
+async def test_of_a_sandbox_whose_processes_do_not_end_no_descriptor_is_kept(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = await harness.pool.take(PYTHON)
+    assert isinstance(sandbox, LaunchedSandbox)
+    watch, end = sandbox._slot._watch, sandbox._init.end
+    assert watch is not None
+
+    async def does_not_end() -> None:
+        await end()
+        raise SandboxError("they do not end")
+
+    monkeypatch.setattr(sandbox._init, "end", does_not_end)
+    with pytest.raises(SandboxError, match="they do not end"):
+        await sandbox.destroy()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        watch.tmp_bytes()
+    monkeypatch.undo()
+    await sandbox._slot.give_back()
+
+
+@needs_root
+def test_nothing_is_left_of_a_cgroup_that_cannot_be_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(cgroup: Cgroup) -> None:
+        raise OSError("no such limit")
+
+    tree = CgroupTree()
+    monkeypatch.setattr(Cgroup, "set_first_limits", refused)
+    with pytest.raises(OSError, match="no such limit"):
+        tree.create("s1")
+    assert tree.children() == []
+    tree.close()
 
 
 @needs_root
