@@ -144,7 +144,7 @@ class Cell:
         records = {worker.decode(): decode(record) for worker, record in found.items()}
         unsuited = []
         for worker, record in records.items():
-            refused = f",{worker}," in search.avoid
+            refused = f",{worker}," in search.unsuited
             able = record.capabilities
             if refused or (able is not None and not able.runs(spec.runtime, spec.architecture)):
                 unsuited.append(worker)

@@ -68,15 +68,21 @@ class Search:
             self.last_failure = NotStartedError(reason)
         self.lacks_runtime = refusal.reason is RefusalReason.UNSUPPORTED_RUNTIME
         self.elsewhere = refusal.reason in ELSEWHERE
-        if self.elsewhere:
+        if self.lacks_runtime:
+            self.leave_out((worker_id,))
+        elif self.elsewhere:
             self.avoid_worker(worker_id)
 
     def leave_out(self, worker_ids: Iterable[str]) -> None:
         """These never run it."""
         for worker_id in worker_ids:
             self.avoid_worker(worker_id)
-        self.unsuited = self.avoid
+            self.unsuited = _with(self.unsuited, worker_id)
 
     def avoid_worker(self, worker_id: str) -> None:
-        if f",{worker_id}," not in self.avoid:
-            self.avoid = f"{self.avoid or ','}{worker_id},"
+        """For now: it has no room, drains or cannot be reached."""
+        self.avoid = _with(self.avoid, worker_id)
+
+
+def _with(workers: str, worker_id: str) -> str:
+    return workers if f",{worker_id}," in workers else f"{workers or ','}{worker_id},"

@@ -388,6 +388,17 @@ async def test_a_runtime_that_one_of_many_workers_has_is_found_by_what_they_say(
     assert sum(len(worker.refused) for worker in lacking) == 1
 
 
+async def test_the_one_worker_that_has_the_runtime_is_waited_for_while_it_has_no_room(cell: Cell) -> None:
+    lacks, has = Capabilities("x86_64", ("python3.11",)), Capabilities("x86_64", ("python3.11", "python3.12"))
+    good = await cell.worker("good", slots=50, capabilities=has)
+    lacking = await cell.worker("w1", slots=5, capabilities=lacks)
+    good.refuse_next = [Refusal(RefusalReason.NO_ROOM, True)]
+    lacking.refuse_next = [Refusal(RefusalReason.UNSUPPORTED_RUNTIME, True, "no such runtime here")] * 100
+    dispatcher = await cell.dispatcher()
+    await dispatcher.invoke(target(), event(), wait_s=10)
+    assert (len(good.refused), len(lacking.refused), len(good.ran)) == (1, 1, 1)
+
+
 async def test_what_workers_can_run_is_known_as_long_as_they_are_there(cell: Cell) -> None:
     directory = WorkerDirectory(cell.redis, cell.settings.dispatch)
     assert await directory.capabilities() == []
