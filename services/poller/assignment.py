@@ -93,7 +93,12 @@ class MappingManager:
         while True:
             await self._left.wait()
             self._left.clear()
-            await self._reconcile()
+            try:
+                await self._reconcile()
+            except BaseException:
+                # Nothing else looks again before a mapping changes: what has left is still to be seen to.
+                self._left.set()
+                raise
 
     async def _reconcile(self) -> None:
         async with self._reconciling:

@@ -20,6 +20,7 @@ from aiokafka.errors import UnsupportedCodecError
 from services.poller.assignment import MappingManager
 from services.poller.mapping import delivery
 from services.poller.mapping.running_mapping import SOURCE_FAILURES
+from shared.domain.errors import ServiceException
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
 from shared.events.kafka import client_arguments
@@ -380,6 +381,32 @@ class Slow:
         self.began.set()
         await self.may_end.wait()
         return OK
+
+
+async def test_a_mapping_goes_on_after_an_update_though_the_registry_is_away_once_it_has_stopped(
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await make_topic(kafka_engine)
+    mapping = mapping_of(topic)
+    book, functions = Book(mapping), Functions()
+    read = book.list_all
+
+    async def away() -> list[EventSourceMapping]:
+        raise ServiceException("the registry is away")
+
+    answers = [read, away]
+
+    async def list_all() -> list[EventSourceMapping]:
+        return await (answers.pop(0) if answers else read)()
+
+    await produce(kafka_engine, topic, [b"1"])
+    async with poller_of(settings_of(kafka_engine), book, functions):
+        await until(lambda: len(functions.records()) == 1)
+        monkeypatch.setattr(book, "list_all", list_all)
+        book.change(mapping, batch_size=5)
+        await until(lambda: not answers)
+        await produce(kafka_engine, topic, [b"2"])
+        await until(lambda: len(functions.records()) == 2)
 
 
 @pytest.mark.parametrize("then", [{"state": MappingState.DISABLING, "enabled": False}, {"state": MappingState.UPDATING}])
