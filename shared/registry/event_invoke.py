@@ -11,16 +11,12 @@ from shared.domain.arns import Home
 from shared.registry import rows
 from shared.registry.functions import touch
 from shared.registry.records import EventInvokeRow
-from shared.registry.tables import EventInvokeTable, FunctionTable
+from shared.registry.tables import FUNCTION_NAMED, EventInvokeTable, FunctionTable
 
 _ONE = (
     select(*rows.EVENT_INVOKE)
     .join(FunctionTable, FunctionTable.id == EventInvokeTable.function_id)
-    .where(
-        FunctionTable.region == bindparam("region"),
-        FunctionTable.name == bindparam("name"),
-        EventInvokeTable.qualifier == bindparam("qualifier"),
-    )
+    .where(FUNCTION_NAMED, EventInvokeTable.qualifier == bindparam("qualifier"))
 )
 _PAGE = (
     select(*rows.EVENT_INVOKE)

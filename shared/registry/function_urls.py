@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.domain.arns import LATEST, Home
 from shared.domain.function_urls import Cors, FunctionUrl
 from shared.domain.policy_evaluation import Statement, parse_statement
-from shared.registry.tables import FunctionTable, FunctionUrlTable, PolicyTable
+from shared.registry.tables import FUNCTION_NAMED, FunctionTable, FunctionUrlTable, PolicyTable
 
 _COLUMNS: tuple[ColumnElement[Any], ...] = (
     FunctionUrlTable.function_id.expression,
@@ -26,12 +26,11 @@ _COLUMNS: tuple[ColumnElement[Any], ...] = (
     FunctionUrlTable.modified_us.expression,
 )
 _JOIN = FunctionUrlTable.__table__.join(FunctionTable.__table__, FunctionTable.id == FunctionUrlTable.function_id)
-_NAMED = (FunctionTable.region == bindparam("region")) & (FunctionTable.name == bindparam("name"))
-_ONE = select(*_COLUMNS).select_from(_JOIN).where(_NAMED, FunctionUrlTable.qualifier == bindparam("qualifier"))
+_ONE = select(*_COLUMNS).select_from(_JOIN).where(FUNCTION_NAMED, FunctionUrlTable.qualifier == bindparam("qualifier"))
 _PAGE = (
     select(*_COLUMNS)
     .select_from(_JOIN)
-    .where(_NAMED, FunctionUrlTable.qualifier > bindparam("after"))
+    .where(FUNCTION_NAMED, FunctionUrlTable.qualifier > bindparam("after"))
     .order_by(FunctionUrlTable.qualifier)
     .limit(bindparam("limit"))
 )

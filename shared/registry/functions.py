@@ -14,21 +14,20 @@ from shared.domain.arns import LATEST, Home, is_version
 from shared.domain.function_state import Event, advance
 from shared.registry import rows
 from shared.registry.records import Function, FunctionConfiguration, FunctionVersion, Version
-from shared.registry.tables import REVISIONS, AliasTable, FunctionTable, VersionTable
+from shared.registry.tables import FUNCTION_NAMED, REVISIONS, AliasTable, FunctionTable, VersionTable
 
 _JOIN = FunctionTable.__table__.join(VersionTable.__table__, VersionTable.function_id == FunctionTable.id)
 _BOTH = (*rows.FUNCTION, *rows.VERSION)
 _HERE = FunctionTable.region == bindparam("region")
-_NAMED = _HERE & (FunctionTable.name == bindparam("name"))
-_FIND = select(*_BOTH).select_from(_JOIN).where(_NAMED, VersionTable.number == bindparam("number"))
+_FIND = select(*_BOTH).select_from(_JOIN).where(FUNCTION_NAMED, VersionTable.number == bindparam("number"))
 # Both rows: of a table that is not locked, a statement that waited would still show what was there before it waited.
 _LOCK = _FIND.with_for_update(of=[FunctionTable.__table__, VersionTable.__table__])
 _FIND_ALIAS = (
     select(*_BOTH)
     .select_from(_JOIN.join(AliasTable.__table__, AliasTable.function_id == FunctionTable.id))
-    .where(_NAMED, AliasTable.name == bindparam("alias"), VersionTable.number == AliasTable.version)
+    .where(FUNCTION_NAMED, AliasTable.name == bindparam("alias"), VersionTable.number == AliasTable.version)
 )
-_EXISTS = select(FunctionTable.id).where(_NAMED)
+_EXISTS = select(FunctionTable.id).where(FUNCTION_NAMED)
 _PAGE = (
     select(*_BOTH)
     .select_from(_JOIN)

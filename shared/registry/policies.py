@@ -10,17 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.domain.arns import Home
 from shared.domain.policy_documents import DEFAULT_ID, VERSION, PolicyDocument, RawStatement
 from shared.registry.functions import new_revision_id
-from shared.registry.tables import FunctionTable, PolicyTable
+from shared.registry.tables import FUNCTION_NAMED, FunctionTable, PolicyTable
 
 Statement = RawStatement
 _ONE = (
     select(PolicyTable.statements, PolicyTable.revision_id, PolicyTable.document_version, PolicyTable.document_id)
     .join(FunctionTable, FunctionTable.id == PolicyTable.function_id)
-    .where(
-        FunctionTable.region == bindparam("region"),
-        FunctionTable.name == bindparam("name"),
-        PolicyTable.qualifier == bindparam("qualifier"),
-    )
+    .where(FUNCTION_NAMED, PolicyTable.qualifier == bindparam("qualifier"))
 )
 
 

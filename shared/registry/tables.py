@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    bindparam,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -87,6 +88,10 @@ class FunctionTable(Base):
     created_ms: Mapped[int] = mapped_column(BigInteger)
     code_signing_id: Mapped[str | None] = mapped_column(ForeignKey("code_signing_configs.id"), index=True)
     recursive_loop: Mapped[str] = mapped_column(String(16), server_default="Terminate")
+
+
+FUNCTION_NAMED = (FunctionTable.region == bindparam("region")) & (FunctionTable.name == bindparam("name"))
+"""The one of this name in this region."""
 
 
 class PolicyTable(Base):

@@ -13,7 +13,7 @@ from shared.domain.functions import EventInvokeConfig, InvokeTarget, Layer, Vers
 from shared.registry import rows
 from shared.registry.functions import parse_number
 from shared.registry.records import FunctionVersion
-from shared.registry.tables import AliasTable, EventInvokeTable, FunctionTable, VersionTable
+from shared.registry.tables import FUNCTION_NAMED, AliasTable, EventInvokeTable, FunctionTable, VersionTable
 
 _EVENT_INVOKE = (
     EventInvokeTable.retry_attempts_max,
@@ -23,11 +23,10 @@ _EVENT_INVOKE = (
 )
 _F, _V, _A, _E = FunctionTable.__table__, VersionTable.__table__, AliasTable.__table__, EventInvokeTable.__table__
 _EVENT_INVOKE_ON = (EventInvokeTable.function_id == FunctionTable.id) & (EventInvokeTable.qualifier == bindparam("qualifier"))
-_NAMED = (FunctionTable.region == bindparam("region")) & (FunctionTable.name == bindparam("name"))
 _BY_NUMBER: Select[Any] = (
     select(*rows.FUNCTION, *rows.VERSION, *_EVENT_INVOKE)
     .select_from(_F.join(_V, VersionTable.function_id == FunctionTable.id).outerjoin(_E, _EVENT_INVOKE_ON))
-    .where(_NAMED, VersionTable.number == bindparam("number"))
+    .where(FUNCTION_NAMED, VersionTable.number == bindparam("number"))
 )
 _BY_ALIAS: Select[Any] = (
     select(*rows.FUNCTION, *rows.VERSION, *_EVENT_INVOKE, AliasTable.version, AliasTable.additional_weight)
@@ -40,7 +39,7 @@ _BY_ALIAS: Select[Any] = (
         )
         .outerjoin(_E, _EVENT_INVOKE_ON)
     )
-    .where(_NAMED, AliasTable.name == bindparam("qualifier"))
+    .where(FUNCTION_NAMED, AliasTable.name == bindparam("qualifier"))
 )
 _WIDTH = len(rows.FUNCTION) + len(rows.VERSION)
 

@@ -14,6 +14,7 @@ from shared.registry import rows
 from shared.registry.functions import insert_version, new_revision_id, now_ms, set_revision_id, touch
 from shared.registry.records import FunctionVersion, Version
 from shared.registry.tables import (
+    FUNCTION_NAMED,
     UNSETTLED,
     AliasTable,
     EventInvokeTable,
@@ -35,11 +36,7 @@ _NEWEST = (
 _PAGE = (
     select(*rows.FUNCTION, *rows.VERSION)
     .select_from(FunctionTable.__table__.join(VersionTable.__table__, VersionTable.function_id == FunctionTable.id))
-    .where(
-        FunctionTable.region == bindparam("region"),
-        FunctionTable.name == bindparam("name"),
-        VersionTable.number > bindparam("after"),
-    )
+    .where(FUNCTION_NAMED, VersionTable.number > bindparam("after"))
     .order_by(VersionTable.number)
     .limit(bindparam("limit"))
 )
