@@ -14,7 +14,7 @@ import pytest
 from deploy.local.layout import CHECKOUT
 from services.worker.pool import SandboxPool
 from services.worker.sandbox import cgroup_v2, cgroups, host_limits, launched
-from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
+from services.worker.sandbox.spec import RuntimeExit, RuntimeResponse
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings
 from tests.integration.sandbox.harness import Harness
@@ -28,8 +28,7 @@ async def test_too_much_memory_is_reported_as_such_and_the_next_runtime_works(ha
         assert isinstance(end, RuntimeExit)
         assert (end.signal, end.out_of_memory) == ("killed", True)
         assert 120 <= function.sandbox.max_memory_bytes() / 1024**2 <= 128
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
         assert await function.result(10) == 10 * 1024 * 1024
         assert function.sandbox.max_memory_bytes() < 60 * 1024**2
 
@@ -45,8 +44,7 @@ async def test_a_fork_bomb_is_bounded_and_its_end_takes_everything_with_it(harne
         assert started < 1_024
         assert error == 11
         await function.sandbox.kill_runtime()
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
 
 
 async def test_tmp_holds_what_was_configured_and_no_more(harness: Harness) -> None:
@@ -113,8 +111,7 @@ async def test_an_initialisation_that_is_repeated_has_the_cpu_of_the_function(ha
     async with harness.running(source, memory_mb=256) as function:
         assert await function.result() == 0
         await function.sandbox.kill_runtime()
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
         assert 0 < await function.result() < 0.145 * 1.5
 
 
@@ -204,8 +201,7 @@ async def test_a_function_cannot_take_back_that_it_goes_first_when_memory_ends(h
     async with harness.running(source) as function:
         assert await function.result(["oom_score_adj", "oom_adj", "comm"]) == ["500\n", [30, 30, 30]]
         await function.sandbox.kill_runtime()
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
         assert (await function.result([]))[0] == "500\n"
 
 
@@ -277,8 +273,7 @@ async def test_tmp_is_not_memory(harness: Harness) -> None:
         assert await function.result(300) == 300
         assert function.sandbox.max_memory_bytes() < 64 * 1024**2
         await function.sandbox.kill_runtime()
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
         size, error = await function.result(1_000)
         assert 511 <= size <= 512
         assert error == 28

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from services.frontend.edge.http_protocol import LINGER_S
 from shared.domain.invocations import Invocation, InvocationResult
 from tests.integration.frontend.conftest import Frontend, running_frontend
 
@@ -244,12 +245,10 @@ async def test_who_was_too_slow_holds_its_place_no_longer(open_frontend: Fronten
     writer.write(b"GET / HTTP/1.1\r\nX: ")
     answer = await asyncio.wait_for(reader.read(), 5)
     assert answer.startswith(b"HTTP/1.1 408")
-    began = time.monotonic()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LINGER_S / 2):
         while open_frontend.server.server_state.connections:
             writer.write(b"a")
             await asyncio.sleep(0.05)
-    assert time.monotonic() - began < 3
     writer.close()
 
 

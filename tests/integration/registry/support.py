@@ -112,6 +112,17 @@ class Control:
         return name
 
 
+@contextlib.asynccontextmanager
+async def control_of(settings: Settings) -> AsyncIterator[Control]:
+    """With a registry of its own."""
+    registry = Registry(settings)
+    await registry.migrate()
+    control = Control(settings, registry)
+    yield control
+    await control.context.close()
+    await registry.close()
+
+
 def function_request(name: str) -> dict[str, Any]:
     return {
         "FunctionName": name,

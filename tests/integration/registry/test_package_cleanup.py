@@ -16,8 +16,7 @@ from sqlalchemy import text
 from shared.registry import stored_packages
 from shared.registry.package_cleanup import PackageCleaner
 from shared.registry.packages import PackageError
-from shared.registry.registry import Registry
-from tests.integration.registry.support import Control, new_database, settings_of
+from tests.integration.registry.support import Control, control_of, new_database, settings_of
 from tests.support import zip_of
 
 HOUR_MS = 3_600_000
@@ -26,14 +25,8 @@ HOUR_MS = 3_600_000
 @pytest_asyncio.fixture
 async def control(postgres_engine: str, tmp_path: Path) -> AsyncIterator[Control]:
     """A registry of its own: what others left behind would be cleaned up too."""
-    async with new_database(postgres_engine) as url:
-        settings = settings_of(url, tmp_path)
-        registry = Registry(settings)
-        await registry.migrate()
-        control = Control(settings, registry)
+    async with new_database(postgres_engine) as url, control_of(settings_of(url, tmp_path)) as control:
         yield control
-        await control.context.close()
-        await registry.close()
 
 
 def package() -> bytes:

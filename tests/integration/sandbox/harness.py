@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -80,10 +81,25 @@ class Running:
         assert end.error_type is not None
         return json.loads(end.payload)
 
+    async def restart(self) -> None:
+        """After the runtime's end. Fails the test when the next one does not initialise."""
+        await self.sandbox.restart()
+        ready = await self.initialised()
+        assert isinstance(ready, RuntimeReady), (ready, bytes(self.output))
+
     async def initialised(self) -> RuntimeReady | RuntimeExit:
         async with asyncio.timeout(DEADLINE_S):
             self.ready = await self.sandbox.initialised()
         return self.ready
+
+
+def processes_of(uid: int) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter(["uids"]) if process.info["uids"] and process.info["uids"].real == uid]
+
+
+def processor_seconds(processes: list[psutil.Process]) -> float:
+    """What they have used, all together."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 class Harness:

@@ -15,7 +15,7 @@ import pytest_asyncio
 from services.worker.pool import SandboxPool
 from services.worker.sandbox import cgroup_v1, cgroup_v2, cgroups
 from shared.settings import Settings
-from tests.integration.sandbox.harness import Harness, until
+from tests.integration.sandbox.harness import Harness, processes_of, processor_seconds, until
 
 COUNTING = """
 import threading
@@ -56,20 +56,12 @@ async def frozen_by(
         await pool.close()
 
 
-def _processes_of(uid: int) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter(["uids"]) if process.info["uids"] and process.info["uids"].real == uid]
-
-
-def _seconds(processes: list[psutil.Process]) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
-
-
 async def _seconds_when_it_stopped(processes: list[psutil.Process]) -> float:
     """A process that is in the middle of its time slice is frozen at the next tick."""
-    seen = [_seconds(processes)]
+    seen = [processor_seconds(processes)]
 
     def stopped() -> bool:
-        seen.append(_seconds(processes))
+        seen.append(processor_seconds(processes))
         return seen[-1] == seen[-2]
 
     await until(stopped, "it stopped")
@@ -84,21 +76,21 @@ async def _pass_time(seconds: float) -> None:
 async def test_a_frozen_sandbox_does_nothing_and_goes_on_when_thawed(frozen_by: tuple[Harness, ModuleType]) -> None:
     harness, _version = frozen_by
     async with harness.running(COUNTING) as function:
-        processes = _processes_of(function.sandbox.uid)
+        processes = processes_of(function.sandbox.uid)
         assert len(processes) == 1
         function.sandbox.freeze()
         before = await _seconds_when_it_stopped(processes)
         await _pass_time(0.2)
-        assert _seconds(processes) == before
+        assert processor_seconds(processes) == before
         function.sandbox.thaw()
-        await until(lambda: _seconds(processes) > before, "it goes on")
+        await until(lambda: processor_seconds(processes) > before, "it goes on")
         assert await function.result() > 0
 
 
 async def test_a_frozen_sandbox_can_be_destroyed_and_its_runtime_killed(frozen_by: tuple[Harness, ModuleType]) -> None:
     harness, _version = frozen_by
     async with harness.running(COUNTING) as function:
-        processes = _processes_of(function.sandbox.uid)
+        processes = processes_of(function.sandbox.uid)
         function.sandbox.freeze()
         async with asyncio.timeout(5):
             await function.sandbox.destroy()

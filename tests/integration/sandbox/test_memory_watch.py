@@ -82,6 +82,13 @@ class Watched:
         return self.cgroup.alarm.marks
 
 
+def hold_marks_back(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """As a kernel does that takes its time; until this is set."""
+    go_on, set_mark = threading.Event(), PipeAlarm.set
+    monkeypatch.setattr(PipeAlarm, "set", lambda *marks: go_on.wait(10) and set_mark(*marks))
+    return go_on
+
+
 async def test_memory_above_the_limit_that_cannot_be_reclaimed_ends_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(monkeypatch, 20 * MIB)
     await watched.armed(1)
@@ -94,9 +101,7 @@ async def test_memory_above_the_limit_that_cannot_be_reclaimed_ends_the_function
 
 
 async def test_the_worker_waits_for_no_kernel_that_takes_its_time_to_set_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on = threading.Event()
-    slow = PipeAlarm.set
-    monkeypatch.setattr(PipeAlarm, "set", lambda *marks: go_on.wait(10) and slow(*marks))
+    go_on = hold_marks_back(monkeypatch)
     watched = Watched(monkeypatch, 20 * MIB)
     for _ in range(20):
         await asyncio.sleep(0)
@@ -110,9 +115,7 @@ async def test_the_worker_waits_for_no_kernel_that_takes_its_time_to_set_a_mark(
 async def test_what_leaves_tmp_while_a_mark_is_set_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(monkeypatch, 20 * MIB)
     await watched.armed(1)
-    go_on = threading.Event()
-    slow = PipeAlarm.set
-    monkeypatch.setattr(PipeAlarm, "set", lambda *marks: go_on.wait(10) and slow(*marks))
+    go_on = hold_marks_back(monkeypatch)
     watched.tmp, watched.cgroup.used = 400 * MIB, 420 * MIB
     watched.cgroup.alarm.ring()
     await until(lambda: watched.watch._arming is not None, "a mark is being set")
@@ -123,9 +126,7 @@ async def test_what_leaves_tmp_while_a_mark_is_set_is_seen(monkeypatch: pytest.M
 
 
 async def test_a_watch_that_is_closed_while_a_mark_is_set_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on = threading.Event()
-    slow = PipeAlarm.set
-    monkeypatch.setattr(PipeAlarm, "set", lambda *marks: go_on.wait(10) and slow(*marks))
+    go_on = hold_marks_back(monkeypatch)
     watched = Watched(monkeypatch, 20 * MIB)
     await asyncio.sleep(0)
     watched.watch.close()

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from services.worker.sandbox.spec import RuntimeExit, RuntimeReady, RuntimeResponse
+from services.worker.sandbox.spec import RuntimeExit, RuntimeResponse
 from tests.integration.sandbox.harness import NODE, Harness, until
 
 pytestmark = pytest.mark.needs(NODE)
@@ -149,8 +149,7 @@ async def test_an_unhandled_rejection_ends_the_process_after_an_answer(harness: 
         end = await function.invoke()
         assert isinstance(end, RuntimeExit)
         assert end.exit_status == 128
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
 
 
 async def test_six_megabytes_go_both_ways_and_a_larger_answer_is_refused(harness: Harness) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.sandbox.spec import InvalidInvocationError, RuntimeExit, RuntimeReady, RuntimeResponse
+from services.worker.sandbox.spec import InvalidInvocationError, RuntimeExit, RuntimeResponse
 from tests.integration.sandbox.harness import Harness, until
 from tests.support import PYTHON
 
@@ -214,8 +214,7 @@ async def test_a_runtime_started_again_keeps_tmp_and_forgets_globals(harness: Ha
     async with harness.running(source) as function:
         assert await function.result() == [1, 1]
         assert isinstance(await function.invoke("end"), RuntimeExit)
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
         assert await function.result() == [1, 3]
 
 
@@ -232,8 +231,7 @@ async def test_killing_the_runtime_ends_the_event_and_everything_it_started(harn
         end = await event
         assert isinstance(end, RuntimeExit)
         assert (end.signal, end.out_of_memory) == ("killed", False)
-        await function.sandbox.restart()
-        assert isinstance(await function.initialised(), RuntimeReady)
+        await function.restart()
         assert len(await function.result("count")) == 1
 
 

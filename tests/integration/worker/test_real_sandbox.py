@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import time
@@ -20,9 +19,11 @@ from services.worker.environment.machine import State
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
+from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.workspace import claim
 from shared.domain.functions import VersionSpec
+from tests.integration.sandbox.harness import processes_of, processor_seconds
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
 from tests.support import PYTHON
 
@@ -242,16 +243,10 @@ def handler(event, context):
 """
 
 
-def processor_seconds(worker: TestWorker) -> float:
-    """Of all processes that belong to functions here."""
-    total = 0.0
-    for process in psutil.process_iter(["uids"]):
-        first = worker.settings.worker.uid_first
-        if process.info["uids"] and first <= process.info["uids"].real < first + worker.settings.worker.uid_count:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                times = process.cpu_times()
-                total += times.user + times.system
-    return total
+def processes_in(worker: TestWorker, environment_id: str) -> list[psutil.Process]:
+    sandbox = worker.fleet._environments[environment_id]._sandbox
+    assert isinstance(sandbox, LaunchedSandbox)
+    return processes_of(sandbox.uid)
 
 
 def state_of(worker: TestWorker, environment_id: str) -> State:
@@ -272,15 +267,23 @@ async def test_what_a_function_left_running_is_frozen_until_its_next_event(worke
             pass
 
 
-async def test_a_function_that_is_used_all_the_time_is_not_frozen(worker: TestWorker, caller: Caller) -> None:
+async def test_a_function_that_is_used_all_the_time_is_not_frozen(
+    worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = worker.fleet._freezer
+    looks.close()
+    monkeypatch.setattr(freezer, "INTERVAL_S", 60.0)  # It looks when it is told to.
     spec = worker.function("def handler(event, context):\n    return event\n")
     await caller.answer(spec, "r-1", cold=True)
-    states = set()
-    end = time.monotonic() + 4 * freezer.INTERVAL_S
-    while time.monotonic() < end:
-        await caller.answer(spec, "r-1")
-        states.add(state_of(worker, "r-1"))
-    assert states == {State.IDLE}
+    try:
+        for _ in range(4):
+            await caller.answer(spec, "r-1")
+            looks._step()
+            assert state_of(worker, "r-1") is State.IDLE
+        looks._step()
+        assert state_of(worker, "r-1") is State.FROZEN
+    finally:
+        looks.close()
 
 
 async def test_children_that_ignore_signals_use_no_processor_after_the_answer_and_end_with_the_environment(
@@ -293,10 +296,11 @@ async def test_children_that_ignore_signals_use_no_processor_after_the_answer_an
     )
     await caller.answer(spec, "r-1", cold=True)
     await until(lambda: state_of(worker, "r-1") is State.FROZEN)
-    began, before = time.monotonic(), processor_seconds(worker)
+    processes = processes_in(worker, "r-1")
+    began, before = time.monotonic(), processor_seconds(processes)
     assert before > 0
     await until(lambda: time.monotonic() > began + 0.5)
-    assert processor_seconds(worker) - before < 0.1  # The kernel rounds what it tells.
+    assert processor_seconds(processes) - before < 0.1  # The kernel rounds what it tells.
     worker.fleet.stop(["r-1"])
     await until(lambda: "r-1" in worker.gone)
 

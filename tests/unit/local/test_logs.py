@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -17,10 +19,11 @@ AT = datetime(2026, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
-    monkeypatch.setenv("TZ", "UTC")
+def utc() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setenv("TZ", "UTC")
+        time.tzset()
+        yield
     time.tzset()
 
 

@@ -28,7 +28,7 @@ from shared.registry.packages import PackageError, PackageStore
 from shared.registry.registry import Registry
 from shared.settings import RegistrySettings, S3Settings, Settings
 from tests.integration.registry.s3_server import client_of, s3_server
-from tests.integration.registry.support import OTHER_ZIP, ZIP, Control
+from tests.integration.registry.support import OTHER_ZIP, ZIP, Control, control_of
 
 GET_OBJECT = "Error occurred while GetObject. S3 Error Code: "
 
@@ -66,12 +66,8 @@ async def with_s3(registry_settings: Settings, endpoint: str) -> AsyncIterator[C
             "registry": registry_settings.registry.model_copy(update={"package_store_url": "s3://packages/some/prefix/"}),
         }
     )
-    registry = Registry(settings)
-    await registry.migrate()
-    control = Control(settings, registry)
-    yield control
-    await control.context.close()
-    await registry.close()
+    async with control_of(settings) as control:
+        yield control
 
 
 def hashed(package: bytes) -> str:
