@@ -98,8 +98,8 @@ def _install_sdk() -> None:
 
 def _npm(folder: Path, *arguments: str) -> None:
     """By a Node.js that was fetched, else by the npm on PATH. Raises SetupError."""
-    fetched = [path for path in RUNTIMES.glob(f"nodejs*/{_NPM}") if (path.parents[5] / WHEEL).is_file()]
-    command = [str(fetched[-1].parents[5] / WHEEL), str(fetched[-1])] if fetched else [shutil.which("npm") or ""]
+    fetched = [node for node in RUNTIMES.glob("nodejs*") if (node / WHEEL).is_file() and (node / _NPM).is_file()]
+    command = [str(fetched[-1] / WHEEL), str(fetched[-1] / _NPM)] if fetched else [shutil.which("npm") or ""]
     if not command[0]:
         raise SetupError("the SDK comes from the npm registry, and there is no npm: install a Node.js with it (nodejs22.x)")
     run(*command, *arguments, folder=folder)
