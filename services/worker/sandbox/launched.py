@@ -131,7 +131,7 @@ class LaunchedSandbox:
         else:
             self._send_start()
         try:
-            self._slot.watch_memory(self._kill_at_once)
+            self._slot.watch_memory(self._kill_at_once, self._on_unwatched)
         except OSError as error:
             raise self._fail(f"memory cannot be watched: {error}") from error
 
@@ -139,6 +139,11 @@ class LaunchedSandbox:
         """What it did is reported as the end of its process."""
         self.thaw()
         self._init.kill_soon()
+
+    def _on_unwatched(self, error: OSError) -> None:
+        """Nothing may run without its limits, a runtime that is started anew neither."""
+        self._fail(f"memory cannot be watched: {error}")
+        self._kill_at_once()
 
     async def _become_program(self) -> None:
         """The prepared process will not do: what this function runs must read its variables while it starts."""

@@ -8,13 +8,10 @@ made to reclaim what it can (cached files); if that is not enough, the function 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
-
-log = logging.getLogger("lambdad.worker")
 
 STEP_BYTES = 8 * 1024 * 1024
 """How far memory in use may move before it is looked at again, while there is something in /tmp."""
@@ -44,7 +41,7 @@ class WatchedCgroup(Protocol):
 
 class MemoryWatch:
     """tmp_fd: the sandbox's /tmp, from here on the watch's own. on_exceeded: called, perhaps more than once, when the function
-    has more than memory_bytes."""
+    has more than memory_bytes. on_lost: called with what the kernel said when it cannot be watched any more."""
 
     def __init__(self, cgroup: WatchedCgroup, tmp_fd: int) -> None:
         self._cgroup = cgroup
@@ -53,6 +50,7 @@ class MemoryWatch:
         self._alarm: Alarm | None = None
         self._memory_bytes = 0
         self._on_exceeded: Callable[[], None] = lambda: None
+        self._on_lost: Callable[[OSError], None] = lambda error: None
         self._seen_tmp = 0
         self._armed = False
         self._pause: asyncio.TimerHandle | None = None
@@ -60,9 +58,9 @@ class MemoryWatch:
         self._arming: asyncio.Task[None] | None = None
         self.tmp_peak_bytes = 0
 
-    def start(self, memory_bytes: int, on_exceeded: Callable[[], None]) -> None:
+    def start(self, memory_bytes: int, on_exceeded: Callable[[], None], on_lost: Callable[[OSError], None]) -> None:
         """Raises OSError."""
-        self._memory_bytes, self._on_exceeded = memory_bytes, on_exceeded
+        self._memory_bytes, self._on_exceeded, self._on_lost = memory_bytes, on_exceeded, on_lost
         self._alarm = self._cgroup.memory_alarm()
         self._arm(*self._look())
 
@@ -122,8 +120,7 @@ class MemoryWatch:
         if self._alarm is None:
             alarm.close()
         elif failure is not None:
-            log.error("memory cannot be watched: %s", failure)
-            self._on_exceeded()
+            self._on_lost(failure)
         elif self._has_moved(seen_tmp, above, below):
             self._judge(arm=False)
         else:
@@ -160,16 +157,16 @@ class MemoryWatch:
             else:
                 self._look_later()
         except OSError as error:
-            log.error("memory cannot be watched: %s", error)
-            self._on_exceeded()
+            self._on_lost(error)
 
     async def _squeeze(self, bound: int) -> None:
         """In a thread: the kernel may have much to reclaim."""
         try:
             fits = await self._loop.run_in_executor(_threads, self._cgroup.squeeze, bound)
         except OSError as error:
-            log.error("memory cannot be bounded: %s", error)
-            fits = False
+            if self._alarm is not None:
+                self._on_lost(error)
+            return
         if self._alarm is not None:
             if not fits:
                 self._on_exceeded()

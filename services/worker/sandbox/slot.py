@@ -38,15 +38,15 @@ class Slot:
         self._memory_bytes = memory_mb * 1024 * 1024
         self.cgroup.set_memory(memory_mb, tmp_mb)
 
-    def watch_memory(self, kill: Callable[[], None]) -> None:
-        """From now on: kill when the function has more than it may. Raises OSError."""
+    def watch_memory(self, kill: Callable[[], None], on_lost: Callable[[OSError], None]) -> None:
+        """From now on: kill when it has more than it may; on_lost when that cannot be seen any more. Raises OSError."""
 
         def exceeded() -> None:
             self._memory_exceeded = True
             kill()
 
         assert self._watch is not None
-        self._watch.start(self._memory_bytes, exceeded)
+        self._watch.start(self._memory_bytes, exceeded, on_lost)
 
     def begin_runtime(self) -> None:
         """A fresh runtime process: its memory is its own."""

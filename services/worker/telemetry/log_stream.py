@@ -21,7 +21,9 @@ from shared.events.log_records import Dropped, LogEvent, LogSource
 STREAM_BYTES_MAX = 4 * 1024 * 1024
 """What one environment may write between two flushes."""
 PENDING_BYTES_MAX = 16 * 1024 * 1024
-"""What all environments together may hold between two flushes."""
+"""What all environments together may hold between two flushes, but for a little that each of them may."""
+QUIET_BYTES = 16 * 1024
+"""That little: who writes no more loses nothing to those who write much."""
 LINE_WAIT_S = 1.0
 """So long the rest of a line is waited for: one that is written in pieces is one event wherever a flush falls."""
 REASON = "they came faster than they could be stored"
@@ -134,10 +136,14 @@ class LogStream:
         self._dropped_bytes += size_bytes
         self._dropped_lines += lines
 
+    def _is_over(self, bytes_max: int) -> bool:
+        crowded = self._owner.pending_bytes > PENDING_BYTES_MAX
+        return self._bytes > (min(bytes_max, QUIET_BYTES) if crowded else bytes_max)
+
     def _drop_oldest(self, bytes_max: int = STREAM_BYTES_MAX, *, pieces_min: int = 1) -> None:
         owner = self._owner
         size_bytes = lines = 0
-        while len(self._pending) > pieces_min and (self._bytes > bytes_max or owner.pending_bytes > PENDING_BYTES_MAX):
+        while len(self._pending) > pieces_min and self._is_over(bytes_max):
             written = self._pending.popleft()
             self._bytes -= written.weight
             owner.pending_bytes -= written.weight

@@ -69,7 +69,8 @@ class Watched:
         self.kills = 0
         self.watch = MemoryWatch(self.cgroup, os.open("/", os.O_PATH))
         monkeypatch.setattr(self.watch, "tmp_bytes", lambda: self.tmp)
-        self.watch.start(LIMIT, self._kill)
+        self.lost: list[OSError] = []
+        self.watch.start(LIMIT, self._kill, self.lost.append)
 
     def _kill(self) -> None:
         self.kills += 1
@@ -97,6 +98,22 @@ async def test_memory_above_the_limit_that_cannot_be_reclaimed_ends_the_function
     watched.cgroup.alarm.ring()
     await until(lambda: watched.kills, "it was killed")
     assert watched.cgroup.squeezed[0] == LIMIT
+    watched.watch.close()
+
+
+@pytest.mark.parametrize("place", ["set", "used_bytes", "squeeze"])
+async def test_memory_that_cannot_be_watched_any_more_is_told_of(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    watched = Watched(monkeypatch, 20 * MIB)
+    await watched.armed(1)
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(watched.cgroup.alarm if place == "set" else watched.cgroup, place, refuse)
+    watched.cgroup.used = LIMIT + MIB if place == "squeeze" else 40 * MIB
+    watched.cgroup.alarm.ring()
+    await until(lambda: watched.lost, "it was told")
+    assert (len(watched.lost), watched.kills) == (1, 0)
     watched.watch.close()
 
 

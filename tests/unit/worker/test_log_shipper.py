@@ -254,6 +254,19 @@ def test_a_flood_loses_its_oldest_part_and_says_so() -> None:
     assert [batch.dropped for batch in batches[1:]] == [None] * (len(batches) - 1)
 
 
+def test_who_writes_little_loses_nothing_to_those_who_fill_what_all_may_hold() -> None:
+    ship = new_shipper()
+    quiet, *loud = [ship.open(version(), f"e-{number}") for number in range(9)]
+    for stream in loud * 30:
+        stream.append(b"x" * 100_000 + b"\n")
+    while ship.pending_bytes < log_stream.PENDING_BYTES_MAX - EVENT_OVERHEAD_BYTES:
+        loud[0].append(b"a\n")
+    for _ in range(50):
+        quiet.append(b"a line of its own\n")
+    assert ship.pending_bytes <= log_stream.PENDING_BYTES_MAX + log_stream.QUIET_BYTES
+    assert [event.message for event in taken(quiet)] == ["a line of its own\n"] * 50
+
+
 def test_a_function_that_logs_json_is_told_in_json() -> None:
     ship = new_shipper()
     stream = ship.open(version(log_format="JSON"), "e-1")

@@ -23,7 +23,7 @@ from services.worker.sandbox.runtime_api.connection import (
 )
 from services.worker.sandbox.runtime_api.machine import Call, IllegalTransitionError, State, advance
 from services.worker.sandbox.spec import RuntimeInvocation, RuntimeResponse
-from services.worker.sandbox.work_budget import WorkBudget
+from services.worker.sandbox.work_budget import CONNECTION_STEPS, WorkBudget
 from shared.domain.limits import STREAMED_RESPONSE_BYTES_MAX
 
 CONNECTIONS_MAX = 16
@@ -105,15 +105,20 @@ class RuntimeApi:
         try:
             accepted, _ = self._listener.accept()
         except OSError:
-            return
+            # Without a descriptor left it stays at the door: it is not asked again at every turn of the loop.
+            self._budget.spend(CONNECTION_STEPS)
+        else:
+            self._open(accepted)
+        if self._budget.is_over():
+            self._loop.remove_reader(self._listener)
+            self._budget.wait(self._accept_again)
+
+    def _open(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opening: asyncio.Task[object] = self._loop.create_task(self._loop.connect_accepted_socket(self._connect, accepted))
         self._opening.add(opening)
         opening.add_done_callback(self._opened)
-        if self._budget.is_over():
-            self._loop.remove_reader(self._listener)
-            self._budget.wait(self._accept_again)
 
     def _accept_again(self) -> None:
         if self._listener.fileno() >= 0:
