@@ -18,6 +18,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.worker.environment.environment import Environment
 from services.worker.environment.machine import State
 from services.worker.freezer import Freezer
+from services.worker.lifetimes import Lifetimes
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
@@ -126,6 +127,7 @@ class Fleet:
         self._leases: dict[str, CodeLease] = {}
         self._starts = StartQueue()
         self._freezer = Freezer()
+        self._lifetimes = Lifetimes(self.stop)
         self._retired: deque[Retirement] = deque(maxlen=RETIREMENTS_KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
         self._teardowns = Teardowns(
@@ -189,6 +191,7 @@ class Fleet:
         environment.stop_when_done = any(each.covers(spec.version_key) for each in self._retired)
         self._environments[environment.id] = environment
         self._freezer.watch(environment)
+        self._lifetimes.watch(environment.id)
         return environment
 
     async def start(self, environment: Environment) -> None:
@@ -284,6 +287,7 @@ class Fleet:
         """Destroy every environment; waits `timeout_s` at most."""
         self.draining = True
         self._freezer.close()
+        self._lifetimes.close()
         for environment in list(self._environments.values()):
             if environment.busy:
                 environment.cancel()
@@ -297,6 +301,7 @@ class Fleet:
 
     def _discard(self, environment: Environment, *, tell: bool) -> None:
         if self._environments.pop(environment.id, None) is not None:
+            self._lifetimes.forget(environment.id)
             self._teardowns.add(self._destroy(environment, tell))
 
     async def _destroy(self, environment: Environment, tell: bool) -> None:

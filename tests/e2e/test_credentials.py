@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import string
 from typing import Any
 
 import boto3
@@ -12,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import Cluster
 from tests.e2e.conftest import MakeFunction
+from tests.support import ROLE
 
 TELL = """
 import os
@@ -21,9 +24,9 @@ def handler(event, context):
 """
 
 
-def client_with(cluster: Cluster, key: str, secret: str, token: str | None) -> Any:
+def client_with(cluster: Cluster, key: str, secret: str, token: str | None, service: str = "lambda") -> Any:
     return boto3.session.Session().client(
-        "lambda",
+        service,
         endpoint_url=cluster.endpoint,
         region_name="us-east-1",
         aws_access_key_id=key,
@@ -42,3 +45,14 @@ def test_a_functions_credentials_are_good_for_the_cluster(cluster: Cluster, clie
         with pytest.raises(ClientError) as raised:
             client_with(cluster, *wrong).get_function(FunctionName=name)
         assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+@pytest.mark.parametrize(("ending", "session"), [("longer", "{name}"), ("", "{name}@lambda_function")])
+def test_they_are_a_session_of_the_functions_role(
+    cluster: Cluster, client: Any, make_function: MakeFunction, ending: str, session: str
+) -> None:
+    name = make_function(TELL, FunctionName=f"{random.choice(string.ascii_letters)}{ending}")
+    found = json.load(client.invoke(FunctionName=name)["Payload"])
+    who = client_with(cluster, *found, service="sts").get_caller_identity()
+    assert who["Arn"] == f"arn:aws:sts::000000000000:assumed-role/{ROLE.rpartition('/')[2]}/{session.format(name=name)}"
+    assert who["UserId"].endswith(f":{session.format(name=name)}")

@@ -1,6 +1,7 @@
 """Credentials of functions: temporary ones of this cluster, different in each environment, as on AWS.
 
-They sign requests to the cluster's own endpoint. What they may do is what the account may, until roles are enforced.
+They sign requests to the cluster's own endpoint. What they may do is what the account may, until roles are enforced. They are
+not renewed: an environment ends before they do, and the next one has others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from shared.domain.arns import PARTITION
 from shared.domain.functions import VersionSpec
 
 VALID_S = 12 * 3600
-"""From the environment's start."""
+"""From the environment's start: longer than environments live (lifetimes.py) and an invocation takes."""
 
 
 def function_credentials(cluster_secret: bytes, spec: VersionSpec) -> TemporaryCredentials:

@@ -18,13 +18,22 @@ def reads_other_libraries(spec: SandboxSpec) -> bool:
 
 
 def function_variables(
-    family: RuntimeFamily, spec: VersionSpec, *, log_stream: str, access_key_id: str, secret_access_key: str, session_token: str
+    family: RuntimeFamily,
+    spec: VersionSpec,
+    *,
+    log_stream: str,
+    access_key_id: str,
+    secret_access_key: str,
+    session_token: str,
+    endpoint_url: str | None = None,
 ) -> dict[str, str]:
     """Every variable of the runtime process: AWS's, the function's own, and the ones that a function may not set.
 
+    endpoint_url: where the function reaches the cluster's endpoint, which AWS's SDKs then use; AWS sets no such variable.
     Source: recorded from python3.14, and the documentation for the other runtimes.
     """
-    variables = {
+    variables = {} if endpoint_url is None else {"AWS_ENDPOINT_URL": endpoint_url}
+    variables |= {
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
         "AWS_XRAY_DAEMON_ADDRESS": f"{network.ADDRESS}:2000",
         "LANG": "en_US.UTF-8",

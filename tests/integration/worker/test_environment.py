@@ -339,3 +339,20 @@ def test_invocations_and_initialisations_are_counted_by_how_they_ended() -> None
         ("lambdad_worker_invocations_total", "timeout", 1),
         ("lambdad_worker_initialisations_total", "invoke", "timeout", 1),
     ]
+
+
+async def test_an_environment_that_has_lived_for_hours_ends_after_its_invocation_and_an_idle_one_at_once(
+    worker: TestWorker, caller: Caller
+) -> None:
+    spec = worker.function("import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n", timeout_s=30)
+    await caller.answer(spec, "e-idle", 0, cold=True)
+    running = asyncio.create_task(caller.answer(spec, "e-busy", 0.5, cold=True))
+    await until(lambda: any(report.environment_id == "e-busy" and report.busy for report in worker.fleet.inventory()))
+    lifetimes = worker.fleet._lifetimes
+    lifetimes._clock = lambda: float(10**9)
+    lifetimes.check()
+    await until(lambda: worker.gone == ["e-idle"])
+    answer = await running
+    assert (answer.json(), answer.header.reusable) == (0.5, False)
+    await until(lambda: len(worker.fleet) == 0)
+    assert worker.gone == ["e-idle"]
