@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from services.worker.runtimes.contract import RuntimeFamily
-from services.worker.sandbox import mounts, network
+from services.worker.sandbox import mounts
+from services.worker.sandbox.network.addresses import RUNTIME_API, RUNTIME_API_PORT
 from services.worker.sandbox.spec import SandboxSpec
 from shared.domain.functions import VersionSpec
 
-_API = f"{network.ADDRESS}:{network.API_PORT}"
+_API = f"{RUNTIME_API}:{RUNTIME_API_PORT}"
 
 
 def reads_other_libraries(spec: SandboxSpec) -> bool:
@@ -35,14 +36,14 @@ def function_variables(
     variables = {} if endpoint_url is None else {"AWS_ENDPOINT_URL": endpoint_url}
     variables |= {
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-        "AWS_XRAY_DAEMON_ADDRESS": f"{network.ADDRESS}:2000",
+        "AWS_XRAY_DAEMON_ADDRESS": f"{RUNTIME_API}:2000",
         "LANG": "en_US.UTF-8",
         "LD_LIBRARY_PATH": mounts.LIBRARY_PATH,
         "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "PWD": "/var/task",
         "SHLVL": "0",
         "TZ": ":UTC",
-        "_AWS_XRAY_DAEMON_ADDRESS": network.ADDRESS,
+        "_AWS_XRAY_DAEMON_ADDRESS": RUNTIME_API,
         "_AWS_XRAY_DAEMON_PORT": "2000",
     }
     variables |= family.variables(spec.runtime)

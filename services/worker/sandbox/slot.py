@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from services.worker.sandbox import network
 from services.worker.sandbox.cgroups import Cgroup, CgroupTree
 from services.worker.sandbox.memory_watch import MemoryWatch
+from services.worker.sandbox.network import inside
 from services.worker.sandbox.spec import SandboxError
 from services.worker.sandbox.uids import UidPool
 
@@ -16,12 +16,12 @@ _REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
 
 
 class Slot:
-    """network: what the sandbox's init sets up (network.py). Methods that raise OSError say what the kernel said."""
+    """network: what the sandbox's init sets up (network/inside.py). Methods that raise OSError say what the kernel said."""
 
     def __init__(self, uid: int, cgroup: Cgroup, uids: UidPool) -> None:
         self.uid = uid
         self.cgroup = cgroup
-        self.network = network.NONE
+        self.network = inside.NONE
         self._uids = uids
         self._memory_kills = 0
         self._memory_exceeded = False

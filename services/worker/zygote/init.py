@@ -9,7 +9,8 @@ import select
 import signal
 import socket
 
-from ..sandbox import host_figures, libc, mounts, network, private_root, process_marks, protocol, user
+from ..sandbox import host_figures, libc, mounts, private_root, process_marks, protocol, user
+from ..sandbox.network import inside
 from . import runtime_process
 
 
@@ -75,8 +76,8 @@ class Init:
         socket.sethostname("sandbox")
         mounts.attach_tmp(self.tmp_mb)
         process_marks.fix(self.uid)
-        network.set_up(self.network)
-        listener = network.listen_for_runtime() if self.listens else None
+        inside.set_up(self.network)
+        listener = inside.listen_for_runtime() if self.listens else None
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)
         os.set_blocking(wake_write, False)
@@ -162,7 +163,7 @@ class Init:
 
     def on_listen(self, _message, _fds):
         """Make the Runtime API's listening socket after all, for a function that brings a program of its own."""
-        with network.listen_for_runtime() as listener:
+        with inside.listen_for_runtime() as listener:
             protocol.send_message(self.control, {"listening": True}, [listener.fileno()])
 
     def on_kill(self, _message, _fds):

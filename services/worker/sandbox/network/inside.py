@@ -10,9 +10,7 @@ import fcntl
 import socket
 import struct
 
-ADDRESS = "169.254.100.1"
-"""Where the Runtime API answers inside a sandbox; the same address is in AWS_LAMBDA_RUNTIME_API."""
-API_PORT = 9001
+from .addresses import RUNTIME_API, RUNTIME_API_PORT
 
 NONE = "none"
 
@@ -30,7 +28,7 @@ def _bring_up_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         (flags,) = struct.unpack_from("16xH", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16sH22x", b"lo", 0)))
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
-        for request, address in ((_SIOCSIFADDR, ADDRESS), (_SIOCSIFNETMASK, "255.255.255.255")):
+        for request, address in ((_SIOCSIFADDR, RUNTIME_API), (_SIOCSIFNETMASK, "255.255.255.255")):
             packed = struct.pack("16sHH4s16x", b"lo:api", socket.AF_INET, 0, socket.inet_aton(address))
             fcntl.ioctl(control, request, packed)
 
@@ -39,6 +37,6 @@ def listen_for_runtime() -> socket.socket:
     """The Runtime API's listening socket, made inside the sandbox's network and served by the worker."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((ADDRESS, API_PORT))
+    listener.bind((RUNTIME_API, RUNTIME_API_PORT))
     listener.listen(16)
     return listener
