@@ -71,7 +71,7 @@ class Code(Protocol):
 
 
 class Pool(Protocol):
-    async def take(self, runtime: str) -> Sandbox:
+    async def take(self, runtime: str, memory_mb: int) -> Sandbox:
         """Raises UnsupportedRuntimeError or SandboxError."""
 
 
@@ -252,7 +252,7 @@ class Fleet:
             raise SandboxError("the caller cancelled before there was a sandbox")
         try:
             async with asyncio.timeout_at(max(until, asyncio.get_running_loop().time() + START_WAIT_S_MIN)):
-                return await self._pool.take(environment.spec.runtime)
+                return await self._pool.take(environment.spec.runtime, environment.spec.memory_mb)
         except TimeoutError:
             raise TooManyStartsError("no sandbox was ready in time") from None
 

@@ -23,8 +23,9 @@ from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import Sandbox, SandboxError
 from services.worker.sandbox.tree_views import TreeViews
 from services.worker.sandbox.uids import UidPool
-from services.worker.sandbox.zygote_process import ZygoteProcess
+from services.worker.zygotes import Zygote
 from shared.domain.errors import ConfigurationError
+from shared.domain.limits import MEMORY_MB_DEFAULT
 from shared.settings import Settings
 
 log = logging.getLogger("lambdad.worker")
@@ -56,6 +57,8 @@ class SandboxPool:
         self._settings = settings.worker
         self._root = root
         self.catalogue = Catalogue(settings.worker)
+        self._recipes: dict[str, Recipe] = {}
+        self._zygotes: dict[str, Zygote] = {}
         self._pools: dict[str, RuntimePool] = {}
         self._cgroups: CgroupTree | None = None
         self._uids: UidPool | None = None
@@ -82,7 +85,7 @@ class SandboxPool:
         self._launcher = Launcher(Slots(self._cgroups, self._uids), self._views)
         for runtime in self._settings.prestart_runtimes:
             try:
-                self._pool(runtime).refill()
+                self._pool(runtime, MEMORY_MB_DEFAULT).refill()
             except UnsupportedRuntimeError as error:
                 log.warning("%s is not started ahead: %s", runtime, error)
 
@@ -91,6 +94,9 @@ class SandboxPool:
         for pool in self._pools.values():
             await pool.close()
         self._pools.clear()
+        for zygote in self._zygotes.values():
+            await zygote.stop()
+        self._zygotes.clear()
         if self._views is not None:
             self._views.close()
         if self._uids is not None:
@@ -101,38 +107,43 @@ class SandboxPool:
     def supports(self, runtime: str) -> bool:
         return self.catalogue.supports(runtime)
 
-    async def take(self, runtime: str) -> Sandbox:
+    async def take(self, runtime: str, memory_mb: int = MEMORY_MB_DEFAULT) -> Sandbox:
         """A sandbox for one environment, ready at once when the pool has one. Raises UnsupportedRuntimeError, SandboxError."""
-        return await self._pool(runtime).take()
+        return await self._pool(runtime, memory_mb).take()
 
     def stats(self) -> PoolStats:
         return PoolStats(
             ready={name: pool.ready for name, pool in self._pools.items()},
-            zygotes={name: pool.zygote_pid for name, pool in self._pools.items()},
+            zygotes={name: zygote.pid for name, zygote in self._zygotes.items()},
             uids_free=0 if self._uids is None else self._uids.free,
         )
 
-    def _pool(self, runtime: str) -> RuntimePool:
+    def _pool(self, runtime: str, memory_mb: int) -> RuntimePool:
         family = self.catalogue.family(runtime)
         name = family.pool(runtime)
-        pool = self._pools.get(name)
+        if name not in self._recipes:
+            self._recipes[name] = family.recipe(runtime)
+        recipe = self._recipes[name].for_memory(memory_mb)
+        pool = self._pools.get(recipe.pool)
         if pool is None:
             if self._launcher is None:
                 raise SandboxError("the pool is not started")
-            pool = RuntimePool(family.recipe(runtime), self._launcher, self._settings.pool_size)
-            self._pools[name] = pool
+            if name not in self._zygotes:
+                self._zygotes[name] = Zygote(self._recipes[name])
+            pool = RuntimePool(recipe, self._zygotes[name], self._launcher, self._settings.pool_size)
+            self._pools[recipe.pool] = pool
         return pool
 
 
 class RuntimePool:
     """Sandboxes that are made alike."""
 
-    def __init__(self, recipe: Recipe, launcher: Launcher, size: int) -> None:
+    def __init__(self, recipe: Recipe, zygote: Zygote, launcher: Launcher, size: int) -> None:
         self._recipe = recipe
+        self._zygote = zygote
         self._launcher = launcher
         self._size = size
-        self._zygote = ZygoteProcess(recipe, self._on_zygote_death)
-        self._starting: asyncio.Lock = asyncio.Lock()
+        zygote.when_dead(self._on_zygote_death)
         self._ready: deque[LaunchedSandbox] = deque()
         self._waiting: deque[asyncio.Future[LaunchedSandbox]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,10 +153,6 @@ class RuntimePool:
     @property
     def ready(self) -> int:
         return len(self._ready)
-
-    @property
-    def zygote_pid(self) -> int:
-        return self._zygote.pid if self._zygote.alive else 0
 
     async def take(self) -> LaunchedSandbox:
         while self._ready:
@@ -194,7 +201,6 @@ class RuntimePool:
 
     def _on_zygote_death(self) -> None:
         """Its sandboxes died with it. Those that waited are cleared away, and another zygote makes new ones."""
-        log.error("the zygote of %s died", self._recipe.pool)
         self._failures = max(1, self._failures)
         lost = list(self._ready)
         self._ready.clear()
@@ -208,12 +214,7 @@ class RuntimePool:
         if self._failures:
             await asyncio.sleep(BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1])
         try:
-            async with self._starting:
-                if not self._zygote.alive:
-                    await self._zygote.stop()
-                    self._zygote = ZygoteProcess(self._recipe, self._on_zygote_death)
-                    await self._zygote.start()
-            sandbox = await self._launcher.launch(self._zygote, self._recipe)
+            sandbox = await self._launcher.launch(await self._zygote.started(), self._recipe)
         except (SandboxError, OSError) as error:
             self._failures += 1
             log.error("a sandbox of %s cannot be made: %s", self._recipe.pool, error)
@@ -244,7 +245,6 @@ class RuntimePool:
                 waiter.set_exception(SandboxError("the worker is ending"))
         await _destroy_all(self._ready)
         self._ready.clear()
-        await self._zygote.stop()
 
 
 async def _destroy_all(sandboxes: Iterable[LaunchedSandbox]) -> None:

@@ -1,5 +1,6 @@
 """AWS Lambda's limits, each with its unit. Source: the Lambda quotas page and the service model."""
 
+MEMORY_MB_DEFAULT = 128
 MEMORY_MB_MAX = 10_240
 MEMORY_MB_PER_VCPU = 1_769
 TMP_MB_MIN = 512

@@ -64,7 +64,7 @@ class InstantSandbox:
 
 
 class InstantPool:
-    async def take(self, runtime: str) -> InstantSandbox:
+    async def take(self, runtime: str, memory_mb: int) -> InstantSandbox:
         return InstantSandbox()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +28,8 @@ class Recipe:
     that it needs. inside: folder of Python modules that the zygote loads, with `runtime.py`, for runtimes that a fork of
     it serves. runtime_dirs: are /var/runtime together, files of the first before those of others. language_root: is
     /var/lang. links: symbolic links of the root, and where they lead. kind and argv: see protocol.py. http: the runtime
-    process speaks the Runtime API."""
+    process speaks the Runtime API. argv_by_memory: argv for functions of so many MB, of programs that are told when they start:
+    one that was prepared serves those alone."""
 
     family: Programs
     pool: str
@@ -40,3 +42,10 @@ class Recipe:
     links: tuple[tuple[str, str], ...] = ()
     argv: tuple[str, ...] = ()
     http: bool = False
+    argv_by_memory: Callable[[int], tuple[str, ...]] | None = None
+
+    def for_memory(self, memory_mb: int) -> Recipe:
+        """Of the sandboxes that serve functions of this size, in a pool of their own where the size matters."""
+        if self.argv_by_memory is None:
+            return self
+        return replace(self, pool=f"{self.pool}-{memory_mb}", argv=self.argv_by_memory(memory_mb), argv_by_memory=None)

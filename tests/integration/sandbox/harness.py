@@ -152,7 +152,7 @@ class Harness:
             memory_mb=memory_mb,
             tmp_mb=tmp_mb,
         )
-        sandbox = await self.pool.take(runtime)
+        sandbox = await self.pool.take(runtime, memory_mb)
         assert isinstance(sandbox, LaunchedSandbox)
         running = Running(sandbox)
         try:

@@ -179,7 +179,7 @@ class ProcessPool:
         self.made: list[ProcessSandbox] = []
         self.prepare: Callable[[ProcessSandbox], None] = lambda sandbox: None
 
-    async def take(self, runtime: str) -> ProcessSandbox:
+    async def take(self, runtime: str, memory_mb: int) -> ProcessSandbox:
         if not runtime.startswith("python3"):
             raise UnsupportedRuntimeError(f"{runtime} is not installed")
         sandbox = ProcessSandbox()

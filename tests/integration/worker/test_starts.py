@@ -24,9 +24,9 @@ class GatedPool(ProcessPool):
         super().__init__()
         self.open = asyncio.Event()
 
-    async def take(self, runtime: str) -> ProcessSandbox:
+    async def take(self, runtime: str, memory_mb: int) -> ProcessSandbox:
         await self.open.wait()
-        return await super().take(runtime)
+        return await super().take(runtime, memory_mb)
 
 
 @pytest.fixture
