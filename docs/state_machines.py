@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.worker.environment import machine as environment
 from services.worker.sandbox import frame_stream, protocol
-from services.worker.sandbox.runtime_api import machine as runtime_api
+from services.worker.sandbox.runtime_api.runtime import machine as runtime_api
 from shared.domain import function_state
 from shared.domain.mappings import machine as mapping
 
@@ -65,7 +65,7 @@ def render() -> str:
         + section("Execution environment", "services/worker/environment/machine.py", environments())
         + section("Function version: State and LastUpdateStatus", "shared/domain/function_state.py", functions())
         + section("Event source mapping", "shared/domain/mappings/machine.py", mappings())
-        + section("Runtime, as its Runtime API sees it", "services/worker/sandbox/runtime_api/machine.py", runtimes())
+        + section("Runtime, as its Runtime API sees it", "services/worker/sandbox/runtime_api/runtime/machine.py", runtimes())
         + section("Runtime process, as its stream of frames sees it", "services/worker/sandbox/frame_stream.py", streams())
     )
 

@@ -33,7 +33,7 @@ class InitLink:
 
     async def spawn(self, zygote: ZygoteProcess, request: dict[str, object], fds: Sequence[int]) -> Descriptors:
         """Have the zygote fork init, which gets these descriptors behind its own. Returns when the runtime process is started,
-        with /tmp and the Runtime API's listening socket if there is to be one; no deadline of its own."""
+        with /tmp and the listening socket of the sandbox's API; no deadline of its own."""
         ready = self._expect("ready")
         try:
             self._pidfd = await zygote.spawn(request, [self._control.far_end.fileno(), *fds])
@@ -44,12 +44,6 @@ class InitLink:
     def attach(self, tmp_mb: int, memory_mb: int, mounts: Sequence[int]) -> None:
         """Give the sandbox its function: /tmp's size, the memory it sees, and the code and the layers as detached mounts."""
         self._control.send({"op": "attach", "tmp_mb": tmp_mb, "memory_mb": memory_mb}, mounts)
-
-    async def listen(self) -> Descriptors:
-        """The Runtime API's listening socket, made inside the sandbox."""
-        listening = self._expect("listening")
-        self._control.send({"op": "listen"})
-        return await self._answer(listening, "listen")
 
     async def restart(self, kind: str, argv: Sequence[str], stream_fd: int) -> None:
         """Start another runtime process, with nothing of the last one left."""

@@ -15,6 +15,7 @@ from services.worker.sandbox import exits, protocol
 from services.worker.sandbox.init_link import InitLink
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
+from services.worker.sandbox.runtime_api.api import no_others
 from services.worker.sandbox.runtime_link import RuntimeLink
 from services.worker.sandbox.slot import Slot
 from services.worker.sandbox.spec import (
@@ -50,7 +51,7 @@ class LaunchedSandbox:
         self._budget = WorkBudget(all_saved)
         self._output = OutputPipe(slot.uid, self._budget)
         self._init = InitLink(self._on_exit, self._on_init_failure)
-        self._runtime = RuntimeLink(self, self._budget)
+        self._runtime = RuntimeLink(self, self._budget, no_others)
         self._spec: SandboxSpec | None = None
         self._programs: list[list[str]] = []
         self._missing_entrypoint: tuple[str, str] | None = None
@@ -82,7 +83,7 @@ class LaunchedSandbox:
         procs_fds: list[int] = []
         try:
             procs_fds = self._slot.cgroup.open_procs()
-            tmp_fd, *listeners = await self._init.spawn(
+            tmp_fd, listener_fd = await self._init.spawn(
                 zygote,
                 {
                     "uid": self.uid,
@@ -90,7 +91,6 @@ class LaunchedSandbox:
                     "network": self._slot.network,
                     "kind": self._recipe.kind,
                     "argv": list(self._recipe.argv),
-                    "listens": self._recipe.http,
                 },
                 [self._output.write_fd, far_stream.fileno(), *procs_fds],
             )
@@ -100,8 +100,7 @@ class LaunchedSandbox:
             for fd in procs_fds:
                 os.close(fd)
         self._slot.take_tmp(tmp_fd)
-        if listeners:
-            self._runtime.serve_api(listeners[0])
+        self._runtime.serve_api(listener_fd, events=self._recipe.http)
         await self._prepared
 
     # The contract
@@ -147,8 +146,7 @@ class LaunchedSandbox:
 
     async def _become_program(self) -> None:
         """The prepared process will not do: what this function runs must read its variables while it starts."""
-        if not self._runtime.has_api:
-            self._runtime.serve_api((await self._init.listen())[0])
+        self._runtime.send_events_by_api()
         await self._replace_runtime()
 
     def _send_start(self) -> None:

@@ -58,7 +58,6 @@ class Init:
         self.uid = request["uid"]
         self.kind = request["kind"]
         self.argv = request.get("argv")
-        self.listens = request.get("listens", False)
         self.tmp_mb = request["tmp_mb"]
         self.network = request["network"]
         self.output_fd, self.runtime_fd = fds[1], fds[2]
@@ -77,7 +76,7 @@ class Init:
         mounts.attach_tmp(self.tmp_mb)
         process_marks.fix(self.uid)
         inside.set_up(self.network)
-        listener = inside.listen_for_runtime() if self.listens else None
+        listener = inside.listen_for_runtime()
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)
         os.set_blocking(wake_write, False)
@@ -86,10 +85,9 @@ class Init:
         self.wake_write = wake_write
         self.start_runtime(self.runtime_fd)
         tmp_fd = os.open("/tmp", os.O_PATH | os.O_DIRECTORY)
-        protocol.send_message(self.control, {"ready": True}, [tmp_fd] if listener is None else [tmp_fd, listener.fileno()])
+        protocol.send_message(self.control, {"ready": True}, [tmp_fd, listener.fileno()])
         os.close(tmp_fd)
-        if listener is not None:
-            listener.close()
+        listener.close()
 
     def enter_root(self):
         private_root.make()
@@ -160,11 +158,6 @@ class Init:
         self.argv = message.get("argv")
         self.start_runtime(fds[0])
         protocol.send_message(self.control, {"restarted": True})
-
-    def on_listen(self, _message, _fds):
-        """Make the Runtime API's listening socket after all, for a function that brings a program of its own."""
-        with inside.listen_for_runtime() as listener:
-            protocol.send_message(self.control, {"listening": True}, [listener.fileno()])
 
     def on_kill(self, _message, _fds):
         self.kill_all()

@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from services.worker.sandbox import cgroup_v2
-from services.worker.sandbox.runtime_api.api import CONNECTIONS_MAX, RuntimeApi
-from services.worker.sandbox.runtime_api.machine import TABLE, Call, IllegalTransitionError, State, advance
+from services.worker.sandbox.runtime_api.api import CONNECTIONS_MAX, SandboxApi
+from services.worker.sandbox.runtime_api.runtime.calls import RuntimeCalls
+from services.worker.sandbox.runtime_api.runtime.machine import TABLE, Call, IllegalTransitionError, State, advance
 from services.worker.sandbox.spec import Flow, RuntimeInvocation, RuntimeResponse
 from services.worker.sandbox.work_budget import (
     CONNECTION_STEPS,
@@ -104,11 +105,11 @@ class Client:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[tuple[RuntimeApi, Events, Client]]:
+async def serving() -> AsyncIterator[tuple[SandboxApi, Events, Client]]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     events = Events()
-    api = RuntimeApi(listener, events, WorkBudget(all_sandboxes()))
+    api = SandboxApi(listener, RuntimeCalls(events, serves=True), WorkBudget(all_sandboxes()))
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=8 * 1024 * 1024)
     try:
         yield api, events, Client(reader, writer)
@@ -135,7 +136,7 @@ def test_a_transition_is_in_the_table_or_refused(state: State, call: Call) -> No
 async def test_an_event_goes_out_with_its_headers_and_its_answer_comes_back() -> None:
     async with serving() as (api, events, client):
         client.writer.write(NEXT)
-        api.invoke(invocation(b'{"key": 1}'))
+        api.runtime.invoke(invocation(b'{"key": 1}'))
         status, headers, body = await client.reply()
         assert (status, body) == (200, b'{"key": 1}')
         assert headers["lambda-runtime-aws-request-id"] == ID
@@ -154,7 +155,7 @@ async def test_wrong_calls_get_the_documents_of_aws() -> None:
     async with serving() as (api, events, client):
         assert await client.post(f"invocation/{ID}/response", b"1") == (403, FORBIDDEN)
         client.writer.write(NEXT)
-        api.invoke(invocation())
+        api.runtime.invoke(invocation())
         await client.reply()
         assert await client.post("invocation/other/response", b"1") == (
             400,
@@ -177,7 +178,7 @@ async def test_wrong_calls_get_the_documents_of_aws() -> None:
 async def test_an_answer_over_the_limit_is_refused_and_reported_with_its_size() -> None:
     async with serving() as (api, events, client):
         client.writer.write(NEXT)
-        api.invoke(invocation())
+        api.runtime.invoke(invocation())
         await client.reply()
         assert await client.post(f"invocation/{ID}/response", b"a" * 6_291_557) == (
             413,
@@ -189,7 +190,7 @@ async def test_an_answer_over_the_limit_is_refused_and_reported_with_its_size() 
 async def test_an_answer_that_ends_early_is_truncated() -> None:
     async with serving() as (api, events, client):
         client.writer.write(NEXT)
-        api.invoke(invocation())
+        api.runtime.invoke(invocation())
         await client.reply()
         client.writer.write(
             f"POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf".encode()
@@ -256,12 +257,12 @@ STREAM = (
 
 
 @asynccontextmanager
-async def streaming() -> AsyncIterator[tuple[RuntimeApi, Events, Client, Pieces]]:
+async def streaming() -> AsyncIterator[tuple[SandboxApi, Events, Client, Pieces]]:
     """A runtime that has been handed an event and has begun to stream."""
     async with serving() as (api, events, client):
         events.pieces = Pieces()
         client.writer.write(NEXT)
-        api.invoke(invocation())
+        api.runtime.invoke(invocation())
         await client.reply()
         client.writer.write(STREAM + b"5\r\nfirst\r\n")
         await until(lambda: events.pieces is not None and events.pieces.data == b"first", "the first piece")
@@ -302,7 +303,7 @@ async def test_a_runtime_that_streams_has_answered_and_cannot_answer_again() -> 
         reader, writer = await asyncio.open_connection(host, port)
         assert (await Client(reader, writer).post(f"invocation/{ID}/response", b"1"))[0] == 403
         writer.close()
-        assert api.state is State.RESPONSE_SENT
+        assert api.runtime.state is State.RESPONSE_SENT
         assert pieces.data == b"first"
         assert not events.responses
 
@@ -321,7 +322,7 @@ async def test_a_paused_stream_is_not_read() -> None:
 async def test_where_nobody_takes_pieces_a_streamed_response_is_a_whole_one() -> None:
     async with serving() as (api, events, client):
         client.writer.write(NEXT)
-        api.invoke(invocation())
+        api.runtime.invoke(invocation())
         await client.reply()
         client.writer.write(STREAM + b"5\r\nfirst\r\n0\r\n\r\n")
         assert (await client.reply())[0] == 202
@@ -341,7 +342,7 @@ async def another(client: Client) -> AsyncIterator[Client]:
 async def test_an_event_is_given_to_one_connection_and_to_another_once_that_is_gone() -> None:
     async with serving() as (api, _events, client), another(client) as other:
         client.writer.write(NEXT)
-        api.invoke(invocation(b"7"))
+        api.runtime.invoke(invocation(b"7"))
         assert (await client.reply())[2] == b"7"
         other.writer.write(NEXT)
         status, _, document = await other.reply()
@@ -359,8 +360,8 @@ async def test_an_event_that_is_asked_for_and_not_read_is_held_once() -> None:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         client.writer.write(NEXT)
         payload = bytes(megabytes)
-        await until(lambda: api._waiting is not None, "the first call")
-        api.invoke(invocation(payload))
+        await until(lambda: api.runtime._waiting is not None, "the first call")
+        api.runtime.invoke(invocation(payload))
         memory = psutil.Process().memory_info().rss
         client.writer.write(NEXT * 150)
         (connection,) = api._connections
@@ -374,7 +375,7 @@ async def test_an_event_that_is_asked_for_and_not_read_is_held_once() -> None:
 async def test_one_body_is_held_and_others_are_read_away_and_refused() -> None:
     async with serving() as (api, events, client):
         client.writer.write(NEXT)
-        api.invoke(invocation())
+        api.runtime.invoke(invocation())
         await client.reply()
         half = 3_000_000
         head = f"POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nHost: a\r\nContent-Length: {2 * half}\r\n\r\n".encode()
@@ -383,7 +384,7 @@ async def test_one_body_is_held_and_others_are_read_away_and_refused() -> None:
         await client.writer.drain()
         async with AsyncExitStack() as stack:
             others = [await stack.enter_async_context(another(client)) for _ in range(10)]
-            await until(lambda: api._answering is not None, "the first answer's head")
+            await until(lambda: api.runtime._answering is not None, "the first answer's head")
             for each in others:
                 each.writer.write(head + b"b" * half)
                 await each.writer.drain()
@@ -451,7 +452,7 @@ async def test_calls_without_end_are_answered_at_a_rate_and_an_invocation_does_n
         for number in range(5):
             client.writer.write(NEXT)
             api._budget.invoked()
-            api.invoke(invocation(b"%d" % number))
+            api.runtime.invoke(invocation(b"%d" % number))
             assert (await client.reply())[2] == b"%d" % number
             assert (await client.post(f"invocation/{ID}/response", b"1"))[0] == 202
         for task in tasks:

@@ -1,91 +1,56 @@
-"""The Runtime API of one sandbox: what each call does. The wire is connection.py's, the texts are replies.py's."""
+"""The API that one sandbox's processes find at AWS_LAMBDA_RUNTIME_API: connections, and which part answers what.
+
+The wire is wire/, the parts are runtime/, extensions/ and telemetry/.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import re
 import socket
 from collections.abc import Callable
 
-import msgspec
-
-from services.worker.sandbox.frame_stream import RuntimeEvents
-from services.worker.sandbox.runtime_api import replies
-from services.worker.sandbox.runtime_api.connection import (
-    CONTENT_TYPE,
-    ERROR_BODY,
-    ERROR_TYPE,
-    HEADER_BYTES_MAX,
-    RESPONSE_MODE,
-    Connection,
-    Request,
-)
-from services.worker.sandbox.runtime_api.machine import Call, IllegalTransitionError, State, advance
-from services.worker.sandbox.spec import RuntimeInvocation, RuntimeResponse
+from services.worker.sandbox.runtime_api.runtime.calls import RuntimeCalls
+from services.worker.sandbox.runtime_api.surface import Surface
+from services.worker.sandbox.runtime_api.wire import replies
+from services.worker.sandbox.runtime_api.wire.connection import HEADER_BYTES_MAX, Connection, Request
 from services.worker.sandbox.work_budget import CONNECTION_STEPS, WorkBudget
-from shared.domain.limits import STREAMED_RESPONSE_BYTES_MAX
 
-CONNECTIONS_MAX = 16
+CONNECTIONS_MAX = 40
+"""A runtime, and ten extensions with more than one each."""
 HEAD_BYTES_MAX = 2 * HEADER_BYTES_MAX
 """What the heads of all requests under way may take."""
-_PREFIX = "/2018-06-01"
-_NEXT = f"{_PREFIX}/runtime/invocation/next"
-_INIT_ERROR = f"{_PREFIX}/runtime/init/error"
-_PING = (f"{_PREFIX}/ping", f"{_PREFIX}/runtime/ping")
-_ANSWER = re.compile(re.escape(_PREFIX) + r"/runtime/invocation/([^/]+)/(response|error)")
-OCTETS = "application/octet-stream"
-"""What a runtime streams when it does not say."""
-TRUNCATED_TYPE = "Runtime.TruncatedResponse"
-Reply = bytes | tuple[bytes, bytes]
-"""In parts where its body is large."""
-_TRUNCATED = msgspec.json.encode({"errorType": TRUNCATED_TYPE, "errorMessage": "The runtime ended its response in the middle"})
+
+Others = Callable[[str], Surface | None]
+"""Finds what answers a path that is not the runtime's; None where nothing does."""
 
 
-class RuntimeApi:
+def no_others(path: str) -> Surface | None:
+    return None
+
+
+class SandboxApi:
     """Serves the listening socket that the sandbox's init made in the sandbox's own network.
 
-    What the worker holds for it is bounded: one event on its way to the runtime, one answer on its way back, and heads."""
+    What the worker holds for it is bounded: one event on its way to the runtime, one answer on its way back, heads, and the
+    small bodies of other calls."""
 
-    def __init__(self, listener: socket.socket, events: RuntimeEvents, budget: WorkBudget) -> None:
+    def __init__(self, listener: socket.socket, runtime: RuntimeCalls, budget: WorkBudget, others: Others = no_others) -> None:
         listener.setblocking(False)
+        self.runtime = runtime
+        self._others = others
+        self._parts: list[Surface] = [runtime]
         self._listener = listener
-        self._events = events
         self._budget = budget
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
         self._connections: dict[Connection, None] = {}
         self._head_bytes = 0
-        self.state = State.STARTED
-        self._invocation: RuntimeInvocation | None = None
-        self._waiting: Connection | None = None
-        self._holder: Connection | None = None
-        self._handed_over = False
-        self._holder_lost_it = False
-        self._answering: Connection | None = None
         self._loop.add_reader(listener, self._accept)
 
     def runtime_started(self) -> None:
         """A fresh runtime process: nothing of the last one's is left."""
         self._close_connections()
-        self.state = State.STARTED
-        self._invocation = None
-
-    def invoke(self, invocation: RuntimeInvocation) -> None:
-        self._invocation = invocation
-        self._handed_over = False
-        self._hand_over()
-
-    @property
-    def untaken(self) -> bool:
-        """The event, which is not answered, was not handed to a process, or to one that ended before it had taken all of it."""
-        if self._invocation is None:
-            return False
-        if not self._handed_over:
-            return True
-        if self.state is not State.RUNNING or self._answering is not None:
-            return False  # It streams its response, or is about to answer.
-        return self._holder_lost_it if self._holder is None else self._holder.lost_what_was_sent()
+        self.runtime.restarted()
 
     def close(self) -> None:
         if self._listener.fileno() >= 0:
@@ -96,10 +61,12 @@ class RuntimeApi:
         self._listener.close()
 
     def _close_connections(self) -> None:
-        self._waiting = self._holder = self._answering = None
+        self.runtime.let_go()
         for connection in list(self._connections):
             connection.close()
         self._connections.clear()
+
+    # Connections
 
     def _accept(self) -> None:
         try:
@@ -140,166 +107,36 @@ class RuntimeApi:
 
     def on_closed(self, connection: Connection) -> None:
         self._connections.pop(connection, None)
-        if self._waiting is connection:
-            self._waiting = None
-        if self._answering is connection:
-            self._answering = None
-        if self._holder is connection:
-            self._holder_lost_it = connection.lost_what_was_sent()
-            self._holder = None
+        for part in self._parts:
+            part.on_closed(connection)
 
     def may_hold(self, more_bytes: int) -> bool:
         self._head_bytes += more_bytes
         return self._head_bytes <= HEAD_BYTES_MAX
 
-    def on_head(self, connection: Connection, request: Request) -> None:
-        """One body is held at a time, and only where an answer is awaited. A runtime that begins to stream its response has
-        answered with that: nothing else is taken for this event."""
-        path = request.path.partition("?")[0]
-        if request.method != "POST":
-            return
-        if path == _INIT_ERROR:
-            request.kept = self.state is State.STARTED and self._claims(connection)
-            return
-        invocation, answer = self._invocation, _ANSWER.fullmatch(path)
-        if invocation is None or answer is None or answer[1] != invocation.request_id or self.state is not State.RUNNING:
-            return
-        request.kept = self._claims(connection)
-        if request.kept and answer[2] == "response" and _streams(request):
-            request.stream = self._events.on_stream(request.headers.get(CONTENT_TYPE, OCTETS), connection)
-            if request.stream is not None:
-                self.state = advance(self.state, Call.RESPONSE)
+    # Requests
 
-    def _claims(self, connection: Connection) -> bool:
-        if self._answering is None:
-            self._answering = connection
-        return self._answering is connection
+    def on_head(self, connection: Connection, request: Request) -> None:
+        surface = self._surface(request)
+        if surface is not None:
+            surface.on_head(connection, request)
 
     def on_request(self, connection: Connection, request: Request) -> None:
-        if self._answering is connection:
-            self._answering = None
+        surface = self._surface(request)
         try:
-            reply = self._dispatch(connection, request)
-        except IllegalTransitionError as failure:
-            reply = replies.error(replies.invalid_transition(str(failure)))
+            if surface is None:
+                raise replies.unknown_path()
+            reply = surface.answer(connection, request)
         except replies.ApiError as failure:
             reply = replies.error(failure)
         if reply is not None:
             connection.reply(*((reply,) if isinstance(reply, bytes) else reply))
 
-    def _dispatch(self, connection: Connection, request: Request) -> Reply | None:
-        path = request.path.partition("?")[0]
-        if path == _NEXT:
-            return self._for_method(request, "GET", lambda: self._next(connection))
-        if path == _INIT_ERROR:
-            return self._for_method(request, "POST", lambda: self._init_error(request))
-        if path in _PING:
-            return self._for_method(request, "GET", replies.pong)
-        answer = _ANSWER.fullmatch(path)
-        if answer is None:
-            raise replies.unknown_path()
-        call = Call.RESPONSE if answer[2] == "response" else Call.ERROR
-        return self._for_method(request, "POST", lambda: self._answer(request, answer[1], call))
-
-    @staticmethod
-    def _for_method(request: Request, method: str, handle: Callable[[], Reply | None]) -> Reply | None:
-        if request.method != method:
-            raise replies.wrong_method()
-        return handle()
-
-    def _next(self, connection: Connection) -> Reply | None:
-        first = self.state is State.STARTED
-        if self.state is State.RUNNING and self._holder is not None and self._holder is not connection:
-            # It has the event already, by another connection.
-            raise IllegalTransitionError(self.state, Call.NEXT)
-        self.state = advance(self.state, Call.NEXT)
-        if self.state is State.RUNNING:
-            assert self._invocation is not None
-            self._holder = connection
-            return replies.event(self._invocation)
-        self._waiting = connection
-        if first:
-            self._events.on_ready()
-        self._hand_over()
-        return None
-
-    def _hand_over(self) -> None:
-        if self._waiting is None or self._invocation is None or self.state is not State.READY:
-            return
-        self.state = advance(self.state, Call.EVENT)
-        self._handed_over = True
-        if self._holder is not None and self._holder is not self._waiting and not self._holder.taken:
-            self._holder.close()  # With an event of before that was never read.
-        self._holder, self._waiting = self._waiting, None
-        self._holder.reply(*replies.event(self._invocation))
-
-    def _answer(self, request: Request, request_id: str, call: Call) -> bytes:
-        if request.stream is not None:
-            return self._streamed(request)
-        following = advance(self.state, call)
-        assert self._invocation is not None
-        if request_id != self._invocation.request_id:
-            raise replies.invalid_request_id()
-        if request.headers.get(RESPONSE_MODE, "streaming").lower() not in ("streaming", "buffered"):
-            raise replies.invalid_response_mode()
-        if request.truncated:
-            raise replies.truncated()
-        if not request.kept:
-            # Another connection is about to answer, or this was sent before it could be known that it is wanted.
-            raise IllegalTransitionError(State.RESPONSE, call)
-        self.state = following
-        self._invocation = None
-        if request.body_size > len(request.body):
-            self._events.on_response(RuntimeResponse(b"", too_large_bytes=request.body_size))
-            raise replies.too_large()
-        if call is Call.RESPONSE and _streams(request) and ERROR_TYPE in request.headers:
-            self._events.on_response(_failed_in_the_middle(request))
-        elif call is Call.ERROR:
-            error_type = request.headers.get(ERROR_TYPE) or _posted_type(request.body)
-            self._events.on_response(RuntimeResponse(request.body, error_type=error_type))
-        else:
-            self._events.on_response(RuntimeResponse(request.body))
-        return replies.accepted()
-
-    def _streamed(self, request: Request) -> bytes:
-        """The end of a response whose pieces have gone to the caller already."""
-        self._invocation = None
-        if request.truncated:
-            self._events.on_response(RuntimeResponse(_TRUNCATED, error_type=TRUNCATED_TYPE))
-            raise replies.truncated()
-        if request.body_size > STREAMED_RESPONSE_BYTES_MAX:
-            self._events.on_response(RuntimeResponse(b"", too_large_bytes=request.body_size))
-            raise replies.too_large(STREAMED_RESPONSE_BYTES_MAX)
-        failed = ERROR_TYPE in request.headers
-        self._events.on_response(_failed_in_the_middle(request) if failed else RuntimeResponse(b""))
-        return replies.accepted()
-
-    def _init_error(self, request: Request) -> bytes:
-        following = advance(self.state, Call.INIT_ERROR)
-        if not request.kept:
-            raise IllegalTransitionError(State.INIT_ERROR, Call.INIT_ERROR)
-        self.state = following
-        self._events.on_init_error(request.body)
-        return replies.accepted()
-
-
-def _streams(request: Request) -> bool:
-    return request.headers.get(RESPONSE_MODE, "").lower() == "streaming"
-
-
-def _failed_in_the_middle(request: Request) -> RuntimeResponse:
-    """The trailers hold what would have been the body of a call to `error`."""
-    try:
-        document = base64.b64decode(request.headers.get(ERROR_BODY, ""), validate=True)
-    except ValueError:
-        document = b""
-    return RuntimeResponse(document or b"{}", error_type=request.headers[ERROR_TYPE] or _posted_type(document))
-
-
-def _posted_type(document: bytes) -> str:
-    try:
-        found = msgspec.json.decode(document)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return ""
-    named = found.get("errorType") if isinstance(found, dict) else None
-    return named if isinstance(named, str) else ""
+    def _surface(self, request: Request) -> Surface | None:
+        """Whoever is asked for the first time hears of connections that close from then on."""
+        if self.runtime.answers(request.path):
+            return self.runtime
+        found = self._others(request.path)
+        if found is not None and found not in self._parts:
+            self._parts.append(found)
+        return found

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection of a runtime. Bounded: headers, body, one request at a time, and one answer on its way.
+"""One HTTP/1.1 connection of a sandbox's process. Bounded: headers, body, one request at a time, and one answer on its way.
 
 It is read only as far as the sandbox may have work done (work_budget.py), as its last answer was taken, and as whoever takes a
 streamed response can go on; the sender waits meanwhile.
@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 
 import httptools
 
-from services.worker.sandbox.runtime_api import replies
+from services.worker.sandbox.runtime_api.wire import replies
 from services.worker.sandbox.spec import ResponseStream
 from services.worker.sandbox.work_budget import (
     BYTES_A_STEP,
@@ -25,7 +25,7 @@ from services.worker.sandbox.work_budget import (
     REQUEST_STEPS,
     WorkBudget,
 )
-from shared.domain.limits import RESPONSE_BYTES_MAX, STREAMED_RESPONSE_BYTES_MAX
+from shared.domain.limits import STREAMED_RESPONSE_BYTES_MAX
 
 HEADER_BYTES_MAX = 1_200_000
 """A runtime may send the cause of an error, up to a megabyte, in a header."""
@@ -34,7 +34,23 @@ ERROR_BODY = "lambda-runtime-function-error-body"
 RESPONSE_MODE = "lambda-runtime-function-response-mode"
 CONTENT_TYPE = "content-type"
 _EXPECT = "expect"
-_KEPT = frozenset((ERROR_TYPE, ERROR_BODY, RESPONSE_MODE, CONTENT_TYPE, _EXPECT))
+EXTENSION_ID = "lambda-extension-identifier"
+EXTENSION_NAME = "lambda-extension-name"
+EXTENSION_FEATURES = "lambda-extension-accept-feature"
+EXTENSION_ERROR_TYPE = "lambda-extension-function-error-type"
+_KEPT = frozenset(
+    (
+        ERROR_TYPE,
+        ERROR_BODY,
+        RESPONSE_MODE,
+        CONTENT_TYPE,
+        EXTENSION_ID,
+        EXTENSION_NAME,
+        EXTENSION_FEATURES,
+        EXTENSION_ERROR_TYPE,
+        _EXPECT,
+    )
+)
 """Headers that mean something here: no other is held."""
 _READ_BYTES = 64 * 1024
 _HEAD_PIECE_BYTES, _CHUNKS_PIECE_BYTES, _SILENT_PIECE_BYTES = 2_048, 8_192, 8_192
@@ -46,17 +62,17 @@ _buffer = bytearray(_READ_BYTES)
 
 
 class Request:
-    """truncated: the sender ended in the middle. kept: the body is wanted, up to the limit; body is empty if it is not.
+    """truncated: the sender ended in the middle. body_bytes_max: so much of the body is wanted; none at first.
     body_size: of what was sent. stream: who took the body piece by piece; body is empty then. headers: those that mean
     something here, with the trailers once the body has ended."""
 
-    __slots__ = ("body", "body_size", "headers", "kept", "method", "path", "stream", "truncated")
+    __slots__ = ("body", "body_bytes_max", "body_size", "headers", "method", "path", "stream", "truncated")
 
     def __init__(self) -> None:
         self.method = ""
         self.path = ""
         self.headers: dict[str, str] = {}
-        self.kept = False
+        self.body_bytes_max = 0
         self.body = b""
         self.body_size = 0
         self.truncated = False
@@ -182,9 +198,9 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = True
         self._budget.spend(PIECE_STEPS)
         request = self._request
-        room = (RESPONSE_BYTES_MAX if request.stream is None else STREAMED_RESPONSE_BYTES_MAX) - request.body_size
+        room = (request.body_bytes_max if request.stream is None else STREAMED_RESPONSE_BYTES_MAX) - request.body_size
         request.body_size += len(body)
-        if room > 0 and (request.kept or request.stream is not None):
+        if room > 0:
             self._body.append(body[:room])
 
     def on_message_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""Every answer of the Runtime API: the one place that knows how they look on the wire."""
+"""Every answer of a sandbox's API: the one place that knows how they look on the wire."""
 
 from __future__ import annotations
 
