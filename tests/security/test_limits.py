@@ -182,7 +182,7 @@ async def test_a_host_without_a_controller_is_refused_unless_the_operator_allows
         cgroups.CgroupTree()
     tree = cgroups.CgroupTree([missing])
     cgroup = tree.create(f"without-{missing}")
-    cgroup.set_memory(128, 512)
+    cgroup.set_memory(128 * 1024**2, 512 * 1024**2)
     assert cgroup.squeeze(128)
     assert cgroup.used_bytes() >= 0
     cgroup.set_cpu(128)

@@ -355,8 +355,7 @@ class Environment:
         if isinstance(end, RuntimeReady):
             self._alive = True
             return None
-        if self._interrupter.reason is None:
-            self._report_failed_init(Phase.INVOKE, (time.monotonic() - began) * 1e3, end)
+        self._report_failed_init(Phase.INVOKE, (time.monotonic() - began) * 1e3, end)
         return end
 
     def _report_failed_init(self, phase: Phase, init_ms: float, end: RuntimeReady | RuntimeExit) -> None:

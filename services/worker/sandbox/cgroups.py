@@ -52,11 +52,16 @@ class Cgroup:
         """Descriptors of the files by which a process joins; the caller closes them."""
         return [os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for folder in self._paths()]
 
-    def set_memory(self, memory_mb: int, tmp_mb: int) -> None:
+    def processes(self) -> list[int]:
+        """Process ids, as the worker sees them, of those that are in it."""
+        folder = next(iter(self._paths()), None)
+        return [] if folder is None else [int(pid) for pid in read(folder, "cgroup.procs").split()]
+
+    def set_memory(self, memory_bytes: int, tmp_bytes: int) -> None:
         """What is in /tmp is charged too: memory_watch.py keeps the two apart."""
         if MEMORY in self._folders:
             folder, version = self._folders[MEMORY]
-            self._memory_limit_bytes = (memory_mb + tmp_mb) * 1024 * 1024
+            self._memory_limit_bytes = memory_bytes + tmp_bytes
             version.set_memory_limit(folder, self._memory_limit_bytes)
 
     def memory_alarm(self) -> Alarm | None:

@@ -15,6 +15,7 @@ from services.worker.sandbox import exits, protocol
 from services.worker.sandbox.init_link import InitLink
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
+from services.worker.sandbox.resident import shared_bytes
 from services.worker.sandbox.runtime_api.api import no_others
 from services.worker.sandbox.runtime_link import RuntimeLink
 from services.worker.sandbox.slot import Slot
@@ -61,6 +62,7 @@ class LaunchedSandbox:
         self._response_stream: ResponseStream | None = None
         self._ready = False
         self._doomed = False
+        self._shared_bytes = 0
         self._ended: RuntimeExit | None = None
         self._failure: str | None = None
         self._init_error: bytes | None = None
@@ -102,6 +104,9 @@ class LaunchedSandbox:
         self._slot.take_tmp(tmp_fd)
         self._runtime.serve_api(listener_fd, events=self._recipe.http)
         await self._prepared
+        if zygote.shared_bytes is None and self._recipe.kind != protocol.KIND_EXEC:
+            zygote.shared_bytes = shared_bytes(self._slot.cgroup)
+        self._shared_bytes = zygote.shared_bytes or 0
 
     # The contract
 
@@ -109,9 +114,11 @@ class LaunchedSandbox:
         self._raise_failure()
         self._spec = spec
         self._output.deliver_to(on_output)
+        self._missing_entrypoint = self._recipe.family.missing_entrypoint(spec)
+        self._programs = self._recipe.family.programs(self._recipe, spec)
         mount_fds: list[int] = []
         try:
-            self._slot.set_memory(spec.memory_mb, spec.tmp_mb)
+            self._slot.set_memory(spec.memory_mb, spec.tmp_mb, 0 if self._programs else self._shared_bytes)
             self._slot.cgroup.boost_cpu(spec.memory_mb)
             for folder in (spec.code_dir, spec.layers_dir):
                 if folder is not None:
@@ -123,8 +130,6 @@ class LaunchedSandbox:
             for fd in mount_fds:
                 os.close(fd)
         self._boost = self._loop.call_later(INIT_TIMEOUT_S, self._end_boost)
-        self._missing_entrypoint = self._recipe.family.missing_entrypoint(spec)
-        self._programs = self._recipe.family.programs(self._recipe, spec)
         if self._programs and self._recipe.kind != protocol.KIND_EXEC:
             await self._become_program()
         else:

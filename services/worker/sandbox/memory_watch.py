@@ -17,6 +17,8 @@ STEP_BYTES = 8 * 1024 * 1024
 """How far memory in use may move before it is looked at again, while there is something in /tmp."""
 _threads = ThreadPoolExecutor(4, thread_name_prefix="memory-watch")
 """Of their own: however often they wait for the kernel, nothing else of the worker does."""
+TMP_INODE_BYTES = 1024
+"""What a file or folder in /tmp takes of the kernel's memory besides what is in it, and what it is counted with."""
 PAUSE_S = 0.02
 """Between two looks, whatever a function does: each takes the worker some 50 us."""
 
@@ -78,9 +80,9 @@ class MemoryWatch:
             self._tmp_fd = -1
 
     def tmp_bytes(self) -> int:
-        """In /tmp now. Raises OSError."""
+        """In /tmp now, its files' inodes counted in. Raises OSError."""
         found = os.fstatvfs(self._tmp_fd)
-        used = (found.f_blocks - found.f_bfree) * found.f_frsize
+        used = (found.f_blocks - found.f_bfree) * found.f_frsize + (found.f_files - found.f_ffree) * TMP_INODE_BYTES
         self.tmp_peak_bytes = max(self.tmp_peak_bytes, used)
         return used
 

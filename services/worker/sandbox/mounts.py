@@ -21,7 +21,7 @@ EMPTY = "/.lambdad/empty"
 WARM_UP = "/.lambdad/warm-up"
 """Folder with the function that runtimes run once before they have one."""
 
-_TMP_INODES_PER_MB = 256
+TMP_INODES_PER_MB = 256
 _MASKED_FILES = (
     "cmdline",
     "config.gz",
@@ -83,7 +83,7 @@ def resize_tmp(size_mb: int) -> None:
 
 
 def _tmp_options(size_mb: int) -> str:
-    return "size=%dm,mode=1777,nr_inodes=%d" % (size_mb, size_mb * _TMP_INODES_PER_MB)
+    return "size=%dm,mode=1777,nr_inodes=%d" % (size_mb, size_mb * TMP_INODES_PER_MB)
 
 
 def attach_nothing(target: str) -> None:

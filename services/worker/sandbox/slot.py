@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import Callable
 
 from services.worker.sandbox.cgroups import Cgroup, CgroupTree
-from services.worker.sandbox.memory_watch import MemoryWatch
+from services.worker.sandbox.memory_watch import TMP_INODE_BYTES, MemoryWatch
+from services.worker.sandbox.mounts import TMP_INODES_PER_MB
 from services.worker.sandbox.network import inside
 from services.worker.sandbox.spec import SandboxError
 from services.worker.sandbox.uids import UidPool
 
+MIB = 1024 * 1024
 _REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
 
 
@@ -26,6 +28,7 @@ class Slot:
         self._memory_kills = 0
         self._memory_exceeded = False
         self._memory_bytes = 0
+        self._shared_bytes = 0
         self._peak_bytes = 0
         self._watch: MemoryWatch | None = None
 
@@ -33,10 +36,12 @@ class Slot:
         """The sandbox's /tmp, so that what is in it can be told from memory; the descriptor is the slot's from here on."""
         self._watch = MemoryWatch(self.cgroup, tmp_fd)
 
-    def set_memory(self, memory_mb: int, tmp_mb: int) -> None:
-        """Before anything of the function's runs. Raises OSError."""
-        self._memory_bytes = memory_mb * 1024 * 1024
-        self.cgroup.set_memory(memory_mb, tmp_mb)
+    def set_memory(self, memory_mb: int, tmp_mb: int, shared_bytes: int) -> None:
+        """Before anything of the function's runs. shared_bytes: of the memory, what its runtime has and is charged to others
+        (resident.py). Raises OSError."""
+        self._shared_bytes = min(shared_bytes, memory_mb * MIB // 2)
+        self._memory_bytes = memory_mb * MIB - self._shared_bytes
+        self.cgroup.set_memory(self._memory_bytes, tmp_mb * (MIB + TMP_INODES_PER_MB * TMP_INODE_BYTES))
 
     def watch_memory(self, kill: Callable[[], None], on_lost: Callable[[OSError], None]) -> None:
         """From now on: kill when it has more than it may; on_lost when that cannot be seen any more. Raises OSError."""
@@ -57,8 +62,8 @@ class Slot:
         self._peak_bytes = 0
 
     def peak_bytes(self) -> int:
-        """Peak memory use since `begin_runtime`, what was in /tmp left out as far as it was seen; the last one known when it
-        cannot be read."""
+        """Peak memory use since `begin_runtime`, with what the runtime shares, and without what was in /tmp as far as it was
+        seen; the last one known when it cannot be read."""
         with contextlib.suppress(OSError):
             peak = self.cgroup.peak_bytes()
             if self._watch is not None:
@@ -67,7 +72,7 @@ class Slot:
                     now = self.cgroup.used_bytes() - self._watch.tmp_bytes()
                     peak = max(peak - self._watch.tmp_peak_bytes, now)
             self._peak_bytes = max(self._peak_bytes, min(peak, self._memory_bytes or peak))
-        return self._peak_bytes
+        return self._peak_bytes + self._shared_bytes
 
     def memory_killed(self) -> bool:
         """Whether the kernel has killed a process here for its memory since the last call."""

@@ -226,7 +226,7 @@ def test_a_worker_whose_empty_cgroup_was_taken_for_a_dead_ones_makes_it_again() 
     for base in dict.fromkeys(bases):
         os.rmdir(base)
     cgroup = tree.create("s1")
-    cgroup.set_memory(128, 512)
+    cgroup.set_memory(128 * 1024**2, 512 * 1024**2)
     assert len(tree.children()) == len(dict.fromkeys(bases))
     assert cgroup.remove()
     tree.close()
