@@ -104,9 +104,10 @@ class LaunchedSandbox:
         self._slot.take_tmp(tmp_fd)
         self._runtime.serve_api(listener_fd, events=self._recipe.http)
         await self._prepared
-        if zygote.shared_bytes is None and self._recipe.kind != protocol.KIND_EXEC:
-            zygote.shared_bytes = shared_bytes(self._slot.cgroup)
-        self._shared_bytes = zygote.shared_bytes or 0
+        if self._recipe.kind != protocol.KIND_EXEC:
+            if self._recipe.pool not in zygote.shared_bytes:
+                zygote.shared_bytes[self._recipe.pool] = shared_bytes(self._slot.cgroup)
+            self._shared_bytes = zygote.shared_bytes[self._recipe.pool]
 
     # The contract
 

@@ -23,14 +23,14 @@ _BOOT = Path(__file__).parent.parent / "zygote" / "boot.py"
 
 
 class ZygoteProcess:
-    """on_death is called when it ends without having been stopped. shared_bytes: what each runtime that it forks has in memory
-    and is charged to others, once one was looked at."""
+    """on_death is called when it ends without having been stopped. shared_bytes: by pool, what a runtime has in memory and is
+    charged to others, once one was looked at."""
 
     def __init__(self, recipe: Recipe, on_death: Callable[[], None]) -> None:
         self.recipe = recipe
         self._on_death = on_death
         self.pid = 0
-        self.shared_bytes: int | None = None
+        self.shared_bytes: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._control: ControlSocket | None = None
         self._started: asyncio.Future[None] | None = None
