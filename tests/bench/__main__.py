@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import event_cases, http_cases, leases, registry_cases, report
-from tests.bench.http_cases import COLD_COUNT, COLD_ROUNDS, Running
+from tests.bench import cold_cases, event_cases, http_cases, leases, registry_cases, report
+from tests.bench.http_cases import Running
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster, Lambdad
 from tests.bench.peers.echo import Echo
@@ -25,10 +25,11 @@ from tests.bench.peers.serverless_offline import ServerlessOffline
 from tests.bench.peers.taskiq_redis import Taskiq
 from tests.bench.report import Outcome
 
-HTTP = ("warm-latency", "warm-throughput", "cold-start", "cold-start-boto3")
+HTTP = ("warm-latency", "warm-throughput")
+COLD = ("cold-start", "cold-start-boto3", "cold-start-provided", "cold-start-large", "burst", "cold-start-crowded")
 EVENTS = ("asynchronous", "kafka-trigger")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-NAMES = (*HTTP, "lease-rate", *EVENTS, *REGISTRY)
+NAMES = (*HTTP, *COLD, "lease-rate", *EVENTS, *REGISTRY)
 
 
 class Bench:
@@ -43,6 +44,7 @@ class Bench:
         self._http: Running = []
         self._echo: Running = []
         self._registry: Running = []
+        self._alone: tuple[Lambdad, str | None] | None = None
         self._taskiq: tuple[Taskiq, str | None] | None = None
 
     def run(self, name: str) -> Outcome:
@@ -52,9 +54,17 @@ class Bench:
             case "warm-throughput":
                 return http_cases.warm_throughput(self._warm_peers(), self._seconds)
             case "cold-start":
-                return http_cases.cold_start(self._http_peers())
+                return cold_cases.cold_start(self._http_peers())
             case "cold-start-boto3":
-                return http_cases.cold_start_boto3(self._http_peers())
+                return cold_cases.cold_start_boto3(self._http_peers())
+            case "cold-start-provided":
+                return cold_cases.cold_start_provided(*self._ours())
+            case "cold-start-large":
+                return cold_cases.cold_start_large(*self._ours())
+            case "burst":
+                return cold_cases.burst(*self._ours())
+            case "cold-start-crowded":
+                return cold_cases.cold_start_crowded(*self._ours())
             case "lease-rate":
                 return leases.lease_rate(self._workdir, self._seconds)
             case "asynchronous":
@@ -86,11 +96,17 @@ class Bench:
             peers: list[HttpPeer] = [Lambdad(self._cluster, "python"), Lambdad(self._cluster, "node")]
             if not self._only_ours:
                 peers += [ServerlessOffline(in_process=True), ServerlessOffline(in_process=False), MiniStack()]
-            cold = {"trivial": COLD_COUNT["trivial"] * COLD_ROUNDS, "boto3": COLD_COUNT["boto3"] * COLD_ROUNDS}
-            cold["node"] = cold.pop("trivial")
+            cold = cold_cases.asked_for()
             for peer in peers:
                 self._http.append((peer, _started(peer.name, lambda peer=peer: peer.start(self._workdir, cold=cold))))
         return self._http
+
+    def _ours(self) -> tuple[Lambdad, str | None]:
+        """What no peer is asked for needs none of them started."""
+        if self._alone is None:
+            ours = Lambdad(self._cluster, "python")
+            self._alone = ours, _started(ours.name, lambda: ours.start(self._workdir, cold={}))
+        return self._alone
 
     def _warm_peers(self) -> Running:
         """With the echo, which is not left out while tuning: it says what the machine is worth at the moment."""

@@ -1,4 +1,4 @@
-"""Benchmarks over Lambda's HTTP API: warm latency, warm throughput, cold start. Peers take turns, round by round."""
+"""Benchmarks over Lambda's HTTP API: warm latency, warm throughput. Peers take turns, round by round."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from tests.bench.functions import PAYLOAD
-from tests.bench.measure import Sample, load, send_all
+from tests.bench.measure import Sample, load
 from tests.bench.peers import HttpPeer
 from tests.bench.report import Outcome, Row
 
 WARM_UP_S = 1.5
 ROUNDS = 3
-COLD_ROUNDS = 2
-COLD_COUNT = {"trivial": 24, "boto3": 8}
-"""Cold starts in one round."""
 
 Running = list[tuple[HttpPeer, str | None]]
 """Each peer, and why it is absent."""
@@ -78,22 +75,3 @@ def warm_latency(peers: Running, seconds: float) -> Outcome:
 def warm_throughput(peers: Running, seconds: float) -> Outcome:
     found = warm(peers, clients=16, seconds=seconds)
     return Outcome("warm-throughput", "warm invoke, 16 clients", "per_s", 14_000, found, echo_times_max=3.0)
-
-
-def _cold(peers: Running, kind_of: Callable[[HttpPeer], str], count: int) -> list[Row]:
-    def measure(peer: HttpPeer) -> Sample:
-        names = peer.cold_functions(kind_of(peer), count)
-        return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=count)
-
-    return rows(alternate(peers, COLD_ROUNDS, measure), rate=False)
-
-
-def cold_start(peers: Running) -> Outcome:
-    found = _cold(peers, lambda peer: peer.warm_kind, COLD_COUNT["trivial"])
-    return Outcome("cold-start", "first invoke of a new function", "p50_ms", 15.0, found)
-
-
-def cold_start_boto3(peers: Running) -> Outcome:
-    python = [(peer, why) for peer, why in peers if peer.name != "lambdad (node)"]
-    found = _cold(python, lambda _: "boto3", COLD_COUNT["boto3"])
-    return Outcome("cold-start-boto3", "first invoke of a new Python function that imports boto3", "p50_ms", 15.0, found)

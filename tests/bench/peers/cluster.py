@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 from deploy.local.runtimes import example_runtime, usable_pythons
@@ -51,6 +54,17 @@ class Cluster:
             self.variables["AWS_REGION"],
         )
 
+    def worker_figures(self, *names: str) -> tuple[float, ...]:
+        """What the workers count under these names, over all labels."""
+        status = json.loads(self._run([*COMMAND, "status", "--json", "--data-dir", str(self._data_dir)], 30.0))
+        ports = [port for name, port in status["cluster"]["ports"].items() if name.startswith("worker-")]
+        texts = []
+        for port in ports:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as answer:
+                texts.append(answer.read().decode())
+        lines = [line for text in texts for line in text.splitlines() if not line.startswith("#")]
+        return tuple(sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}[ {{]", line)) for name in names)
+
     def functions(self) -> Functions:
         return Functions(self.endpoint(), python=python_runtime(), node="nodejs20.x")
 
@@ -85,15 +99,15 @@ class Lambdad:
     def __init__(self, cluster: Cluster, warm_kind: str) -> None:
         self.name = f"lambdad ({warm_kind})"
         self.warm_kind = warm_kind
-        self._cluster = cluster
+        self.cluster = cluster
 
     def start(self, workdir: Path, *, cold: dict[str, int]) -> None:
-        self._cluster.start(workdir)
-        self._functions = self._cluster.functions()
+        self.cluster.start(workdir)
+        self._functions = self.cluster.functions()
         self._warm = self._functions.create(self.warm_kind)
 
     def endpoint(self) -> Endpoint:
-        return self._cluster.endpoint()
+        return self.cluster.endpoint()
 
     def warm_function(self) -> str:
         return self._warm
@@ -101,5 +115,11 @@ class Lambdad:
     def cold_functions(self, kind: str, count: int) -> list[str]:
         return [self._functions.create(kind) for _ in range(count)]
 
+    def replace_environments(self, function: str) -> None:
+        self._functions.replace_environments(function)
+
+    def delete(self, function: str) -> None:
+        self._functions.delete(function)
+
     def stop(self) -> None:
-        self._cluster.stop()
+        self.cluster.stop()

@@ -15,7 +15,7 @@ from tests.support import ROLE, wait_until
 
 class Functions:
     def __init__(self, endpoint: Endpoint, python: str, node: str) -> None:
-        self._runtimes = {"node": node}
+        self._runtimes = {"node": node, "provided": "provided.al2023"}
         self._python = python
         self.client: Any = boto3.client(
             "lambda",
@@ -40,6 +40,17 @@ class Functions:
         )
         wait_until(lambda: self._is_active(name), what=f"{name} is active")
         return name
+
+    def replace_environments(self, name: str) -> None:
+        """Have the next invocation start another environment, of the same package."""
+        self.client.update_function_configuration(FunctionName=name, Environment={"Variables": {"TURN": uuid.uuid4().hex}})
+        wait_until(lambda: self._is_updated(name), what=f"{name} is updated")
+
+    def delete(self, name: str) -> None:
+        self.client.delete_function(FunctionName=name)
+
+    def _is_updated(self, name: str) -> bool:
+        return bool(self.client.get_function_configuration(FunctionName=name).get("LastUpdateStatus") == "Successful")
 
     def _is_active(self, name: str) -> bool:
         return bool(self.client.get_function_configuration(FunctionName=name).get("State", "Active") == "Active")
