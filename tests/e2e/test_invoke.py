@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.e2e.conftest import MakeFunction
-from tests.support import zip_of
+from tests.support import NODE, zip_of
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -126,11 +126,11 @@ def test_an_environment_that_timed_out_keeps_tmp_and_starts_anew(client: Any, ma
     assert call(client, name)[0] == [1, True]
 
 
-@pytest.mark.needs("nodejs20.x")
+@pytest.mark.needs(NODE)
 def test_node_functions_run_too(client: Any, make_function: MakeFunction) -> None:
     name = make_function(
         "let count = 0;\nexport const handler = async (event, context) => { console.log('from node'); return { event, count: ++count, id: context.awsRequestId }; };\n",
-        runtime="nodejs20.x",
+        runtime=NODE,
     )
     result, reply = call(client, name, {"n": 1}, LogType="Tail")
     assert result == {"event": {"n": 1}, "count": 1, "id": reply["ResponseMetadata"]["RequestId"]}

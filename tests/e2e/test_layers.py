@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeFunction
-from tests.support import PYTHON, ROLE, zip_of
+from tests.support import NODE, PYTHON, ROLE, zip_of
 
 MakeLayer = Callable[..., str]
+FOLDER = NODE.removesuffix(".x").replace("js", "")
 
 
 @pytest.fixture
@@ -68,25 +69,25 @@ def test_python_finds_a_layers_modules_and_the_later_layer_wins(
     assert call(client, name)[0] == "first"
 
 
-@pytest.mark.needs("nodejs20.x")
+@pytest.mark.needs(NODE)
 def test_node_finds_a_layers_modules(client: Any, make_function: MakeFunction, make_layer: MakeLayer) -> None:
     layer = make_layer(
         {
             "nodejs/node_modules/from-layer/package.json": json.dumps({"name": "from-layer", "main": "index.js"}),
             "nodejs/node_modules/from-layer/index.js": "exports.value = 'of a layer';\n",
-            "nodejs/node20/node_modules/versioned/index.js": "exports.value = 20;\n",
+            f"nodejs/{FOLDER}/node_modules/versioned/index.js": "exports.value = 'of this version';\n",
         }
     )
     name = make_function(
         "const layer = require('from-layer');\n"
         "exports.handler = async () => [layer.value, require('versioned').value, process.env.NODE_PATH];\n",
-        runtime="nodejs20.x",
+        runtime=NODE,
         file="index.js",
         Layers=[layer],
     )
     value, versioned, node_path = call(client, name)
-    assert (value, versioned) == ("of a layer", 20)
-    assert node_path.startswith("/opt/nodejs/node20/node_modules:/opt/nodejs/node_modules")
+    assert (value, versioned) == ("of a layer", "of this version")
+    assert node_path.startswith(f"/opt/nodejs/{FOLDER}/node_modules:/opt/nodejs/node_modules")
 
 
 def test_a_function_may_be_a_layers_alone(client: Any, make_function: MakeFunction, make_layer: MakeLayer) -> None:

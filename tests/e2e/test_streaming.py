@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.e2e.conftest import MakeFunction
-from tests.support import wait_until
+from tests.support import NODE, wait_until
 
 STREAMING = """
 const wait = ms => new Promise(resolve => setTimeout(resolve, ms));
@@ -69,13 +69,13 @@ class Streamed:
         return b"".join(data for _, data in self.chunks)
 
 
-needs_node = pytest.mark.needs("nodejs20.x")
+needs_node = pytest.mark.needs(NODE)
 """Of the managed runtimes, Node.js alone writes streams."""
 
 
 @pytest.fixture
 def streaming(make_function: MakeFunction) -> str:
-    return make_function(STREAMING, runtime="nodejs20.x", Timeout=20, MemorySize=1769)
+    return make_function(STREAMING, runtime=NODE, Timeout=20, MemorySize=1769)
 
 
 @needs_node
@@ -115,7 +115,7 @@ def test_a_large_stream_is_whole_and_one_over_the_limit_is_cut_and_said_to_be(cl
 
 @needs_node
 def test_a_timeout_in_the_middle_ends_the_stream(client: Any, make_function: MakeFunction) -> None:
-    name = make_function(STREAMING, runtime="nodejs20.x", Timeout=1, MemorySize=1769)
+    name = make_function(STREAMING, runtime=NODE, Timeout=1, MemorySize=1769)
     got = Streamed(client, name, {"gap": 700})
     assert got.body.startswith(b"aaaa")
     assert "timed out after 1.00 seconds" in got.complete["ErrorDetails"]
@@ -188,7 +188,7 @@ def get(cluster: Any, url: str, path: str) -> tuple[bytes, bytes]:
 
 @pytest.fixture
 def streamed_url(client: Any, make_function: MakeFunction) -> str:
-    name = make_function(ANSWERS, runtime="nodejs20.x", Timeout=20, MemorySize=1769)
+    name = make_function(ANSWERS, runtime=NODE, Timeout=20, MemorySize=1769)
     allow: Callable[..., Any] = client.add_permission
     allow(
         FunctionName=name,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import MakeFunction
+from tests.support import NODE
 from tests.unit.worker.test_trace import ROOT, WHOLE
 
 PYTHON_SOURCE = "import os\ndef handler(event, context):\n    return os.environ.get('_X_AMZN_TRACE_ID')\n"
@@ -37,7 +38,7 @@ done
     ("source", "parameters"),
     [
         (PYTHON_SOURCE, {}),
-        pytest.param(NODE_SOURCE, {"runtime": "nodejs20.x"}, marks=pytest.mark.needs("nodejs20.x")),
+        pytest.param(NODE_SOURCE, {"runtime": NODE}, marks=pytest.mark.needs(NODE)),
         (BOOTSTRAP, {"runtime": "provided.al2023", "file": "bootstrap", "Handler": "any"}),
     ],
     ids=["python", "nodejs", "provided"],

@@ -82,7 +82,7 @@ def told(suite: Path, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": cluster.access_key_id,
         "AWS_SECRET_ACCESS_KEY": cluster.secret_access_key,
-        "NODE_RUNTIME": "nodejs20.x",
+        "NODE_RUNTIME": "nodejs24.x",
         "PYTHON_RUNTIME": PYTHON,
     }
     done = subprocess.run(

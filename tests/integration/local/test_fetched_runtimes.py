@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import fetched_runtimes
+from deploy.local.bootstrap import NPM_FILES, digest_of, stamp
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.nodejs.family import SDK
 from services.worker.runtimes.nodejs.interpreters import find_nodes
@@ -57,6 +58,19 @@ def test_a_node_and_the_sdk_are_installed_within_bounds_and_found_by_workers(
     capfd.readouterr()
     fetched_runtimes.install(["nodejs22.x"])
     assert capfd.readouterr().out.splitlines() == ["nodejs22.x is installed", f"{SDK} is installed"]
+
+
+@pytest.mark.needs("npm")
+def test_a_node_that_pypi_has_no_wheel_of_comes_from_the_npm_registry(runtimes: Path) -> None:
+    (runtimes / SDK).mkdir()
+    files = [fetched_runtimes.REQUIREMENTS / SDK / name for name in NPM_FILES]
+    stamp(runtimes / SDK, "sdk", digest_of(files))
+    fetched_runtimes.install(["nodejs26.x"])
+    node = find_nodes(runtimes)["nodejs26.x"]
+    assert node.is_relative_to(runtimes)
+    assert subprocess.run([str(node), "--version"], capture_output=True, text=True, check=True).stdout.startswith("v26.")
+    assert Catalogue(WorkerSettings(runtime_dir=runtimes)).supports("nodejs26.x")
+    assert size_bytes(runtimes / "nodejs26.x") < NODE_BYTES_MAX
 
 
 def test_what_cannot_be_installed_is_refused_and_what_can_is_named(runtimes: Path) -> None:

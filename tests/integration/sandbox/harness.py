@@ -31,7 +31,7 @@ from shared.domain.functions import VersionSpec
 from shared.settings import Settings
 from tests.support import PYTHON
 
-NODE = "nodejs20.x"
+NODE_WITH_CALLBACKS = "nodejs22.x"
 DEADLINE_S = 20.0
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root: namespaces, mounts, users")

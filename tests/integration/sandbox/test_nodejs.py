@@ -8,7 +8,8 @@ import re
 import pytest
 
 from services.worker.sandbox.spec import RuntimeExit, RuntimeResponse
-from tests.integration.sandbox.harness import NODE, Harness, until
+from tests.integration.sandbox.harness import NODE_WITH_CALLBACKS, Harness, until
+from tests.support import NODE
 
 pytestmark = pytest.mark.needs(NODE)
 
@@ -18,13 +19,13 @@ pytestmark = pytest.mark.needs(NODE)
     [
         {"app.js": "exports.handler = async (event, context) => ({event, id: context.awsRequestId});"},
         {"app.mjs": "export const handler = async (event, context) => ({event, id: context.awsRequestId});"},
-        {"app.cjs": "exports.handler = (event, context, callback) => callback(null, {event, id: context.awsRequestId});"},
+        {"app.cjs": "exports.handler = async (event, context) => ({event, id: context.awsRequestId});"},
         {
             "app.js": "export const handler = (event, context) => Promise.resolve({event, id: context.awsRequestId});",
             "package.json": '{"type": "module"}',
         },
     ],
-    ids=["commonjs", "es-module", "callback", "package-of-modules"],
+    ids=["commonjs", "es-module", "cjs", "package-of-modules"],
 )
 async def test_every_kind_of_module_and_handler_runs(harness: Harness, files: dict[str, str]) -> None:
     async with harness.running(files, runtime=NODE) as function:
@@ -49,7 +50,7 @@ async def test_a_prepared_process_has_the_functions_variables(harness: Harness) 
     async with harness.running(source, runtime=NODE, variables={"Hello": "World", "TZ": "Asia/Tokyo"}) as function:
         hello, path, folder, hour, arguments = await function.result()
     assert (hello, folder, hour, arguments) == ("World", "/var/task", 9, 2)
-    assert path.startswith("/opt/nodejs/node20/node_modules:")
+    assert path.startswith(f"/opt/nodejs/{NODE.removesuffix('.x').replace('js', '')}/node_modules:")
 
 
 async def test_node_options_are_in_force(harness: Harness) -> None:
@@ -78,7 +79,7 @@ async def test_console_lines_have_the_form_of_aws(harness: Harness) -> None:
     [
         ("exports.handler = async () => { throw Error('Error: some_error_msg') }", "Error", "Error: some_error_msg"),
         ("exports.handler = async () => { throw 'text' }", "string", "text"),
-        ("exports.handler = (event, context, callback) => callback(new TypeError('wrong'))", "TypeError", "wrong"),
+        ("exports.handler = () => { throw new TypeError('wrong') }", "TypeError", "wrong"),
         (
             "exports.handler = async () => { const a = {}; a.a = a; return a }",
             "Runtime.JSONStringifyError",
@@ -93,6 +94,28 @@ async def test_errors_are_answered_as_on_aws(harness: Harness, source: str, erro
         assert (document["errorType"], document["errorMessage"]) == (error_type, message)
         assert "\tERROR\tInvoke Error \t{" in bytes(function.output).decode()
         assert (await function.error())["errorType"] == error_type
+
+
+@pytest.mark.needs(NODE_WITH_CALLBACKS)
+async def test_callbacks_answer_where_aws_has_them(harness: Harness) -> None:
+    source = (
+        "exports.handler = (event, context, callback) => callback(event ? new TypeError(event) : null, context.awsRequestId)"
+    )
+    async with harness.running(source, runtime=NODE_WITH_CALLBACKS) as function:
+        assert (
+            await function.result(None, request_id="8e1b3b2a-0000-4000-8000-000000000000")
+            == "8e1b3b2a-0000-4000-8000-000000000000"
+        )
+        document = await function.error("wrong")
+        assert (document["errorType"], document["errorMessage"]) == ("TypeError", "wrong")
+
+
+async def test_a_handler_with_a_callback_is_refused_from_version_24_on(harness: Harness) -> None:
+    async with harness.running("exports.handler = (event, context, callback) => callback(null, 1)", runtime=NODE) as function:
+        assert isinstance(function.ready, RuntimeExit)
+        document = json.loads(function.ready.init_error or b"")
+    assert document["errorType"] == "Runtime.CallbackHandlerDeprecated"
+    assert document["errorMessage"].startswith("ERROR: AWS Lambda has removed support for callback-based function handlers ")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from services.worker.sandbox.spec import RuntimeExit
-from tests.integration.sandbox.harness import NODE, Harness
+from tests.integration.sandbox.harness import Harness
+from tests.support import NODE
 
 pytestmark = pytest.mark.needs(NODE)
 

@@ -11,7 +11,7 @@ from services.worker.runtimes.nodejs.family import SDK
 from services.worker.sandbox.spec import RuntimeExit
 from tests.integration.sandbox.harness import Harness
 
-NODES = ["nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x"]
+NODES = ["nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "nodejs26.x"]
 every_node = pytest.mark.parametrize("runtime", [pytest.param(node, marks=pytest.mark.needs(node)) for node in NODES])
 IMPORTS = (
     "import {value} from 'found';\n"

@@ -8,9 +8,9 @@ import pytest
 
 from services.worker.sandbox.mounts import LIBRARY_PATH
 from services.worker.sandbox.spec import RuntimeReady
-from tests.integration.sandbox.harness import NODE, Harness
+from tests.integration.sandbox.harness import Harness
 from tests.integration.sandbox.test_provided import BOOTSTRAP
-from tests.support import PYTHON
+from tests.support import NODE, PYTHON
 
 PYTHONS = [
     pytest.param(runtime, marks=pytest.mark.needs(runtime))

@@ -11,6 +11,7 @@ from services.worker.environment.environment import Environment
 from shared.domain.functions import VersionSpec
 from tests.integration.worker.cluster import Caller, TestWorker, until
 from tests.integration.worker.test_real_sandbox import caller, worker
+from tests.support import NODE
 
 __all__ = ["caller", "worker"]
 
@@ -69,10 +70,10 @@ def of(worker: TestWorker, runtime: str) -> VersionSpec:
         return worker.function(PYTHON_TIMER)
     if runtime == "provided":
         return worker.program(BOOTSTRAP_TIMER)
-    return worker.program(NODE_TIMER, "app.js", runtime="nodejs20.x")
+    return worker.program(NODE_TIMER, "app.js", runtime=NODE)
 
 
-RUNTIMES = ["python", "provided", pytest.param("nodejs", marks=pytest.mark.needs("nodejs20.x"))]
+RUNTIMES = ["python", "provided", pytest.param("nodejs", marks=pytest.mark.needs(NODE))]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -12,6 +12,7 @@ from services.worker.runtimes import catalogue as catalogue_module
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
 from services.worker.runtimes.variables import function_variables
+from services.worker.sandbox.network.addresses import ENDPOINT_URL
 from services.worker.sandbox.spec import SandboxSpec
 from shared.dispatch.cell.worker_record import WorkerRecord, decode
 from shared.domain.runtimes import RUNTIMES_DEPRECATED, RUNTIMES_OFFERED
@@ -31,10 +32,15 @@ def sandbox_spec(folder: Path, **variables: str) -> SandboxSpec:
     return SandboxSpec("app.handler", variables, folder, None, 128, 512)
 
 
-def variables_of(family: RuntimeFamily, runtime: str, **own: str) -> dict[str, str]:
-    spec = version(runtime=runtime, environment=own)
+def variables_of(family: RuntimeFamily, runtime: str, endpoint_url: str | None = None, **own: str) -> dict[str, str]:
     return function_variables(
-        family, spec, log_stream="stream", access_key_id="id", secret_access_key="secret", session_token="token"
+        family,
+        version(runtime=runtime, environment=own),
+        log_stream="stream",
+        access_key_id="id",
+        secret_access_key="secret",
+        session_token="token",
+        endpoint_url=endpoint_url,
     )
 
 
@@ -114,6 +120,15 @@ def test_a_function_may_override_what_its_family_sets_but_not_what_the_platform_
     plain = variables_of(catalogue.family("nodejs20.x"), "nodejs20.x")
     assert plain["NODE_PATH"].startswith("/opt/nodejs/node20/node_modules:/opt/nodejs/node_modules:")
     assert "PYTHONPATH" not in plain
+
+
+def test_the_endpoint_is_told_unless_the_function_has_another_or_the_cluster_tells_none(catalogue: Catalogue) -> None:
+    for runtime in ("python3.14", "nodejs24.x", "provided.al2023"):
+        family = catalogue.family(runtime)
+        assert "AWS_ENDPOINT_URL" not in variables_of(family, runtime)
+        assert variables_of(family, runtime, ENDPOINT_URL)["AWS_ENDPOINT_URL"] == "http://169.254.100.2:9000"
+        own = variables_of(family, runtime, ENDPOINT_URL, AWS_ENDPOINT_URL="http://10.0.0.1")
+        assert own["AWS_ENDPOINT_URL"] == "http://10.0.0.1"
 
 
 def test_a_wrapper_starts_the_program_that_would_have_served(catalogue: Catalogue, tmp_path: Path) -> None:

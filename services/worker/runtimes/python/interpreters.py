@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.worker.runtimes.host import own_interpreter, programs_in, versions_of
 
-MINORS = range(8, 15)
+MINORS = range(8, 16)
 INTERPRETERS = "interpreters"
 """Folder of the fetched ones beside the runtime clients."""
 _VERSION = ("-I", "-S", "-c", "import sys; print('python%d.%d' % sys.version_info[:2])")

@@ -39,7 +39,7 @@ async def refusal(control: Control, operation: str, **request: Any) -> str:
     [
         ("python3.13", "lambdad runtimes install python3.13"),
         ("nodejs22.x", "lambdad runtimes install nodejs22.x"),
-        ("nodejs26.x", "`node` of version 26"),
+        ("nodejs16.x", "`node` of version 16"),
         ("java21", "choose a provided runtime"),
         ("dotnet8", "choose a provided runtime"),
         ("ruby3.4", "choose a provided runtime"),
