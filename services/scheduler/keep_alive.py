@@ -34,7 +34,7 @@ class KeepAlive:
         now = now_ms()
         tokens = await self._redis.call(
             expire.command(
-                (keys.lru, keys.parked, keys.free, keys.leader, keys.state),
+                (keys.lru, keys.parked, keys.leader, keys.state),
                 *(now, int(now - self._keep_alive_ms), EXPIRED_A_STEP_MAX, keys.prefix, leadership),
             ),
             expire,

@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.keys import Keys, epoch_field
 from shared.dispatch.cell.leases import STARTS_AHEAD, Lease, Version, now_ms
 from shared.dispatch.cell.metrics import DispatchCounts
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
@@ -92,8 +92,9 @@ class Environments:
         version = Version(target, keys, self._holder, 0)
         reply = await self._redis.call(
             provision.command(
-                (keys.state, keys.free, keys.lru, keys.leader, keys.provisioned_of(version.version_key)),
-                *(f"epoch:{self._redis.run_id}", self.leadership(), version.owner, keys.prefix, search.avoid, now_ms()),
+                (keys.state, keys.lru, keys.leader, keys.provisioned_of(version.version_key)),
+                *(epoch_field(self._redis.run_id), self.leadership(), version.owner, keys.prefix, search.avoid, now_ms()),
+                version.memory_mb,
             ),
             provision,
         )
@@ -142,7 +143,7 @@ class Environments:
         version_key = owner.partition("\n")[2]
         tokens = await self._redis.call(
             retire.command(
-                (keys.leader, keys.free, keys.provisioned_of(version_key), keys.ready(version_key)),
+                (keys.leader, keys.provisioned_of(version_key), keys.ready(version_key)),
                 *(self.leadership(), owner, keys.prefix, count),
             ),
             retire,
@@ -173,7 +174,7 @@ class Environments:
 
         for token in tokens:
             environment_id, _, worker_id = token.partition("@")
-            command = gone.command((keys.state, keys.envs(worker_id), keys.free), worker_id, environment_id, keys.prefix)
+            command = gone.command((keys.state,), worker_id, environment_id, keys.prefix)
             try:
                 self._redis.send(command, on_reply, gone)
             except RedisError as error:

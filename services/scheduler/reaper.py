@@ -76,7 +76,7 @@ class Reaper:
             reap.command(
                 (
                     *(keys.state, keys.alive_workers, keys.workers, keys.envs(worker)),
-                    *(keys.free, keys.alive_holders, keys.leader),
+                    *(keys.alive_holders, keys.leader),
                 ),
                 *(worker, leadership, keys.prefix),
             ),

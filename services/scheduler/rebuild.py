@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.keys import Keys, epoch_field
 from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
 from shared.settings import DispatchSettings
@@ -35,7 +35,7 @@ class Rebuilder:
         state, epoch_text = await self._redis.call(
             begin.command(
                 (self._keys.state, self._keys.leader),
-                *(f"epoch:{self._redis.run_id}", leadership, self._keys.prefix, self._epoch),
+                *(epoch_field(self._redis.run_id), leadership, self._keys.prefix, self._epoch),
             ),
             begin,
         )
@@ -66,7 +66,7 @@ class Rebuilder:
         opened = await self._redis.call(
             opening.command(
                 (self._keys.state, self._keys.leader),
-                *(f"epoch:{self._redis.run_id}", leadership, self._keys.prefix, self._rebuilding),
+                *(epoch_field(self._redis.run_id), leadership, self._keys.prefix, self._rebuilding),
             ),
             opening,
         )

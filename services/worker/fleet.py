@@ -140,7 +140,9 @@ class Fleet:
 
     def inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(e.id, e.spec.version_key, e.spec.counted_as, e.busy, e.lease, e.holder, _provisioned(e))
+            EnvironmentReport(
+                e.id, e.spec.version_key, e.spec.counted_as, e.spec.memory_mb, e.busy, e.lease, e.holder, _provisioned(e)
+            )
             for e in self._environments.values()
         ]
 

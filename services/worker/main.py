@@ -75,7 +75,14 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     server = WorkerServer(settings, fleet)
     await server.start()
     membership = WorkerMembership(
-        settings, settings.instance, server.address, worker.environments_max, fleet.inventory, capabilities, fleet.retire
+        settings,
+        settings.instance,
+        server.address,
+        worker.environments_max,
+        int(pool.memory_mb * worker.memory_overcommit),
+        fleet.inventory,
+        capabilities,
+        fleet.retire,
     )
     REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)

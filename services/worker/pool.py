@@ -65,6 +65,12 @@ class SandboxPool:
         self._views: TreeViews | None = None
         self._launcher: Launcher | None = None
 
+    @property
+    def memory_mb(self) -> int:
+        """What all sandboxes may use together, once started."""
+        assert self._cgroups is not None
+        return self._cgroups.memory_bytes // 1024**2
+
     async def start(self) -> None:
         if os.geteuid() != 0:
             raise ConfigurationError("the worker must run as root: it makes namespaces and changes users for each function")

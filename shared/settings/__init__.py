@@ -113,6 +113,13 @@ class WorkerSettings(BaseModel):
         description="what all functions on the worker may use at one time, with what is in their `/tmp`; by default seven "
         "eighths of the host's memory, and at least 1 GB less than all of it. Several workers of a host share it: set it then",
     )
+    memory_overcommit: float = Field(
+        50.0,
+        ge=1.0,
+        le=1_000.0,
+        description="how many times what all functions may use at one time the memory sizes of the worker's environments may "
+        "add up to: an idle one takes a fraction of its size, and functions rarely use all of it",
+    )
     processes_max: int | None = Field(
         None,
         ge=64,

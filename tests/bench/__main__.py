@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import cold_cases, event_cases, http_cases, leases, registry_cases, report
+from tests.bench import cold_cases, event_cases, http_cases, leases, placement, registry_cases, report
 from tests.bench.http_cases import Running
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster, Lambdad
@@ -29,7 +29,7 @@ HTTP = ("warm-latency", "warm-throughput")
 COLD = ("cold-start", "cold-start-boto3", "cold-start-provided", "cold-start-large", "burst", "cold-start-crowded")
 EVENTS = ("asynchronous", "kafka-trigger")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-NAMES = (*HTTP, *COLD, "lease-rate", *EVENTS, *REGISTRY)
+NAMES = (*HTTP, *COLD, "lease-rate", "placement", *EVENTS, *REGISTRY)
 
 
 class Bench:
@@ -67,6 +67,8 @@ class Bench:
                 return cold_cases.cold_start_crowded(*self._ours())
             case "lease-rate":
                 return leases.lease_rate(self._workdir, self._seconds)
+            case "placement":
+                return placement.placement(self._workdir)
             case "asynchronous":
                 self._start_cluster()
                 return event_cases.asynchronous(self._cluster, self._cluster_absent, self._seconds, self._start_taskiq())

@@ -102,14 +102,14 @@ class _Holder:
     def __init__(self, settings: Settings, callers: int) -> None:
         self._environments: dict[str, Lease] = {}
         self._dispatcher = Dispatcher(settings, role="frontend")
-        self._membership = WorkerMembership(settings, "bench-worker", "127.0.0.1:1", callers * 2, self._inventory)
+        self._membership = WorkerMembership(settings, "bench-worker", "127.0.0.1:1", callers * 2, None, self._inventory)
         self._callers = callers
         self.pairs = 0
         self.latencies_s = array("f")
 
     def _inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(name, "bench-version", _target().spec.counted_as, False, (lease.epoch, lease.fence), "")
+            EnvironmentReport(name, "bench-version", _target().spec.counted_as, 1_769, False, (lease.epoch, lease.fence), "")
             for name, lease in self._environments.items()
         ]
 

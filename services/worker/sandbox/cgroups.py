@@ -158,8 +158,8 @@ class Cgroup:
 class CgroupTree:
     """The worker's base folder in each hierarchy, which bounds what all its sandboxes take together.
 
-    memory_bytes, processes: those bounds; what suits the host by default. Raises ConfigurationError when a promised limit
-    cannot be had."""
+    memory_bytes, processes: those bounds; what suits the host by default, as `memory_bytes` says then. Raises
+    ConfigurationError when a promised limit cannot be had."""
 
     def __init__(
         self, allow_missing: Iterable[str] = (), *, memory_bytes: int | None = None, processes: int | None = None
@@ -180,7 +180,7 @@ class CgroupTree:
             remove_stale(parent)
             self._bases[controller] = (f"{parent}/{name}", version)
         bound = parents[MEMORY][1].memory_bound(parents[MEMORY][0]) if MEMORY in parents else None
-        self._memory_bytes = memory_bytes or host_limits.memory_bytes(bound)
+        self.memory_bytes = memory_bytes or host_limits.memory_bytes(bound)
         self._make_bases()
 
     def _make_bases(self) -> None:
@@ -190,7 +190,7 @@ class CgroupTree:
                 write(base, "cgroup.subtree_control", f"+{controller}")
             if controller == MEMORY:
                 version.set_socket_limit(base, _all_socket_bytes_max())
-                version.set_memory_limit(base, self._memory_bytes)
+                version.set_memory_limit(base, self.memory_bytes)
                 version.keep_out_of_swap(base)
             elif controller == PIDS:
                 version.set_processes_limit(base, self._processes)

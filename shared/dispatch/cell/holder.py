@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from shared.dispatch.cell.heartbeat import pause
-from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.keys import Keys, epoch_field
 from shared.dispatch.cell.leases import Leases
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.scripts import script
@@ -79,7 +79,7 @@ class Holder:
         epoch, known, _ = await self._redis.call(
             beat.command(
                 (keys.state, keys.alive_holders, keys.leases(holder, "u"), keys.leases(holder, "r")),
-                *(f"epoch:{self._redis.run_id}", holder),
+                *(epoch_field(self._redis.run_id), holder),
             ),
             beat,
         )

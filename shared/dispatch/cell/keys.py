@@ -1,14 +1,15 @@
 """Names of the keys that leases use in Redis. One Redis per cell; the braces make every key of a cell share one slot.
 
-`state` is a hash with these fields: epoch:<run id of the Redis process> (open epoch; a Redis that restarted or was replaced
-has another run id, so nothing of an older life is ever taken for valid), fence (counter within the epoch), waiting ("1": the
-next release publishes "room"), sticky (see acquire.lua), next and next_run (an epoch being rebuilt), about; for each region
-running:<region> (leases in the account's pool there, and provisioned environments of functions without reserved concurrency)
-and limit:<region> (of that pool); for each function rev:<function>, res:<function> ("" or reserved concurrency), run:<function>
-(leases and provisioned environments), held:<function> (of these, provisioned environments), and for each version prov:<version
-key> (its provisioned environments). The last two are missing where there are none.
+`state` is a hash with these fields: epoch:<layout>.<run id of the Redis process> (open epoch; a Redis that restarted or was
+replaced has another run id, so nothing of an older life is ever taken for valid), fence (counter within the epoch), waiting
+("1": the next release publishes "room"), sticky (see acquire.lua), next and next_run (an epoch being rebuilt), about; for each
+region running:<region> (leases in the account's pool there, and provisioned environments of functions without reserved
+concurrency) and limit:<region> (of that pool); for each function rev:<function>, res:<function> (reserved concurrency),
+run:<function> (leases and provisioned environments), held:<function> (of these, provisioned environments), and for each version
+prov:<version key> (its provisioned environments). What there is none of may be missing.
 
-A function is `<region>/<id>` here (`VersionSpec.counted_as`), so that a script can tell which account's pool it counts in.
+A function is `<region>/<id>` here (`VersionSpec.counted_as`), so that a script can tell which account's pool it counts in. What
+room workers have is told in lua/parts/room.lua.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ CHANNEL_EVENTS = (
     *("room", "recall", "changed", "retired", "wiped", "rebuilding", "epoch", "joined", "lost", "provisioned", "urls"),
 )
 """First words of what is published on `events`."""
+
+LAYOUT = 2
+"""Of what the scripts keep: what another layout left is rebuilt like what another Redis left."""
 
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,200}")
 
@@ -37,6 +41,8 @@ class Keys:
         "parked",
         "prefix",
         "provisioned",
+        "ring",
+        "room",
         "state",
         "workers",
     )
@@ -44,7 +50,9 @@ class Keys:
     def __init__(self, cell: str) -> None:
         self.prefix = f"lambdad:{{{cell}}}:"
         self.state = self.prefix + "state"
+        self.room = self.prefix + "room"
         self.free = self.prefix + "free"
+        self.ring = self.prefix + "ring"
         self.lru = self.prefix + "lru"
         self.parked = self.prefix + "parked"
         self.provisioned = self.prefix + "provisioned"
@@ -72,6 +80,11 @@ class Keys:
     def leases(self, holder: str, pool: str) -> str:
         """pool: "u" (the account's unreserved pool), "r" (a function's reserved concurrency) or "p" (provisioned)."""
         return f"{self.prefix}leases:{holder}:{pool}"
+
+
+def epoch_field(run_id: str) -> str:
+    """Of `state`: where the open epoch of that run of Redis is."""
+    return f"epoch:{LAYOUT}.{run_id}"
 
 
 def check_instance_name(name: str) -> str:

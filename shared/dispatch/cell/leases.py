@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.keys import Keys, epoch_field
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.cell.scripts import bulk, script
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, WorkerConnection
@@ -44,6 +44,7 @@ class Version:
         "collected",
         "function",
         "idle",
+        "memory_mb",
         "owner",
         "release_prefixes",
         "returned",
@@ -58,6 +59,7 @@ class Version:
         if "\n" in function or "\n" in version or not version:
             raise ValueError(f"not a version key: {version!r} of {function!r}")
         self.version_key = version
+        self.memory_mb = spec.memory_mb
         self.function = function
         self.revision = target.revision
         self.idle: list[Lease] = []
@@ -71,8 +73,8 @@ class Version:
         idle, ready = keys.idle(version), keys.ready(version)
         owner = self.owner = f"{function}\n{version}"
         self.acquire_prefix = script("acquire").prefix(
-            (keys.state, idle, account, reserved, keys.free, keys.lru),
-            13,
+            (keys.state, idle, account, reserved, keys.lru),
+            14,
             *(f"rev:{function}", f"res:{function}", f"run:{function}"),
             target.revision,
             "" if target.reserved_concurrency is None else target.reserved_concurrency,
@@ -80,11 +82,10 @@ class Version:
             owner,
             keys.prefix,
             f"prov:{version}",
+            self.memory_mb,
         )
         self.release_prefixes = {
-            pool: script("release").tail(
-                (keys.state, where, mine, other, keys.free), f"run:{function}", owner, keys.prefix, pool
-            )
+            pool: script("release").tail((keys.state, where, mine, other), f"run:{function}", owner, keys.prefix, pool)
             for pool, where, mine, other in (
                 (_ACCOUNT, idle, account, reserved),
                 (_RESERVED, idle, reserved, account),
@@ -94,7 +95,7 @@ class Version:
 
 
 class Lease:
-    """victim: an environment that the worker has to stop first. sticky: may be kept for a while after use.
+    """victims: environments that the worker has to stop first. sticky: may be kept for a while after use.
     keep_until: loop time after which it goes back even if busy all the time. connection: to its worker, once known."""
 
     __slots__ = (
@@ -109,11 +110,11 @@ class Lease:
         "pool",
         "sticky",
         "version",
-        "victim",
+        "victims",
         "worker_id",
     )
 
-    def __init__(self, version: Version, name: bytes, pool: str, cold: bool, sticky: bool, victim: str) -> None:
+    def __init__(self, version: Version, name: bytes, pool: str, cold: bool, sticky: bool, victims: str) -> None:
         token, _, fences = name.decode().rpartition("#")
         self.environment_id, _, self.worker_id = token.partition("@")
         epoch, _, fence = fences.partition(".")
@@ -123,7 +124,7 @@ class Lease:
         self.pool = pool
         self.cold = cold
         self.sticky = sticky
-        self.victim = victim
+        self.victims = tuple(victims.split(",")) if victims else ()
         self.keep_until = 0.0
         self.idle_since = 0.0
         self.connection: WorkerConnection[Lease] | None = None
@@ -179,7 +180,7 @@ class Leases:
         self._release = script("release")
         self._loop = asyncio.get_running_loop()
         self._collected: list[Version] = []
-        self._epoch_of_run, self._epoch_packed = "", bulk("epoch:")
+        self._epoch_of_run, self._epoch_packed = "", bulk(epoch_field(""))
         self._unreleased: dict[bytes, tuple[Lease, bytes]] = {}
         self._live: set[bytes] = set()
         self.holder = holder
@@ -303,7 +304,7 @@ class Leases:
 
         first = leases[0]
         command = b"%b%b$1\r\n%b\r\n$13\r\n%d\r\n%b" % (
-            self._release.head(5, 6 + len(leases)),
+            self._release.head(4, 6 + len(leases)),
             first.version.release_prefixes[first.pool],
             outcome,
             now_ms(),
@@ -321,7 +322,7 @@ class Leases:
     def _epoch_field(self) -> bytes:
         run_id = self._redis.run_id
         if run_id != self._epoch_of_run:
-            self._epoch_of_run, self._epoch_packed = run_id, bulk(f"epoch:{run_id}")
+            self._epoch_of_run, self._epoch_packed = run_id, bulk(epoch_field(run_id))
         return self._epoch_packed
 
     def repeat_releases(self) -> None:
@@ -349,7 +350,7 @@ class Leases:
         other = {_ACCOUNT: _RESERVED, _RESERVED: _ACCOUNT}.get(pool, pool)
         where = keys.ready(version) if pool == _PROVISIONED else keys.idle(version)
         command = self._release.command(
-            (keys.state, where, keys.leases(self.holder, pool), keys.leases(self.holder, other), keys.free),
+            (keys.state, where, keys.leases(self.holder, pool), keys.leases(self.holder, other)),
             *(f"run:{function}", owner, keys.prefix, pool, UNCERTAIN, now_ms(), name),
         )
         await self._redis.call(command, self._release)

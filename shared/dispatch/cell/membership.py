@@ -10,12 +10,13 @@ from itertools import islice
 import msgspec
 
 from shared.dispatch.cell.heartbeat import pause, set_after
-from shared.dispatch.cell.keys import Keys, check_instance_name
+from shared.dispatch.cell.keys import Keys, check_instance_name, epoch_field
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.cell.retirement import decode as decode_retirement
 from shared.dispatch.cell.scripts import Argument, script
 from shared.dispatch.cell.worker_record import Capabilities, WorkerRecord
+from shared.domain.limits import MEMORY_MB_MAX
 from shared.settings import Settings
 from shared.telemetry.supervision import keep_running
 
@@ -39,6 +40,7 @@ class EnvironmentReport(msgspec.Struct, frozen=True):
     environment_id: str
     version_key: str
     function: str
+    memory_mb: int
     busy: bool
     fence: tuple[int, int]
     holder: str
@@ -48,7 +50,8 @@ class EnvironmentReport(msgspec.Struct, frozen=True):
 class WorkerMembership:
     """Announces a worker, its free slots and its environments; started once, by the worker's main.
 
-    address: what callers dial (addresses.py). slots: environments that the worker can hold at once. inventory: called on
+    address: what callers dial (addresses.py). slots: environments that the worker can hold at once. memory_mb: what the memory
+    sizes of these may add up to; None where their number alone is the bound. inventory: called on
     the event loop whenever everything has to be reported; it must not block and lists every environment that exists now.
     capabilities: what it can run, as far as it says. on_retired: told which environments run what nobody invokes any more.
     """
@@ -59,6 +62,7 @@ class WorkerMembership:
         worker_id: str,
         address: str,
         slots: int,
+        memory_mb: int | None,
         inventory: Callable[[], list[EnvironmentReport]],
         capabilities: Capabilities | None = None,
         on_retired: Callable[[Retirement], None] = lambda retirement: None,
@@ -85,6 +89,7 @@ class WorkerMembership:
         self.worker_id = check_instance_name(worker_id)
         self.address = address
         self.slots = slots
+        self.memory_mb = slots * MEMORY_MB_MAX if memory_mb is None else memory_mb
         self.capabilities = capabilities
         self.problem: str | None = "not registered yet"
         """A health check's answer: None, or why nothing is placed here now."""
@@ -122,7 +127,7 @@ class WorkerMembership:
         try:
             await self._redis.call(
                 gone.command(
-                    (keys.state, keys.envs(self.worker_id), keys.free),
+                    (keys.state,),
                     *(self.worker_id, environment_id, keys.prefix),
                 ),
                 gone,
@@ -137,7 +142,7 @@ class WorkerMembership:
         keys = self._keys
         drain = script("drain_worker")
         try:
-            command = drain.command((keys.free, keys.envs(self.worker_id)), self.worker_id, keys.prefix)
+            command = drain.command((keys.envs(self.worker_id),), self.worker_id, keys.prefix)
             await self._redis.call(command, drain)
         except RedisError as error:
             log.info("Redis was not told that this worker drains: %s", error)
@@ -188,7 +193,7 @@ class WorkerMembership:
         self.problem = "draining" if self._draining else None
 
     def _epoch_field(self) -> str:
-        return f"epoch:{self._redis.run_id}"
+        return epoch_field(self._redis.run_id)
 
     async def _forget(self) -> None:
         keys = self._keys
@@ -197,7 +202,7 @@ class WorkerMembership:
             reap.command(
                 (
                     *(keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id)),
-                    *(keys.free, keys.alive_holders, keys.leader),
+                    *(keys.alive_holders, keys.leader),
                 ),
                 *(self.worker_id, "", keys.prefix),
             ),
@@ -220,14 +225,12 @@ class WorkerMembership:
         added = leased = 0
         for number, part in enumerate(parts, 1):
             arguments: list[Argument] = [self._epoch_field(), epoch, self.worker_id, record, slots]
-            arguments += [keys.prefix, int(number == len(parts)), int(len(parts) == 1)]
+            arguments += [self.memory_mb, keys.prefix, int(number == len(parts)), int(len(parts) == 1)]
             for each in part:
-                arguments += [each.environment_id, each.version_key, each.function, int(each.busy), *each.fence, each.holder]
-                arguments.append(each.provisioned)
+                arguments += [each.environment_id, each.version_key, each.function, each.memory_mb, int(each.busy)]
+                arguments += [*each.fence, each.holder, each.provisioned]
             reply: Reply = await self._redis.call(
-                report.command(
-                    (keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id), keys.free, keys.lru), *arguments
-                ),
+                report.command((keys.state, keys.alive_workers, keys.workers, keys.envs(self.worker_id), keys.lru), *arguments),
                 report,
             )
             if reply[0] < 0:

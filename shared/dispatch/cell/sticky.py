@@ -51,7 +51,7 @@ class StickyLeases:
             connection, now = lease.connection, self._loop.time()
             if lease.keep_until > now and not lease.version.closed and connection is not None and not connection.closed:
                 lease.cold = False
-                lease.victim = ""
+                lease.victims = ()
                 lease.idle_since = now
                 lease.version.idle.append(lease)
                 self._keeping.add(lease.version)

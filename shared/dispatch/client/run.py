@@ -198,7 +198,7 @@ class Run:
             invocation.client_context,
             invocation.trace,
             spec if lease.cold else None,
-            (lease.victim,) if lease.victim else (),
+            lease.victims,
             ahead,
             response is not None,
         )

@@ -21,7 +21,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.scheduler.main import Scheduler
 from services.scheduler.provisioned_plans import Plans
-from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.keys import Keys, epoch_field
+from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.worker_record import Capabilities
 from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
@@ -127,6 +128,7 @@ class Cell:
         run_s: float = 0.0,
         secret: str = "",
         capabilities: Capabilities | None = None,
+        memory_mb: int | None = None,
     ) -> ToyWorker:
         worker = ToyWorker(
             self.settings,
@@ -136,6 +138,7 @@ class Cell:
             protocol_secret=secret,
             tally=self.tally,
             capabilities=capabilities,
+            memory_mb=memory_mb,
         )
         await worker.start()
         self.workers.append(worker)
@@ -147,6 +150,24 @@ class Cell:
         self.dispatchers.append(dispatcher)
         await until(lambda: dispatcher.problem() is None)
         return dispatcher
+
+    async def open_by_hand(self, workers: dict[str, int], memory_mb: int = 1_000_000) -> None:
+        """An epoch, and workers that are only names: so many slots each, and as much memory."""
+        field = epoch_field((await self.redis.info("server"))["run_id"])
+        await self.redis.hset(self.keys.state, field, "1000")
+        for worker, slots in workers.items():
+            await self.report(worker, slots, memory_mb)
+
+    async def report(self, worker: str, slots: int, memory_mb: int) -> None:
+        """As a worker does that holds no environment, under the epoch that was opened by hand."""
+        keys = self.keys
+        field = epoch_field((await self.redis.info("server"))["run_id"])
+        names = (keys.state, keys.alive_workers, keys.workers, keys.envs(worker), keys.lru)
+        record = f"127.0.0.1:1 {slots}"
+        reply = await self.redis.eval(
+            script("report").body, len(names), *names, field, 1000, worker, record, slots, memory_mb, keys.prefix, 1, 0
+        )
+        assert reply[0] >= 0
 
     async def state(self) -> dict[str, str]:
         return {k.decode(): v.decode() for k, v in (await self.redis.hgetall(self.keys.state)).items()}
@@ -182,15 +203,28 @@ class Cell:
         for field, count in state.items():
             if field.startswith("run:"):
                 assert int(count) == by_function.get(field[4:], 0), (field, count, leases)
-        for worker_id, free in await self.redis.zrange(self.keys.free, 0, -1, withscores=True):
-            slots = int((await self.redis.hget(self.keys.workers, worker_id)).split()[1])
-            assert int(free) == slots - await self.redis.hlen(self.keys.envs(worker_id.decode()))
+        await self._check_room()
         leased = {name.partition("#")[0] for name in leases}
         assert len(leased) == len(leases), "an environment is leased twice"
         idle_keys = [key for kind in ("idle", "ready") async for key in self.redis.scan_iter(f"{self.keys.prefix}{kind}:*")]
         for key in idle_keys:
             idle = {token.decode() for token in await self.redis.zrange(key, 0, -1)}
             assert not idle & leased, "an environment is idle and leased"
+
+    async def _check_room(self) -> None:
+        keys, room = self.keys, await self.redis.hgetall(self.keys.room)
+        sums = [int(room.pop(field, 0)) for field in (b"*free", b"*all")]
+        free, all_of = {}, {}
+        for worker_id, known in room.items():
+            slots, free[worker_id], all_of[worker_id] = map(int, known.split())
+            there = await self.redis.hvals(keys.envs(worker_id.decode()))
+            record = await self.redis.hget(keys.workers, worker_id)
+            assert slots == int(record.split()[1]) - len(there)
+            assert free[worker_id] == all_of[worker_id] - sum(int(each.rpartition(b"\n")[2]) for each in there)
+            assert await self.redis.zscore(keys.free, worker_id) == (free[worker_id] if slots > 0 else None)
+        assert sums == [sum(free.values()), sum(all_of.values())]
+        assert set(await self.redis.zrange(keys.free, 0, -1)) <= set(room)
+        assert {place.partition(b"@")[2] for place in await self.redis.zrange(keys.ring, 0, -1)} == set(room)
 
     async def _check_provisioned(self, state: dict[str, str], by_function: dict[str, int]) -> None:
         """Adds what is held to `by_function`."""
@@ -203,7 +237,8 @@ class Cell:
             by_function[function] = by_function.get(function, 0) + counted
             for token in known:
                 environment, _, worker = token.decode().partition("@")
-                assert await self.redis.hget(self.keys.envs(worker), environment) == owner
+                there = await self.redis.hget(self.keys.envs(worker), environment)
+                assert there.rpartition(b"\n")[0] == owner
             assert set(await self.redis.zrange(self.keys.ready(version), 0, -1)) <= set(known)
         held = {field[5:]: int(count) for field, count in state.items() if field.startswith("held:")}
         assert held == {function: count for function, count in by_function.items() if count}
@@ -236,6 +271,7 @@ def target(
     reserved: int | None = None,
     timeout_s: int = 3,
     region: str = "us-east-1",
+    memory_mb: int = 128,
 ) -> InvokeTarget:
     spec = VersionSpec(
         version_key=f"{function}:{version}",
@@ -248,7 +284,7 @@ def target(
         runtime="python3.12",
         handler="app.handler",
         code_sha256="0" * 64,
-        memory_mb=128,
+        memory_mb=memory_mb,
         timeout_s=timeout_s,
         tmp_mb=512,
         environment={},

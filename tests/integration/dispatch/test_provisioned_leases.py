@@ -28,12 +28,8 @@ LEADER = "s:1"
 async def cell(settings: Settings, redis: Redis) -> Cell:
     """A cell without a scheduler, opened by hand, with two workers that are only names."""
     cell = Cell(settings, redis)
-    run_id = (await redis.info("server"))["run_id"]
-    await redis.hset(cell.keys.state, f"epoch:{run_id}", "1000")
+    await cell.open_by_hand({"w1": 5, "w2": 5})
     await redis.set(cell.keys.leader, LEADER)
-    for worker in ("w1", "w2"):
-        await redis.hset(cell.keys.workers, worker, "127.0.0.1:1 5")
-        await redis.zadd(cell.keys.free, {worker: 5})
     return cell
 
 
@@ -201,12 +197,12 @@ async def test_no_environment_that_is_provisioned_is_evicted_or_expired(
     tokens = set(await provisioned(environments, 9))
     idle = await granted(leases, function="f2")
     await give_back(leases, idle)
-    assert (await granted(leases, function="f3")).victim == idle.environment_id
+    assert (await granted(leases, function="f3")).victims == (idle.environment_id,)
     assert isinstance(await ask(leases, function="f4"), NoCapacity)
     keys, expire = cell.keys, script("expire_idle")
     later = now_ms() + 3_600_000
     expired = await connection.call(
-        expire.command((keys.lru, keys.parked, keys.free, keys.leader, keys.state), later, later, 100, keys.prefix, LEADER),
+        expire.command((keys.lru, keys.parked, keys.leader, keys.state), later, later, 100, keys.prefix, LEADER),
         expire,
     )
     assert expired == []
@@ -221,7 +217,7 @@ async def test_a_provisioned_environment_evicts_an_idle_one_where_there_is_no_ot
     for lease in [await granted(leases, function="f2") for _ in range(10)]:
         await give_back(leases, lease)
     start = await placed(environments)
-    assert start.victim
+    assert start.victims
     await cell.check()
     await provisioned(environments, 9)
     with pytest.raises(NoCapacityError):
@@ -277,7 +273,7 @@ async def test_one_that_ended_counts_no_more_and_one_that_may_be_busy_rests(
         keys, expire = cell.keys, script("expire_idle")
         later = now_ms() + 2_000
         await connection.call(
-            expire.command((keys.lru, keys.parked, keys.free, keys.leader, keys.state), later, 0, 100, keys.prefix, LEADER),
+            expire.command((keys.lru, keys.parked, keys.leader, keys.state), later, 0, 100, keys.prefix, LEADER),
             expire,
         )
         assert (await granted(leases)).pool == "p"
@@ -305,7 +301,7 @@ async def test_a_dead_holder_gives_back_and_a_dead_worker_takes_along(
     dead = script("reap_worker")
     await connection.call(
         dead.command(
-            (keys.state, keys.alive_workers, keys.workers, keys.envs("w1"), keys.free, keys.alive_holders, keys.leader),
+            (keys.state, keys.alive_workers, keys.workers, keys.envs("w1"), keys.alive_holders, keys.leader),
             *("w1", LEADER, keys.prefix),
         ),
         dead,
@@ -325,7 +321,7 @@ async def test_a_draining_worker_gives_its_provisioned_environments_up(
     on_w1 = [lease for lease in busy if lease.worker_id == "w1"]
     await give_back(leases, on_w1[0])
     keys, drain = cell.keys, script("drain_worker")
-    assert await connection.call(drain.command((keys.free, keys.envs("w1")), "w1", keys.prefix), drain) == 1
+    assert await connection.call(drain.command((keys.envs("w1"),), "w1", keys.prefix), drain) == 1
     await give_back(leases, on_w1[1])
     seen = (await environments.seen())[owner_of()]
     assert {token.partition("@")[2] for token in seen} == {"w2"}

@@ -304,8 +304,11 @@ async def test_a_start_that_nobody_knows_of_is_given_up(cell: Cell, wanted: Want
     await until(lambda: wanted.status() == (READY, 1))
     # As a scheduler leaves it that died between taking the place and asking the worker.
     keys, owner = cell.keys, owner_of(target())
-    await cell.redis.hset(keys.envs("w1"), "9-9", owner)
-    await cell.redis.zincrby(keys.free, -1, "w1")
+    await cell.redis.hset(keys.envs("w1"), "9-9", f"{owner}\n128")
+    slots, free, size = (await cell.redis.hget(keys.room, "w1")).split()
+    await cell.redis.hset(keys.room, "w1", b"%d %d %b" % (int(slots) - 1, int(free) - 128, size))
+    await cell.redis.hincrby(keys.room, "*free", -128)
+    await cell.redis.zincrby(keys.free, -128, "w1")
     await cell.redis.hset(keys.provisioned_of(target().spec.version_key), "9-9@w1", "s")
     await until(lambda: "9-9" in worker.stopped)
     assert not await cell.redis.hexists(keys.envs("w1"), "9-9")

@@ -50,6 +50,7 @@ from shared.settings import Settings
 class ToyEnvironment:
     version_key: str
     function: str
+    memory_mb: int
     busy: bool = False
     fence: tuple[int, int] = (0, 0)
     holder: str = ""
@@ -88,6 +89,7 @@ class ToyWorker:
         protocol_secret: str = "",
         tally: Tally | None = None,
         capabilities: Capabilities | None = None,
+        memory_mb: int | None = None,
     ) -> None:
         self.settings = settings
         self.worker_id = worker_id
@@ -103,6 +105,7 @@ class ToyWorker:
         self.running = 0
         self.tally = tally or Tally()
         self.capabilities = capabilities
+        self.memory_mb = memory_mb
         self.let_go = asyncio.Event()
         self.refuse_next: list[Refusal] = []
         self.prepared: list[str] = []
@@ -120,7 +123,7 @@ class ToyWorker:
         self.port = self.server.sockets[0].getsockname()[1]
         address = f"127.0.0.1:{self.port}"
         self.membership = WorkerMembership(
-            self.settings, self.worker_id, address, self.slots, self.inventory, self.capabilities
+            self.settings, self.worker_id, address, self.slots, self.memory_mb, self.inventory, self.capabilities
         )
         self.member = asyncio.create_task(self.membership.run(self.stop))
         if wait_registered:
@@ -129,7 +132,7 @@ class ToyWorker:
 
     def inventory(self) -> list[EnvironmentReport]:
         return [
-            EnvironmentReport(name, e.version_key, e.function, e.busy, e.fence, e.holder, e.provisioned)
+            EnvironmentReport(name, e.version_key, e.function, e.memory_mb, e.busy, e.fence, e.holder, e.provisioned)
             for name, e in self.environments.items()
         ]
 
@@ -168,7 +171,10 @@ class ToyWorker:
             if header.environment_id in self.environments:
                 self.violations.found.append(f"{header.environment_id} started twice")
             self.environments[header.environment_id] = ToyEnvironment(
-                header.version_key, header.spec.counted_as, provisioned="s" if header.prepare else ""
+                header.version_key,
+                header.spec.counted_as,
+                header.spec.memory_mb,
+                provisioned="s" if header.prepare else "",
             )
         environment = self.environments.get(header.environment_id)
         if environment is None:

@@ -61,7 +61,9 @@ class Members:
         for number, worker in enumerate(self.workers):
             await worker.start()
             fleet, address = worker.fleet, f"127.0.0.1:{worker.server.port}"
-            membership = WorkerMembership(self.settings, f"w{number}", address, 4, fleet.inventory, on_retired=fleet.retire)
+            membership = WorkerMembership(
+                self.settings, f"w{number}", address, 4, None, fleet.inventory, on_retired=fleet.retire
+            )
             self.memberships.append(membership)
             self._tasks.append(asyncio.create_task(membership.run(self._stop)))
         await self.dispatcher.open()

@@ -5,15 +5,15 @@
 --       2 idle:<version>  zset    "<environment>@<worker>" -> last use, Unix ms; idle environments of this version
 --       3 leases:<h>:u    hash    lease -> "<function>\n<version>"; the holder's leases counted in the account's pool
 --       4 leases:<h>:r    hash    the same, counted in a function's reserved concurrency
---       5 free            zset    worker -> free slots
---       6 lru             zset    "<function>\n<version>" -> no idle environment of it was last used before, Unix ms
+--       5 lru             zset    "<function>\n<version>" -> no idle environment of it was last used before, Unix ms
 -- ARGV  1 rev field   2 res field   3 run field (each <kind>:<function>; a function is named as keys.py says)
 --       4 revision of the caller's target   5 reserved concurrency, "" for none   6 account limit if none is stored
 --       7 "<function>\n<version>"   8 key prefix   9 prov field (prov:<version>)
---       10 epoch field (epoch:<run id of this Redis>)   11 workers to avoid: "" or ",a,b,"   12 now, Unix ms   13 leases wanted
+--       10 MB of the version's environments   11 epoch field (epoch:<run id of this Redis>)
+--       12 workers to avoid: "" or ",a,b,"   13 now, Unix ms   14 leases wanted
 -- Reply {"g", pool, sticky, lease, kind, lease, kind, ...}   one lease or more, perhaps fewer than wanted;
---         lease = "<environment>@<worker>#<epoch>.<fence>", pool "u" or "r"; kind "w" warm, "c<victim>" cold, victim: the
---         environment to stop first at that worker, or "", or "p" provisioned: in the pool "p", counted with its environment
+--         lease = "<environment>@<worker>#<epoch>.<fence>", pool "u" or "r"; kind "w" warm, "c<victims>" cold, victims: what
+--         to stop first at that worker, "" or "a,b", or "p" provisioned: in the pool "p", counted with its environment
 --       {"t", pool, retry}   a limit is reached; retry 1: holders were asked to give back what they do not use
 --       {"s", revision}      the caller's target is older than `revision`
 --       {"n"}                no worker has room; the next release publishes "room"
@@ -21,7 +21,7 @@
 local region = string.match(ARGV[1], '^rev:([^/]+)')
 local account = 'running:' .. region
 local s = redis.call(
-  'HMGET', KEYS[1], ARGV[10], 'fence', account, 'limit:' .. region, ARGV[1], ARGV[2], ARGV[3], 'sticky', 'waiting', ARGV[9]
+  'HMGET', KEYS[1], ARGV[11], 'fence', account, 'limit:' .. region, ARGV[1], ARGV[2], ARGV[3], 'sticky', 'waiting', ARGV[9]
 )
 local epoch = s[1]
 if not epoch then
@@ -41,10 +41,15 @@ if s[5] ~= ARGV[4] then
   -- include reserve
   running = running + move_provisioned(ARGV[8], string.sub(ARGV[1], 5), reserved, ARGV[5])
   reserved = ARGV[5]
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[4], ARGV[2], reserved)
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[4])
+  if reserved == '' then
+    redis.call('HDEL', KEYS[1], ARGV[2])
+  else
+    redis.call('HSET', KEYS[1], ARGV[2], reserved)
+  end
 end
 
-local now = ARGV[12]
+local now = ARGV[13]
 local run = tonumber(s[7] or '0')
 local pool, used, limit = 'u', running, tonumber(s[4] or ARGV[6])
 if reserved ~= '' then
@@ -63,8 +68,8 @@ local function recall()
 end
 
 local fence = tonumber(s[2] or '0')
-local avoid = ARGV[11]
-local wanted = tonumber(ARGV[13])
+local avoid = ARGV[12]
+local wanted = tonumber(ARGV[14])
 
 local function avoided(worker)
   return avoid ~= '' and string.find(avoid, ',' .. worker .. ',', 1, true)
@@ -153,28 +158,24 @@ wanted = granted + math.min(wanted - granted, limit - used)
 grant_warm(KEYS[2], wanted - granted, 'w')
 local contended = s[9] == '1'
 if granted < wanted then
-  local free, lru, prefix = KEYS[5], KEYS[6], ARGV[8]
+  local lru, prefix, needed = KEYS[5], ARGV[8], tonumber(ARGV[10])
+  -- include room
   -- include place
   while granted < wanted do
-    local victim, worker = '', most_free()
-    if worker then
-      redis.call('ZINCRBY', KEYS[5], -1, worker)
-    else
-      victim, worker = evict()
-      contended = true
-      if not worker then
-        redis.call('HSET', KEYS[1], 'waiting', '1')
-        recall()
-        if granted == 0 then
-          return {'n'}
-        end
-        break
+    local worker, victims = place(string.sub(ARGV[1], 5))
+    contended = contended or victims ~= ''
+    if not worker then
+      redis.call('HSET', KEYS[1], 'waiting', '1')
+      recall()
+      if granted == 0 then
+        return {'n'}
       end
+      break
     end
     local environment = epoch .. '-' .. (fence + 1)
-    redis.call('HSET', ARGV[8] .. 'envs:' .. worker, environment, ARGV[7])
-    redis.call('ZADD', KEYS[6], 'NX', now, ARGV[7])
-    grant(environment .. '@' .. worker, 'c' .. victim)
+    add_environment(worker, environment, ARGV[7], needed)
+    redis.call('ZADD', lru, 'NX', now, ARGV[7])
+    grant(environment .. '@' .. worker, 'c' .. victims)
   end
 end
 

@@ -9,6 +9,11 @@ if known and tonumber(known) >= tonumber(ARGV[2]) then
 end
 -- include reserve
 move_provisioned(ARGV[4], ARGV[1], redis.call('HGET', KEYS[1], 'res:' .. ARGV[1]) or '', ARGV[3])
-redis.call('HSET', KEYS[1], 'rev:' .. ARGV[1], ARGV[2], 'res:' .. ARGV[1], ARGV[3])
+redis.call('HSET', KEYS[1], 'rev:' .. ARGV[1], ARGV[2])
+if ARGV[3] == '' then
+  redis.call('HDEL', KEYS[1], 'res:' .. ARGV[1])
+else
+  redis.call('HSET', KEYS[1], 'res:' .. ARGV[1], ARGV[3])
+end
 redis.call('PUBLISH', ARGV[4] .. 'events', 'changed ' .. ARGV[1] .. ' ' .. ARGV[2])
 return 1

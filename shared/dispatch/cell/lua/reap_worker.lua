@@ -1,27 +1,29 @@
 -- Forget a worker that died or leaves: its slots, its environments, and the leases on them, whoever holds those.
 --
--- KEYS  1 state   2 alive:workers   3 workers   4 envs:<w>   5 free   6 alive:holders   7 leader
+-- KEYS  1 state   2 alive:workers   3 workers   4 envs:<w>   5 alive:holders   6 leader
 -- ARGV  1 worker   2 leadership ("" when the worker itself leaves)   3 key prefix
 -- Reply {environments forgotten, leases given back}, {-1, 0} when the caller does not lead any more
-if ARGV[2] ~= '' and redis.call('GET', KEYS[7]) ~= ARGV[2] then
+if ARGV[2] ~= '' and redis.call('GET', KEYS[6]) ~= ARGV[2] then
   return {-1, 0}
 end
--- include uncount
 local worker, prefix = ARGV[1], ARGV[3]
+-- include uncount
+-- include room
 redis.call('ZREM', KEYS[2], worker)
-redis.call('ZREM', KEYS[5], worker)
+withdraw(worker)
 redis.call('HDEL', KEYS[3], worker)
 local known = redis.call('HGETALL', KEYS[4])
 for i = 1, #known, 2 do
-  local token, version = known[i] .. '@' .. worker, string.match(known[i + 1], '\n(.+)$')
-  uncount_provisioned(prefix, known[i + 1], token)
+  local owner, version = parts_of(known[i + 1])
+  local token = known[i] .. '@' .. worker
+  uncount_provisioned(prefix, owner, token)
   redis.call('ZREM', prefix .. 'idle:' .. version, token)
-  redis.call('ZREM', prefix .. 'parked', token .. '\n' .. known[i + 1])
+  redis.call('ZREM', prefix .. 'parked', token .. '\n' .. owner)
 end
 redis.call('DEL', KEYS[4])
 local reaped = 0
 local mark = '@' .. worker .. '#'
-for _, holder in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do
+for _, holder in ipairs(redis.call('ZRANGE', KEYS[5], 0, -1)) do
   for _, pool in ipairs({'u', 'r', 'p'}) do
     local key = prefix .. 'leases:' .. holder .. ':' .. pool
     local leases = redis.call('HGETALL', key)

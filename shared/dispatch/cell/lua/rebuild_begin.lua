@@ -34,7 +34,8 @@ for i = 1, #fields, 2 do
     redis.call('HDEL', KEYS[1], fields[i])
   end
 end
-local dropped = {'idle:', 'ready:', 'provisioned', 'envs:', 'leases:', 'lru', 'parked', 'free', 'workers', 'alive:workers'}
+local dropped = {'idle:', 'ready:', 'provisioned', 'envs:', 'leases:', 'lru', 'parked', 'room', 'free', 'ring',
+  'workers', 'alive:workers'}
 local glob = string.gsub(ARGV[3], '[%[%]%*%?\\]', '\\%0') .. '*'
 for _, key in ipairs(redis.call('KEYS', glob)) do
   local name = string.sub(key, #ARGV[3] + 1)

@@ -1,6 +1,6 @@
 -- Give leases of one version back, once: a second call, or one for a lease that was reaped, changes no count.
 --
--- KEYS  1 state   2 idle:<version>   3 leases:<h>:<pool as acquired>   4 leases:<h>:<the other pool>   5 free
+-- KEYS  1 state   2 idle:<version>   3 leases:<h>:<pool as acquired>   4 leases:<h>:<the other pool>
 -- ARGV  1 run field   2 "<function>\n<version>"   3 key prefix   4 pool as acquired, "u" or "r"; "p": provisioned environments,
 --         counted with themselves and not with their leases; then 2 is ready:<version>, and 4 the same as 3
 --       5 outcome: "i" the environments are idle, "g" they are gone, "b" they may be busy still (not leased for a second)
@@ -61,18 +61,18 @@ else
 end
 
 if ARGV[4] == 'p' and ARGV[5] ~= 'b' then
+  local prefix = ARGV[3]
   -- include uncount
+  -- include room
   local key = ARGV[3] .. 'provisioned:' .. string.match(ARGV[2], '\n(.+)$')
   for i = 1, released do
     local environment, worker = string.match(tokens[i], '^([^@]+)@(.+)$')
-    if ARGV[5] == 'i' and redis.call('HGET', key, tokens[i]) == 'r' and redis.call('ZSCORE', KEYS[5], worker) then
+    if ARGV[5] == 'i' and redis.call('HGET', key, tokens[i]) == 'r' and room_of(worker) then
       redis.call('ZADD', KEYS[2], ARGV[6], tokens[i])
     else
       -- Gone, to be stopped, or on a worker that is about to end.
       uncount_provisioned(ARGV[3], ARGV[2], tokens[i])
-      if redis.call('HDEL', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
-        redis.call('ZADD', KEYS[5], 'XX', 'INCR', 1, worker)
-      end
+      drop_environment(worker, environment)
     end
   end
 elseif ARGV[5] == 'i' then
@@ -86,11 +86,11 @@ elseif ARGV[5] == 'i' then
     redis.call('ZADD', KEYS[2], unpack(members))
   end
 elseif ARGV[5] == 'g' then
+  local prefix = ARGV[3]
+  -- include room
   for i = 1, released do
     local environment, worker = string.match(tokens[i], '^([^@]+)@(.+)$')
-    if redis.call('HDEL', ARGV[3] .. 'envs:' .. worker, environment) == 1 then
-      redis.call('ZADD', KEYS[5], 'XX', 'INCR', 1, worker)
-    end
+    drop_environment(worker, environment)
   end
 else
   for i = 1, released do
