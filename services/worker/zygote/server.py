@@ -11,7 +11,14 @@ import signal
 import socket
 
 from ..sandbox import libc, namespaces, private_root, protocol, seccomp
-from . import boot, immortal, init
+from . import boot, dense, immortal, init
+
+_WARM_UPS = 20
+"""Until code has learned what it can."""
+_OURS = ("libc", "namespaces", "protocol", "rlimits", "seccomp", "user")
+_RUN_BY_FORKS = {"threading", "random", "_weakrefset", "_lambdad.zygote.runtime_process", "_lambdad.inside.runtime"}
+_RUN_BY_FORKS.update("_lambdad.sandbox." + name for name in _OURS)
+"""Modules, beside those that an event is answered by."""
 
 
 def serve(command_fd, pool, inside=None):
@@ -26,8 +33,13 @@ def serve(command_fd, pool, inside=None):
         if runtime is not None:
             warning = runtime.prepare(pool)
             runtime.warm_up()
+            dense.fill_holes()
+            dense.gather_code(runtime.warm_up, _RUN_BY_FORKS)
+            for _ in range(_WARM_UPS):
+                runtime.warm_up()
         gc.collect()
         immortal.make_everything_immortal()
+        dense.fill_holes()
         gc.freeze()
     except Exception as error:
         protocol.send_message(commands, {"error": "%s: %s" % (type(error).__name__, error)})

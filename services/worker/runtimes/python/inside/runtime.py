@@ -4,8 +4,8 @@ What a zygote asks of the module that its runtimes are served by: `prepare` and 
 process that waits, `run` when it is given its function.
 """
 
+import functools
 import importlib
-import inspect
 import json
 import logging
 import os
@@ -43,7 +43,7 @@ def warm_up():
             start = {"handler": "lambdad_warm_up.handler", "environment": {"AWS_WARM_UP_%d" % n: "x" * 40 for n in range(30)}}
             _prepare_interpreter(start["environment"])
             sys.path.insert(0, mounts.WARM_UP)
-            bootstrap.create_log_sink = _make_sink(nowhere.fileno())
+            bootstrap.create_log_sink = functools.partial(Sink, nowhere.fileno())
             _serve(bootstrap, start["handler"], _OneEvent(sys.modules["awslambdaric.lambda_runtime_client"]))
         except _WarmedUp:
             pass
@@ -68,7 +68,7 @@ def _prepare_interpreter(environment):
 
 
 def _serve(bootstrap, handler, client):
-    if len(inspect.signature(bootstrap.run).parameters) == 3:
+    if bootstrap.run.__code__.co_argcount == 3:
         # The clients of python3.8 and python3.9 make their HTTP client themselves.
         bootstrap.LambdaRuntimeClient = lambda *_arguments: client
         bootstrap.run(mounts.CODE, handler, "")
@@ -85,7 +85,7 @@ def run(stream, start):
     if "AWS_LAMBDA_LOG_FORMAT" in environment or "AWS_LAMBDA_LOG_LEVEL" in environment:
         # The client reads both while it is imported, and it was imported long ago.
         bootstrap = importlib.reload(bootstrap)
-    bootstrap.create_log_sink = _make_sink(os.dup(1))
+    bootstrap.create_log_sink = functools.partial(Sink, os.dup(1))
     if sys.version_info < (3, 9):
         _leave_request_id_out(bootstrap)
     client = Client(stream, sys.modules["awslambdaric.lambda_runtime_client"])
@@ -127,30 +127,28 @@ def _leave_request_id_out(bootstrap):
     bootstrap.make_error = without_request_id
 
 
-def _make_sink(fd):
-    # Held from before there is a function, which may replace them.
-    write, now_ns = os.write, time.time_ns
+class Sink:
+    """Where the client's log lines go: as records, framed as AWS's runtimes do, but by the pipe of standard output, so that
+    they keep their place among printed lines."""
 
-    class Sink:
-        """Where the client's log lines go: as records, framed as AWS's runtimes do, but by the pipe of standard output, so
-        that they keep their place among printed lines."""
+    def __init__(self, fd):
+        # Held from before there is a function, which may replace them.
+        self._fd, self._write, self._now_ns = fd, os.write, time.time_ns
 
-        def __enter__(self):
-            return self
+    def __enter__(self):
+        return self
 
-        def __exit__(self, *_error):
-            return None
+    def __exit__(self, *_error):
+        return None
 
-        def log(self, msg, frame_type=None):
-            text = msg.encode("utf-8", "surrogatepass")
-            left = memoryview(_LOG_FRAME.pack(_TEXT, len(text), now_ns() // 1000) + text)
-            while left:
-                left = left[write(fd, left) :]
+    def log(self, msg, frame_type=None):
+        text = msg.encode("utf-8", "surrogatepass")
+        left = memoryview(_LOG_FRAME.pack(_TEXT, len(text), self._now_ns() // 1000) + text)
+        while left:
+            left = left[self._write(self._fd, left) :]
 
-        def log_error(self, message_lines):
-            self.log("\n".join(message_lines))
-
-    return Sink
+    def log_error(self, message_lines):
+        self.log("\n".join(message_lines))
 
 
 class Request:
