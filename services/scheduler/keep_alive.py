@@ -1,9 +1,11 @@
-"""Idle environments are stopped after a while: first nobody can lease them any more, then their worker is told."""
+"""Idle environments are stopped after a while, which each function's own pauses decide (shared/domain/pauses.py): first nobody
+can lease them any more, then their worker is told."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter
 
@@ -12,36 +14,61 @@ from shared.dispatch.cell.leases import now_ms
 from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
+from shared.domain.pauses import BUCKETS, Bounds, Pauses
 
 log = logging.getLogger("lambdad.scheduler")
 
 EXPIRED = Counter("lambdad_scheduler_environments_expired", "Environments stopped because they were idle for too long")
 EXPIRED_A_STEP_MAX = 200
+VERSIONS_A_STEP = 500
+"""Looked at in one step, of those that have not been used for a while."""
+LEARNT_A_STEP_MAX = 50
+"""Functions whose pauses are looked at in one step."""
 
 
 class KeepAlive:
-    """keep_alive_s: an environment idle for longer is stopped."""
+    """bounds: of how long environments are kept."""
 
-    def __init__(self, redis: RedisConnection, keys: Keys, workers: WorkerConnections, keep_alive_s: float) -> None:
+    def __init__(self, redis: RedisConnection, keys: Keys, workers: WorkerConnections, bounds: Bounds) -> None:
         self._redis = redis
         self._keys = keys
         self._workers = workers
-        self._keep_alive_ms = keep_alive_s * 1000
+        self._bounds = bounds
+        self._left_out = 0
 
     async def step(self, leadership: str) -> int:
-        """Take out what has been idle for too long and stop it; returns how many. Raises RedisError."""
-        keys, expire = self._keys, script("expire_idle")
-        now = now_ms()
-        tokens = await self._redis.call(
+        """Learn from new pauses; take out what has been idle for too long and stop it; returns how many. Raises RedisError."""
+        await self._learn()
+        keys, expire, bounds = self._keys, script("expire_idle"), self._bounds
+        left_out, *tokens = await self._redis.call(
             expire.command(
                 (keys.lru, keys.parked, keys.leader, keys.state),
-                *(now, int(now - self._keep_alive_ms), EXPIRED_A_STEP_MAX, keys.prefix, leadership),
+                *(now_ms(), _ms(min(bounds.least_s, bounds.standard_s)), _ms(bounds.standard_s)),
+                *(EXPIRED_A_STEP_MAX, keys.prefix, leadership, self._left_out, VERSIONS_A_STEP),
             ),
             expire,
         )
+        self._left_out = int(left_out)
+        await self._stop([token.decode() for token in tokens])
+        return len(tokens)
+
+    async def _learn(self) -> None:
+        for function in await self._redis.command("SPOP", self._keys.paused, LEARNT_A_STEP_MAX):
+            key = self._keys.pauses(function.decode())
+            pauses = _pauses(await self._redis.command("HGETALL", key))
+            halved = pauses.halved()
+            if halved is not None:
+                await self._redis.command("HSET", key, *(word for pair in enumerate(halved.counts) for word in pair))
+            keep_s = pauses.keep_s(self._bounds)
+            if keep_s is None:
+                await self._redis.command("HDEL", key, "keep")
+            else:
+                await self._redis.command("HSET", key, "keep", _ms(keep_s))
+
+    async def _stop(self, tokens: Sequence[str]) -> None:
         by_worker: dict[str, list[str]] = defaultdict(list)
         for token in tokens:
-            environment_id, _, worker_id = token.decode().partition("@")
+            environment_id, _, worker_id = token.partition("@")
             by_worker[worker_id].append(environment_id)
         for worker_id, environment_ids in by_worker.items():
             try:
@@ -50,4 +77,12 @@ class KeepAlive:
             except WorkerUnreachableError as error:
                 # A worker that lives reports them again, and they are expired again.
                 log.warning("%d idle environments could not be stopped: %s", len(environment_ids), error)
-        return len(tokens)
+
+
+def _pauses(fields: Mapping[bytes, bytes]) -> Pauses:
+    """As Redis has them: a count by the number of its bucket, among other fields."""
+    return Pauses.of({number: int(fields.get(b"%d" % number, 0)) for number in range(BUCKETS)})
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

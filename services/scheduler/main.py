@@ -20,6 +20,7 @@ from shared.dispatch.cell.keys import Keys, check_instance_name
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.domain.errors import ConfigurationError
+from shared.domain.pauses import Bounds
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
 from shared.telemetry.supervision import keep_running
@@ -68,7 +69,8 @@ class Scheduler:
         self._leads_open = ""
         self._environments = Environments(self._redis, keys, self._workers, name, lambda: self._leads_open)
         self._provisioner = None if plans is None else Provisioner(self._environments, plans)
-        self._keep_alive = KeepAlive(self._redis, keys, self._workers, dispatch.keep_alive_s)
+        bounds = Bounds(dispatch.keep_alive_s, dispatch.keep_alive_s_min, dispatch.keep_alive_s_max)
+        self._keep_alive = KeepAlive(self._redis, keys, self._workers, bounds)
         self.problem: str | None = "not connected to Redis yet"
 
     async def run(self, stop: asyncio.Event) -> None:

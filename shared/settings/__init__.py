@@ -144,7 +144,20 @@ class DispatchSettings(BaseModel):
     sticky_ms: int = Field(
         20, ge=0, le=1_000, description="how long a caller keeps the lease of an idle environment for its next call"
     )
-    keep_alive_s: float = Field(600.0, gt=0, description="an environment idle for longer is stopped")
+    keep_alive_s: float = Field(
+        600.0,
+        gt=0,
+        description="an environment idle for longer is stopped, as long as too little is known of its function's pauses",
+    )
+    keep_alive_s_min: float = Field(
+        60.0, gt=0, description="idle environments are kept for so long, however short their pauses"
+    )
+    keep_alive_s_max: float = Field(
+        3_600.0,
+        gt=0,
+        description="idle environments are kept for no longer, however long their pauses; where this, KEEP_ALIVE_S_MIN and "
+        "KEEP_ALIVE_S are the same, nothing is learnt",
+    )
     account_concurrency: int = Field(1_000, ge=1, description="invocations of the account at one time, in each region")
 
 

@@ -39,6 +39,7 @@ class Keys:
         "leader_fence",
         "lru",
         "parked",
+        "paused",
         "prefix",
         "provisioned",
         "ring",
@@ -55,6 +56,7 @@ class Keys:
         self.ring = self.prefix + "ring"
         self.lru = self.prefix + "lru"
         self.parked = self.prefix + "parked"
+        self.paused = self.prefix + "paused"
         self.provisioned = self.prefix + "provisioned"
         self.workers = self.prefix + "workers"
         self.alive_workers = self.prefix + "alive:workers"
@@ -65,6 +67,11 @@ class Keys:
 
     def idle(self, version_key: str) -> str:
         return f"{self.prefix}idle:{version_key}"
+
+    def pauses(self, function: str) -> str:
+        """What is learnt of a function's pauses: a hash, by the number of a bucket how many there were, keep (ms that idle
+        environments are kept for that) and ended (last use, Unix ms, of environments that were stopped)."""
+        return f"{self.prefix}pauses:{function}"
 
     def ready(self, version_key: str) -> str:
         """Idle provisioned environments of a version."""

@@ -202,10 +202,10 @@ async def test_no_environment_that_is_provisioned_is_evicted_or_expired(
     keys, expire = cell.keys, script("expire_idle")
     later = now_ms() + 3_600_000
     expired = await connection.call(
-        expire.command((keys.lru, keys.parked, keys.leader, keys.state), later, later, 100, keys.prefix, LEADER),
+        expire.command((keys.lru, keys.parked, keys.leader, keys.state), later, 0, 0, 100, keys.prefix, LEADER, 0, 100),
         expire,
     )
-    assert expired == []
+    assert expired == [0]
     assert set((await environments.seen())[owner_of()]) == tokens
     await cell.check()
 
@@ -273,7 +273,10 @@ async def test_one_that_ended_counts_no_more_and_one_that_may_be_busy_rests(
         keys, expire = cell.keys, script("expire_idle")
         later = now_ms() + 2_000
         await connection.call(
-            expire.command((keys.lru, keys.parked, keys.leader, keys.state), later, 0, 100, keys.prefix, LEADER),
+            expire.command(
+                (keys.lru, keys.parked, keys.leader, keys.state),
+                *(later, later, later, 100, keys.prefix, LEADER, 0, 100),
+            ),
             expire,
         )
         assert (await granted(leases)).pool == "p"

@@ -89,11 +89,17 @@ local function grant(token, kind)
   reply[#reply + 1] = kind
 end
 
+local paused, short = nil, now - 10000
+
 -- The newest environments in `key` at no worker to avoid.
 local function grant_warm(key, most, kind)
   if avoid == '' then
     local popped = redis.call('ZPOPMAX', key, most)
     for i = 1, #popped, 2 do
+      if popped[i + 1] - short < 0 and kind == 'w' then
+        paused = paused or {}
+        paused[#paused + 1] = popped[i + 1]
+      end
       grant(popped[i], kind)
     end
     return
@@ -159,6 +165,14 @@ grant_warm(KEYS[2], wanted - granted, 'w')
 local contended = s[9] == '1'
 if granted < wanted then
   local lru, prefix, needed = KEYS[5], ARGV[8], tonumber(ARGV[10])
+  if run == 0 and granted == 0 then
+    local pauses = prefix .. 'pauses:' .. string.sub(ARGV[1], 5)
+    local ended = redis.call('HGET', pauses, 'ended')
+    if ended then
+      redis.call('HDEL', pauses, 'ended')
+      paused = {ended}
+    end
+  end
   -- include room
   -- include place
   while granted < wanted do
@@ -179,6 +193,12 @@ if granted < wanted then
   end
 end
 
+if paused then
+  -- include pause
+  for _, since in ipairs(paused) do
+    count_pause(ARGV[8], string.sub(ARGV[1], 5), now - since)
+  end
+end
 if fields[1] then
   redis.call('HSET', pool == 'u' and KEYS[3] or KEYS[4], unpack(fields))
 end
