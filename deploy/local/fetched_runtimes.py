@@ -2,7 +2,7 @@
 
 Node.js comes from PyPI's wheels of it, a folder a version, with an npm of its own; the one that PyPI has no wheel of, and the
 SDK, from the npm registry, as the folders of requirements say; CPython from the builds that our pinned uv knows by hash. Each
-is made beside its place and moved there whole, so that a worker never finds half of one.
+is made beside its place and moved there whole, so that a worker never finds half of one. Ruby is the system's: fetched_ruby.py.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from deploy.local.bootstrap import (
     stamp,
     stamped,
 )
+from deploy.local.fetched_ruby import install_ruby
 from deploy.local.layout import RUNTIMES
 from services.worker.runtimes.nodejs.family import SDK
 from services.worker.runtimes.nodejs.interpreters import NPM_PACKAGE, WHEEL
@@ -62,6 +63,9 @@ def install(names: list[str]) -> None:
             _install_python(name)
         if pythons:
             install_runtime_clients()
+        for name in names:
+            if name.startswith("ruby"):
+                install_ruby(name)
     except SetupError as error:
         raise ConfigurationError(str(error)) from error
 

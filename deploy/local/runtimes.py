@@ -7,7 +7,7 @@ import sys
 from deploy.local.layout import RUNTIMES
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.nodejs.family import SDK
-from shared.domain.runtimes import INSTALLABLE
+from shared.domain.runtimes import CUSTOM, INSTALLABLE, RUNTIMES_OFFERED
 from shared.settings import WorkerSettings
 
 FAVOURITE = "python3.12"
@@ -16,7 +16,8 @@ FAVOURITE = "python3.12"
 
 def survey() -> tuple[list[str], list[str]]:
     """What functions can run on here, the SDK among it; and what `lambdad runtimes install` could add."""
-    here = Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).installed()
+    known = {*RUNTIMES_OFFERED, *CUSTOM}
+    here = [name for name in Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).installed() if name in known]
     if (RUNTIMES / SDK).is_dir():
         here.append(SDK)
     return here, [name for name in (*INSTALLABLE, SDK) if name not in here]

@@ -20,8 +20,12 @@ RUNTIMES_DEPRECATED = frozenset({
 })
 # fmt: on
 RUNTIMES_OFFERED = RUNTIMES_CURRENT + RUNTIMES_NEWER
-INSTALLABLE = (*(f"nodejs{major}.x" for major in (18, 20, 22, 24, 26)), *(f"python3.{minor}" for minor in range(8, 16)))
-"""What `lambdad runtimes install` can fetch."""
+INSTALLABLE = (
+    *(f"nodejs{major}.x" for major in (18, 20, 22, 24, 26)),
+    *(f"python3.{minor}" for minor in range(8, 16)),
+    *("ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0"),
+)
+"""What `lambdad runtimes install` brings, if it can be had on that machine."""
 CUSTOM = ("provided", "provided.al2", "provided.al2023")
 """Whose program comes with the function: every worker runs them."""
 

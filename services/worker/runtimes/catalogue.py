@@ -9,6 +9,7 @@ from services.worker.runtimes.host import architecture
 from services.worker.runtimes.nodejs.family import NodejsFamily
 from services.worker.runtimes.provided.family import ProvidedFamily
 from services.worker.runtimes.python.family import PythonFamily
+from services.worker.runtimes.ruby.family import RubyFamily
 from services.worker.sandbox.recipe import Recipe
 from shared.dispatch.cell.worker_record import Capabilities
 from shared.domain.runtimes import RUNTIMES_OFFERED
@@ -25,6 +26,7 @@ class Catalogue:
         self._families: tuple[RuntimeFamily, ...] = (
             PythonFamily(installed, settings.fresh_interpreters),
             NodejsFamily(installed),
+            RubyFamily(),
             ProvidedFamily(),
         )
 

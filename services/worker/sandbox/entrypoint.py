@@ -12,6 +12,8 @@ if [ -e /var/runtime/bootstrap.mjs ]; then
     exec /var/lang/bin/node /var/runtime/bootstrap.mjs
 elif [ -e /var/runtime/bootstrap.py ]; then
     exec /var/lang/bin/python3 /var/runtime/bootstrap.py
+elif [ -e /var/runtime/bootstrap.rb ]; then
+    exec /var/lang/bin/ruby /var/runtime/bootstrap.rb
 fi
 for bootstrap in /var/task/bootstrap /opt/bootstrap; do
     [ -x "$bootstrap" ] && exec "$bootstrap"

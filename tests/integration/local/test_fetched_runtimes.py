@@ -84,3 +84,43 @@ def test_an_installation_that_fails_leaves_nothing_behind_and_says_so(runtimes: 
     with pytest.raises(ConfigurationError, match="failed with status 1"):
         fetched_runtimes.install(["nodejs24.x"])
     assert not list(runtimes.iterdir())
+
+
+APT = """#!/bin/sh
+# Knows ruby3.4 once it has looked for what is new.
+folder=$(dirname "$0")
+case "$(basename "$0") $*" in
+    "apt-cache policy ruby3.4") [ -e "$folder/updated" ] && echo "  Candidate: 3.4.7-1" || echo "  Candidate: (none)";;
+    "apt-get update"*) touch "$folder/updated";;
+    "apt-get install"*ruby3.4)
+        printf '#!/bin/sh\\necho ruby3.4\\n' > "$folder/ruby3.4" && chmod 755 "$folder/ruby3.4" && echo "$*" > "$folder/installed";;
+esac
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder first on PATH whose apt knows one Ruby."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    for name in ("apt-get", "apt-cache"):
+        (folder / name).write_text(APT)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages of the system")
+def test_a_ruby_is_the_systems_package_of_that_version(runtimes: Path, packages: Path) -> None:
+    fetched_runtimes.install(["ruby3.4"])
+    assert (packages / "installed").read_text().endswith("--no-install-recommends ruby3.4\n")
+    (packages / "installed").unlink()
+    fetched_runtimes.install(["ruby3.4"])
+    assert not (packages / "installed").exists()
+
+
+def test_a_ruby_that_the_system_has_no_package_of_is_said_with_what_helps(runtimes: Path, packages: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"ruby3\.2 cannot be fetched here \(found: .*\): .* Install Ruby 3\.2 with a version"
+    ):
+        fetched_runtimes.install(["ruby3.2"])

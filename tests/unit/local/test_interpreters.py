@@ -13,6 +13,7 @@ from deploy.local.layout import CHECKOUT
 from services.worker.runtimes.host import own_interpreter
 from services.worker.runtimes.nodejs.interpreters import WHEEL, find_nodes
 from services.worker.runtimes.python.interpreters import find_interpreters
+from services.worker.runtimes.ruby.interpreters import find_rubies
 
 
 def program(path: Path, says: str = "python3.14") -> Path:
@@ -28,7 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("PYENV_ROOT", raising=False)
-    monkeypatch.delenv("NVM_DIR", raising=False)
+    for name in ("NVM_DIR", "RBENV_ROOT", "ASDF_DATA_DIR", "MISE_DATA_DIR", "rvm_path"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
 
 
@@ -83,3 +85,22 @@ def test_set_up_needs_nothing_that_is_not_in_the_standard_library() -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import deploy.local.bootstrap"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code, str(CHECKOUT)], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("place", [".rbenv/versions/3.4.7", ".asdf/installs/ruby/3.4.7", ".rvm/rubies/ruby-3.4.7"])
+def test_a_version_managers_newest_ruby_of_a_version_serves_it(place: str, home: Path) -> None:
+    newest = program(home / place / "bin/ruby", says="ruby3.4")
+    program(home / place.replace("3.4.7", "3.4.1") / "bin/ruby", says="ruby3.4")
+    program(home / "../bin/ruby", says="ruby3.4")
+    assert find_rubies()["ruby3.4"] == newest
+
+
+def test_a_ruby_is_of_the_version_that_it_says_and_a_shim_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim = program(home / ".rbenv/shims/ruby", says="ruby4.0")
+    monkeypatch.setenv("PATH", f"{shim.parent}:{home.parent / 'bin'}")
+    assert "ruby4.0" not in find_rubies()
+    on_path = program(home / "../bin/ruby3.3", says="ruby3.2").resolve()
+    found = find_rubies()
+    assert found["ruby3.2"] == on_path
+    assert "ruby3.3" not in found
+    assert list(found) == sorted(found)

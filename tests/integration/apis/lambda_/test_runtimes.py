@@ -42,7 +42,7 @@ async def refusal(control: Control, operation: str, **request: Any) -> str:
         ("nodejs16.x", "`node` of version 16"),
         ("java21", "choose a provided runtime"),
         ("dotnet8", "choose a provided runtime"),
-        ("ruby3.4", "choose a provided runtime"),
+        ("ruby3.4", "lambdad runtimes install ruby3.4"),
     ],
 )
 async def test_a_runtime_that_no_worker_has_is_refused_and_how_to_get_it_is_told(
