@@ -21,6 +21,7 @@ from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
 from services.worker.workspace import Workspace, claim, remove_abandoned
+from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.membership import WorkerMembership
 from shared.domain.functions import VersionSpec
 from shared.registry.packages import PackageStore
@@ -83,6 +84,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         fleet.inventory,
         capabilities,
         fleet.retire,
+        functools.partial(_get_ready, pool, cache),
     )
     REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)
@@ -107,6 +109,11 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         await fleet.close(DESTROY_TIMEOUT_S)
         server.close()
         await membership.leave()
+
+
+def _get_ready(pool: SandboxPool, cache: CodeCache, deployment: Deployment) -> None:
+    pool.expect(deployment.runtime, deployment.memory_mb)
+    cache.fetch_ahead(deployment)
 
 
 def _variables(catalogue: Catalogue, settings: Settings, spec: VersionSpec, sink: LogSink) -> dict[str, str]:

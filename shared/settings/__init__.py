@@ -82,7 +82,14 @@ class WorkerSettings(BaseModel):
     advertised_host: str | None = Field(None, description="address that callers dial; the listening one by default")
     port: int = Field(0, ge=0, le=65_535, description="of the dispatch port; 0 takes a free one")
     environments_max: int = Field(500, ge=1, le=10_000, description="execution environments of the worker, busy and idle")
-    pool_size: int = Field(4, ge=0, le=64, description="pre-forked sandboxes kept ready, a runtime")
+    pool_size: int = Field(4, ge=0, le=64, description="pre-forked sandboxes kept ready, a runtime, while nothing is deployed")
+    pool_size_max: int | None = Field(
+        None,
+        ge=0,
+        le=5_000,
+        description="what that grows to as functions are deployed, and after bursts, for some minutes; by default what a "
+        "sixteenth of the host's memory holds, 512 at most",
+    )
     prestart_runtimes: list[str] = Field(
         default_factory=lambda: ["python3.12"],
         description="for which sandboxes are kept ready from the start; of others, once used",
@@ -105,7 +112,7 @@ class WorkerSettings(BaseModel):
     )
     uid_first: int = Field(200_000, ge=1_000, description="the first user id that functions run as")
     uid_count: int = Field(
-        10_000, ge=1, description="how many there are, for all workers of a host: each environment has one of its own"
+        50_000, ge=1, description="how many there are, for all workers of a host: each environment has one of its own"
     )
     memory_mb_max: int | None = Field(
         None,

@@ -241,7 +241,7 @@ def _processes_of_the_host() -> int:
 
 async def test_the_bounds_of_all_functions_hold(harness: Harness, tmp_path: Path) -> None:
     settings = Settings()
-    settings.worker.prestart_runtimes, settings.worker.pool_size = [], 0
+    settings.worker.prestart_runtimes, settings.worker.pool_size, settings.worker.pool_size_max = [], 0, 0
     settings.worker.memory_mb_max, settings.worker.processes_max = 256, 64
     pool = SandboxPool(settings, tmp_path / "root")
     await pool.start()

@@ -175,7 +175,7 @@ async def test_python_environments_are_alike_in_memory_unless_the_operator_wants
 async def fresh_harness(folder: Path) -> AsyncIterator[Harness]:
     settings = Settings()
     settings.worker.prestart_runtimes = []
-    settings.worker.pool_size = 1
+    settings.worker.pool_size = settings.worker.pool_size_max = 1
     settings.worker.fresh_interpreters = True
     pool = SandboxPool(settings, folder / "root")
     await pool.start()

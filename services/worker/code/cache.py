@@ -14,15 +14,15 @@ import hashlib
 import logging
 import tempfile
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import Counter, Gauge
 
 from services.worker.code.trees import Remover, doom
 from shared.domain.errors import LambdadError
-from shared.domain.functions import VersionSpec
+from shared.domain.functions import Layer
 from shared.domain.limits import UNZIPPED_BYTES_MAX
 from shared.packages.archive import ENTRIES_MAX, Contents
 from shared.packages.reader import PackageReader
@@ -37,6 +37,10 @@ ENTRY_BYTES = 4_096
 IN_MEMORY_BYTES_MAX = 1024 * 1024
 """Larger packages are on the disk between the store and their unpacking."""
 LARGE_AT_ONCE = 4
+AHEAD_MAX, AHEAD_AT_ONCE = 1_000, 2
+"""Versions whose packages wait to be fetched before anybody asks, and are."""
+AHEAD_ROOM_BYTES = UNZIPPED_BYTES_MAX
+"""What of the cache's bound is left to those that somebody asks for."""
 FAILED_KEPT_S = 1.0
 """So long what this host could not do is not tried again: callers try at once, and many times."""
 REFUSED_MAX = 1_024
@@ -53,6 +57,17 @@ class Packages(Protocol):
 
     def parts(self, sha256: str, size_bytes: int) -> AsyncIterator[bytes]:
         """The same part by part; in place of the last one LambdadError when the hash is another."""
+
+
+class Packaged(Protocol):
+    """What a version is made of, as in `VersionSpec`."""
+
+    @property
+    def code_sha256(self) -> str: ...
+    @property
+    def code_size_bytes(self) -> int: ...
+    @property
+    def layers(self) -> Sequence[Layer]: ...
 
 
 class _Tree:
@@ -97,6 +112,8 @@ class CodeCache:
         self._failed: dict[str, tuple[float, str]] = {}
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._reader = PackageReader()
+        self._ahead: set[asyncio.Task[None]] = set()
+        self._ahead_turns = asyncio.Semaphore(AHEAD_AT_ONCE)
         CACHE_BYTES.set_function(lambda: self._bytes)
 
     async def start(self) -> None:
@@ -105,13 +122,29 @@ class CodeCache:
         self._remover.remove_left()
 
     async def close(self) -> None:
-        for task in self._under_way.values():
+        tasks: list[asyncio.Task[Any]] = [*self._ahead, *self._under_way.values()]
+        for task in tasks:
             task.cancel()
-        if self._under_way:
-            await asyncio.wait(list(self._under_way.values()), timeout=CLOSE_TIMEOUT_S)
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
         await self._remover.close()
 
-    async def acquire(self, spec: VersionSpec) -> CodeLease:
+    def fetch_ahead(self, spec: Packaged) -> None:
+        """Have the version's trees here by the time they are asked for. A favour: not while many others are done, and nothing
+        else goes for it."""
+        if len(self._ahead) < AHEAD_MAX and self._bytes + AHEAD_ROOM_BYTES < self._bytes_max:
+            task = asyncio.get_running_loop().create_task(self._fetch_ahead(spec))
+            self._ahead.add(task)
+            task.add_done_callback(self._ahead.discard)
+
+    async def _fetch_ahead(self, spec: Packaged) -> None:
+        async with self._ahead_turns:
+            try:
+                (await self.acquire(spec)).release()
+            except LambdadError as error:
+                log.info("package %s was not fetched ahead: %s", spec.code_sha256, error)
+
+    async def acquire(self, spec: Packaged) -> CodeLease:
         """Raises PackageRefusedError when a package must not be unpacked, LambdadError when one is missing or damaged or cannot
         be unpacked now."""
         code = await self._tree(spec.code_sha256, lambda target: self._unpack_code(spec, target))
@@ -123,7 +156,7 @@ class CodeCache:
             raise
         return CodeLease(self, code, layers)
 
-    async def _layers(self, spec: VersionSpec) -> _Tree | None:
+    async def _layers(self, spec: Packaged) -> _Tree | None:
         if not spec.layers:
             return None
         key = "layers-" + hashlib.sha256("\n".join(layer.sha256 for layer in spec.layers).encode()).hexdigest()
@@ -201,10 +234,10 @@ class CodeCache:
         while len(self._refused) > REFUSED_MAX:
             self._refused.popitem(last=False)
 
-    async def _unpack_code(self, spec: VersionSpec, target: Path) -> Contents:
+    async def _unpack_code(self, spec: Packaged, target: Path) -> Contents:
         return await self._unpack(spec.code_sha256, spec.code_size_bytes, target, UNZIPPED_BYTES_MAX, ENTRIES_MAX)
 
-    async def _unpack_layers(self, spec: VersionSpec, target: Path) -> Contents:
+    async def _unpack_layers(self, spec: Packaged, target: Path) -> Contents:
         """Each layer over the ones before it: a later layer's file wins."""
         size_bytes = entries = 0
         for layer in spec.layers:

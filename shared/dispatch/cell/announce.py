@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.cell.scripts import script
@@ -38,6 +39,10 @@ class Announcer:
     async def retired(self, retirement: Retirement) -> None:
         """Environments of versions that are gone may end. After `function_changed`, so that nobody leases them any more."""
         await self._within_reason("retired", self._redis.publish(self._keys.events, f"retired {retirement.encode()}"))
+
+    async def deployed(self, deployment: Deployment) -> None:
+        """A version can be invoked from now on: workers may get ready for that."""
+        await self._within_reason("deployed", self._redis.publish(self._keys.events, b"deployed " + deployment.encode()))
 
     async def account_changed(self, unreserved_limits: Mapping[str, int]) -> None:
         """The concurrency that functions without reserved concurrency share, by region, has changed."""

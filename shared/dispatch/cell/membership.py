@@ -9,6 +9,8 @@ from itertools import islice
 
 import msgspec
 
+from shared.dispatch.cell.deployment import Deployment
+from shared.dispatch.cell.deployment import decode as decode_deployment
 from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name, epoch_field
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
@@ -54,6 +56,7 @@ class WorkerMembership:
     sizes of these may add up to; None where their number alone is the bound. inventory: called on
     the event loop whenever everything has to be reported; it must not block and lists every environment that exists now.
     capabilities: what it can run, as far as it says. on_retired: told which environments run what nobody invokes any more.
+    on_deployed: told which versions can be invoked from now on, of those that this worker is to get ready for.
     """
 
     def __init__(
@@ -66,10 +69,12 @@ class WorkerMembership:
         inventory: Callable[[], list[EnvironmentReport]],
         capabilities: Capabilities | None = None,
         on_retired: Callable[[Retirement], None] = lambda retirement: None,
+        on_deployed: Callable[[Deployment], None] = lambda deployment: None,
     ) -> None:
         self._settings = settings.dispatch
         self._inventory = inventory
         self._on_retired = on_retired
+        self._on_deployed = on_deployed
         self._keys = Keys(settings.dispatch.cell)
         self._beat_now = asyncio.Event()
         self._redis = RedisConnection(
@@ -165,6 +170,14 @@ class WorkerMembership:
                 self._on_retired(decode_retirement(message.partition(b" ")[2].decode()))
             except ValueError as error:
                 log.warning("not understood, so environments stay until they are idle for long: %r: %s", message, error)
+        elif message.startswith(b"deployed "):
+            try:
+                deployment = decode_deployment(message.partition(b" ")[2])
+            except ValueError as error:
+                log.warning("not understood, so nothing is made ready for it: %r: %s", message, error)
+            else:
+                if not self._draining and deployment.is_for(self.worker_id):
+                    self._on_deployed(deployment)
 
     async def _beat(self) -> None:
         if not self._redis.connected:

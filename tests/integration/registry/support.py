@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import OPERATIONS
 from services.frontend.edge.homes import Homes
+from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.retirement import Retirement
 from shared.domain.arns import Home, function_arn
 from shared.registry.cache import TargetCache
@@ -54,12 +55,16 @@ class RecordingAnnouncer:
         self.unreserved: list[dict[str, int]] = []
         self.urls: list[str] = []
         self.retirements: list[Retirement] = []
+        self.deployments: list[Deployment] = []
 
     async def function_changed(self, function: str, revision: int, reserved_concurrency: int | None) -> None:
         self.functions.append((function, revision, reserved_concurrency))
 
     async def retired(self, retirement: Retirement) -> None:
         self.retirements.append(retirement)
+
+    async def deployed(self, deployment: Deployment) -> None:
+        self.deployments.append(deployment)
 
     async def urls_changed(self, function_id: str) -> None:
         self.urls.append(function_id)

@@ -197,7 +197,7 @@ async def harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Har
         pytest.skip("sandboxes need root: namespaces, mounts, users")
     settings = Settings()
     settings.worker.prestart_runtimes = []
-    settings.worker.pool_size = 2
+    settings.worker.pool_size = settings.worker.pool_size_max = 2
     folder = tmp_path_factory.mktemp("sandboxes")
     pool = SandboxPool(settings, folder / "root")
     if not pool.supports(PYTHON):

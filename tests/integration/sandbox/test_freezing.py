@@ -47,7 +47,7 @@ async def frozen_by(
     monkeypatch.setattr(cgroups, "find_parents", lambda: (parents | {cgroups.FREEZER: (folder, request.param)}, {}))
     settings = Settings()
     settings.worker.prestart_runtimes = []
-    settings.worker.pool_size = 0
+    settings.worker.pool_size = settings.worker.pool_size_max = 0
     pool = SandboxPool(settings, tmp_path / "root")
     await pool.start()
     try:

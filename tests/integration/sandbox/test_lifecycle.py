@@ -131,7 +131,7 @@ from shared.settings import Settings
 async def main():
     settings = Settings()
     settings.worker.prestart_runtimes = []
-    settings.worker.pool_size = 2
+    settings.worker.pool_size = settings.worker.pool_size_max = 2
     pool = SandboxPool(settings, Path(sys.argv[1]))
     await pool.start()
     sandbox = await pool.take(sys.argv[2])

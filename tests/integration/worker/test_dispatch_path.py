@@ -44,7 +44,7 @@ async def dispatcher(redis_engine: str, tmp_path_factory: pytest.TempPathFactory
         redis_url=redis_engine,
         kafka_bootstrap_servers="127.0.0.1:1",
         dispatch=DispatchSettings(cell=f"t{uuid.uuid4().hex[:8]}"),
-        worker=WorkerSettings(environments_max=3, pool_size=1, prestart_runtimes=[PYTHON]),
+        worker=WorkerSettings(environments_max=3, pool_size=1, pool_size_max=1, prestart_runtimes=[PYTHON]),
     )
     stop = asyncio.Event()
     services = [

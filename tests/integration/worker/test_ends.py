@@ -18,6 +18,7 @@ from services.scheduler.main import serve as serve_scheduler
 from services.worker import teardown
 from services.worker.callers import connection as caller_connection
 from shared.dispatch.cell.announce import Announcer
+from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.membership import WorkerMembership
 from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.client.dispatcher import Dispatcher
@@ -53,6 +54,7 @@ class Members:
         )
         self.workers = [TestWorker(root / name, ProcessPool(), environments_max=4) for name in ("w1", "w2")]
         self.memberships: list[WorkerMembership] = []
+        self.deployed: list[Deployment] = []
         self.dispatcher = Dispatcher(self.settings, role="frontend")
         self._stop = asyncio.Event()
 
@@ -62,7 +64,14 @@ class Members:
             await worker.start()
             fleet, address = worker.fleet, f"127.0.0.1:{worker.server.port}"
             membership = WorkerMembership(
-                self.settings, f"w{number}", address, 4, None, fleet.inventory, on_retired=fleet.retire
+                self.settings,
+                f"w{number}",
+                address,
+                4,
+                None,
+                fleet.inventory,
+                on_retired=fleet.retire,
+                on_deployed=self.deployed.append,
             )
             self.memberships.append(membership)
             self._tasks.append(asyncio.create_task(membership.run(self._stop)))
@@ -90,6 +99,13 @@ async def members(redis_engine: str, tmp_path: Path) -> AsyncIterator[Members]:
     await members.start()
     yield members
     await members.stop()
+
+
+async def test_workers_hear_of_versions_that_can_be_invoked(members: Members, redis_engine: str) -> None:
+    deployment = Deployment("python3.12", "x86_64", 128, "0" * 64, 100, (), workers=2)
+    async with Redis.from_url(redis_engine) as redis:
+        await Announcer(redis, members.settings.dispatch).deployed(deployment)
+    await until(lambda: members.deployed == [deployment] * 2)
 
 
 def hold_credit_back(monkeypatch: pytest.MonkeyPatch) -> None:

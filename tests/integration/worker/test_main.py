@@ -39,7 +39,7 @@ def worker_settings(redis_engine: str, tmp_path: Path) -> Settings:
         cluster_secret=SecretStr(SECRET),
         redis_url=redis_engine,
         kafka_bootstrap_servers="127.0.0.1:1",
-        worker=WorkerSettings(port=free_port(), pool_size=1, prestart_runtimes=[PYTHON], drain_timeout_s=3),
+        worker=WorkerSettings(port=free_port(), pool_size=1, pool_size_max=1, prestart_runtimes=[PYTHON], drain_timeout_s=3),
         telemetry=TelemetrySettings(port=free_port()),
     )
 

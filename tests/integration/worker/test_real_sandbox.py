@@ -66,7 +66,7 @@ class RealWorker(TestWorker):
 @pytest.fixture(scope="module")
 async def worker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TestWorker]:
     workspace = claim(tmp_path_factory.mktemp("data"), "worker-real")
-    worker = RealWorker(workspace.path, None, environments_max=20, pool_size=2, prestart_runtimes=[PYTHON])  # type: ignore[arg-type]
+    worker = RealWorker(workspace.path, None, environments_max=20, pool_size=2, pool_size_max=2, prestart_runtimes=[PYTHON])  # type: ignore[arg-type]
     pool = SandboxPool(worker.settings, Path(workspace.path))
     worker.fleet._pool = pool
     await pool.start()

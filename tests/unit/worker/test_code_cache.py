@@ -65,6 +65,29 @@ async def cache(packages: MemoryPackages, tmp_path: Path) -> AsyncIterator[CodeC
     await cache.close()
 
 
+async def test_what_was_fetched_ahead_is_there_when_it_is_asked_for(
+    cache: CodeCache, packages: MemoryPackages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_cache, "AHEAD_ROOM_BYTES", MIB)
+    spec = version(code_sha256=packages.add({"app.py": b"x = 1"}))
+    cache.fetch_ahead(spec)
+    cache.fetch_ahead(version(code_sha256="0" * 64))
+    async with asyncio.timeout(10):
+        while not cache._trees or cache._ahead:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    packages.stored.clear()
+    lease = await cache.acquire(spec)
+    assert (lease.code_dir / "app.py").read_bytes() == b"x = 1"
+    lease.release()
+
+
+async def test_nothing_is_fetched_ahead_where_other_trees_would_go_for_it(cache: CodeCache, packages: MemoryPackages) -> None:
+    cache.fetch_ahead(version(code_sha256=packages.add({"app.py": b"x = 1"})))
+    await asyncio.sleep(0)
+    assert packages.fetched == []
+    assert not cache._ahead
+
+
 async def test_a_package_is_fetched_once_however_many_ask_at_once(cache: CodeCache, packages: MemoryPackages) -> None:
     spec = version(code_sha256=packages.add({"app.py": b"x = 1"}))
     packages.gate.clear()

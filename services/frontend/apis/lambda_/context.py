@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from services.frontend.edge.homes import Homes
+from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.cell.worker_record import Capabilities
 from shared.domain.arns import Home, function_arn
 from shared.domain.errors import ApiError
-from shared.domain.functions import counted_as
+from shared.domain.functions import Layer, counted_as
 from shared.registry import concurrency
 from shared.registry.cache import TargetCache
 from shared.registry.code_sources import CodeSource
@@ -41,6 +42,8 @@ class Announcer(Protocol):
     async def function_changed(self, function: str, revision: int, reserved_concurrency: int | None) -> None: ...
 
     async def retired(self, retirement: Retirement) -> None: ...
+
+    async def deployed(self, deployment: Deployment) -> None: ...
 
     async def account_changed(self, unreserved_limits: Mapping[str, int]) -> None: ...
 
@@ -167,9 +170,26 @@ class ControlContext:
 
     async def _settle(self, found: FunctionVersion) -> None:
         try:
-            await self.registry.settler.settle(found)
+            if await self.registry.settler.settle(found):
+                await self._say_deployed(found)
         except (ApiError, PackageError) as error:
             log.warning("%s:%s is left to its next reader: %s", found.function.name, found.version.label, error)
+
+    async def _say_deployed(self, found: FunctionVersion) -> None:
+        """What comes next is likely to be its first invocation."""
+        workers = [] if self.workers is None else await self.workers.capabilities()
+        version, configuration = found.version, found.version.configuration
+        await self.announcer.deployed(
+            Deployment(
+                runtime=configuration.runtime,
+                architecture=configuration.architecture,
+                memory_mb=configuration.memory_mb,
+                code_sha256=version.code_sha256,
+                code_size_bytes=version.code_bytes,
+                layers=tuple(Layer(one.arn, one.sha256, one.size_bytes) for one in configuration.layers),
+                workers=len(workers),
+            )
+        )
 
 
 Handler = Callable[[ControlContext, Request], Awaitable[Reply]]

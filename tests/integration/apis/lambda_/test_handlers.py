@@ -229,6 +229,19 @@ async def test_a_change_during_another_is_refused_until_it_settles(control: Cont
     assert (await control("UpdateFunctionConfiguration", FunctionName="slow", Timeout=5))["Timeout"] == 5
 
 
+async def test_workers_are_told_of_code_that_can_be_invoked_once_it_can(control: Control) -> None:
+    control.context.held = True
+    await control("CreateFunction", **function_request("new") | {"MemorySize": 512})
+    assert control.announcer.deployments == []
+    control.context.held = False
+    control.context.settle_later(*control.context.left)
+    await control.context.settled(deadline_s=10)
+    spec = (await control.targets.resolve(control.arn("new"), None)).spec
+    [told] = control.announcer.deployments
+    assert (told.runtime, told.architecture, told.memory_mb) == (spec.runtime, spec.architecture, 512)
+    assert (told.code_sha256, told.code_size_bytes, told.layers) == (spec.code_sha256, spec.code_size_bytes, spec.layers)
+
+
 async def test_writes_say_which_environments_nobody_invokes_any_more(control: Control) -> None:
     """The version key that an invocation had before is covered, the one it has now is not, nor is any other version's."""
     name = await control.create()
