@@ -1,38 +1,37 @@
-"""Functions that no worker of the running cluster could run are never made."""
+"""Functions that no worker of the running cluster could run are made, and refused when they are invoked."""
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import MakeFunction
-from tests.support import PYTHON, ROLE, zip_of
+from tests.support import PYTHON
 
 SOURCE = "def handler(event, context):\n    return 1\n"
+NOWHERE = "dotnet6"
 
 
-def test_what_no_worker_can_run_is_refused_and_what_would_help_is_told(client: Any, make_function: MakeFunction) -> None:
-    name = f"none-{uuid.uuid4().hex[:8]}"
+def test_what_no_worker_can_run_is_made_and_an_invocation_says_what_would_help(
+    client: Any, make_function: MakeFunction
+) -> None:
     good = make_function(SOURCE)
-    code = {"ZipFile": zip_of({"app.py": SOURCE})}
     other = "arm64" if client.get_function(FunctionName=good)["Configuration"]["Architectures"] == ["x86_64"] else "x86_64"
-    runtime, architecture = "the runtime ruby3.4", f"the architecture {other}"
-    for attempt, lacking in (
-        (lambda: client.create_function(FunctionName=name, Runtime="ruby3.4", Handler="a.b", Role=ROLE, Code=code), runtime),
-        (lambda: client.update_function_configuration(FunctionName=good, Runtime="ruby3.4"), runtime),
-        (
-            lambda: client.create_function(
-                FunctionName=name, Runtime=PYTHON, Handler="a.b", Role=ROLE, Code=code, Architectures=[other]
-            ),
-            architecture,
-        ),
-        (lambda: client.update_function_code(FunctionName=good, Architectures=[other], **code), architecture),
+    name = make_function(SOURCE, runtime=NOWHERE, Handler="a::b::c")
+    client.update_function_configuration(FunctionName=good, Runtime=NOWHERE)
+    client.get_waiter("function_updated_v2").wait(FunctionName=good)
+    elsewhere = make_function(SOURCE, Architectures=[other])
+    for function, lacking in (
+        (name, f"the runtime {NOWHERE}"),
+        (good, f"the runtime {NOWHERE}"),
+        (elsewhere, f"the architecture {other}"),
     ):
         with pytest.raises(
-            client.exceptions.InvalidParameterValueException, match=f"^.*No worker of this cluster has {lacking}"
-        ):
-            attempt()
-    with pytest.raises(client.exceptions.ResourceNotFoundException):
-        client.get_function(FunctionName=name)
+            client.exceptions.InvalidRuntimeException, match=f"No worker of this cluster has {lacking}"
+        ) as refused:
+            client.invoke(FunctionName=function)
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 502
+    client.update_function_configuration(FunctionName=good, Runtime=PYTHON)
+    client.get_waiter("function_updated_v2").wait(FunctionName=good)
+    assert client.invoke(FunctionName=good)["Payload"].read() == b"1"

@@ -12,7 +12,6 @@ from services.frontend.apis.lambda_ import (
     layer_attachment,
     naming,
     rendering,
-    runnable,
     settings_rules,
 )
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
@@ -54,7 +53,6 @@ async def update_function_code(ctx: ControlContext, request: Request) -> Reply:
     configuration = found.version.configuration
     if architectures := request.get("Architectures"):
         configuration = msgspec.structs.replace(configuration, architecture=architectures[0])
-        await runnable.check(ctx, configuration.runtime, configuration.architecture)
     if request.get("DryRun"):
         naming.check_revision(request, found.version.revision_id)
         layer_attachment.check_size(configuration, package.unzipped_bytes)
@@ -94,9 +92,8 @@ def _dry_run(ctx: ControlContext, found: FunctionVersion, package: code.Package)
 async def update_function_configuration(ctx: ControlContext, request: Request) -> Reply:
     name = naming.named_unqualified(ctx, request)
     found = await naming.find(ctx, name)
-    wanted = settings_rules.updated(ctx, found.version.configuration, request)
-    if request.get("Runtime") is not None:
-        await runnable.check(ctx, wanted.runtime, wanted.architecture)
+    # What is wrong with the request itself is said before what is in its way.
+    settings_rules.updated(ctx, found.version.configuration, request)
     check_settled(ctx, found)
     async with ctx.registry.write() as connection:
         current = await _locked(ctx, connection, name, request, found)

@@ -9,13 +9,13 @@ import msgspec
 from services.frontend.apis.lambda_ import (
     code,
     code_signing,
+    default_architecture,
     deployment_trust,
     layer_attachment,
     naming,
     package_links,
     pages,
     rendering,
-    runnable,
     settings_rules,
     tag_rules,
 )
@@ -31,7 +31,7 @@ from shared.registry.records import Function, FunctionVersion, Version
 
 async def create_function(ctx: ControlContext, request: Request) -> Reply:
     name = naming.new_name(ctx, request)
-    configuration = await runnable.created(ctx, settings_rules.created(ctx, name, request), request)
+    configuration = await default_architecture.chosen(ctx, settings_rules.created(ctx, name, request), request)
     tags = tag_rules.merged({}, request.get("Tags") or {})
     package = await code.package_of(ctx, request["Code"])
     signing_arn = request.get("CodeSigningConfigArn")
