@@ -69,6 +69,27 @@ def test_python_finds_a_layers_modules_and_the_later_layer_wins(
     assert call(client, name)[0] == "first"
 
 
+def test_of_five_layers_each_is_laid_over_those_before_it(
+    client: Any, make_function: MakeFunction, make_layer: MakeLayer
+) -> None:
+    layers = [
+        make_layer({f"python/own_{number}.py": f"N = {number}\n", **{f"data/{n}": str(number) for n in range(number, 5)}})
+        for number in range(5)
+    ]
+    name = make_function(
+        "import own_0, own_1, own_2, own_3, own_4\n"
+        "def handler(event, context):\n"
+        "    return [open(f'/opt/data/{n}').read() for n in range(5)], own_0.N + own_4.N\n",
+        Layers=layers,
+    )
+    assert call(client, name) == [["0", "1", "2", "3", "4"], 4]
+    client.update_function_configuration(FunctionName=name, Layers=layers[::-1])
+    client.get_waiter("function_updated_v2").wait(FunctionName=name)
+    assert call(client, name) == [["0"] * 5, 4]
+    with pytest.raises(client.exceptions.InvalidParameterValueException):
+        client.update_function_configuration(FunctionName=name, Layers=[*layers, make_layer({"data/6": ""})])
+
+
 @pytest.mark.needs(NODE)
 def test_node_finds_a_layers_modules(client: Any, make_function: MakeFunction, make_layer: MakeLayer) -> None:
     layer = make_layer(

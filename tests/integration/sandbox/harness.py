@@ -118,7 +118,7 @@ class Harness:
                 path.symlink_to(text)
                 continue
             path.write_bytes(text if isinstance(text, bytes) else text.encode())
-            path.chmod(0o755 if name in ("bootstrap", "program", "wrapper") else 0o644)
+            path.chmod(0o755 if path.name in ("bootstrap", "program", "wrapper") else 0o644)
         return folder
 
     @asynccontextmanager
