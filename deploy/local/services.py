@@ -106,9 +106,11 @@ def command(
         "LAMBDAD_TELEMETRY__PORT": str(service.telemetry_port),
         "PYTHONUNBUFFERED": "1",
     }
+    if service.kind in ("frontend", "worker"):
+        # Workers lead their functions there.
+        environment["LAMBDAD_FRONTEND__PORT"] = str(options.port)
     if service.kind == "frontend":
         environment |= {
-            "LAMBDAD_FRONTEND__PORT": str(options.port),
             "LAMBDAD_FRONTEND__AUTH": "true" if options.auth else "false",
             "LAMBDAD_FRONTEND__ROOT_ACCESS_KEY_ID": credentials.access_key_id,
             "LAMBDAD_FRONTEND__ROOT_SECRET_ACCESS_KEY": credentials.secret_access_key,

@@ -285,6 +285,10 @@ class Fleet:
         self._retired.append(retirement)
         self.stop([each.id for each in self._environments.values() if retirement.covers(each.spec.version_key)])
 
+    def replace_all(self) -> None:
+        """End every environment, as `stop` does: something that all of them stand on is new."""
+        self.stop(list(self._environments))
+
     async def close(self, timeout_s: float) -> None:
         """Destroy every environment; waits `timeout_s` at most."""
         self.draining = True

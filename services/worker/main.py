@@ -17,6 +17,7 @@ from services.worker.pool import SandboxPool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
 from services.worker.sandbox.network.addresses import ENDPOINT_URL
+from services.worker.sandbox.network.from_settings import keep_engines_out
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
@@ -73,6 +74,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         epoch=lambda: membership.epoch,
         architecture=capabilities.architecture,
     )
+    pool.on_network_lost = fleet.replace_all
     server = WorkerServer(settings, fleet)
     await server.start()
     membership = WorkerMembership(
@@ -95,6 +97,8 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                 # Heartbeats go on while the worker drains: what still runs is not given up for lost.
                 left = asyncio.Event()
                 group.create_task(membership.run(left), name="membership")
+                engines = keep_running("network-refusals", lambda: keep_engines_out(settings, pool.network))
+                refusing = group.create_task(engines, name="network-refusals")
                 tidying = threading.Event()
                 group.create_task(asyncio.to_thread(remove_abandoned, settings.data_dir, workspace.path, tidying))
                 await stop.wait()
@@ -104,6 +108,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                 await fleet.close(DESTROY_TIMEOUT_S)
                 left.set()
                 shipping.cancel()
+                refusing.cancel()
     finally:
         REGISTRY.unregister(metrics)
         await fleet.close(DESTROY_TIMEOUT_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.cgroups import CgroupTree
 from services.worker.sandbox.host import host_problems
 from services.worker.sandbox.launch import Launcher
+from services.worker.sandbox.network.from_settings import network
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import Sandbox, SandboxError
@@ -61,6 +63,8 @@ class SandboxPool:
         self._uids: UidPool | None = None
         self._views: TreeViews | None = None
         self._launcher: Launcher | None = None
+        self.network = network(settings, lambda: self.on_network_lost())
+        self.on_network_lost: Callable[[], None] = lambda: None
 
     @property
     def memory_mb(self) -> int:
@@ -85,7 +89,8 @@ class SandboxPool:
             self._views = TreeViews(self._root)
         except OSError as error:
             raise ConfigurationError(f"functions cannot be given files of their own (overlayfs): {error}") from error
-        self._launcher = Launcher(Slots(self._cgroups, self._uids), self._views)
+        await self.network.start()
+        self._launcher = Launcher(Slots(self._cgroups, self._uids, self.network), self._views)
         for runtime in self._settings.prestart_runtimes:
             try:
                 self._pool(runtime, MEMORY_MB_DEFAULT).refill()
@@ -100,6 +105,7 @@ class SandboxPool:
         for zygote in self._zygotes.values():
             await zygote.stop()
         self._zygotes.clear()
+        await self.network.close()
         if self._views is not None:
             self._views.close()
         if self._uids is not None:

@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from shared.domain.arns import Home
 from shared.domain.limits import TIMEOUT_S_MAX, TIMEOUT_S_MAX_DEFAULT
 from shared.settings.kafka import KafkaCluster, Mechanism, SecurityProtocol
+from shared.settings.network import NetworkSettings
 
 REGION = r"^[a-z]{2}(-[a-z]+)+-\d$"
 
@@ -316,6 +317,7 @@ class Settings(BaseSettings):
         description="the Postgres of the registry; its tables are made at the first start",
     )
     frontend: FrontendSettings = Field(default_factory=FrontendSettings)
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
     functions: FunctionSettings = Field(default_factory=FunctionSettings)
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)

@@ -156,15 +156,11 @@ async def test_no_port_of_the_host_can_be_reached(harness: Harness) -> None:
                     found.append("connected")
                 except OSError as error:
                     found.append(errno.errorcode[error.errno])
-            return [found, sorted(name for _index, name in socket.if_nameindex()) if hasattr(socket, "if_nameindex") else []]
-        """).replace(
-            'sorted(name for _index, name in socket.if_nameindex()) if hasattr(socket, "if_nameindex") else []',
-            "[line.split(':')[0].strip() for line in open('/proc/net/dev').read().splitlines()[2:]]",
-        )
+            return found
+        """)
         async with harness.running(source) as function:
-            found, interfaces = await function.result(addresses)
-    assert found == ["ECONNREFUSED", "ECONNREFUSED", "ENETUNREACH", "ENETUNREACH", "ECONNREFUSED"]
-    assert "eth0" not in interfaces
+            found = await function.result(addresses)
+    assert found == ["ECONNREFUSED", "ECONNREFUSED", "EHOSTUNREACH", "EHOSTUNREACH", "ECONNREFUSED"]
 
 
 async def test_abstract_unix_sockets_of_the_host_cannot_be_reached(harness: Harness) -> None:

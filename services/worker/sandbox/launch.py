@@ -1,7 +1,7 @@
 """The order in which a sandbox is made, ahead of need, and given to a function.
 
 Here: a slot (uid, cgroups, network), pipes; then in the zygote (zygote/server.py) a fork into new namespaces, in init
-(zygote/init.py) a root of its own, /proc, /tmp, network, a fork of the runtime process, and there
+(zygote/init.py) the slot's network, a root of its own, /proc, /tmp, a fork of the runtime process, and there
 (zygote/runtime_process.py) cgroups joined, limits, uid, capabilities, no_new_privs, seccomp. Given by `start` (launched.py):
 memory limit, code and layers as read-only mounts, variables and handler.
 """
@@ -31,7 +31,7 @@ class Launcher:
 
     async def launch(self, zygote: ZygoteProcess, recipe: Recipe) -> LaunchedSandbox:
         """A sandbox whose runtime process has dropped its privileges and waits. Raises SandboxError."""
-        sandbox = LaunchedSandbox(self._slots.take(), recipe, self._views, self._all_saved)
+        sandbox = LaunchedSandbox(await self._slots.take(), recipe, self._views, self._all_saved)
         try:
             async with asyncio.timeout(PREPARE_TIMEOUT_S):
                 await sandbox.prepare(zygote)

@@ -13,6 +13,7 @@ import msgspec
 
 from services.worker.sandbox import exits, protocol
 from services.worker.sandbox.init_link import InitLink
+from services.worker.sandbox.network.contract import wants_network
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.resident import shared_bytes
@@ -71,7 +72,7 @@ class LaunchedSandbox:
 
     @property
     def broken(self) -> bool:
-        return self._failure is not None or self._ended is not None
+        return self._failure is not None or self._ended is not None or self._slot.network.lost
 
     @property
     def alive(self) -> bool:
@@ -90,15 +91,15 @@ class LaunchedSandbox:
                 {
                     "uid": self.uid,
                     "tmp_mb": _TMP_MB_DEFAULT,
-                    "network": self._slot.network,
                     "kind": self._recipe.kind,
                     "argv": list(self._recipe.argv),
                 },
-                [self._output.write_fd, far_stream.fileno(), *procs_fds],
+                [self._output.write_fd, far_stream.fileno(), self._slot.network.descriptor(), *procs_fds],
             )
         finally:
             far_stream.close()
             self._output.close_write_end()
+            self._slot.network.entered()
             for fd in procs_fds:
                 os.close(fd)
         self._slot.take_tmp(tmp_fd)
@@ -114,6 +115,8 @@ class LaunchedSandbox:
     async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
         self._raise_failure()
         self._spec = spec
+        if not wants_network(spec.environment):
+            await self._slot.network.cut()
         self._output.deliver_to(on_output)
         self._missing_entrypoint = self._recipe.family.missing_entrypoint(spec)
         self._programs = self._recipe.family.programs(self._recipe, spec)

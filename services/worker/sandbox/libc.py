@@ -61,6 +61,10 @@ def unshare(flags: int) -> None:
     _checked(_LIBC.unshare(ctypes.c_int(flags)), "unshare")
 
 
+def setns(namespace_fd: int, kind: int) -> None:
+    _checked(_LIBC.setns(ctypes.c_int(namespace_fd), ctypes.c_int(kind)), "setns")
+
+
 def mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     result = _LIBC.mount(_text(source), _text(target), _text(kind), ctypes.c_ulong(flags), _text(data))
     _checked(result, "mount " + target)

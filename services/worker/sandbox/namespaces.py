@@ -5,7 +5,8 @@ from __future__ import annotations
 from . import libc
 
 NEW_MOUNT, NEW_CGROUP, NEW_UTS, NEW_IPC, NEW_PID, NEW_NET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
-SANDBOX = NEW_MOUNT | NEW_UTS | NEW_IPC | NEW_PID | NEW_NET
+SANDBOX = NEW_MOUNT | NEW_UTS | NEW_IPC | NEW_PID
+"""The network's is made ahead: init enters that of its slot."""
 
 
 def fork_into_sandbox() -> tuple[int, int]:

@@ -45,7 +45,7 @@ RUNTIME_FD = 3
 """The descriptor of the stream to the worker in a program that was executed early."""
 
 MESSAGE_BYTES_MAX = 64 * 1024
-_FDS_MAX = 8
+_FDS_MAX = 12
 
 
 class FieldTooLongError(ValueError):

@@ -18,6 +18,7 @@ import stat
 
 from . import entrypoint, host_figures, libc
 from .mounts import BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_SUID, OWN, READ_ONLY, REMOUNT, SANDBOX, WARM_UP
+from .network.addresses import ENDPOINT
 
 SKELETON = "/.skeleton"
 LAYOUT = "/.layout"
@@ -52,7 +53,7 @@ _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/se
 _ETC_FILES = {
     "hosts": "127.0.0.1 localhost\n169.254.100.1 sandbox.localdomain sandbox\n",
     "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-    "resolv.conf": "",
+    "resolv.conf": "nameserver %s\n" % ENDPOINT,
     "passwd": "",
     "group": "",
 }

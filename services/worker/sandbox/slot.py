@@ -9,7 +9,7 @@ from collections.abc import Callable
 from services.worker.sandbox.cgroups import Cgroup, CgroupTree
 from services.worker.sandbox.memory_watch import TMP_INODE_BYTES, MemoryWatch
 from services.worker.sandbox.mounts import TMP_INODES_PER_MB
-from services.worker.sandbox.network import inside
+from services.worker.sandbox.network.contract import NetworkProvider, NetworkSlot
 from services.worker.sandbox.spec import SandboxError
 from services.worker.sandbox.uids import UidPool
 
@@ -18,12 +18,12 @@ _REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
 
 
 class Slot:
-    """network: what the sandbox's init sets up (network/inside.py). Methods that raise OSError say what the kernel said."""
+    """Methods that raise OSError say what the kernel said."""
 
-    def __init__(self, uid: int, cgroup: Cgroup, uids: UidPool) -> None:
+    def __init__(self, uid: int, cgroup: Cgroup, network: NetworkSlot, uids: UidPool) -> None:
         self.uid = uid
         self.cgroup = cgroup
-        self.network = inside.NONE
+        self.network = network
         self._uids = uids
         self._memory_kills = 0
         self._memory_exceeded = False
@@ -89,13 +89,21 @@ class Slot:
             self._watch = None
 
     async def give_back(self) -> None:
-        """After its last process was killed. Raises SandboxError; the uid then stays out of use, for something may still
-        run as it."""
+        """After its last process was killed. Raises SandboxError; uid and network then stay out of use, for something may still
+        run with them."""
+        try:
+            await self._remove_cgroup()
+        except BaseException:
+            self.network.lose()
+            raise
+        self._uids.give_back(self.uid)
+        self.network.give_back()
+
+    async def _remove_cgroup(self) -> None:
         for delay in _REMOVE_RETRY_S:
             await asyncio.sleep(delay)
             try:
                 if self.cgroup.remove():
-                    self._uids.give_back(self.uid)
                     return
             except OSError as error:
                 raise SandboxError(f"a cgroup cannot be removed: {error}") from error
@@ -105,18 +113,25 @@ class Slot:
 class Slots:
     """Shares out what one worker's sandboxes occupy."""
 
-    def __init__(self, cgroups: CgroupTree, uids: UidPool) -> None:
+    def __init__(self, cgroups: CgroupTree, uids: UidPool, network: NetworkProvider) -> None:
         self._cgroups = cgroups
         self._uids = uids
+        self._network = network
         self._taken = 0
 
-    def take(self) -> Slot:
+    async def take(self) -> Slot:
         """Raises SandboxError."""
-        uid = self._uids.take()
+        network = await self._network.take()
+        try:
+            uid = self._uids.take()
+        except BaseException:
+            network.give_back()
+            raise
         self._taken += 1
         try:
             cgroup = self._cgroups.create(f"s{self._taken}")
         except OSError as error:
             self._uids.give_back(uid)
+            network.give_back()
             raise SandboxError(f"a cgroup cannot be made: {error}") from error
-        return Slot(uid, cgroup, self._uids)
+        return Slot(uid, cgroup, network, self._uids)

@@ -17,8 +17,8 @@ from . import runtime_process
 def main(request, fds, seccomp_program, runtime):
     """Serve the worker's control socket until it is closed; returns the process's exit status.
 
-    fds: control, output, runtime's stream, then cgroup.procs files. runtime: the module that serves, if any. The exit
-    ends the pid namespace, and so the sandbox.
+    fds: control, output, runtime's stream, network namespace, then cgroup.procs files. runtime: the module that serves, if
+    any. The exit ends the pid namespace, and so the sandbox.
     """
     libc.set_parent_death_signal(signal.SIGKILL)
     libc.set_dumpable(False)
@@ -59,9 +59,8 @@ class Init:
         self.kind = request["kind"]
         self.argv = request.get("argv")
         self.tmp_mb = request["tmp_mb"]
-        self.network = request["network"]
-        self.output_fd, self.runtime_fd = fds[1], fds[2]
-        self.cgroup_fds = fds[3:]
+        self.output_fd, self.runtime_fd, self.network_fd = fds[1:4]
+        self.cgroup_fds = fds[4:]
         self.seccomp_program = seccomp_program
         self.runtime = runtime
         self.runtime_pid = None
@@ -71,11 +70,11 @@ class Init:
     def prepare(self):
         os.setsid()
         os.umask(0o022)
+        inside.enter(self.network_fd)
         self.enter_root()
         socket.sethostname("sandbox")
         mounts.attach_tmp(self.tmp_mb)
         process_marks.fix(self.uid)
-        inside.set_up(self.network)
         listener = inside.listen_for_runtime()
         self.wake_read, wake_write = os.pipe()
         os.set_blocking(self.wake_read, False)

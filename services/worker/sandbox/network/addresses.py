@@ -8,7 +8,8 @@ RUNTIME_API = "169.254.100.1"
 RUNTIME_API_PORT = 9001
 
 ENDPOINT = "169.254.100.2"
-"""Where the cluster's endpoint and the resolver answer, for functions that have a network."""
+"""Where the cluster's endpoint and the resolver answer, for functions that have a network. It is their gateway, too."""
 ENDPOINT_PORT = 9000
 ENDPOINT_URL = "http://169.254.100.2:9000"
 """What a function's AWS_ENDPOINT_URL is."""
+RESOLVER_PORT = 53

@@ -1,0 +1,57 @@
+"""The contract between sandboxes and the network that they are in. A network is given by a provider, as slots.
+
+`public`: outside, by the host, as functions on AWS that are in no VPC; and the cluster's endpoint. `none`: nothing but
+loopback. Both are kept.py's. A provider of its own is the place of functions that are to be in a network of their operator
+(VpcConfig): it makes slots whose device is in there, and all else stays as it is, for a sandbox knows its slot alone.
+
+A slot is one sandbox's at a time: taken, entered by its init, then given back once no process is left in it, or lost when that
+is not sure. A provider makes nothing on the way of a cold start: it has slots ready.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+NETWORK_VARIABLE = "LAMBDAD_NETWORK"
+"""Of a function's environment: `none` for a function that is to have no network, whatever its cluster gives others."""
+
+
+def wants_network(variables: dict[str, str]) -> bool:
+    """What is no network that there is, is none."""
+    return variables.get(NETWORK_VARIABLE, "public") == "public"
+
+
+class NetworkSlot(Protocol):
+    """lost: it leads nowhere any more, for its provider has failed."""
+
+    lost: bool
+
+    def descriptor(self) -> int:
+        """Of its namespace, for the one who enters; stays the slot's."""
+
+    def entered(self) -> None:
+        """Some process is in it, which keeps it."""
+
+    async def cut(self) -> None:
+        """Leave its sandbox nothing but loopback. Raises SandboxError; then the sandbox must not run."""
+
+    def give_back(self) -> None:
+        """No process is left in it."""
+
+    def lose(self) -> None:
+        """Something may still run in it: nobody else gets it."""
+
+
+class NetworkProvider(Protocol):
+    async def start(self) -> None:
+        """Raises ConfigurationError where functions cannot be kept apart. A network that leads less far than was wanted is
+        told (`problem`), and is no error."""
+
+    async def take(self) -> NetworkSlot:
+        """Raises SandboxError."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why functions reach less than was wanted, for people."""
+
+    async def close(self) -> None: ...

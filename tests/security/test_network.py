@@ -1,0 +1,256 @@
+"""What a function's network must not lead to, and what must not lead into it. Judged by who would have been reached."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from services.worker.sandbox.network.addresses import ENDPOINT
+from services.worker.sandbox.network.keeper import links, namespaces, nftables
+from services.worker.sandbox.network.keeper.netlink import (
+    NETFILTER,
+    ROUTE,
+    NetlinkSocket,
+    attribute,
+    nested,
+    network_number,
+    text,
+)
+from tests.integration.network.functions import handler, sandboxes
+from tests.integration.network.world import (
+    ENGINE,
+    HOST,
+    HOST_6,
+    INTERNET,
+    METADATA,
+    METADATA_6,
+    World,
+    datagram,
+    world,
+)
+from tests.integration.sandbox.harness import Running, needs_root, processes_of
+
+pytestmark = needs_root
+CONNECT = handler("return connect(*event)")
+LISTEN = handler(
+    """
+global kept, taken
+import threading
+kept, taken = socket.create_server(("0.0.0.0", event)), []
+def accept():
+    while True:
+        taken.append(kept.accept())
+threading.Thread(target=accept, daemon=True).start()
+probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+probe.connect(("INTERNET", 1))
+return probe.getsockname()[0]
+""".replace("INTERNET", INTERNET)
+)
+
+
+@pytest.fixture
+def net() -> Iterator[World]:
+    with world() as made:
+        yield made
+
+
+@contextmanager
+def in_the_network_of(function: Running) -> Iterator[None]:
+    """As root, which no function ever is."""
+    pid = processes_of(function.sandbox.uid)[0].pid
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    try:
+        with namespaces.inside(namespace):
+            yield
+    finally:
+        os.close(namespace)
+
+
+async def test_no_address_of_the_host_is_reached(net: World, tmp_path: Path) -> None:
+    """Its loopback, the address of its way out, that of the router's neighbour, and what it publishes on any of them."""
+    everywhere, loopback = net.serve("0.0.0.0", 0, where=net.host), net.serve("127.0.0.1", 0, where=net.host)
+    async with sandboxes(tmp_path, endpoint_port=loopback.port) as harness, harness.running(CONNECT) as function:
+        found = [
+            await function.result([address, port])
+            for address in ("127.0.0.1", "127.0.0.53", HOST, "169.254.101.1", "169.254.101.2", "0.0.0.0")
+            for port in (everywhere.port, 22)
+        ]
+        assert set(found) <= {"ECONNREFUSED", "EHOSTUNREACH", "ETIMEDOUT"}, found
+        assert await function.result([ENDPOINT, 22]) == "EHOSTUNREACH"
+        assert await function.result([ENDPOINT, everywhere.port]) == "EHOSTUNREACH"
+    assert everywhere.seen == loopback.seen == []
+
+
+async def test_ports_that_the_host_publishes_for_others_are_the_hosts(net: World, tmp_path: Path) -> None:
+    """Translated to somebody else's address, as containers' published ports are: the host's own address is never a target."""
+    inner = net.serve("127.0.0.2", 0, where=net.host)
+    with publish(inner.port):
+        async with sandboxes(tmp_path) as harness, harness.running(CONNECT) as function:
+            assert await function.result([HOST, 8_080, 1]) == "ETIMEDOUT"
+    assert inner.seen == []
+
+
+@contextmanager
+def publish(port: int) -> Iterator[None]:
+    """8080 of every address of the host is that port of 127.0.0.2."""
+    namespaces.set_value("ipv4/conf/all/route_localnet", "1")
+    with NetlinkSocket(NETFILTER) as sock:
+        rule = [*nftables.to_port(nftables.TCP, 8_080), *translated(socket.inet_aton("127.0.0.2"), port)]
+        chain = nftables.Chain("published", nftables.PREROUTING, -100, [rule], kind="nat")
+        sock.request(*nftables.table("published", [chain]))
+        yield
+
+
+def translated(address: bytes, port: int) -> nftables.Rule:
+    """To another target (NFT_NAT_DNAT of IPv4), which the product never does."""
+
+    def register(number: int, value: bytes) -> bytes:
+        return expression("immediate", network_number(1, number), nested(2, attribute(1, value)))
+
+    registers = network_number(3, 1) + network_number(5, 2)
+    nat = expression("nat", network_number(1, 1), network_number(2, 2), registers)
+    return [register(1, address), register(2, port.to_bytes(2, "big")), nat]
+
+
+def expression(name: str, *attributes: bytes) -> bytes:
+    return text(1, name) + nested(2, *attributes)
+
+
+async def test_engines_on_other_hosts_are_refused_by_port(net: World, tmp_path: Path) -> None:
+    engine, other = net.serve(ENGINE, 6379), net.serve(ENGINE, 80)
+    async with sandboxes(tmp_path) as harness, harness.running(CONNECT) as function:
+        harness.pool.network.refuse([(ENGINE, 6379)])
+        assert await function.result([ENGINE, 6379]) == "EHOSTUNREACH"
+        assert await function.result([ENGINE, 80]) == "connected"
+        harness.pool.network.refuse([])
+        assert await function.result([ENGINE, 6379]) == "connected"
+    assert (len(engine.seen), len(other.seen)) == (1, 1)
+
+
+async def test_metadata_and_link_local_addresses_are_refused(tmp_path: Path) -> None:
+    with world(ipv6=True) as net:
+        servers = [net.serve(METADATA), net.serve(METADATA_6)]
+        async with sandboxes(tmp_path) as harness, harness.running(CONNECT) as function:
+            for address in (
+                METADATA,
+                METADATA_6,
+                "169.254.170.2",
+                "100.100.100.200",
+                "168.63.129.16",
+                "fe80::1",
+                "::ffff:169.254.169.254",
+            ):
+                assert await function.result([address, 80]) in ("EHOSTUNREACH", "EINVAL", "EACCES", "ENETUNREACH"), address
+            assert await function.result([HOST_6, 80, 1]) in ("ETIMEDOUT", "EHOSTUNREACH")
+        assert [server.seen for server in servers] == [[], []]
+
+
+async def test_no_function_reaches_another(net: World, tmp_path: Path) -> None:
+    async with sandboxes(tmp_path) as harness, harness.running(LISTEN) as one, harness.running(CONNECT) as other:
+        address = await one.result(8_000)
+        assert address.startswith("169.254.1")
+        assert await other.result([address, 8_000]) == "EHOSTUNREACH"
+        with in_the_network_of(other):
+            assert not answers(address, 8_000)
+
+
+async def test_no_connection_leads_into_a_sandbox(net: World, tmp_path: Path) -> None:
+    """Not from the host, not from outside, even by a route to its very address."""
+    async with sandboxes(tmp_path) as harness, harness.running(LISTEN) as function:
+        address = await function.result(8_000)
+        with in_the_network_of(function):
+            assert answers("127.0.0.1", 8_000)
+        (device,) = {name for name in net.devices() if name.startswith("lambdad")}
+        way_in = ipaddress.ip_address("169.254.101.2"), ipaddress.ip_network("169.254.128.0/17")
+        with NetlinkSocket(ROUTE) as sock:
+            sock.request(links.route(way_in[1], device=links.index_of(sock, device), gateway=way_in[0]))
+        for target in (address, "169.254.101.2"):
+            assert not answers(target, 8_000)
+            assert not answers(target, 53)
+        with namespaces.inside(net.outside):
+            with NetlinkSocket(ROUTE) as sock:
+                for network in (way_in[1], ipaddress.ip_network("169.254.101.0/30")):
+                    sock.request(links.route(network, device=links.index_of(sock, "net0"), gateway=ipaddress.ip_address(HOST)))
+            for target in (address, "169.254.101.2", "169.254.100.2"):
+                assert not answers(target, 8_000)
+
+
+def answers(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), 0.5).close()
+    except OSError:
+        return False
+    return True
+
+
+async def test_packets_with_a_source_that_is_not_the_sandboxs_go_nowhere(net: World, tmp_path: Path) -> None:
+    with namespaces.inside(net.outside):
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind((INTERNET, 5_000))
+        receiver.settimeout(5)
+    listen = LISTEN
+    async with sandboxes(tmp_path) as harness, harness.running(listen) as one, harness.running(listen) as other:
+        own, neighbour = await one.result(8_000), await other.result(8_000)
+        with in_the_network_of(one), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for source in (neighbour, "203.0.113.99", HOST, "127.0.0.1", own):
+                raw.sendto(datagram(source, INTERNET, 5_000, source.encode()), (INTERNET, 0))
+        assert receiver.recv(100) == own.encode()  # The last: what came before it would be here.
+    receiver.close()
+
+
+async def test_a_function_changes_nothing_of_its_network(net: World, tmp_path: Path) -> None:
+    source = handler(
+        """
+import fcntl, struct
+def attempt(function, *arguments):
+    try:
+        function(*arguments)
+        return "allowed"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+change = struct.pack("16sHH4s16x", b"eth0", socket.AF_INET, 0, socket.inet_aton("10.0.0.1"))
+index = socket.if_nametoindex("eth0") if hasattr(socket, "if_nametoindex") else 0
+return {
+    "address": attempt(fcntl.ioctl, plain, 0x8916, change),
+    "flags": attempt(fcntl.ioctl, plain, 0x8914, struct.pack("16sH22x", b"eth0", 0)),
+    "setting": attempt(open, "/proc/sys/net/ipv4/ip_default_ttl", "w"),
+    "raw": attempt(socket.socket, socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
+    "ping": attempt(socket.socket, socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP),
+    "frames": attempt(socket.socket, socket.AF_PACKET, socket.SOCK_RAW, 0),
+    "netlink": attempt(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW, 0),
+    "transparent": attempt(plain.setsockopt, socket.SOL_IP, 19, 1),
+    "mark": attempt(plain.setsockopt, socket.SOL_SOCKET, 36, 1),
+    "low port": attempt(plain.bind, ("0.0.0.0", 53)),
+}
+"""
+    )
+    async with sandboxes(tmp_path) as harness, harness.running(source) as function:
+        found = await function.result()
+    assert "allowed" not in found.values(), found
+
+
+async def test_a_flood_of_one_function_leaves_others_their_connections(net: World, tmp_path: Path) -> None:
+    """UDP to ever new places is tracked as well: it counts as connections."""
+    server = net.serve(INTERNET)
+    flood = handler(
+        f"""
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(1_024, 6_000):
+    sender.sendto(b"x", ("{INTERNET}", port))
+"""
+    )
+    async with sandboxes(tmp_path, connections_max=200) as harness, harness.running(flood) as one:
+        await one.result()
+        async with harness.running(CONNECT) as other:
+            assert await other.result([INTERNET, 80]) == "connected"
+        await one.result()
+        tracked = int(namespaces.value("netfilter/nf_conntrack_count"))
+        assert 200 <= tracked <= 300, "the host tracks all that the function sent"
+    assert len(server.seen) == 1
