@@ -161,6 +161,7 @@ OF_OTHERS = {
     "Invalid base64",
     "Name or service not known",
     "Network is unreachable",
+    "No route to host",
     "Temporary failure in name resolution",
     "Read-only file system",
     "Runtime.ImportModuleError",

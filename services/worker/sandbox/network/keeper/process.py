@@ -128,18 +128,21 @@ class Keeper:
         self._gateway_again = time.monotonic() + _PAUSE_S
 
     def _has_work(self) -> bool:
-        return bool(self._dirty) or bool(self._spare and len(self._offered) < OFFERED) or self._is_short()
+        offers = bool(self._spare) and len(self._offered) < OFFERED
+        return offers or bool(self._dirty) or len(self._spare) > self._stock.wanted or self._is_short()
 
     def _is_short(self) -> bool:
         return len(self._spare) < self._stock.wanted and time.monotonic() >= self._make_again
 
     def _work(self) -> None:
         """One step, so that a message waits for one step at most."""
-        self._stock.settle(time.monotonic())
+        self._stock.settle(len(self._spare), time.monotonic())
         if self._spare and len(self._offered) < OFFERED:
             self._offer(self._spare.popleft())
         elif self._dirty:
             self._clean(self._dirty.popleft())
+        elif len(self._spare) > self._stock.wanted:
+            self._close(self._spare.pop())
         elif self._is_short():
             try:
                 self._spare.append(self._make())
