@@ -19,6 +19,7 @@ from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.workers import WorkerConnections
+from shared.dispatch.wire.tls import for_caller
 from shared.domain.errors import ConfigurationError
 from shared.domain.pauses import Bounds
 from shared.settings import Settings
@@ -57,6 +58,7 @@ class Scheduler:
             self._redis,
             keys,
             secret=secret,
+            tls=for_caller(dispatch),
             role="scheduler",
             instance=name,
             timeout_s=dispatch.connect_timeout_s,

@@ -166,6 +166,15 @@ class DispatchSettings(BaseModel):
         description="idle environments are kept for no longer, however long their pauses; where this, KEEP_ALIVE_S_MIN and "
         "KEEP_ALIVE_S are the same, nothing is learnt",
     )
+    tls_ca_file: Path | None = Field(
+        None,
+        description="PEM of the authority that certificates of workers and of their callers are of; with the two below, they "
+        "speak TLS 1.3 and both show one. Workers on a Unix socket need none",
+    )
+    tls_certificate_file: Path | None = Field(
+        None, description="PEM of this host's certificate: of a worker's it has to name the address that callers dial"
+    )
+    tls_key_file: Path | None = Field(None, description="PEM of the key that goes with it")
     account_concurrency: int = Field(1_000, ge=1, description="invocations of the account at one time, in each region")
 
 

@@ -14,7 +14,8 @@ from prometheus_client import Gauge
 from services.worker.callers.connection import CallerConnection
 from services.worker.fleet import Fleet
 from shared.dispatch.wire.addresses import on_host, unix_path
-from shared.dispatch.wire.frames import Handshake
+from shared.dispatch.wire.frames import HANDSHAKE_TIMEOUT_S, Handshake
+from shared.dispatch.wire.tls import for_worker
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings, WorkerSettings
 
@@ -46,7 +47,7 @@ class WorkerServer:
         CONNECTIONS.set_function(lambda: len(self.connections))
 
     async def start(self) -> None:
-        """Raises ConfigurationError when the port cannot be had."""
+        """Raises ConfigurationError when the port cannot be had, or its certificates."""
         worker = self._settings.worker
         loop = asyncio.get_running_loop()
         try:
@@ -55,8 +56,14 @@ class WorkerServer:
                 path = unix_path(self.address)
                 self._server = await loop.create_unix_server(lambda: CallerConnection(self), path, backlog=BACKLOG)
             else:
+                tls = for_worker(self._settings.dispatch)
                 self._server = await loop.create_server(
-                    lambda: CallerConnection(self), worker.host, worker.port, backlog=BACKLOG
+                    lambda: CallerConnection(self),
+                    worker.host,
+                    worker.port,
+                    backlog=BACKLOG,
+                    ssl=tls,
+                    ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if tls else None,
                 )
                 self.address = f"{_dialled_host(worker)}:{self.port}"
         except OSError as error:

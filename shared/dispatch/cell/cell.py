@@ -18,6 +18,7 @@ from shared.dispatch.cell.sticky import StickyLeases
 from shared.dispatch.cell.worker_record import decode, why_none_runs
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.wire.connection import GONE, IDLE
+from shared.dispatch.wire.tls import for_caller
 from shared.domain.errors import (
     DispatchError,
     DispatchUnavailableError,
@@ -44,7 +45,7 @@ ACCOUNT_REASON = "ConcurrentInvocationLimitExceeded"
 
 class Cell:
     """role: of this process, for the handshake. holder: its name in Redis. on_urls_changed: told which function's URLs changed,
-    None for any: what the cell's announcements say besides what concerns leases."""
+    None for any: what the cell's announcements say besides what concerns leases. Raises ConfigurationError."""
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class Cell:
             self._redis,
             keys,
             secret=secret,
+            tls=for_caller(dispatch),
             role=role,
             instance=holder,
             timeout_s=dispatch.connect_timeout_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from itertools import islice
 
@@ -29,6 +30,8 @@ REPORT_PART_MAX = 500
 MISMATCHES_MAX = 5
 """Heartbeats in a row that Redis may know another number of environments: cold starts on their way make it differ."""
 LEAVE_TIMEOUT_S = 2.0
+CLOCK_OFF_S_MAX = 3.0
+"""Between this host's clock and Redis's, when the worker joins."""
 
 
 class EnvironmentReport(msgspec.Struct, frozen=True):
@@ -56,7 +59,8 @@ class WorkerMembership:
     sizes of these may add up to; None where their number alone is the bound. inventory: called on
     the event loop whenever everything has to be reported; it must not block and lists every environment that exists now.
     capabilities: what it can run, as far as it says. on_retired: told which environments run what nobody invokes any more.
-    on_deployed: told which versions can be invoked from now on, of those that this worker is to get ready for.
+    on_deployed: told which versions can be invoked from now on, of those that this worker is to get ready for. clock: this
+    host's Unix time.
     """
 
     def __init__(
@@ -70,11 +74,13 @@ class WorkerMembership:
         capabilities: Capabilities | None = None,
         on_retired: Callable[[Retirement], None] = lambda retirement: None,
         on_deployed: Callable[[Deployment], None] = lambda deployment: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings.dispatch
         self._inventory = inventory
         self._on_retired = on_retired
         self._on_deployed = on_deployed
+        self._clock = clock
         self._keys = Keys(settings.dispatch.cell)
         self._beat_now = asyncio.Event()
         self._redis = RedisConnection(
@@ -201,9 +207,25 @@ class WorkerMembership:
             self.problem = "the leases wait for a scheduler to rebuild them"
             return
         self._mismatches = self._mismatches + 1 if known and environments != len(self._inventory()) else 0
+        if not known and (problem := await self._clock_problem()):
+            if problem != self.problem:
+                log.error("%s", problem)
+            self.problem = problem
+            return
         if not known or epoch != self._epoch or self._mismatches >= MISMATCHES_MAX:
             await self._report(epoch)
         self.problem = "draining" if self._draining else None
+
+    async def _clock_problem(self) -> str | None:
+        """Deadlines, credentials and the order in which environments are used are told by the clocks of several hosts."""
+        seconds, microseconds = await self._redis.command("TIME")
+        ahead_s = self._clock() - (int(seconds) + int(microseconds) / 1e6)
+        if abs(ahead_s) <= CLOCK_OFF_S_MAX:
+            return None
+        return (
+            f"this host's clock is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} Redis's: set both by a time "
+            f"server (chrony, systemd-timesyncd). Nothing is placed here until they agree within {CLOCK_OFF_S_MAX:.0f} s"
+        )
 
     def _epoch_field(self) -> str:
         return epoch_field(self._redis.run_id)

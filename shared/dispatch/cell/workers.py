@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import time
 from collections.abc import Callable
 
@@ -39,10 +40,12 @@ class WorkerConnections:
         timeout_s: float,
         on_end: OnEnd[Lease],
         on_lost: Callable[[WorkerConnection[Lease]], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._secret = secret
+        self._tls = tls
         self._role = role
         self._instance = instance
         self._timeout_s = timeout_s
@@ -95,6 +98,7 @@ class WorkerConnections:
             return await WorkerConnection.connect(
                 decode(found).address,
                 secret=self._secret,
+                tls=self._tls,
                 role=self._role,
                 instance=self._instance,
                 timeout_s=self._timeout_s,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -26,15 +27,15 @@ def unix_path(address: str) -> str:
     return "\0" + address.removeprefix(UNIX)
 
 
-async def dial(address: str, factory: Callable[[], P], *, timeout_s: float) -> P:
-    """Raises OSError, TimeoutError, or ValueError for what is no address."""
+async def dial(address: str, factory: Callable[[], P], *, timeout_s: float, tls: ssl.SSLContext | None = None) -> P:
+    """Raises OSError (ssl.SSLError is one), TimeoutError, or ValueError for what is no address. tls: for other hosts alone."""
     async with asyncio.timeout(timeout_s):
         loop = asyncio.get_running_loop()
         if address.startswith(UNIX):
             _, protocol = await loop.create_unix_connection(factory, sock=_connected(unix_path(address)))
         else:
             host, _, port = address.rpartition(":")
-            _, protocol = await loop.create_connection(factory, host.strip("[]"), int(port))
+            _, protocol = await loop.create_connection(factory, host.strip("[]"), int(port), ssl=tls)
         return protocol
 
 

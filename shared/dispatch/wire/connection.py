@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 
@@ -144,11 +145,12 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
         timeout_s: float,
         on_end: OnEnd[L],
         on_lost: Callable[[WorkerConnection[L]], None],
+        tls: ssl.SSLContext | None = None,
     ) -> WorkerConnection[L]:
         """Dial a worker's address and prove the secret both ways. Raises OSError, ValueError, TimeoutError, HandshakeError."""
         handshake = Handshake(secret, caller=True, role=role, instance=instance)
         async with asyncio.timeout(timeout_s):
-            connection = await dial(address, lambda: cls(handshake, on_end, on_lost), timeout_s=timeout_s)
+            connection = await dial(address, lambda: cls(handshake, on_end, on_lost), timeout_s=timeout_s, tls=tls)
             try:
                 await connection.ready
             except BaseException:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -10,6 +12,7 @@ from redis.asyncio import Redis
 
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Leases, NoCapacity
+from shared.dispatch.cell.membership import WorkerMembership
 from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.wire.connection import GONE, IDLE
@@ -145,3 +148,21 @@ async def test_a_worker_that_drains_is_nobodys_home_any_more(cell: Cell, leases:
     assert {(await granted(leases, f"g{i}")).worker_id for i in range(10)} == {"w2"}
     assert isinstance(await ask(leases, "more"), NoCapacity)
     await cell.check()
+
+
+async def test_a_worker_whose_clock_is_off_stays_out_until_it_is_right(settings: Settings, redis: Redis) -> None:
+    cell = Cell(settings, redis)
+    await cell.scheduler()
+    off_s = 60.0
+    membership = WorkerMembership(settings, "late", "127.0.0.1:1", 5, None, list, clock=lambda: time.time() + off_s)
+    stop = asyncio.Event()
+    running = asyncio.create_task(membership.run(stop))
+    await until(lambda: "60 s ahead" in (membership.problem or ""))
+    assert not await redis.hexists(cell.keys.room, "late")
+    off_s = 0.1
+    await until(lambda: membership.problem is None)
+    assert await redis.hexists(cell.keys.room, "late")
+    stop.set()
+    await running
+    await membership.leave()
+    await cell.close()
