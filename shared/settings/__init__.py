@@ -136,7 +136,12 @@ class WorkerSettings(BaseModel):
     allow_missing_limits: list[str] = Field(
         default_factory=list, description="of memory, cpu, pids, freezer: what this host cannot give and functions run without"
     )
-    drain_timeout_s: float = Field(10.0, gt=0, description="how long a worker that stops waits for what runs")
+    drain_timeout_s: float = Field(
+        6.0,
+        gt=0,
+        le=TIMEOUT_S_MAX,
+        description="how long a worker that stops waits for what runs; `lambdad up` ends its own after 12 s in any case",
+    )
 
 
 class DispatchSettings(BaseModel):

@@ -19,6 +19,8 @@ from shared.telemetry.logging import configure_logging
 
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 STOP_TIMEOUT_S = 15.0
+STOP_BESIDES_S = 9.0
+"""A worker's, when what it runs has ended."""
 SETTLED_AFTER_S = 5.0
 """By then a service has built what it keeps for its life."""
 GC_THRESHOLDS = (10_000, 20, 50)
@@ -48,11 +50,12 @@ def run(name: str, serve: Serve) -> int:
 async def _run_until_stopped(name: str, serve: Serve, settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    stop_timeout_s = _stop_timeout_s(name, settings)
 
     def ask_to_stop() -> None:
         stop.set()
         # A stop that hangs must not keep the process: what is lost then is what a kill -9 may lose, which is nothing accepted.
-        loop.call_later(STOP_TIMEOUT_S, _give_up, name)
+        loop.call_later(stop_timeout_s, _give_up, name, stop_timeout_s)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
@@ -69,6 +72,11 @@ def _leave_to_rest() -> None:
     gc.freeze()
 
 
-def _give_up(name: str) -> None:
-    print(f"{name} did not stop within {STOP_TIMEOUT_S:.0f} s; leaving", file=sys.stderr)  # noqa: T201
+def _stop_timeout_s(name: str, settings: Settings) -> float:
+    """A worker waits for what it runs as long as its operator says; other services bound themselves."""
+    return max(STOP_TIMEOUT_S, settings.worker.drain_timeout_s + STOP_BESIDES_S) if name == "worker" else STOP_TIMEOUT_S
+
+
+def _give_up(name: str, after_s: float) -> None:
+    print(f"{name} did not stop within {after_s:.0f} s; leaving", file=sys.stderr)  # noqa: T201
     os._exit(1)

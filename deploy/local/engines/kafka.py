@@ -66,10 +66,10 @@ class KafkaEngine:
     name = "kafka"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, home: Path, log: Path, port: int, controller_port: int, password: str) -> None:
-        """password: letters and digits."""
+    def __init__(self, home: Path, log: Path, port: int, controller_port: int, password: str, host: str = LOOPBACK) -> None:
+        """password: letters and digits. host: the address that clients dial; the controller's is on loopback always."""
         self.cluster = KafkaCluster(
-            bootstrap_servers=f"{LOOPBACK}:{port}",
+            bootstrap_servers=f"{host}:{port}",
             security_protocol="SASL_PLAINTEXT",
             sasl_mechanism="PLAIN",
             username=USER,
@@ -78,6 +78,7 @@ class KafkaEngine:
         self.variables = self.cluster.variables()
         self._home = home.absolute()
         self._log = log
+        self._host = host
         self._port = port
         self._controller_port = controller_port
         self._password = password
@@ -86,14 +87,14 @@ class KafkaEngine:
         data = self._home / "data"
         data.mkdir(parents=True, exist_ok=True)
         (self._home / "log4j2.xml").write_text(LOGGING)
-        listeners = f"CLIENTS://{LOOPBACK}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
+        listeners = f"CLIENTS://{self._host}:{self._port},CONTROLLER://{LOOPBACK}:{self._controller_port}"
         properties = (
             TUNING
             | self._authentication()
             | {
                 "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{self._controller_port}",
                 "listeners": listeners,
-                "advertised.listeners": f"CLIENTS://{LOOPBACK}:{self._port}",
+                "advertised.listeners": f"CLIENTS://{self._host}:{self._port}",
                 "log.dirs": str(data).replace("\\", "\\\\"),
             }
         )
@@ -112,7 +113,7 @@ class KafkaEngine:
     def problem(self) -> str | None:
         """Asks for both coordinators: their topics are made by the first question, and clients fail until they exist."""
         try:
-            with socket.create_connection((LOOPBACK, self._port), timeout=PROBE_TIMEOUT_S) as connection:
+            with socket.create_connection((self._host, self._port), timeout=PROBE_TIMEOUT_S) as connection:
                 self._authenticate(connection)
                 for kind, key in ((GROUP, "lambdad-probe"), (TRANSACTION, "lambdad-probe")):
                     error = _find_coordinator(connection, kind, key)

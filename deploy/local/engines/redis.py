@@ -28,10 +28,11 @@ class RedisEngine:
     name = "redis"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, home: Path, log: Path, port: int, password: str) -> None:
-        self.variables = {"REDIS_URL": f"redis://:{password}@{LOOPBACK}:{port}/0"}
+    def __init__(self, home: Path, log: Path, port: int, password: str, host: str = LOOPBACK) -> None:
+        self.variables = {"REDIS_URL": f"redis://:{password}@{host}:{port}/0"}
         self._home = home
         self._log = log
+        self._host = host
         self._port = port
         self._password = password
 
@@ -41,7 +42,7 @@ class RedisEngine:
         configuration.touch(mode=0o600)
         # noeviction: what is in here (queued messages, leases) must be refused when there is no room, never dropped.
         configuration.write_text(
-            f"bind {LOOPBACK}\nport {self._port}\ndir {_quoted(str(self._home.resolve()))}\nrequirepass {self._password}\n"
+            f"bind {self._host}\nport {self._port}\ndir {_quoted(str(self._home.resolve()))}\nrequirepass {self._password}\n"
             'daemonize no\nsave ""\nappendonly yes\nappendfsync everysec\nno-appendfsync-on-rewrite no\n'
             f"auto-aof-rewrite-percentage 100\nauto-aof-rewrite-min-size {AOF_REWRITE_BYTES_MIN}\n"
             f"maxmemory {MEMORY_BYTES_MAX}\nmaxmemory-policy noeviction\nmaxclients {CLIENTS_MAX}\n"
@@ -54,7 +55,7 @@ class RedisEngine:
 
     def problem(self) -> str | None:
         try:
-            with socket.create_connection((LOOPBACK, self._port), timeout=PROBE_TIMEOUT_S) as connection:
+            with socket.create_connection((self._host, self._port), timeout=PROBE_TIMEOUT_S) as connection:
                 connection.sendall(f"AUTH {self._password}\r\nPING\r\n".encode())
                 reply = b""
                 while reply.count(b"\r\n") < 2:
