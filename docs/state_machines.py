@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.worker.environment import machine as environment
 from services.worker.sandbox import frame_stream, protocol
+from services.worker.sandbox.runtime_api.extensions import machine as extensions_api
 from services.worker.sandbox.runtime_api.runtime import machine as runtime_api
 from shared.domain import function_state
 from shared.domain.mappings import machine as mapping
@@ -48,6 +49,11 @@ def runtimes() -> Iterable[Step]:
         yield state.value, call.value, following.value
 
 
+def extensions() -> Iterable[Step]:
+    for (state, call), following in extensions_api.TABLE.items():
+        yield state.value, call.value, following.value
+
+
 def streams() -> Iterable[Step]:
     names = {number: name for name, number in vars(protocol).items() if isinstance(number, int)}
     for (state, kind), following in frame_stream.TABLE.items():
@@ -66,6 +72,7 @@ def render() -> str:
         + section("Function version: State and LastUpdateStatus", "shared/domain/function_state.py", functions())
         + section("Event source mapping", "shared/domain/mappings/machine.py", mappings())
         + section("Runtime, as its Runtime API sees it", "services/worker/sandbox/runtime_api/runtime/machine.py", runtimes())
+        + section("Extension", "services/worker/sandbox/runtime_api/extensions/machine.py", extensions())
         + section("Runtime process, as its stream of frames sees it", "services/worker/sandbox/frame_stream.py", streams())
     )
 

@@ -238,6 +238,7 @@ class Fleet:
                     layers_dir=lease.layers_dir,
                     memory_mb=spec.memory_mb,
                     tmp_mb=spec.tmp_mb,
+                    version=spec,
                 ),
             )
         finally:
@@ -264,7 +265,7 @@ class Fleet:
         if environment.state is not State.BUSY:
             return False  # the worker is ending and destroys it already
         environment.release()
-        if environment.usable and not environment.stop_when_done and not environment.worn_out:
+        if environment.usable and environment.settling is None and not environment.stop_when_done and not environment.worn_out:
             return True
         self._discard(environment, tell=False)
         return False

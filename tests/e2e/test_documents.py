@@ -27,6 +27,7 @@ HELLO = 'def handler(event, context): return {"hello": event["name"]}\n'
 SAID = {
     "clients": (r'"FunctionName": "hello"',),
     "function-urls": (r'{"path": *"/any/path"}{"path": *"/any/path"}',),
+    "extensions": (r"watcher: INVOKE",),
     "kafka": (r"arn:aws:kafka:", r'"UUID"'),
     "logs": (r"START RequestId", r"T[\d:.]+ REPORT RequestId"),
     "metrics": (r"lambdad_frontend_invocations_total", r"worker-1"),

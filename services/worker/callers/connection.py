@@ -34,6 +34,7 @@ from shared.dispatch.wire.frames import (
     encode_frame,
     encode_refused,
     encode_result,
+    encode_settled,
 )
 from shared.dispatch.wire.messages import (
     FRAME_BYTES_MAX,
@@ -43,6 +44,7 @@ from shared.dispatch.wire.messages import (
     Refusal,
     RefusalReason,
     ResultHeader,
+    Settled,
     WireError,
 )
 from shared.domain.invocations import InvocationResult
@@ -291,8 +293,12 @@ class CallerConnection(asyncio.Protocol):
         """Nothing escapes: whatever fails here is this invocation's failure alone."""
         run.payload = b""
         try:
-            run.reusable = self._finish(run)
-            header = _result_header(result, run.reusable)
+            if run.environment.settling is None:
+                run.reusable = self._finish(run)
+            else:
+                run.settles = True
+                run.environment.settling.on_settled = functools.partial(self._on_settled, run)
+            header = _result_header(result, run.reusable, run.settles)
             if header.payload_bytes > INLINE_PAYLOAD_BYTES_MAX or (run.streamed is not None and run.streamed.begun):
                 run.task = self._loop.create_task(self._answer_in_pieces(run, header, result.payload))
                 return
@@ -315,6 +321,7 @@ class CallerConnection(asyncio.Protocol):
 
     def _fail(self, run: Run) -> None:
         log.exception("invocation %s was not answered", run.header.request_id)
+        run.settles = False
         if run.holding:
             run.reusable = self._finish(run)
         self._break(run, "the worker failed to answer")
@@ -325,7 +332,19 @@ class CallerConnection(asyncio.Protocol):
         BROKEN.inc()
         self._write(encode_broken(run.stream, Broken(run.reusable, detail)))
 
+    def _on_settled(self, run: Run) -> None:
+        if run.holding:
+            run.reusable = self._finish(run)
+        if run.answered:
+            self._end(run)
+
     def _end(self, run: Run) -> None:
+        """The answer is sent; what follows it where the environment is not free with it."""
+        if run.settles:
+            run.answered = True
+            if run.holding:
+                return
+            self._write(encode_settled(run.stream, Settled(run.reusable)))
         if self._runs.pop(run.stream, None) is not None:
             self._server.run_ends()
 
@@ -433,7 +452,7 @@ class CallerConnection(asyncio.Protocol):
             transport.abort()
 
 
-def _result_header(result: InvocationResult, reusable: bool) -> ResultHeader:
+def _result_header(result: InvocationResult, reusable: bool, settling: bool) -> ResultHeader:
     return ResultHeader(
         reusable,
         len(result.payload),
@@ -443,4 +462,5 @@ def _result_header(result: InvocationResult, reusable: bool) -> ResultHeader:
         result.billed_ms,
         result.init_ms,
         result.max_memory_mb,
+        settling,
     )

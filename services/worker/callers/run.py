@@ -12,9 +12,11 @@ from shared.dispatch.wire.messages import InvokeHeader
 
 class Run:
     """One stream: an event that arrives, its invocation, a response that leaves. holding: the environment is still its own;
-    reusable: what became of it."""
+    reusable: what became of it. settles: its answer says that the environment is not free yet, which is told later. answered:
+    all of the answer is sent."""
 
     __slots__ = (
+        "answered",
         "arrived",
         "cancelled",
         "environment",
@@ -25,6 +27,7 @@ class Run:
         "payload",
         "progress",
         "reusable",
+        "settles",
         "stream",
         "streamed",
         "task",
@@ -38,6 +41,8 @@ class Run:
         self.cancelled = False
         self.holding = True
         self.reusable = False
+        self.settles = False
+        self.answered = False
         self.incoming: Incoming | None = None
         self.arrived: asyncio.Event | None = None
         self.outgoing: Outgoing | OutgoingStream | None = None
@@ -55,7 +60,7 @@ class Run:
 
     def cancel(self) -> None:
         self.cancelled = True
-        if self.holding:
+        if self.holding and not self.settles:
             self.environment.cancel()
         if self.arrived is not None:
             self.arrived.set()

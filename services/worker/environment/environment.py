@@ -16,6 +16,7 @@ from services.worker.environment import error_documents
 from services.worker.environment.interruption import Interrupter, Interruption
 from services.worker.environment.machine import Event, State, advance
 from services.worker.environment.peak_memory import PeakMemory
+from services.worker.environment.settling import Answered, Settling, shutdown_reason
 from services.worker.environment.trace import TraceHeaders
 from services.worker.environment.verdicts import UNHANDLED, End, Verdict, billed_ms, judge, judge_initialisation
 from services.worker.sandbox.spec import (
@@ -28,6 +29,7 @@ from services.worker.sandbox.spec import (
     Sandbox,
     SandboxError,
     SandboxSpec,
+    ShutdownReason,
 )
 from services.worker.telemetry.environment_log import EnvironmentLog, LogSink
 from services.worker.telemetry.events import (
@@ -69,14 +71,16 @@ class _Run(msgspec.Struct, eq=False):
 
 
 class Environment:
-    """lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or last had, the lease.
-    stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must then be destroyed.
-    used: since the freezer looked last. provisioned: started for provisioned concurrency. prepared: and it has initialised.
-    subscribers: get what happens here, after its log."""
+    """Implements `spec.Watcher`. lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or
+    last had, the lease. stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must
+    then be destroyed. settling: its invocation was answered, and its extensions have not done with it. used: since the
+    freezer looked last. provisioned: started for provisioned concurrency. prepared: and it has initialised. subscribers: get
+    what happens here, after its log."""
 
     __slots__ = (
         "_alive",
         "_ending",
+        "_extended",
         "_init_failed",
         "_init_ms",
         "_interrupter",
@@ -93,6 +97,7 @@ class Environment:
         "lease",
         "prepared",
         "provisioned",
+        "settling",
         "sink",
         "spec",
         "state",
@@ -135,6 +140,8 @@ class Environment:
         self._interrupter = Interrupter(environment_id, self._give_up)
         self._ending: asyncio.Task[None] | None = None
         self._stuck = False
+        self._extended = False
+        self.settling: Settling | None = None
         self._peak_memory = PeakMemory(spec.memory_mb)
 
     @property
@@ -175,7 +182,7 @@ class Environment:
         interrupter.guard(sandbox)
         self._publish(InitStart())
         began = time.monotonic()
-        await sandbox.start(sandbox_spec, self._on_output)
+        await sandbox.start(sandbox_spec, self)
         if self.cancelled:
             raise SandboxError("the caller cancelled before the runtime was up")
         interrupter.waiting = asyncio.current_task()
@@ -190,6 +197,7 @@ class Environment:
             timer.cancel()
             interrupter.waiting = None
         await interrupter.killed()
+        self._extended = sandbox.extended
         init_ms = (time.monotonic() - began) * 1e3
         if isinstance(end, RuntimeReady) and interrupter.reason is None:
             self._alive = True
@@ -277,7 +285,7 @@ class Environment:
     def _tell_start(self, run: _Run) -> None:
         if not run.told:
             run.told = True
-            start = Start(run.event.request_id)
+            start = Start(run.event.request_id, run.event.trace)
             for subscriber in self._subscribers:
                 subscriber(start)
 
@@ -292,6 +300,9 @@ class Environment:
             return
         interrupter.waiting = None
         run.timer.cancel()
+        if self._extended:
+            self._ending = self._loop.create_task(self._end_extended(run, end))
+            return
         now = time.monotonic()
         duration_ms = (now - run.began) * 1e3
         if (
@@ -326,6 +337,45 @@ class Environment:
             result = self._failed_unforeseen(run)
         run.on_end(result)
 
+    async def _end_extended(self, run: _Run, end: End) -> None:
+        """As settling.py says; what is the sandbox's own failure ends as without extensions."""
+        await self._interrupter.killed()
+        reason = self._interrupter.reason
+        if isinstance(end, SandboxError | InvalidInvocationError):
+            self._end_badly(run, (time.monotonic() - run.began) * 1e3, end)
+            return
+        verdict = None
+        if reason is not None or isinstance(end, RuntimeExit) or end.error_type is not None or end.too_large_bytes is not None:
+            verdict = judge(run.event.request_id, end, reason, self._limit_s)
+        broken = shutdown_reason(reason) if reason is not None or isinstance(end, RuntimeExit) else None
+        payload = verdict.payload if verdict is not None else end.payload if isinstance(end, RuntimeResponse) else b""
+        until = run.began + self._limit_s
+        answered = Answered(
+            run.event.request_id,
+            self.spec.version,
+            payload,
+            verdict,
+            run.began,
+            until,
+            broken,
+            self._log.has_tail,
+            run.on_end,
+        )
+        assert self._sandbox is not None
+        settling = self.settling = Settling(self._sandbox, self._publish, self._account, self._limit_s)
+        result: InvocationResult | None = None
+        try:
+            result = await settling.run(answered)
+        except Exception:
+            result = self._failed_unforeseen(run)
+        self.settling = None
+        if settling.failed:
+            self._alive = False
+        if settling.told:
+            settling.on_settled()
+        elif result is not None:
+            run.on_end(result)
+
     def cancel(self) -> None:
         """The caller went away: kill what runs. The environment stays usable, its runtime starts again when next needed."""
         self._interrupter.interrupt(Interruption.CANCELLED)
@@ -339,6 +389,8 @@ class Environment:
         self.state = advance(self.state, Event.STOP)
         if self._sandbox is not None:
             try:
+                if self._extended:
+                    await self._sandbox.shut_down(ShutdownReason.SPINDOWN)
                 await self._sandbox.destroy()
             except SandboxError as error:
                 log.error("environment %s left something behind: %s", self.id, error)
@@ -348,10 +400,13 @@ class Environment:
         """Answers how it failed, None when the runtime is ready."""
         self._init_ms = None
         self._peak_memory.reset()
+        if self._extended:
+            await sandbox.shut_down(ShutdownReason.FAILURE)
         await sandbox.restart()
         if self._interrupter.reason is not None:
             await sandbox.kill_runtime()
         end = await sandbox.initialised()
+        self._extended = sandbox.extended
         if isinstance(end, RuntimeReady):
             self._alive = True
             return None
@@ -383,8 +438,14 @@ class Environment:
 
     # What is said about it
 
-    def _on_output(self, data: bytes, whole: bool) -> None:
+    def on_output(self, data: bytes, whole: bool) -> None:
         self._publish(FunctionOutput(data, whole))
+
+    def on_event(self, event: TelemetryEvent) -> None:
+        self._publish(event)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        self._subscribers = (*self._subscribers, subscriber)
 
     def _publish(self, event: TelemetryEvent) -> None:
         for subscriber in self._subscribers:
@@ -403,27 +464,21 @@ class Environment:
         )
 
     def _failed(self, duration_ms: float, run: _Run, verdict: Verdict) -> InvocationResult:
-        assert self._sandbox is not None
-        init_ms, self._init_ms = self._init_ms, None
         if verdict.status is Status.TIMEOUT:
             duration_ms = self._limit_s * 1e3
-        memory_mb = self.spec.memory_mb if verdict.out_of_memory else self._peak_memory.read_mb(self._sandbox, time.monotonic())
+        figures = self._account(run.event.request_id, duration_ms, verdict.status, verdict.error_type, verdict.out_of_memory)
+        return msgspec.structs.replace(figures, payload=verdict.payload, function_error=UNHANDLED)
+
+    def _account(
+        self, request_id: str, duration_ms: float, status: Status, error_type: str | None, out_of_memory: bool
+    ) -> InvocationResult:
+        """Report an invocation. Its figures and the end of its log, as a result without a response."""
+        assert self._sandbox is not None
+        init_ms, self._init_ms = self._init_ms, None
+        memory_mb = self.spec.memory_mb if out_of_memory else self._peak_memory.read_mb(self._sandbox, time.monotonic())
         billed = billed_ms(duration_ms, None if self.provisioned else init_ms)
-        self._publish(
-            Report(
-                run.event.request_id,
-                duration_ms,
-                billed,
-                self.spec.memory_mb,
-                memory_mb,
-                init_ms,
-                verdict.status,
-                verdict.error_type,
-            )
-        )
-        return InvocationResult(
-            verdict.payload, self.spec.version, UNHANDLED, self._log.take_tail(), duration_ms, billed, init_ms, memory_mb
-        )
+        self._publish(Report(request_id, duration_ms, billed, self.spec.memory_mb, memory_mb, init_ms, status, error_type))
+        return InvocationResult(b"", self.spec.version, None, self._log.take_tail(), duration_ms, billed, init_ms, memory_mb)
 
     def _failed_unforeseen(self, run: _Run) -> InvocationResult:
         log.exception("environment %s failed in a way nobody foresaw", self.id)

@@ -36,3 +36,12 @@ def runtime_exit(status: int, *, memory_kill: bool, init_error: bytes | None) ->
             init_error=init_error,
         )
     return RuntimeExit(exit_status=os.waitstatus_to_exitcode(status), signal=None, init_error=init_error)
+
+
+def extension_text(status: int) -> str:
+    """How the end of an external extension reads in the error that callers see."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"signal: {_SIGNAL_NAMES.get(number, f'signal {number}')}"
+    code = os.waitstatus_to_exitcode(status)
+    return f"exit status {code}" if code else "exit code 0"

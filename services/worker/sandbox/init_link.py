@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from services.worker.sandbox.control_socket import ControlSocket
@@ -20,15 +21,25 @@ Descriptors = list[int]
 
 
 class InitLink:
-    """on_exit: the runtime process ended, with this status as waitpid gives it. on_failure: init failed or does not answer; the
+    """on_exit: the runtime process ended, with this status as waitpid gives it. on_extension_exit: so did the extension of this
+    name. on_failure: init failed or does not answer; the
     sandbox must be destroyed. Every method that waits raises SandboxError after `fail`."""
 
-    def __init__(self, on_exit: Callable[[int], None], on_failure: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        on_exit: Callable[[int], None],
+        on_extension_exit: Callable[[str, int], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
         self._on_exit = on_exit
+        self._on_extension_exit = on_extension_exit
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
         self._control = ControlSocket(self._on_message, self._on_end)
         self._answers: dict[str, asyncio.Future[Descriptors]] = {}
+        self._launch_errors: list[tuple[str, str]] = []
+        self._sockets = asyncio.Lock()
+        self._kills = asyncio.Lock()
         self._pidfd = -1
 
     async def spawn(self, zygote: ZygoteProcess, request: dict[str, object], fds: Sequence[int]) -> Descriptors:
@@ -51,13 +62,33 @@ class InitLink:
         self._control.send({"op": "restart", "kind": kind, "argv": list(argv)}, [stream_fd])
         await self._answer(restarted, "start a new runtime")
 
-    async def kill(self) -> None:
-        """Kill every process but init; returns when they are gone."""
-        killed = self._answers.get("killed")
-        if killed is None:
+    async def start_extensions(
+        self, names: Sequence[str], environment: Mapping[str, str], output_fd: int
+    ) -> list[tuple[str, str]]:
+        """Execute external extensions. (name, what the kernel said) of those that cannot be."""
+        started = self._expect("extensions")
+        self._control.send({"op": "extensions", "names": list(names), "environment": dict(environment)}, [output_fd])
+        await self._answer(started, "start the extensions")
+        return self._launch_errors
+
+    async def new_socket(self) -> socket.socket:
+        """A TCP socket of the sandbox's network."""
+        async with self._sockets:
+            made = self._expect("socket")
+            self._control.send({"op": "socket"})
+            return socket.socket(fileno=(await self._answer(made, "make a socket"))[0])
+
+    def terminate_runtime(self) -> None:
+        """Ask the runtime process to end; one that has ended is left alone."""
+        with contextlib.suppress(SandboxError):
+            self._control.send({"op": "terminate"})
+
+    async def kill(self, *, runtime_only: bool = False) -> None:
+        """Kill every process but init, or the runtime process alone; returns when they are gone, or about to be."""
+        async with self._kills:
             killed = self._expect("killed")
-            self._control.send({"op": "kill"})
-        await self._answer(killed, "kill the runtime")
+            self._control.send({"op": "kill", "runtime_only": runtime_only})
+            await self._answer(killed, "kill the runtime")
 
     def kill_soon(self) -> None:
         """As `kill`, without waiting; a sandbox that has ended is left alone."""
@@ -112,7 +143,11 @@ class InitLink:
     def _on_message(self, message: dict[str, Any], fds: Descriptors) -> None:
         if "exit" in message:
             self._on_exit(message["exit"])
-        elif "error" in message:
+        elif "extension_exit" in message:
+            self._on_extension_exit(message["extension_exit"], message["status"])
+        elif "extensions" in message:
+            self._launch_errors = [(str(name), str(text)) for name, text in message["extensions"]]
+        if "error" in message:
             self._on_failure(str(message["error"]))
         for name in message:
             answer = self._answers.pop(name, None)

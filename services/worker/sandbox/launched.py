@@ -1,6 +1,7 @@
 """One sandbox as the worker holds it, from the pool to its end: what it is asked and what it answers.
 
-How it is made: launch.py. What it occupies: slot.py. Its pid 1: init_link.py. Its runtime process: runtime_link.py.
+How it is made: launch.py. What it occupies: slot.py. Its pid 1: init_link.py. Its runtime process: runtime_link.py. Its
+extensions: extension_host.py.
 """
 
 from __future__ import annotations
@@ -8,23 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 
 import msgspec
 
-from services.worker.sandbox import exits, protocol
+from services.worker.sandbox import exits, extension_host, protocol
+from services.worker.sandbox.extension_host import ExtensionHost
 from services.worker.sandbox.init_link import InitLink
 from services.worker.sandbox.network.contract import wants_network
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.resident import shared_bytes
-from services.worker.sandbox.runtime_api.api import no_others
+from services.worker.sandbox.runtime_api.surface import Surface
 from services.worker.sandbox.runtime_link import RuntimeLink
 from services.worker.sandbox.slot import Slot
 from services.worker.sandbox.spec import (
+    Failure,
     Flow,
     InvalidInvocationError,
     OnEnd,
-    OnOutput,
     ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
@@ -32,6 +35,8 @@ from services.worker.sandbox.spec import (
     RuntimeResponse,
     SandboxError,
     SandboxSpec,
+    ShutdownReason,
+    Watcher,
 )
 from services.worker.sandbox.tree_views import TreeViews
 from services.worker.sandbox.work_budget import Saved, WorkBudget
@@ -52,8 +57,12 @@ class LaunchedSandbox:
         self._loop = asyncio.get_running_loop()
         self._budget = WorkBudget(all_saved)
         self._output = OutputPipe(slot.uid, self._budget)
-        self._init = InitLink(self._on_exit, self._on_init_failure)
-        self._runtime = RuntimeLink(self, self._budget, no_others)
+        self._init = InitLink(self._on_exit, self._on_extension_exit, self._on_init_failure)
+        self._runtime = RuntimeLink(self, self._budget, self._other_calls)
+        self._host: ExtensionHost | None = None
+        self._watcher: Watcher | None = None
+        self._runtime_ended: asyncio.Future[None] = self._loop.create_future()
+        self._on_settled: Callable[[Failure | None], None] | None = None
         self._spec: SandboxSpec | None = None
         self._programs: list[list[str]] = []
         self._missing_entrypoint: tuple[str, str] | None = None
@@ -62,6 +71,7 @@ class LaunchedSandbox:
         self._on_end: OnEnd | None = None
         self._response_stream: ResponseStream | None = None
         self._ready = False
+        self._begun = False
         self._doomed = False
         self._shared_bytes = 0
         self._ended: RuntimeExit | None = None
@@ -76,7 +86,7 @@ class LaunchedSandbox:
 
     @property
     def alive(self) -> bool:
-        return self._ended is None and not self._doomed
+        return self._ended is None and not self._doomed and (self._host is None or self._host.extensions.all_ready)
 
     # Making
 
@@ -112,12 +122,13 @@ class LaunchedSandbox:
 
     # The contract
 
-    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
+    async def start(self, spec: SandboxSpec, watcher: Watcher) -> None:
         self._raise_failure()
         self._spec = spec
         if not wants_network(spec.environment):
             await self._slot.network.cut()
-        self._output.deliver_to(on_output)
+        self._watcher = watcher
+        self._output.deliver_to(watcher.on_output)
         self._missing_entrypoint = self._recipe.family.missing_entrypoint(spec)
         self._programs = self._recipe.family.programs(self._recipe, spec)
         mount_fds: list[int] = []
@@ -135,17 +146,23 @@ class LaunchedSandbox:
                 os.close(fd)
         self._boost = self._loop.call_later(INIT_TIMEOUT_S, self._end_boost)
         if self._programs and self._recipe.kind != protocol.KIND_EXEC:
-            await self._become_program()
-        else:
-            self._send_start()
+            # The prepared process will not do: what this function runs must read its variables while it starts.
+            self._runtime.send_events_by_api()
+            await self._replace_runtime()
         try:
             self._slot.watch_memory(self._kill_at_once, self._on_unwatched)
         except OSError as error:
             raise self._fail(f"memory cannot be watched: {error}") from error
+        external = extension_host.external_extensions(spec.layers_dir)
+        if external:
+            self._host = self._new_host(external)
+        await self._begin()
 
     def _kill_at_once(self) -> None:
         """What it did is reported as the end of its process."""
         self.thaw()
+        if self._host is not None:
+            self._host.extensions.end()
         self._init.kill_soon()
 
     def _on_unwatched(self, error: OSError) -> None:
@@ -153,20 +170,23 @@ class LaunchedSandbox:
         self._fail(f"memory cannot be watched: {error}")
         self._kill_at_once()
 
-    async def _become_program(self) -> None:
-        """The prepared process will not do: what this function runs must read its variables while it starts."""
-        self._runtime.send_events_by_api()
-        await self._replace_runtime()
+    async def _begin(self) -> None:
+        """External extensions first; the runtime once they have registered."""
+        if self._host is not None and self._host.has_processes:
+            await self._host.launch()
+        else:
+            self._send_start()
 
     def _send_start(self) -> None:
         assert self._spec is not None
+        self._begun = True
         start: dict[str, object] = {"handler": self._spec.handler, "environment": self._spec.environment}
         if self._programs:
             start["programs"] = self._programs
         self._runtime.start(start)
 
     async def initialised(self) -> RuntimeReady | RuntimeExit:
-        if self._ready:
+        if self._ready and (self._host is None or self._host.extensions.all_ready):
             return RuntimeReady()
         end = await self._wait()
         if isinstance(end, RuntimeReady):
@@ -187,6 +207,34 @@ class LaunchedSandbox:
         except InvalidInvocationError:
             self._on_end = self._response_stream = None
             raise
+        if self._host is not None:
+            self._host.extensions.invoke(invocation)
+
+    @property
+    def extended(self) -> bool:
+        return self._host is not None and self._host.extensions.any
+
+    def settled(self, on_settled: Callable[[Failure | None], None]) -> None:
+        assert self._host is not None
+        extensions = self._host.extensions
+        if extensions.failure is not None:
+            on_settled(extensions.failure)
+            return
+        self._on_settled = on_settled
+        extensions.settled(lambda: self._tell_settled(None))
+
+    def _tell_settled(self, failure: Failure | None) -> None:
+        on_settled, self._on_settled = self._on_settled, None
+        if on_settled is not None:
+            on_settled(failure)
+
+    async def shut_down(self, reason: ShutdownReason) -> None:
+        if self._host is None or self._failure is not None or self._destroying is not None:
+            return
+        self._on_settled = None
+        self._doomed = True
+        self.thaw()
+        await self._host.shut_down(reason, self._runtime_ended)
 
     def freeze(self) -> None:
         self._set_frozen(True)
@@ -205,7 +253,12 @@ class LaunchedSandbox:
         self._raise_failure()
         self._end_boost()
         self._slot.begin_runtime()
+        if self._host is not None:
+            self._host.extensions.end()
         await self._replace_runtime()
+        if self._host is not None:
+            self._host.extensions.restarted()
+        await self._begin()
 
     async def _replace_runtime(self) -> None:
         kind = protocol.KIND_EXEC if self._programs else self._recipe.kind
@@ -215,13 +268,13 @@ class LaunchedSandbox:
         finally:
             far_stream.close()
         self._ended = None
-        self._ready = self._doomed = False
+        self._ready = self._doomed = self._begun = False
         self._init_error = None
-        self._send_start()
+        self._runtime_ended = self._loop.create_future()
 
     async def kill_runtime(self) -> None:
         if self._failure is None and self._destroying is None:
-            await self._init.kill()
+            await self._init.kill(runtime_only=self.extended)
 
     async def destroy(self) -> None:
         if self._destroying is None:
@@ -239,7 +292,11 @@ class LaunchedSandbox:
 
     def on_ready(self) -> None:
         self._ready = True
-        self._settle(RuntimeReady())
+        if self._host is None:
+            self._settle(RuntimeReady())
+        else:
+            self._host.extensions.close_registration()
+            self._on_progress()
 
     def on_response(self, response: RuntimeResponse) -> None:
         if self._on_end is None:
@@ -271,14 +328,71 @@ class LaunchedSandbox:
         self._doomed = True
         self._kill_at_once()
 
+    # What extensions do
+
+    def _other_calls(self, path: str) -> Surface | None:
+        if self._host is None:
+            if self._spec is None or not extension_host.answers(path):
+                return None
+            self._host = self._new_host(())
+            if self._ready:
+                self._host.extensions.close_registration()
+        return self._host.find(path)
+
+    def _new_host(self, external: tuple[str, ...]) -> ExtensionHost:
+        assert self._spec is not None
+        assert self._watcher is not None
+        return ExtensionHost(
+            self._spec,
+            external,
+            self._watcher,
+            self._init,
+            self.uid,
+            self._budget,
+            self._on_progress,
+            self._on_extension_failure,
+        )
+
+    def _on_progress(self) -> None:
+        """Of the initialisation: when one thing is done the next may begin."""
+        assert self._host is not None
+        extensions = self._host.extensions
+        if self._ended is not None or not extensions.all_registered:
+            return
+        if not self._begun:
+            self._send_start()
+        elif self._ready and extensions.all_ready:
+            self._settle(RuntimeReady())
+
+    def _on_extension_failure(self, failure: Failure) -> None:
+        """As the runtime's end, whatever the runtime does: nothing more runs here before everything was started anew."""
+        self._doomed = True
+        if failure.out_of_memory:
+            ended = RuntimeExit(None, "killed", out_of_memory=True)
+        else:
+            ended = RuntimeExit(None, None, platform_error=(failure.error_type, failure.text))
+        self._ended = ended
+        self._settle(ended)
+        self._tell_settled(failure)
+
     # What init says
 
+    def _on_extension_exit(self, name: str, status: int) -> None:
+        if self._host is not None:
+            self._host.on_exit(name, status, memory_kill=self._slot.memory_killed())
+
     def _on_exit(self, status: int) -> None:
+        if not self._runtime_ended.done():
+            self._runtime_ended.set_result(None)
         self._runtime.drain()
         self._output.drain(ended=True)
         ended = exits.runtime_exit(status, memory_kill=self._slot.memory_killed(), init_error=self._init_error)
         if self._missing_entrypoint is not None:
             ended = msgspec.structs.replace(ended, platform_error=self._missing_entrypoint)
+        elif self._host is not None and self._host.extensions.reported is not None:
+            ended = msgspec.structs.replace(
+                ended, platform_error=(self._host.extensions.reported, exits.extension_text(status)), init_error=None
+            )
         elif self._on_end is not None and self._runtime.untaken:
             ended = msgspec.structs.replace(ended, untaken=True)
         self._ended = ended
@@ -359,5 +473,7 @@ class LaunchedSandbox:
             await self._init.end()
         finally:
             self._output.close()
+            if self._host is not None:
+                self._host.close()
             self._slot.end_watch()
         await self._slot.give_back()

@@ -10,6 +10,8 @@ READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND = 1, 2, 4, 8, 32, 4096
 
 CODE = "/var/task"
 LAYERS = "/opt"
+EXTENSIONS = LAYERS + "/extensions"
+"""Each program in there is an extension."""
 LIBRARY_PATH = "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
 """LD_LIBRARY_PATH, as on AWS. A program reads it when it is executed: who is executed ahead of need has it from the start."""
 

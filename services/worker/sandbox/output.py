@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from services.worker.sandbox.log_frames import LogFrames
-from services.worker.sandbox.spec import OnOutput
 from services.worker.sandbox.work_budget import LOG_BYTES_A_STEP, READ_STEPS, WorkBudget
 
+OnOutput = Callable[[bytes, bool], None]
+"""Gets what was written, as it comes, and whether it is one record or any part of what is written."""
 _READ_BYTES = 64 * 1024
 _DRAIN_READS_MAX = 4
 """A pipe holds 64 KiB; more reads than that would let a function that never stops writing hold the worker."""

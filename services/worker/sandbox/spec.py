@@ -8,15 +8,20 @@ and `max_memory_bytes`, which may be called at any moment and are idempotent.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from services.worker.telemetry.events import Subscriber, TelemetryEvent
+from shared.domain.functions import VersionSpec
+
 
 class SandboxSpec(msgspec.Struct, frozen=True):
-    """What to run in a sandbox. environment: the complete set of variables that the runtime process sees.
+    """What to run in a sandbox. environment: the complete set of variables that the runtime process sees. version: what its
+    extensions are told of it.
 
     code_dir: unpacked package, becomes /var/task. layers_dir: unpacked and merged layers, becomes /opt.
     """
@@ -27,6 +32,7 @@ class SandboxSpec(msgspec.Struct, frozen=True):
     layers_dir: Path | None
     memory_mb: int
     tmp_mb: int
+    version: VersionSpec
 
     @property
     def wrapper(self) -> str | None:
@@ -94,8 +100,33 @@ class RuntimeReady(msgspec.Struct, frozen=True):
     """The runtime finished its initialisation and waits for its first event."""
 
 
-OnOutput = Callable[[bytes, bool], None]
-"""Gets what a function writes, as it comes, and whether it is one record or any part of what it writes."""
+class Failure(msgspec.Struct, frozen=True):
+    """What an extension failed of: the platform's error type and text."""
+
+    error_type: str
+    text: str
+    out_of_memory: bool = False
+
+
+class ShutdownReason(enum.StrEnum):
+    SPINDOWN = "spindown"
+    TIMEOUT = "timeout"
+    FAILURE = "failure"
+
+
+class Watcher(Protocol):
+    """Whose sandbox it is. Called from the event loop; none of it may raise."""
+
+    def on_output(self, data: bytes, whole: bool) -> None:
+        """What the function writes, as it comes, and whether it is one record or any part of what it writes."""
+
+    def on_event(self, event: TelemetryEvent) -> None:
+        """What extensions do and write."""
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """An extension gets what happens here from now on."""
+
+
 OnEnd = Callable[["RuntimeResponse | RuntimeExit | SandboxError"], None]
 """Called exactly once, from the event loop, perhaps before `invoke` has returned. It must not raise."""
 
@@ -105,18 +136,30 @@ class Sandbox(Protocol):
     def alive(self) -> bool:
         """False when the runtime has ended since it was ready, or has to: `restart` comes before the next event."""
 
-    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
-        """Attach code, limits and variables and let the runtime initialise. on_output gets what it writes to stdout and
-        stderr. Raises SandboxError when the sandbox cannot be made as promised."""
+    @property
+    def extended(self) -> bool:
+        """Extensions take part. Known once it has initialised."""
+
+    async def start(self, spec: SandboxSpec, watcher: Watcher) -> None:
+        """Attach code, limits and variables and let extensions and then the runtime initialise. Raises SandboxError when the
+        sandbox cannot be made as promised."""
 
     async def initialised(self) -> RuntimeReady | RuntimeExit:
-        """Wait (no deadline of its own) until the runtime asks for its first event, or ends."""
+        """Wait (no deadline of its own) until the runtime and all extensions ask for their first event, or one of them ends."""
 
     def invoke(self, invocation: RuntimeInvocation, on_end: OnEnd, stream: ResponseStream | None = None) -> None:
         """Hand over one event; on_end gets what came of it (no deadline of its own). A runtime that answered may be used again.
         stream: gets the response if the runtime streams it; the answer is then empty, or the error document.
         Raises SandboxError when the sandbox is broken already, InvalidInvocationError when the runtime got nothing of the
         event, for it cannot be told; then on_end is not called and the next event may come."""
+
+    def settled(self, on_settled: Callable[[Failure | None], None]) -> None:
+        """Of a sandbox with extensions, after an event was answered: on_settled is called once, when every extension has done
+        with it, or one has failed. Not after `shut_down`."""
+
+    async def shut_down(self, reason: ShutdownReason) -> None:
+        """Let the runtime and its extensions end, in the time that they have for it, and kill what is left; `restart` or
+        `destroy` follows. At once where there are no extensions."""
 
     def freeze(self) -> None:
         """Stop every process but init until `thaw`. Only between invocations, of a sandbox that was started."""
@@ -128,7 +171,8 @@ class Sandbox(Protocol):
         """Start a fresh runtime process in the same sandbox after it ended; then wait for `initialised` again."""
 
     async def kill_runtime(self) -> None:
-        """Kill every process in the sandbox but its init; returns when they are gone."""
+        """Kill every process in the sandbox but its init, of one with extensions the runtime process alone; returns when they
+        are gone."""
 
     async def destroy(self) -> None:
         """Kill everything and give back namespaces, mounts, cgroups, sockets, directories and the uid."""

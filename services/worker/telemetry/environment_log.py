@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from services.worker.telemetry.events import FunctionOutput, TelemetryEvent
+from services.worker.telemetry.events import Output, TelemetryEvent
 from services.worker.telemetry.platform_lines import Makers
 from shared.domain.limits import LOG_TAIL_BYTES
 
@@ -33,8 +33,14 @@ class EnvironmentLog:
         """An invocation begins; tail: its caller wants the end of its log."""
         self._tail = bytearray() if tail else None
 
+    @property
+    def has_tail(self) -> bool:
+        return self._tail is not None
+
     def on_event(self, event: TelemetryEvent) -> None:
-        if isinstance(event, FunctionOutput):
+        make = self._makers.get(type(event))  # type: ignore[arg-type]
+        if make is None:
+            assert isinstance(event, Output)
             data = event.data
             if not data:
                 return
@@ -43,7 +49,7 @@ class EnvironmentLog:
             self._at_line_start = data[-1] == 0x0A
             self._sink.append(data, whole=event.whole)
         else:
-            data = self._makers[type(event)](event)
+            data = make(event)
             if not data:
                 return
             if not self._at_line_start:

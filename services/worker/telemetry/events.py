@@ -44,10 +44,46 @@ class InitReport(msgspec.Struct, frozen=True, tag="platform.initReport"):
     error_type: str | None = None
 
 
-class Start(msgspec.Struct, frozen=True, gc=False, tag="platform.start"):
-    """The runtime gets an event."""
+class ExtensionState(msgspec.Struct, frozen=True, tag="platform.extension"):
+    """An extension has initialised, or failed. state: as the Extensions API names it."""
+
+    name: str
+    state: str
+    events: tuple[str, ...]
+    error_type: str | None = None
+
+
+class TelemetrySubscription(msgspec.Struct, frozen=True, tag="platform.telemetrySubscription"):
+    """An extension has subscribed to what happens here. api: TELEMETRY or LOGS, as the log names it."""
+
+    name: str
+    types: tuple[str, ...]
+    api: str = "TELEMETRY"
+
+
+class InitRuntimeDone(msgspec.Struct, frozen=True, tag="platform.initRuntimeDone"):
+    """The runtime has initialised, where extensions are still waited for: otherwise InitReport says the same."""
+
+    phase: Phase
+    status: Status
+    error_type: str | None = None
+
+
+class RuntimeDone(msgspec.Struct, frozen=True, tag="platform.runtimeDone"):
+    """The runtime has answered, where extensions are still waited for: otherwise Report says the same."""
 
     request_id: str
+    status: Status
+    duration_ms: float
+    produced_bytes: int
+    error_type: str | None = None
+
+
+class Start(msgspec.Struct, frozen=True, gc=False, tag="platform.start"):
+    """The runtime gets an event. trace: its trace header."""
+
+    request_id: str
+    trace: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True, gc=False, tag="platform.report"):
@@ -79,7 +115,25 @@ class FunctionOutput(msgspec.Struct, frozen=True, gc=False, tag="function"):
     whole: bool = False
 
 
-PlatformEvent = InitStart | InitReport | Start | Report | LogsDropped
+class ExtensionOutput(msgspec.Struct, frozen=True, gc=False, tag="extension"):
+    """What external extensions wrote, as FunctionOutput."""
+
+    data: bytes
+    whole: bool = False
+
+
+PlatformEvent = (
+    InitStart
+    | InitRuntimeDone
+    | InitReport
+    | ExtensionState
+    | TelemetrySubscription
+    | Start
+    | RuntimeDone
+    | Report
+    | LogsDropped
+)
 """What the platform says itself."""
-TelemetryEvent = PlatformEvent | FunctionOutput
+Output = FunctionOutput | ExtensionOutput
+TelemetryEvent = PlatformEvent | Output
 Subscriber = Callable[[TelemetryEvent], None]

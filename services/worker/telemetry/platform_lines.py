@@ -1,4 +1,4 @@
-"""The platform's own log lines: INIT_START, START, END, REPORT and INIT_REPORT, as text or as JSON, as AWS writes them.
+"""The platform's own log lines: INIT_START, EXTENSION, START, END, REPORT and their like, as text or JSON, as AWS writes them.
 
 Made for one environment: complete lines of a platform event, or nothing where the format or level has none.
 """
@@ -13,15 +13,19 @@ import msgspec
 
 from services.worker.telemetry.events import (
     ON_DEMAND,
+    ExtensionState,
     InitReport,
+    InitRuntimeDone,
     InitStart,
     LogsDropped,
-    Phase,
     PlatformEvent,
     Report,
+    RuntimeDone,
     Start,
     Status,
+    TelemetrySubscription,
 )
+from services.worker.telemetry.platform_records import PlatformRecords
 from shared.domain.functions import VersionSpec
 from shared.domain.runtime_versions import runtime_version, runtime_version_arn
 
@@ -37,7 +41,15 @@ def makers_for(spec: VersionSpec, initialization_type: str = ON_DEMAND) -> Maker
         InitStart: lines.init_start,
         InitReport: lines.init_report,
         LogsDropped: lines.logs_dropped,
+        ExtensionState: lines.extension,
+        TelemetrySubscription: lines.subscription,
+        InitRuntimeDone: _told_by_its_report,
+        RuntimeDone: _told_by_its_report,
     }
+
+
+def _told_by_its_report(event: PlatformEvent) -> bytes:
+    return b""
 
 
 class TextLines:
@@ -57,6 +69,14 @@ class TextLines:
             return b""
         ended = "Status: success" if event.status is Status.SUCCESS else _suffix(event.status, event.error_type)
         return f"INIT_REPORT Init Duration: {event.duration_ms:.2f} ms\tPhase: {event.phase}\t{ended}\n".encode()
+
+    def extension(self, event: ExtensionState) -> bytes:
+        failed = f"\tError Type: {event.error_type}" if event.error_type else ""
+        return f"EXTENSION\tName: {event.name}\tState: {event.state}\tEvents: [{', '.join(event.events)}]{failed}\n".encode()
+
+    def subscription(self, event: TelemetrySubscription) -> bytes:
+        types = ", ".join(each.capitalize() for each in event.types)
+        return f"{event.api}\tName: {event.name}\tState: Subscribed\tTypes: [{types}]\n".encode()
 
     def start(self, event: Start) -> bytes:
         return f"START RequestId: {event.request_id}{self._start_tail}".encode()
@@ -94,68 +114,40 @@ class JsonLines:
     """System records filtered by the function's system log level, INFO when it has none. There is no END record."""
 
     def __init__(self, spec: VersionSpec, initialization_type: str) -> None:
-        self._spec = spec
-        self._initialization_type = initialization_type
+        self._records = PlatformRecords(spec, initialization_type)
         self._level = _LEVELS.get(spec.system_log_level or "INFO", _INFO)
 
     def init_start(self, event: InitStart) -> bytes:
-        spec = self._spec
-        record = {
-            "initializationType": self._initialization_type,
-            "phase": Phase.INIT,
-            "runtimeVersion": runtime_version(spec.runtime),
-            "runtimeVersionArn": runtime_version_arn(spec.region, spec.runtime),
-            "functionName": spec.function_name,
-            "functionVersion": spec.version,
-        }
-        return self._line(_INFO, "platform.initStart", record)
+        return self._line(_INFO, "platform.initStart", self._records.init_start())
 
     def init_report(self, event: InitReport) -> bytes:
-        done: dict[str, Any] = {
-            "initializationType": self._initialization_type,
-            "phase": event.phase,
-            "status": event.status,
-        }
-        if event.error_type:
-            done["errorType"] = event.error_type
         level = _DEBUG if event.status is Status.SUCCESS else _WARN
-        report = done | {"metrics": {"durationMs": round(event.duration_ms, 3)}}
-        return self._line(level, "platform.initRuntimeDone", done) + self._line(level, "platform.initReport", report)
+        done = self._line(level, "platform.initRuntimeDone", self._records.init_runtime_done(event))
+        return done + self._line(level, "platform.initReport", self._records.init_report(event))
+
+    def extension(self, event: ExtensionState) -> bytes:
+        return self._line(_WARN if event.error_type else _INFO, "platform.extension", self._records.extension(event))
+
+    def subscription(self, event: TelemetrySubscription) -> bytes:
+        return self._line(_INFO, "platform.telemetrySubscription", self._records.subscription(event))
 
     def start(self, event: Start) -> bytes:
-        return self._line(_INFO, "platform.start", {"requestId": event.request_id, "version": self._spec.version})
+        return self._line(_INFO, "platform.start", self._records.start(event.request_id))
 
     def logs_dropped(self, event: LogsDropped) -> bytes:
-        record = {
-            "droppedBytes": event.dropped_bytes,
-            "droppedRecords": event.dropped_records,
-            "reason": event.reason,
-        }
-        return self._line(_WARN, "platform.logsDropped", record)
+        return self._line(_WARN, "platform.logsDropped", self._records.logs_dropped(event))
 
     def report(self, report: Report) -> bytes:
         ok = report.status is Status.SUCCESS
-        done: dict[str, Any] = {"requestId": report.request_id, "status": report.status}
-        if report.error_type:
-            done["errorType"] = report.error_type
-        metrics: dict[str, float] = {
-            "durationMs": round(report.duration_ms, 3),
-            "billedDurationMs": report.billed_ms,
-            "memorySizeMB": report.memory_mb,
-            "maxMemoryUsedMB": report.max_memory_mb,
-        }
-        if report.init_ms is not None:
-            metrics["initDurationMs"] = round(report.init_ms, 3)
-        final: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics, "status": report.status}
-        if report.error_type:
-            final["errorType"] = report.error_type
-        runtime_done = done | {"metrics": {"durationMs": metrics["durationMs"]}}
-        return self._line(_DEBUG if ok else _WARN, "platform.runtimeDone", runtime_done) + self._line(
-            _INFO if ok else _WARN, "platform.report", final
-        )
+        done = self._line(_DEBUG if ok else _WARN, "platform.runtimeDone", self._records.runtime_done(report))
+        return done + self._line(_INFO if ok else _WARN, "platform.report", self._records.report(report))
 
     def _line(self, level: int, kind: str, record: dict[str, Any]) -> bytes:
         if level < self._level:
             return b""
-        time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return msgspec.json.encode({"time": time, "type": kind, "record": record}) + b"\n"
+        return msgspec.json.encode({"time": timestamp(), "type": kind, "record": record}) + b"\n"
+
+
+def timestamp(at: datetime | None = None) -> str:
+    """As the platform writes it: UTC, with milliseconds and Z."""
+    return (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""A sandbox's pid 1: makes its mounts and network, starts its runtime process, reaps, and ends everything when told.
+"""A sandbox's pid 1: makes its mounts and network, starts its runtime process and extensions, reaps, ends everything when told.
 
 Trusted, root, never runs anything of the user's; no user's process can see, signal or trace it. Descriptors that it keeps:
 its socket to the worker, the write end of the output pipe, and the cgroups' procs files, for runtimes started later.
@@ -64,6 +64,7 @@ class Init:
         self.seccomp_program = seccomp_program
         self.runtime = runtime
         self.runtime_pid = None
+        self.extensions = {}
         self.attached = False
         self.go_write = -1
 
@@ -158,9 +159,52 @@ class Init:
         self.start_runtime(fds[0])
         protocol.send_message(self.control, {"restarted": True})
 
-    def on_kill(self, _message, _fds):
-        self.kill_all()
+    def on_extensions(self, message, fds):
+        """Execute the external extensions; what they write goes to the descriptor that came along."""
+        failed = []
+        for name in message["names"]:
+            error = self.start_extension(mounts.EXTENSIONS + "/" + name, message["environment"], fds[0])
+            if error:
+                failed.append([name, error])
+        os.close(fds[0])
+        protocol.send_message(self.control, {"extensions": failed})
+
+    def start_extension(self, path, environment, output_fd):
+        """What the kernel said if it cannot be executed, else an empty text."""
+        told_read, told_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            runtime_process.become_extension(
+                path, environment, self.uid, output_fd, self.cgroup_fds, self.seccomp_program, told_write
+            )
+        os.close(told_write)
+        self.extensions[pid] = os.path.basename(path)
+        with open(told_read, encoding="utf-8", errors="replace") as told:
+            error = told.read(512)
+        if error:
+            # Its end says nothing new.
+            del self.extensions[pid]
+        return error
+
+    def on_terminate(self, _message, _fds):
+        """Ask the runtime process to end."""
+        if self.runtime_pid is not None:
+            os.kill(self.runtime_pid, signal.SIGTERM)
+
+    def on_kill(self, message, _fds):
+        if message.get("runtime_only"):
+            if self.runtime_pid is not None:
+                os.kill(self.runtime_pid, signal.SIGKILL)
+        else:
+            self.kill_all()
         protocol.send_message(self.control, {"killed": True})
+
+    def on_socket(self, _message, _fds):
+        """A socket of this network, for the worker to connect to a program in here."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+            protocol.send_message(self.control, {"socket": True}, [made.fileno()])
 
     def kill_all(self):
         """Kill and reap every other process of the namespace. Bounded by the kernel: a killed process cannot refuse."""
@@ -193,3 +237,5 @@ class Init:
         if pid == self.runtime_pid:
             self.runtime_pid = None
             protocol.send_message(self.control, {"exit": status})
+        elif pid in self.extensions:
+            protocol.send_message(self.control, {"extension_exit": self.extensions.pop(pid), "status": status})

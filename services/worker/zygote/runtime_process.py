@@ -41,6 +41,21 @@ def main(kind, argv, uid, descriptors, seccomp_program, runtime):
         os._exit(status)
 
 
+def become_extension(path, environment, uid, output_fd, cgroup_fds, seccomp_program, told_fd):
+    """Never returns. What the kernel says when the program cannot be executed is written to told_fd, which ends otherwise."""
+    try:
+        try:
+            _confine(uid, output_fd, cgroup_fds, seccomp_program)
+            told_fd = os.dup2(told_fd, 3, inheritable=False)
+            libc.close_fds_from(4)
+            os.chdir("/")
+            os.execve(path, [path], environment)
+        except OSError as error:
+            os.write(told_fd, (error.strerror or str(error)).encode())
+    finally:
+        os._exit(70)
+
+
 def _confine(uid, output_fd, cgroup_fds, seccomp_program):
     for fd in cgroup_fds:
         os.write(fd, b"0")

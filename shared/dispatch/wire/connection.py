@@ -23,6 +23,7 @@ from shared.dispatch.wire.frames import (
     decode_credit,
     decode_refused,
     decode_result,
+    decode_settled,
     decode_stream,
     encode_credit,
     encode_frame,
@@ -299,6 +300,8 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
         elif kind == FrameType.REFUSED:
             refusal = decode_refused(body)
             self._finish(call, environment_after(refusal), InvocationRefusedError(refusal))
+        elif kind == FrameType.SETTLED and call.on_result is _told:
+            self._finish(call, IDLE if decode_settled(body).reusable else GONE, None)
         elif kind == FrameType.BROKEN:
             broken = decode_broken(body)
             self._finish(call, IDLE if broken.reusable else GONE, ResponseLostError(broken.detail))
@@ -323,11 +326,17 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
             last = call.incoming.finish(last, header.payload_bytes)
         elif header.payload_bytes != len(last):
             raise WireError("a response of another size than announced")
+        if header.settling:
+            if call.on_result is _told:
+                raise WireError("a second result")
+            _tell(call, header, last, None)
+            call.on_result = _told
+            return
         del self._calls[call.stream]
         self._on_end(call.lease, IDLE if header.reusable else GONE)
         _tell(call, header, last, None)
 
-    def _finish(self, call: Call[L], outcome: bytes, error: Exception) -> None:
+    def _finish(self, call: Call[L], outcome: bytes, error: Exception | None) -> None:
         del self._calls[call.stream]
         self._on_end(call.lease, outcome)
         _tell(call, None, b"", error)
@@ -401,6 +410,10 @@ class WorkerConnection(asyncio.Protocol, Generic[L]):
             self._on_end(call.lease, UNCERTAIN)
             _tell(call, None, b"", InvocationLostError(reason))
         self._on_lost(self)
+
+
+def _told(header: ResultHeader | None, response: bytes, error: Exception | None) -> None:
+    """Whoever asked for it has its response; what is still in flight is the environment's."""
 
 
 def _tell(call: Call[L], header: ResultHeader | None, response: bytes, error: Exception | None) -> None:

@@ -29,6 +29,7 @@ from shared.dispatch.wire.messages import (
     InvokeHeader,
     Refusal,
     ResultHeader,
+    Settled,
     StopEnvironments,
     StreamHeader,
     WireError,
@@ -54,6 +55,7 @@ _result_decoder = msgspec.msgpack.Decoder(ResultHeader)
 _refusal_decoder = msgspec.msgpack.Decoder(Refusal)
 _stop_decoder = msgspec.msgpack.Decoder(StopEnvironments)
 _broken_decoder = msgspec.msgpack.Decoder(Broken)
+_settled_decoder = msgspec.msgpack.Decoder(Settled)
 _stream_decoder = msgspec.msgpack.Decoder(StreamHeader)
 
 
@@ -168,6 +170,14 @@ def encode_broken(stream: int, broken: Broken) -> bytes:
 
 def decode_broken(body: bytes) -> Broken:
     return _decode(_broken_decoder, body)
+
+
+def encode_settled(stream: int, settled: Settled) -> bytes:
+    return encode_frame(FrameType.SETTLED, stream, _encoder.encode(settled))
+
+
+def decode_settled(body: bytes) -> Settled:
+    return _decode(_settled_decoder, body)
 
 
 def encode_stop(stop: StopEnvironments) -> bytes:

@@ -1,4 +1,4 @@
-"""The wire protocol between a caller (frontend, poller, router, scheduler) and a worker, version 2. See docs/wire.md.
+"""The wire protocol between a caller (frontend, poller, router, scheduler) and a worker, version 3. See docs/wire.md.
 
 A frame is `u32 length | u8 type | u32 stream | body`, big-endian; length counts type, stream and body. Stream 0 is the
 connection itself; every invocation has a stream of its own, chosen by the caller, never reused on a connection.
@@ -14,7 +14,7 @@ import msgspec
 
 from shared.domain.functions import VersionSpec
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 FRAME_BYTES_MAX = 512 * 1024
 INLINE_PAYLOAD_BYTES_MAX = 256 * 1024
 """A payload up to this size travels inside INVOKE or RESULT; the rest of a larger one as DATA frames of at most this size."""
@@ -33,7 +33,7 @@ class FrameType(enum.IntEnum):
     INVOKE = 3  # caller: InvokeHeader + first bytes of the event
     DATA = 4  # both: more bytes of the event, or of the response
     CREDIT = 5  # both: u32, bytes of DATA that may be sent further on this stream
-    RESULT = 6  # worker: ResultHeader + last bytes of the response; it ran; ends the stream
+    RESULT = 6  # worker: ResultHeader + last bytes of the response; it ran; ends the stream, unless it says settling
     REFUSED = 7  # worker: Refusal; nothing ran; ends the stream
     CANCEL = 8  # caller: stop the invocation; the worker still ends the stream with RESULT, REFUSED or BROKEN
     STOP = 9  # scheduler: StopEnvironments
@@ -41,6 +41,7 @@ class FrameType(enum.IntEnum):
     PONG = 11
     STREAM = 12  # worker: StreamHeader; the response follows as DATA while the function writes it
     BROKEN = 13  # worker: Broken; it ran, and its response is incomplete or lost; ends the stream
+    SETTLED = 14  # worker: Settled; after a RESULT that said settling; ends the stream
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
@@ -83,7 +84,8 @@ class StreamHeader(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ResultHeader(msgspec.Struct, frozen=True, array_like=True):
-    """reusable: the environment is idle again and may be leased; otherwise it is gone."""
+    """reusable: the environment is idle again and may be leased; otherwise it is gone. settling: neither yet, for its
+    extensions still work; SETTLED says which."""
 
     reusable: bool
     payload_bytes: int
@@ -93,6 +95,13 @@ class ResultHeader(msgspec.Struct, frozen=True, array_like=True):
     billed_ms: int = 0
     init_ms: float | None = None
     max_memory_mb: int = 0
+    settling: bool = False
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True):
+    """Extensions have done with what ran. reusable: as in ResultHeader."""
+
+    reusable: bool
 
 
 class RefusalReason(enum.StrEnum):

@@ -27,6 +27,7 @@ from services.worker.sandbox.spec import (
     SandboxError,
     SandboxSpec,
 )
+from services.worker.telemetry.events import Subscriber, TelemetryEvent
 from shared.domain.functions import VersionSpec
 from shared.settings import Settings
 from tests.support import PYTHON
@@ -44,12 +45,18 @@ class Running:
         self.sandbox = sandbox
         self.output = bytearray()
         self.records: list[str] = []
+        self.events: list[TelemetryEvent] = []
         self.ready: RuntimeReady | RuntimeExit = RuntimeReady()
 
     def on_output(self, data: bytes, whole: bool) -> None:
         self.output += data
         if whole:
             self.records.append(data.decode())
+
+    def on_event(self, event: TelemetryEvent) -> None:
+        self.events.append(event)
+
+    def subscribe(self, subscriber: Subscriber) -> None: ...
 
     async def invoke(self, event: object = None, **more: Any) -> RuntimeResponse | RuntimeExit:
         invocation = RuntimeInvocation(
@@ -151,12 +158,13 @@ class Harness:
             layers_dir=layers if layers is None or isinstance(layers, Path) else self.write(layers),
             memory_mb=memory_mb,
             tmp_mb=tmp_mb,
+            version=version,
         )
         sandbox = await self.pool.take(runtime, memory_mb)
         assert isinstance(sandbox, LaunchedSandbox)
         running = Running(sandbox)
         try:
-            await sandbox.start(spec, running.on_output)
+            await sandbox.start(spec, running)
             await running.initialised()
             yield running
         finally:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,22 @@ from shared.dispatch.wire.frames import (
     decode_credit,
     decode_refused,
     decode_result,
+    decode_settled,
     encode_credit,
     encode_frame,
     encode_invoke,
 )
-from shared.dispatch.wire.messages import INLINE_PAYLOAD_BYTES_MAX, Broken, FrameType, InvokeHeader, Refusal, ResultHeader
+from shared.dispatch.wire.messages import (
+    INLINE_PAYLOAD_BYTES_MAX,
+    Broken,
+    FrameType,
+    InvokeHeader,
+    Refusal,
+    ResultHeader,
+    Settled,
+)
 from shared.domain.errors import LambdadError
-from shared.domain.functions import VersionSpec
+from shared.domain.functions import Layer, VersionSpec
 from shared.domain.limits import RESPONSE_BYTES_MAX
 from shared.settings import Settings, WorkerSettings
 from tests.support import zip_of
@@ -124,6 +134,14 @@ class TestWorker:
         self.packages.stored[sha256] = package
         return version(code_sha256=sha256, version_key=changes.pop("version_key", sha256[:12]), **changes)
 
+    def with_layer(self, spec: VersionSpec, files: Mapping[str, str | bytes]) -> VersionSpec:
+        """The same version with a layer of these files."""
+        package = zip_of(files)
+        sha256 = hashlib.sha256(package).hexdigest()
+        self.packages.stored[sha256] = package
+        layer = Layer("arn:aws:lambda:us-east-1:000000000000:layer:layer:1", sha256, len(package))
+        return msgspec.structs.replace(spec, layers=(*spec.layers, layer), version_key=f"{spec.version_key}{sha256[:6]}")
+
     def _open_log(self, spec: VersionSpec, environment_id: str) -> LogSink:
         self.logs[environment_id] = log = MemoryLog(f"2026/01/01/[{spec.version}]{environment_id}")
         return log
@@ -152,11 +170,12 @@ class _Waiting:
 
 
 class Caller:
-    """`give_credit`: whether DATA is acknowledged. Every wait is under the test's own deadline."""
+    """`give_credit`: whether DATA is acknowledged. `settled`: what was told after an answer, by stream. Every wait is under the test's own deadline."""
 
     def __init__(self) -> None:
         self.give_credit = True
         self.pongs = 0
+        self.settled: dict[int, Settled] = {}
         self._streams: dict[int, _Waiting] = {}
         self.last_stream = 0
 
@@ -197,6 +216,8 @@ class Caller:
             waiting.future.set_result(decode_refused(body))
         elif kind == FrameType.BROKEN:
             waiting.future.set_result(decode_broken(body))
+        elif kind == FrameType.SETTLED:
+            self.settled[stream] = decode_settled(body)
         elif kind == FrameType.DATA:
             granted = waiting.incoming.data(body)
             if granted and self.give_credit:

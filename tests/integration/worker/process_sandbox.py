@@ -15,8 +15,8 @@ from pathlib import Path
 
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import (
+    Failure,
     OnEnd,
-    OnOutput,
     ResponseStream,
     RuntimeExit,
     RuntimeInvocation,
@@ -24,6 +24,8 @@ from services.worker.sandbox.spec import (
     RuntimeResponse,
     SandboxError,
     SandboxSpec,
+    ShutdownReason,
+    Watcher,
 )
 from shared.domain.limits import RESPONSE_BYTES_MAX
 
@@ -42,7 +44,6 @@ class ProcessSandbox:
         self.fail_invoke: Exception | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._spec: SandboxSpec | None = None
-        self._on_output: OnOutput = lambda data, whole: None
         self._pump: asyncio.Task[None] | None = None
         self._answers: asyncio.StreamReader | None = None
         self._requests = -1
@@ -51,10 +52,19 @@ class ProcessSandbox:
     def alive(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
-    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
+    @property
+    def extended(self) -> bool:
+        return False
+
+    def settled(self, on_settled: Callable[[Failure | None], None]) -> None:
+        raise AssertionError("there are no extensions")
+
+    async def shut_down(self, reason: ShutdownReason) -> None: ...
+
+    async def start(self, spec: SandboxSpec, watcher: Watcher) -> None:
         if self.fail_start:
             raise SandboxError("no namespaces here")
-        self._spec, self._on_output = spec, on_output
+        self._spec, self._watcher = spec, watcher
         await self._spawn()
 
     async def restart(self) -> None:
@@ -92,7 +102,7 @@ class ProcessSandbox:
     async def _pump_output(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
         while data := await process.stdout.read(65_536):
-            self._on_output(data, False)
+            self._watcher.on_output(data, False)
 
     async def initialised(self) -> RuntimeReady | RuntimeExit:
         message = await self._answer()

@@ -124,7 +124,7 @@ def test_a_frame_out_of_bounds_is_refused_by_its_prefix(length: int) -> None:
         FrameDecoder().feed(PREFIX.pack(length, FrameType.DATA, 1))
 
 
-@pytest.mark.parametrize("kind", [0, 14, 255])
+@pytest.mark.parametrize("kind", [0, 15, 255])
 def test_an_unknown_frame_type_is_refused(kind: int) -> None:
     with pytest.raises(WireError):
         FrameDecoder().feed(PREFIX.pack(5, kind, 0))

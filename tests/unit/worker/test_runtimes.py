@@ -29,7 +29,7 @@ def catalogue() -> Catalogue:
 
 
 def sandbox_spec(folder: Path, **variables: str) -> SandboxSpec:
-    return SandboxSpec("app.handler", variables, folder, None, 128, 512)
+    return SandboxSpec("app.handler", variables, folder, None, 128, 512, version())
 
 
 def variables_of(family: RuntimeFamily, runtime: str, endpoint_url: str | None = None, **own: str) -> dict[str, str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
-
 from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
 from services.worker.sandbox import protocol
+from services.worker.sandbox.programs import is_program
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
 from shared.domain.runtimes import CUSTOM
@@ -50,15 +48,6 @@ class ProvidedFamily:
 
     def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
         for folder in (spec.code_dir, spec.layers_dir):
-            if folder is not None and _is_executable(folder / _BOOTSTRAP):
+            if folder is not None and is_program(folder / _BOOTSTRAP):
                 return None
         return "Runtime.InvalidEntrypoint", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-
-
-def _is_executable(path: Path) -> bool:
-    """A link counts as a program: where it leads is found in the sandbox, and nowhere else is it followed."""
-    try:
-        mode = path.lstat().st_mode
-    except OSError:
-        return False
-    return stat.S_ISLNK(mode) or (stat.S_ISREG(mode) and mode & 0o111 != 0)

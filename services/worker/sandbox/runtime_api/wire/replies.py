@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from services.worker.sandbox.spec import RuntimeInvocation
@@ -17,6 +20,8 @@ _REASONS = {
     413: "Payload Too Large",
     431: "Request Header Fields Too Large",
 }
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ApiError(Exception):
@@ -65,6 +70,14 @@ def headers_too_large() -> ApiError:
     return ApiError(431, "RequestHeadersTooLarge", "Request Header Fields Too Large")
 
 
+def extension_error(error_type: str, message: str) -> ApiError:
+    return ApiError(403, f"Extension.{error_type}", message)
+
+
+def invalid_request_format(message: str) -> ApiError:
+    return ApiError(403, "InvalidRequestFormat", message)
+
+
 def error(failure: ApiError, *, close: bool = False) -> bytes:
     body = msgspec.json.encode({"errorMessage": failure.message, "errorType": failure.error_type})
     return _reply(failure.status, "application/json", body, close)
@@ -72,6 +85,15 @@ def error(failure: ApiError, *, close: bool = False) -> bytes:
 
 def accepted() -> bytes:
     return _reply(202, "application/json", b'{"status":"OK"}\n', False)
+
+
+def document(body: object, **headers: str) -> bytes:
+    """200 with a JSON document. headers: further ones, by name."""
+    return _reply(200, "application/json", msgspec.json.encode(body), False, headers)
+
+
+def extension_event(identifier: str, body: object) -> bytes:
+    return document(body, **{"Lambda-Extension-Event-Identifier": identifier})
 
 
 def pong() -> bytes:
@@ -100,6 +122,7 @@ def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-def _reply(status: int, content_type: str, body: bytes, close: bool) -> bytes:
+def _reply(status: int, content_type: str, body: bytes, close: bool, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
     head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return (head + ("Connection: close\r\n\r\n" if close else "\r\n")).encode() + body
