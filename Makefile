@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test demo bench test-compose lint types contracts format docs lock clean
+.PHONY: help setup up down test demo bench faults test-compose lint types contracts format docs lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: setup ## deploy a function and invoke it in every way; starts the cluster 
 
 bench: setup ## the benchmarks beside their peers (NAME=warm-latency for one of them)
 	@$(BIN)/python -m tests.bench $(NAME) $(ARGS)
+
+faults: setup ## 1,000 random faults in a cluster of its own, and what is left behind (FAULTS=100 makes fewer)
+	@FAULTS=$(or $(FAULTS),1000) $(BIN)/python -m pytest -s tests/chaos/test_faults.py
 
 test-compose: setup ## build the images, run docker-compose.yml, drive it, stop it
 	@deploy/docker/test_compose.sh

@@ -19,6 +19,7 @@ from services.worker.environment.environment import Environment
 from services.worker.environment.machine import State
 from services.worker.freezer import Freezer
 from services.worker.lifetimes import Lifetimes
+from services.worker.pressure import Idle
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.sandbox.spec import Sandbox, SandboxError, SandboxSpec
 from services.worker.start_queue import StartQueue
@@ -144,6 +145,14 @@ class Fleet:
                 e.id, e.spec.version_key, e.spec.counted_as, e.spec.memory_mb, e.busy, e.lease, e.holder, _provisioned(e)
             )
             for e in self._environments.values()
+        ]
+
+    def idle(self) -> list[Idle]:
+        """Those that stand still. One that was used a moment ago is not idle, nor is one that starts."""
+        return [
+            Idle(each.id, each.frozen_at, each.held_bytes(), each.provisioned)
+            for each in self._environments.values()
+            if each.state is State.FROZEN
         ]
 
     def admit(self, header: InvokeHeader, holder: str) -> Environment | Refusal:

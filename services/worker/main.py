@@ -14,6 +14,7 @@ from services.worker.code.cache import CodeCache
 from services.worker.environment.credentials import function_credentials
 from services.worker.fleet import Fleet, StartSettings
 from services.worker.pool import SandboxPool
+from services.worker.pressure import MemoryPressure
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
 from services.worker.sandbox.network.addresses import ENDPOINT_URL
@@ -91,12 +92,18 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     try:
         async with HealthServer(settings.telemetry, service="worker", checks={"cluster": lambda: membership.problem}):
             async with asyncio.TaskGroup() as group:
-                shipping = group.create_task(keep_running("log-shipper", logs.run), name="log-shipper")
+                memory = MemoryPressure(pool.memory_mb * 1024**2, pool.used_bytes, fleet.idle, fleet.stop)
+                background = [
+                    group.create_task(keep_running(name, work), name=name)
+                    for name, work in (
+                        ("log-shipper", logs.run),
+                        ("memory-pressure", memory.run),
+                        ("network-refusals", lambda: keep_engines_out(settings, pool.network)),
+                    )
+                ]
                 # Heartbeats go on while the worker drains: what still runs is not given up for lost.
                 left = asyncio.Event()
                 group.create_task(membership.run(left), name="membership")
-                engines = keep_running("network-refusals", lambda: keep_engines_out(settings, pool.network))
-                refusing = group.create_task(engines, name="network-refusals")
                 tidying = threading.Event()
                 group.create_task(asyncio.to_thread(remove_abandoned, settings.data_dir, workspace.path, tidying))
                 await stop.wait()
@@ -105,8 +112,8 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                 await server.drain(worker.drain_timeout_s)
                 await fleet.close(DESTROY_TIMEOUT_S)
                 left.set()
-                shipping.cancel()
-                refusing.cancel()
+                for task in background:
+                    task.cancel()
     finally:
         REGISTRY.unregister(metrics)
         await fleet.close(DESTROY_TIMEOUT_S)

@@ -72,6 +72,10 @@ class SandboxPool:
         assert self._cgroups is not None
         return self._cgroups.memory_bytes // 1024**2
 
+    def used_bytes(self, exact_above: int) -> int:
+        """See `CgroupTree.used_bytes`."""
+        return 0 if self._cgroups is None else self._cgroups.used_bytes(exact_above)
+
     async def start(self) -> None:
         if os.geteuid() != 0:
             raise ConfigurationError("the worker must run as root: it makes namespaces and changes users for each function")

@@ -62,6 +62,9 @@ class InstantSandbox:
     def max_memory_bytes(self) -> int:
         return 36 * 1024 * 1024
 
+    def held_bytes(self) -> int:
+        return 0
+
 
 class InstantPool:
     async def take(self, runtime: str, memory_mb: int) -> InstantSandbox:

@@ -74,8 +74,8 @@ class Environment:
     """Implements `spec.Watcher`. lease: the highest (epoch, fence) seen. holder: instance name of the caller that has, or
     last had, the lease. stop_when_done: asked to stop while busy. usable: False once the sandbox broke a promise; it must
     then be destroyed. settling: its invocation was answered, and its extensions have not done with it. used: since the
-    freezer looked last. provisioned: started for provisioned concurrency. prepared: and it has initialised. subscribers: get
-    what happens here, after its log."""
+    freezer looked last. frozen_at: by the loop's time. provisioned: started for provisioned concurrency. prepared: and it has
+    initialised. subscribers: get what happens here, after its log."""
 
     __slots__ = (
         "_alive",
@@ -92,6 +92,7 @@ class Environment:
         "_stuck",
         "_subscribers",
         "_traces",
+        "frozen_at",
         "holder",
         "id",
         "lease",
@@ -125,6 +126,7 @@ class Environment:
         self.stop_when_done = False
         self.usable = True
         self.used = True
+        self.frozen_at = 0.0
         self.sink = sink
         self._traces = TraceHeaders(spec.function_arn)
         self._log = EnvironmentLog(sink, makers_for(spec, PROVISIONED if provisioned else ON_DEMAND))
@@ -169,8 +171,13 @@ class Environment:
     def freeze(self) -> None:
         """Stop everything that the function left running, until it is next occupied."""
         self.state = advance(self.state, Event.FREEZE)
+        self.frozen_at = self._loop.time()
         if self._sandbox is not None:
             self._sandbox.freeze()
+
+    def held_bytes(self) -> int:
+        """What its end would make free, about."""
+        return 0 if self._sandbox is None else self._sandbox.held_bytes()
 
     async def start(self, sandbox: Sandbox, sandbox_spec: SandboxSpec) -> None:
         """Attach the code and let the runtime initialise, for 10 s at most. A failed initialisation is no error here: it is

@@ -42,6 +42,11 @@ def used_bytes(folder: str) -> int:
     return int(read(folder, "memory.usage_in_bytes"))
 
 
+def reclaimable_bytes(folder: str) -> int:
+    """Of what is in use by the cgroup and all below it: files that are read again when they are needed."""
+    return sum(read_keyed(folder, "memory.stat", f"total_{kind}_file") for kind in ("active", "inactive"))
+
+
 def squeeze(folder: str, limit_bytes: int, limit_after_bytes: int) -> bool:
     """The kernel refuses a limit that it cannot reclaim down to."""
     try:

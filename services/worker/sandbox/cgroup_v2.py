@@ -45,6 +45,11 @@ def used_bytes(folder: str) -> int:
     return int(read(folder, "memory.current"))
 
 
+def reclaimable_bytes(folder: str) -> int:
+    """Of what is in use by the cgroup and all below it: files that are read again when they are needed."""
+    return sum(read_keyed(folder, "memory.stat", f"{kind}_file") for kind in ("active", "inactive"))
+
+
 def squeeze(folder: str, limit_bytes: int, limit_after_bytes: int) -> bool:
     """The kernel reclaims, and kills if that is not enough, before it lets go of the file."""
     write(folder, "memory.max", str(limit_bytes))

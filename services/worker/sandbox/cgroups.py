@@ -217,6 +217,15 @@ class CgroupTree:
             self._make_bases()
             os.mkdir(folder)
 
+    def used_bytes(self, exact_above: int) -> int:
+        """In use by all sandboxes together. Above the number, what can be reclaimed is left out, which is more to read. Raises
+        OSError."""
+        if MEMORY not in self._bases:
+            return 0
+        base, version = self._bases[MEMORY]
+        used = int(version.used_bytes(base))
+        return used if used <= exact_above else used - int(version.reclaimable_bytes(base))
+
     def children(self) -> list[str]:
         """The folders that exist now, one entry a sandbox and hierarchy."""
         bases = dict.fromkeys(base for base, _version in self._bases.values())

@@ -284,6 +284,12 @@ class LaunchedSandbox:
     def max_memory_bytes(self) -> int:
         return self._slot.peak_bytes()
 
+    def held_bytes(self) -> int:
+        try:
+            return self._slot.cgroup.used_bytes()
+        except OSError:
+            return 0
+
     # What the runtime says
 
     def on_prepared(self) -> None:

@@ -180,6 +180,9 @@ class Sandbox(Protocol):
     def max_memory_bytes(self) -> int:
         """Peak memory use since the last call of `start` or `restart`."""
 
+    def held_bytes(self) -> int:
+        """What its end makes free, about: shared pages are not its own. 0 when it cannot be read."""
+
 
 class InvalidInvocationError(Exception):
     """A field of an invocation does not fit what a runtime can be told. The sandbox is as it was."""

@@ -6,8 +6,12 @@ import fcntl
 import os
 from pathlib import Path
 
+from prometheus_client import Gauge
+
 from services.worker.sandbox.spec import SandboxError
 from shared.domain.errors import ConfigurationError
+
+FREE = Gauge("lambdad_worker_user_ids_free", "User ids that the worker can give to sandboxes")
 
 _LOCKS = Path("/run/lambdad-uids")
 
@@ -27,6 +31,7 @@ class UidPool:
                 continue
             self._lock: int | None = lock
             self._free = list(range(start + size - 1, start - 1, -1))
+            FREE.set_function(lambda: len(self._free))
             return
         raise ConfigurationError(
             f"all of the user ids {first} to {first + count - 1} are used by other workers of this host: "

@@ -181,6 +181,9 @@ class ProcessSandbox:
     def max_memory_bytes(self) -> int:
         return 36 * 1024 * 1024
 
+    def held_bytes(self) -> int:
+        return 3 * 1024 * 1024
+
 
 class ProcessPool:
     """What `services.worker.pool.SandboxPool` is for the fleet. `made` lists the sandboxes it gave away."""

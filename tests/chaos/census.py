@@ -1,0 +1,156 @@
+"""Everything that a worker makes on its host and in Redis, counted from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from services.worker.sandbox.cgroups import find_parents
+from shared.dispatch.cell.keys import Keys
+
+WORKER = "worker-1"
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
+
+
+def children(cluster: Any) -> dict[str, dict[str, Any]]:
+    """Every service and engine as `lambdad status --json` shows it, by name."""
+    return {child["name"]: child for child in json.loads(cluster.run("status", "--json").stdout)["cluster"]["children"]}
+
+
+class Processes:
+    """Of one worker: below it zygotes and other helpers, below a zygote the inits of sandboxes, below these what is theirs."""
+
+    def __init__(self, worker_pid: int) -> None:
+        self.worker = psutil.Process(worker_pid)
+        self.helpers = self._alive(self.worker.children())
+        below: dict[int, list[psutil.Process]] = {}
+        for process in self._alive(self.worker.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                below.setdefault(process.ppid(), []).append(process)
+        self.zygotes = [each for each in self.helpers if any("zygote/boot.py" in word for word in _command(each))]
+        self.inits = [init for zygote in self.zygotes for init in below.get(zygote.pid, [])]
+        self.runtimes = [runtime for init in self.inits for runtime in below.get(init.pid, [])]
+        self.all = [self.worker, *(each for found in below.values() for each in found)]
+
+    @staticmethod
+    def _alive(found: list[psutil.Process]) -> list[psutil.Process]:
+        return [each for each in found if _lives(each)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+class Census:
+    """redis: of the cluster. Who died is remembered: nothing of theirs may live on."""
+
+    def __init__(self, cluster: Any, redis: Any) -> None:
+        self._cluster = cluster
+        self._redis = redis
+        self._keys = Keys("0")
+        self._known: dict[tuple[int, float], psutil.Process] = {}
+        self._workers: set[int] = set()
+
+    def worker_pid(self) -> int:
+        return int(children(self._cluster)[WORKER]["pid"])
+
+    def remember(self, processes: Processes) -> None:
+        """Before some of them are killed."""
+        self._workers.add(processes.worker.pid)
+        for process in processes.all:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._known[process.pid, process.create_time()] = process
+
+    def take(self) -> dict[str, int]:
+        """What must not be more afterwards than it was before, by name."""
+        services = children(self._cluster)
+        processes = Processes(int(services[WORKER]["pid"]))
+        self.remember(processes)
+        metrics = _metrics(int(services[WORKER]["port"]))
+        living = {each.pid for each in processes.all}
+        redis = self._in_redis()
+        return {
+            "processes of the worker": len(processes.all),
+            "processes of those who died": sum(_lives(each) and each.pid not in living for each in self._known.values()),
+            "namespaces": len(set(_namespaces(processes.all))),
+            "mounts of the host": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+            "mounts of the worker": len(Path(f"/proc/{processes.worker.pid}/mountinfo").read_text().splitlines()),
+            "cgroups": sum(1 for _ in self._cgroups(processes.worker.pid)),
+            "cgroups of those who died": sum(1 for pid in self._workers - {processes.worker.pid} for _ in self._cgroups(pid)),
+            "descriptors of the worker": processes.worker.num_fds(),
+            "descriptors of its helpers": sum(_descriptors(each) for each in processes.helpers),
+            "descriptors of the scheduler": psutil.Process(int(services["scheduler"]["pid"])).num_fds(),
+            "network devices": sum(entry.startswith("lambdad") for entry in os.listdir("/sys/class/net")),
+            "files of workers": sum(1 for _ in self._files()),
+            "environments": int(metrics["lambdad_worker_environments"]),
+            "user ids taken": -int(metrics["lambdad_worker_user_ids_free"]),
+            **redis,
+        }
+
+    def _in_redis(self) -> dict[str, int]:
+        redis, keys = self._redis, self._keys
+        state = redis.hgetall(keys.state)
+        envs = list(redis.scan_iter(match=f"{keys.prefix}envs:*", count=1_000))
+        leases = list(redis.scan_iter(match=f"{keys.prefix}leases:*", count=1_000))
+        idle = list(redis.scan_iter(match=f"{keys.prefix}idle:*", count=1_000))
+        return {
+            "leases": sum(redis.hlen(key) for key in leases),
+            "counted as running": sum(int(count) for name, count in state.items() if name.startswith(("run:", "running:"))),
+            "environments in Redis": sum(redis.hlen(key) for key in envs),
+            "idle environments in Redis": sum(redis.zcard(key) for key in idle),
+            "parked environments": redis.zcard(keys.parked),
+        }
+
+    def _cgroups(self, pid: int) -> Iterator[Path]:
+        """Of the sandboxes of a worker, in every hierarchy; of one that died its own too."""
+        for parent in dict.fromkeys(parent for parent, _version in find_parents()[0].values()):
+            for base in Path(parent).glob(f"lambdad-{pid}-*"):
+                yield base
+                yield from (entry for entry in base.iterdir() if entry.is_dir())
+
+    def _files(self) -> Iterator[Path]:
+        """But for unpacked code, which is kept for who needs it next."""
+        for root in self._cluster.data_dir.glob("worker-*"):
+            yield root
+            for path in root.rglob("*"):
+                within = path.relative_to(root).parts
+                if within[0] != "code" or (len(within) == 2 and within[1].startswith(("new-", "old-"))):
+                    yield path
+
+
+def _namespaces(processes: list[psutil.Process]) -> Iterator[str]:
+    for process in processes:
+        for kind in _NAMESPACES:
+            with contextlib.suppress(OSError):
+                yield os.readlink(f"/proc/{process.pid}/ns/{kind}")
+
+
+def _descriptors(process: psutil.Process) -> int:
+    try:
+        return int(process.num_fds())
+    except psutil.Error:
+        return 0
+
+
+def _metrics(port: int) -> dict[str, float]:
+    """Those without labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        lines = reply.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.partition(" ") for line in lines if line[:1] not in ("#", ""))}

@@ -1,0 +1,83 @@
+"""After any number of random faults, everything that a worker makes is as it was before.
+
+As many as the suite has time for; `make faults` makes 1,000 of them, FAULTS=n any other number, FAULTS_SEED=n others.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests.chaos.census import Census
+from tests.chaos.faults import Faults
+from tests.support import wait_until
+
+COUNT = int(os.environ.get("FAULTS", "80"))
+SEED = int(os.environ.get("FAULTS_SEED", random.randrange(10_000)))
+
+
+@pytest.fixture
+def faults(cluster: Any, streams: Any) -> Iterator[tuple[Faults, Census]]:
+    client = boto3.client(
+        "lambda",
+        endpoint_url=cluster.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=cluster.access_key_id,
+        aws_secret_access_key=cluster.secret_access_key,
+        config=Config(retries={"total_max_attempts": 1}, read_timeout=30, connect_timeout=5, max_pool_connections=20),
+    )
+    census = Census(cluster, streams)
+    faults = Faults(client, census, SEED)
+    yield faults, census
+    faults.clear()
+    client.close()
+
+
+@pytest.mark.timeout(120 + 2 * COUNT)
+def test_after_random_faults_everything_is_as_it_was(faults: tuple[Faults, Census]) -> None:
+    made, census = faults
+    # What is made once and kept (connections, a zygote) is there before anything is counted.
+    made.prepare()
+    made.run(40, workers=False)
+    made.call_until_right()
+    made.clear()
+    before = settled(census)
+    sys.stderr.write(f"before: {before}\n")
+    made.prepare()
+    made.run(COUNT)
+    made.call_until_right()
+    made.clear()
+    sys.stderr.write(f"seed {SEED}: made {sum(made.made.values())}: {dict(made.made)}; refused {dict(made.refused)}\n")
+    assert not made.wrong, made.wrong[:5]
+    assert sum(made.made.values()) >= COUNT * 0.7, (made.made, made.refused)
+    more: dict[str, str] = {}
+
+    def is_as_before() -> bool:
+        now = census.take()
+        more.clear()
+        more.update({name: f"{count}, was {before[name]}" for name, count in now.items() if count > before[name]})
+        return not more
+
+    try:
+        wait_until(is_as_before, deadline_s=60, poll_s=0.5)
+    except AssertionError:
+        pytest.fail(f"seed {SEED}: more than before: {more}")
+
+
+def settled(census: Census) -> dict[str, int]:
+    """Counted once nothing changes any more, and nothing runs."""
+    seen = [census.take()]
+
+    def rests() -> bool:
+        seen.append(census.take())
+        return seen[-1] == seen[-2] == seen[max(0, len(seen) - 3)] and not seen[-1]["environments"]
+
+    wait_until(rests, deadline_s=60, poll_s=0.5, what=f"nothing changes: {seen[-1]}")
+    return seen[-1]
