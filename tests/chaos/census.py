@@ -90,19 +90,22 @@ class Census:
             "processes of the worker": len(processes.all),
             "processes of those who died": sum(_lives(each) and each.pid not in living for each in self._known.values()),
             "namespaces": len(set(_namespaces(processes.all))),
-            "mounts of the host": len(Path("/proc/self/mountinfo").read_text().splitlines()),
-            "mounts of the worker": len(Path(f"/proc/{processes.worker.pid}/mountinfo").read_text().splitlines()),
+            "mounts": sum(self._is_ours(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()),
             "cgroups": sum(1 for _ in self._cgroups(processes.worker.pid)),
             "cgroups of those who died": sum(1 for pid in self._workers - {processes.worker.pid} for _ in self._cgroups(pid)),
-            "descriptors of the worker": processes.worker.num_fds(),
+            "descriptors of the worker": _own_descriptors(processes.worker) - int(metrics["lambdad_worker_connections"]),
             "descriptors of its helpers": sum(_descriptors(each) for each in processes.helpers),
-            "descriptors of the scheduler": psutil.Process(int(services["scheduler"]["pid"])).num_fds(),
+            "descriptors of the scheduler": _own_descriptors(psutil.Process(int(services["scheduler"]["pid"]))),
             "network devices": sum(entry.startswith("lambdad") for entry in os.listdir("/sys/class/net")),
             "files of workers": sum(1 for _ in self._files()),
             "environments": int(metrics["lambdad_worker_environments"]),
             "user ids taken": -int(metrics["lambdad_worker_user_ids_free"]),
             **redis,
         }
+
+    def _is_ours(self, mount: str) -> bool:
+        """Others may mount something on this machine meanwhile. A namespace may be kept by a mount, too."""
+        return str(self._cluster.data_dir) in mount or " - nsfs " in mount
 
     def _in_redis(self) -> dict[str, int]:
         redis, keys = self._redis, self._keys
@@ -140,6 +143,11 @@ def _namespaces(processes: list[psutil.Process]) -> Iterator[str]:
         for kind in _NAMESPACES:
             with contextlib.suppress(OSError):
                 yield os.readlink(f"/proc/{process.pid}/ns/{kind}")
+
+
+def _own_descriptors(process: psutil.Process) -> int:
+    """But for connections to engines, which come and go as their clients like. Callers reach a worker by Unix sockets."""
+    return int(process.num_fds()) - len(process.net_connections("inet"))
 
 
 def _descriptors(process: psutil.Process) -> int:

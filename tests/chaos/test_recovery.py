@@ -5,30 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.chaos.census import children
 from tests.chaos.load import Load
 from tests.support import wait_until
 
 SERVICES = ["frontend", "scheduler", "worker-1", "poller", "router"]
 ENGINES = ["redis", "kafka", "postgres"]
-
-
-def children(cluster: Any) -> dict[str, dict[str, Any]]:
-    """Every service and engine as `lambdad status --json` shows it, by name."""
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "lambdad"), "status", "--json", "--data-dir", str(cluster.data_dir)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return {child["name"]: child for child in json.loads(done.stdout)["cluster"]["children"]}
 
 
 def kill(cluster: Any, name: str) -> int:
