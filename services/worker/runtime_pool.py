@@ -31,8 +31,8 @@ MAKING_MAX = (os.cpu_count() or 2) + 1
 """At once, while somebody waits: one waits for the kernel while the others compute."""
 QUIET_S = 0.05
 """So long after a sandbox was taken, others are left to start."""
-ENOUGH_SHARE = 0.5
-"""Of what is kept ready: with less left, it is made beside cold starts."""
+ENOUGH = 8
+"""With fewer left, or less than half of what is to be ready, they are made beside cold starts."""
 REVIEW_S = 1.0
 """Between two looks whether fewer would do."""
 SPARED_AT_ONCE = 20
@@ -116,7 +116,7 @@ class RuntimePool:
         if self._making or self._later is not None or len(self._ready) >= depth:
             return
         quiet_in = self._taken_at + QUIET_S - now
-        if quiet_in > 0 and len(self._ready) > depth * ENOUGH_SHARE:
+        if quiet_in > 0 and len(self._ready) > min(ENOUGH, depth // 2):
             self._later = self._loop.call_later(quiet_in, self._go_on)
         else:
             self._begin()

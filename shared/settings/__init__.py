@@ -82,7 +82,7 @@ class WorkerSettings(BaseModel):
     )
     advertised_host: str | None = Field(None, description="address that callers dial; the listening one by default")
     port: int = Field(0, ge=0, le=65_535, description="of the dispatch port; 0 takes a free one")
-    environments_max: int = Field(500, ge=1, le=10_000, description="execution environments of the worker, busy and idle")
+    environments_max: int = Field(2_000, ge=1, le=10_000, description="execution environments of the worker, busy and idle")
     pool_size: int = Field(4, ge=0, le=64, description="pre-forked sandboxes kept ready, a runtime, while nothing is deployed")
     pool_size_max: int | None = Field(
         None,
