@@ -15,6 +15,7 @@ from services.worker.demand import Demand
 from services.worker.runtime_pool import RuntimePool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import UnsupportedRuntimeError
+from services.worker.sandbox import protocol
 from services.worker.sandbox.cgroups import CgroupTree
 from services.worker.sandbox.host import host_problems
 from services.worker.sandbox.launch import Launcher
@@ -31,8 +32,8 @@ from shared.settings import Settings, WorkerSettings
 
 log = logging.getLogger("lambdad.worker")
 
-SANDBOX_BYTES = 3 * 1024**2
-"""What one that waits takes of the host's memory, generously."""
+SANDBOX_BYTES, PROGRAM_BYTES = 3 * 1024**2, 48 * 1024**2
+"""What one that waits takes of the host's memory, generously: a fork of its zygote, and a program that was started ahead."""
 MEMORY_SHARE = 1 / 16
 """Of the host's memory, for what waits in one pool."""
 READY_MAX = 512
@@ -148,7 +149,10 @@ class SandboxPool:
                 raise SandboxError("the pool is not started")
             if name not in self._zygotes:
                 self._zygotes[name] = Zygote(self._recipes[name])
-            demand = Demand(self._settings.pool_size, self._ready_max)
+            ready_max = self._ready_max
+            if recipe.kind == protocol.KIND_EXEC_EARLY:
+                ready_max = ready_max * SANDBOX_BYTES // PROGRAM_BYTES
+            demand = Demand(self._settings.pool_size, ready_max)
             pool = RuntimePool(recipe, self._zygotes[name], self._launcher, demand)
             self._pools[recipe.pool] = pool
         return pool
