@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Sequence
 
 from . import libc
 
@@ -10,6 +11,8 @@ NAME = "sbx_user1051"
 """What functions on AWS see as their login name."""
 
 _CAPABILITIES_MAX = 63
+KILL = 5
+"""CAP_KILL."""
 
 
 def drop_privileges(uid: int) -> None:
@@ -17,7 +20,7 @@ def drop_privileges(uid: int) -> None:
 
     Raises OSError; the caller must then end without running anything else.
     """
-    _drop_bounding_set()
+    drop_bounding_set()
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
@@ -30,12 +33,12 @@ def drop_privileges(uid: int) -> None:
         raise OSError(1, "the user was not changed")
 
 
-def _drop_bounding_set() -> None:
+def drop_bounding_set(keep: Sequence[int] = ()) -> None:
+    """What no program that is executed from now on can have, but for `keep`. In the zygote, once: a drop makes the kernel copy
+    the credentials, and forty of them are most of what giving privileges up takes."""
     for capability in range(_CAPABILITIES_MAX + 1):
-        try:
-            libc.drop_bounding_capability(capability)
-        except OSError:
-            # Past the kernel's last capability. One that could not be dropped is caught by no_new_privs and the empty sets.
+        # One that could not be dropped is caught by no_new_privs and the empty sets.
+        if capability not in keep and not libc.drop_bounding_capability(capability):
             return
 
 

@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 
-from ..sandbox import libc, namespaces, private_root, protocol, seccomp
+from ..sandbox import libc, namespaces, private_root, protocol, seccomp, user
 from . import boot, dense, immortal, init
 
 _WARM_UPS = 20
@@ -45,6 +45,8 @@ def serve(command_fd, pool, inside=None):
         protocol.send_message(commands, {"error": "%s: %s" % (type(error).__name__, error)})
         return
     libc.set_dumpable(False)
+    # A program that becomes a sandbox's pid 1 ends others.
+    user.drop_bounding_set(keep=(user.KILL,))
     protocol.send_message(commands, {"ready": True, "warning": warning})
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
