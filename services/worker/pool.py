@@ -37,6 +37,8 @@ SANDBOX_BYTES, PROGRAM_BYTES = 3 * 1024**2, 48 * 1024**2
 MEMORY_SHARE = 1 / 16
 """Of the host's memory, for what waits in one pool."""
 READY_MAX = 512
+ARCHIVES = "archives"
+"""Folder of the worker's root."""
 _UIDS_SPARE = 256
 """Beyond the environments that may exist and a full pool: other pools, and uids that rest after use."""
 
@@ -148,7 +150,7 @@ class SandboxPool:
             if self._launcher is None:
                 raise SandboxError("the pool is not started")
             if name not in self._zygotes:
-                self._zygotes[name] = Zygote(self._recipes[name])
+                self._zygotes[name] = Zygote(self._recipes[name], self._root / ARCHIVES)
             ready_max = self._ready_max
             if recipe.kind == protocol.KIND_EXEC_EARLY:
                 ready_max = ready_max * SANDBOX_BYTES // PROGRAM_BYTES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.zygote_process import ZygoteProcess
@@ -13,11 +14,12 @@ log = logging.getLogger("lambdad.worker")
 
 
 class Zygote:
-    """recipe: of every pool that it forks for, but for what programs are told when they start."""
+    """recipe: of every pool that it forks for, but for what programs are told when they start. archives: see ZygoteProcess."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, archives: Path) -> None:
         self._recipe = recipe
-        self._process = ZygoteProcess(recipe, self._died)
+        self._archives = archives
+        self._process = ZygoteProcess(recipe, archives, self._died)
         self._starting = asyncio.Lock()
         self._watchers: list[Callable[[], None]] = []
 
@@ -35,7 +37,7 @@ class Zygote:
         async with self._starting:
             if not self._process.alive:
                 await self._process.stop()
-                self._process = ZygoteProcess(self._recipe, self._died)
+                self._process = ZygoteProcess(self._recipe, self._archives, self._died)
                 await self._process.start()
             return self._process
 

@@ -24,6 +24,7 @@ INSTALLABLE = (
     *(f"nodejs{major}.x" for major in (18, 20, 22, 24, 26)),
     *(f"python3.{minor}" for minor in range(8, 16)),
     *("ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0"),
+    *(f"java{major}" for major in (11, 17, 21, 25)),
 )
 """What `lambdad runtimes install` brings, if it can be had on that machine."""
 CUSTOM = ("provided", "provided.al2", "provided.al2023")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
 from services.worker.runtimes.host import architecture
+from services.worker.runtimes.java.family import JavaFamily
 from services.worker.runtimes.nodejs.family import NodejsFamily
 from services.worker.runtimes.provided.family import ProvidedFamily
 from services.worker.runtimes.python.family import PythonFamily
@@ -27,6 +28,7 @@ class Catalogue:
             PythonFamily(installed, settings.fresh_interpreters),
             NodejsFamily(installed),
             RubyFamily(),
+            JavaFamily(installed),
             ProvidedFamily(),
         )
 

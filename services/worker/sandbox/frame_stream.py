@@ -30,6 +30,9 @@ class RuntimeEvents(Protocol):
 
     def on_prepared(self) -> None: ...
     def on_ready(self) -> None: ...
+    def on_next(self) -> None:
+        """It asks for an event after another, as is seen where it speaks the Runtime API: nothing of that one is to come."""
+
     def on_response(self, response: RuntimeResponse) -> None: ...
     def on_stray(self) -> None:
         """An answer came that is not the one to the event that runs now: something of an earlier event is left."""

@@ -16,6 +16,7 @@ import msgspec
 from services.worker.sandbox import exits, extension_host, protocol
 from services.worker.sandbox.extension_host import ExtensionHost
 from services.worker.sandbox.init_link import InitLink
+from services.worker.sandbox.late_error import LateError
 from services.worker.sandbox.network.contract import wants_network
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
@@ -74,6 +75,7 @@ class LaunchedSandbox:
         self._begun = False
         self._doomed = False
         self._shared_bytes = 0
+        self._late_error = LateError(self._on_whole_response)
         self._ended: RuntimeExit | None = None
         self._failure: str | None = None
         self._init_error: bytes | None = None
@@ -103,6 +105,7 @@ class LaunchedSandbox:
                     "tmp_mb": _TMP_MB_DEFAULT,
                     "kind": self._recipe.kind,
                     "argv": list(self._recipe.argv),
+                    "variables": dict(self._recipe.variables),
                 },
                 [self._output.write_fd, far_stream.fileno(), self._slot.network.descriptor(), *procs_fds],
             )
@@ -304,10 +307,19 @@ class LaunchedSandbox:
             self._host.extensions.close_registration()
             self._on_progress()
 
+    def on_next(self) -> None:
+        self._late_error.let_go()
+
     def on_response(self, response: RuntimeResponse) -> None:
         if self._on_end is None:
             self.on_stray()
             return
+        if self._recipe.logs_late and response.error_type is not None:
+            self._late_error.hold(response)
+        else:
+            self._on_whole_response(response)
+
+    def _on_whole_response(self, response: RuntimeResponse) -> None:
         self._output.drain()
         self._answer_caller(response)
 
@@ -392,6 +404,7 @@ class LaunchedSandbox:
             self._runtime_ended.set_result(None)
         self._runtime.drain()
         self._output.drain(ended=True)
+        self._late_error.let_go()
         ended = exits.runtime_exit(status, memory_kill=self._slot.memory_killed(), init_error=self._init_error)
         if self._missing_entrypoint is not None:
             ended = msgspec.structs.replace(ended, platform_error=self._missing_entrypoint)
@@ -467,6 +480,7 @@ class LaunchedSandbox:
 
     async def _destroy(self) -> None:
         self._slot.peak_bytes()
+        self._late_error.drop()
         if self._boost is not None:
             self._boost.cancel()
         with contextlib.suppress(OSError):

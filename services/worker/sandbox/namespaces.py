@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from . import libc
 
 NEW_MOUNT, NEW_CGROUP, NEW_UTS, NEW_IPC, NEW_PID, NEW_NET = 0x20000, 0x2000000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
+_FOLDER = 0x200
+"""CLONE_FS"""
 SANDBOX = NEW_MOUNT | NEW_UTS | NEW_IPC | NEW_PID
 """The network's is made ahead: init enters that of its slot."""
 
@@ -12,6 +16,19 @@ SANDBOX = NEW_MOUNT | NEW_UTS | NEW_IPC | NEW_PID
 def fork_into_sandbox() -> tuple[int, int]:
     """Fork the sandbox's pid 1 into fresh namespaces: (0, -1) there, (pid, pidfd) here."""
     return libc.clone_process(SANDBOX)
+
+
+def fork_sharing_folder() -> int:
+    """Fork, with one working folder (and umask) for both: 0 in the child, its pid in the parent. It lasts beyond exec."""
+    pid, pidfd = libc.clone_process(_FOLDER)
+    if pid:
+        os.close(pidfd)
+    return pid
+
+
+def leave_folder() -> None:
+    """Have a working folder of one's own again, which is the same so far."""
+    libc.unshare(_FOLDER)
 
 
 def leave_mount_namespace() -> None:

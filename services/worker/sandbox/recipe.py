@@ -23,13 +23,25 @@ class Programs(Protocol):
 
 
 @dataclass(frozen=True)
+class Archive:
+    """What programs start faster with: see zygote/archive.py. name: of the file that is kept, another for
+    whatever it is made of. place: where sandboxes see it. commands: what makes it, one after the other."""
+
+    name: str
+    place: str
+    commands: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """pool: name of those that are made alike. interpreter: the Python that the zygote is. prefixes: host folders beyond /usr
     that it needs. inside: folder of Python modules that the zygote loads, with `runtime.py`, for runtimes that a fork of
     it serves. runtime_dirs: are /var/runtime together, files of the first before those of others. language_root: is
     /var/lang. links: symbolic links of the root, and where they lead. kind and argv: see protocol.py. http: the runtime
     process speaks the Runtime API. argv_by_memory: argv for functions of so many MB, of programs that are told when they start:
-    one that was prepared serves those alone."""
+    one that was prepared serves those alone. variables: that programs which are executed early have from the start, besides
+    those of all. settings: names in the host's /etc that sandboxes see, too. logs_late: it writes an error to the log after it
+    has posted it."""
 
     family: Programs
     pool: str
@@ -42,6 +54,10 @@ class Recipe:
     links: tuple[tuple[str, str], ...] = ()
     argv: tuple[str, ...] = ()
     http: bool = False
+    variables: tuple[tuple[str, str], ...] = ()
+    settings: tuple[str, ...] = ()
+    archive: Archive | None = None
+    logs_late: bool = False
     argv_by_memory: Callable[[int], tuple[str, ...]] | None = None
 
     def for_memory(self, memory_mb: int) -> Recipe:

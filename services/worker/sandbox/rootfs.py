@@ -29,6 +29,7 @@ ENGINE = RUNTIME + "/lambdad"
 
 _RUNTIME_PARTS = "/.runtime"
 _CHANGES = "/.changes"
+_LOCALES, _LOCALE = "/usr/lib/locale", "en_US.utf8"
 NOTHING = "/.nothing"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -76,7 +77,8 @@ _STAGES = ("/mnt", "/media", "/srv", "/tmp", "/var/tmp", "/run")
 class Host:
     """engine: the project's services/worker. prefixes: folders beyond /usr that the zygote's interpreter needs. language_root:
     is /var/lang in sandboxes. interpreter: the zygote's, where a fork of it serves, by its name in LANGUAGE/bin. runtime_dirs:
-    are /var/runtime together, files of the first before those of others. links: of sandboxes' roots, and where they lead."""
+    are /var/runtime together, files of the first before those of others. links: of sandboxes' roots, and where they lead.
+    settings: names in /etc that are shown, too."""
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class Host:
         interpreter: str | None,
         runtime_dirs: list[str],
         links: list[tuple[str, str]],
+        settings: list[str],
     ) -> None:
         self.engine = engine
         self.prefixes = prefixes
@@ -93,6 +96,7 @@ class Host:
         self.interpreter = interpreter
         self.runtime_dirs = runtime_dirs
         self.links = links
+        self.settings = settings
 
 
 def build(host: Host) -> None:
@@ -104,6 +108,8 @@ def build(host: Host) -> None:
         os.makedirs(stage + path, mode=0o755)
     os.makedirs(stage + OWN, mode=0o700)
     _make_skeleton(stage + SKELETON)
+    for name in host.settings:
+        _copy("/etc/" + name, stage + SKELETON + "/etc/" + name)
     for place, target in host.links:
         _link(target, stage + SKELETON + place)
     for name in ("/etc", "/dev", os.path.dirname(WARM_UP)):
@@ -131,6 +137,7 @@ def build(host: Host) -> None:
                 os.symlink(part + "/" + name, stage + RUNTIME + "/" + name)
         layers.setdefault(RUNTIME, [NOTHING]).insert(number, part)
     _make_bash_the_shell(stage, layers)
+    _know_the_locale(stage, layers)
     if host.interpreter is not None:
         _hide_executable(stage, host.interpreter)
     _write(stage + LAYOUT, json.dumps(layers))
@@ -179,6 +186,15 @@ def _make_bash_the_shell(stage: str, layers: dict[str, list[str]]) -> None:
         raise FileNotFoundError("there is no bash in /usr/bin or /bin")
     _link(bash, stage + _CHANGES + folder + "/sh")
     layers[system][:] = [_CHANGES + system, system]
+
+
+def _know_the_locale(stage: str, layers: dict[str, list[str]]) -> None:
+    """LANG is en_US.UTF-8, as on Amazon Linux. A host may lack it, and text would be taken for ASCII: there it is C.UTF-8."""
+    known = [name for name in ("C.utf8", "C.UTF-8") if os.path.isdir(os.path.join(_LOCALES, name))]
+    if known and not os.path.isdir(os.path.join(_LOCALES, _LOCALE)):
+        _link(known[0], stage + _CHANGES + os.path.join(_LOCALES, _LOCALE))
+        if _CHANGES + "/usr" not in layers["/usr"]:
+            layers["/usr"].insert(0, _CHANGES + "/usr")
 
 
 def _hide_executable(stage: str, name: str) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ _BOOT = Path(__file__).parent.parent / "zygote" / "boot.py"
 
 
 class ZygoteProcess:
-    """on_death is called when it ends without having been stopped. shared_bytes: by pool, what a runtime has in memory and is
-    charged to others, once one was looked at."""
+    """archives: folder where what is made for its programs is kept. on_death is called when it ends unasked.
+    shared_bytes: by pool, what a runtime has in memory and is charged to others, once one was looked at."""
 
-    def __init__(self, recipe: Recipe, on_death: Callable[[], None]) -> None:
+    def __init__(self, recipe: Recipe, archives: Path, on_death: Callable[[], None]) -> None:
         self.recipe = recipe
+        self._archives = archives
         self._on_death = on_death
         self.pid = 0
         self.shared_bytes: dict[str, int] = {}
@@ -59,17 +61,7 @@ class ZygoteProcess:
         self.pid = self._process.pid
         self._control.far_end.close()
         try:
-            self._control.send(
-                {
-                    "interpreter": str(self.recipe.interpreter),
-                    "prefixes": [str(prefix) for prefix in self.recipe.prefixes],
-                    "runtime_dirs": [str(folder) for folder in self.recipe.runtime_dirs],
-                    "language_root": None if self.recipe.language_root is None else str(self.recipe.language_root),
-                    "links": self.recipe.links,
-                    "inside": None if self.recipe.inside is None else str(self.recipe.inside),
-                    "pool": self.recipe.pool,
-                }
-            )
+            self._send_config(self._control)
             async with asyncio.timeout(START_TIMEOUT_S):
                 await asyncio.shield(self._started)
         except TimeoutError:
@@ -78,6 +70,30 @@ class ZygoteProcess:
         except BaseException:
             await self.stop()
             raise
+
+    def _send_config(self, control: ControlSocket) -> None:
+        recipe = self.recipe
+        config: dict[str, object] = {
+            "interpreter": str(recipe.interpreter),
+            "prefixes": [str(prefix) for prefix in recipe.prefixes],
+            "runtime_dirs": [str(folder) for folder in recipe.runtime_dirs],
+            "language_root": None if recipe.language_root is None else str(recipe.language_root),
+            "links": recipe.links,
+            "settings": recipe.settings,
+            "inside": None if recipe.inside is None else str(recipe.inside),
+            "pool": recipe.pool,
+            "variables": dict(recipe.variables),
+            "archive": None,
+        }
+        if recipe.archive is None:
+            control.send(config)
+            return
+        self._archives.mkdir(parents=True, exist_ok=True)
+        folder_fd = os.open(self._archives, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            control.send({**config, "archive": asdict(recipe.archive)}, [folder_fd])
+        finally:
+            os.close(folder_fd)
 
     async def spawn(self, request: dict[str, Any], fds: list[int]) -> int:
         """Fork a sandbox; the pidfd of its init. Raises SandboxError."""

@@ -9,7 +9,7 @@ import select
 import signal
 import socket
 
-from ..sandbox import host_figures, libc, mounts, private_root, process_marks, protocol, user
+from ..sandbox import host_figures, libc, mounts, namespaces, private_root, process_marks, protocol, user
 from ..sandbox.network import inside
 from . import runtime_process
 
@@ -58,6 +58,7 @@ class Init:
         self.uid = request["uid"]
         self.kind = request["kind"]
         self.argv = request.get("argv")
+        self.variables = request.get("variables", {})
         self.tmp_mb = request["tmp_mb"]
         self.output_fd, self.runtime_fd, self.network_fd = fds[1:4]
         self.cgroup_fds = fds[4:]
@@ -105,12 +106,15 @@ class Init:
     def start_runtime(self, runtime_fd):
         """Fork the runtime process. It may run the user's code only after the byte in its go pipe."""
         go_read, go_write = os.pipe()
-        pid = os.fork()
+        self.shares_folder = self.kind == protocol.KIND_EXEC_EARLY and not self.attached
+        pid = namespaces.fork_sharing_folder() if self.shares_folder else os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             descriptors = (runtime_fd, go_read, self.output_fd, self.cgroup_fds)
-            runtime_process.main(self.kind, self.argv, self.uid, descriptors, self.seccomp_program, self.runtime)
+            runtime_process.main(
+                self.kind, self.argv, self.variables, self.uid, descriptors, self.seccomp_program, self.runtime
+            )
         self.runtime_pid = pid
         os.close(go_read)
         os.close(runtime_fd)
@@ -149,7 +153,15 @@ class Init:
         if len(fds) < 2:
             mounts.attach_nothing(mounts.LAYERS)
         self.attached = True
+        if self.shares_folder:
+            self._move_runtime()
         _let_go(self.go_write)
+
+    def _move_runtime(self):
+        """The runtime's working folder is what was at CODE when it started: nothing. Not every program can change it."""
+        os.chdir(mounts.CODE)
+        namespaces.leave_folder()
+        os.chdir("/")
 
     def on_restart(self, message, fds):
         """Start a fresh runtime after the last one ended, with nothing else left running."""

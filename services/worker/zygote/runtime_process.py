@@ -9,8 +9,11 @@ import socket
 
 from ..sandbox import libc, mounts, namespaces, protocol, rlimits, seccomp, user
 
+_TELEMETRY_FD = 62
+"""As recorded."""
 
-def main(kind, argv, uid, descriptors, seccomp_program, runtime):
+
+def main(kind, argv, variables, uid, descriptors, seccomp_program, runtime):
     """Never returns. A failure before the user's code is said to the worker, which destroys the sandbox. runtime: the module
     that serves (KIND_SERVE)."""
     status = 70
@@ -22,7 +25,7 @@ def main(kind, argv, uid, descriptors, seccomp_program, runtime):
             stream, go_fd = _settle_descriptors(stream, go_fd)
             if kind == protocol.KIND_EXEC_EARLY:
                 # The program answers PREPARED by itself, and reads START when its code is there.
-                _execute_early(argv, stream, go_fd)
+                _execute_early(argv, variables, stream, go_fd)
             if kind == protocol.KIND_SERVE:
                 runtime.warm_up()
             stream.sendall(protocol.frame(protocol.PREPARED))
@@ -98,16 +101,26 @@ def _more(stream, data):
     return data + chunk
 
 
-def _execute_early(argv, stream, go_fd):
+def _execute_early(argv, more_variables, stream, go_fd):
     os.set_inheritable(stream.fileno(), True)
     os.set_inheritable(go_fd, True)
+    os.chdir(mounts.CODE)
     variables = {"LANG": "en_US.UTF-8", "LD_LIBRARY_PATH": mounts.LIBRARY_PATH, "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    variables.update(more_variables)
+    _open_telemetry(variables)
     os.execve(argv[0], argv, variables)
+
+
+def _open_telemetry(variables):
+    """The descriptor that runtimes write records to, rather than lines: the same pipe (sandbox/log_frames.py)."""
+    if variables.get("_LAMBDA_TELEMETRY_LOG_FD") == str(_TELEMETRY_FD):
+        os.dup2(1, _TELEMETRY_FD)
 
 
 def _execute(start):
     """Become the first of the given programs that can be executed, in the function's folder and environment."""
     os.chdir(mounts.CODE)
+    _open_telemetry(start["environment"])
     failures = []
     for argv in start["programs"]:
         try:

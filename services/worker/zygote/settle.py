@@ -5,6 +5,7 @@ import signal
 import socket
 
 from ..sandbox import libc, mounts, namespaces, protocol, rootfs
+from . import archive
 
 
 def settle(command_fd, worker_dir):
@@ -12,7 +13,7 @@ def settle(command_fd, worker_dir):
     libc.set_parent_death_signal(signal.SIGKILL)
     commands = socket.socket(fileno=command_fd)
     try:
-        config, _fds = protocol.receive_message(commands)
+        config, fds = protocol.receive_message(commands)
         inside = config["inside"]
         os.umask(0o022)
         namespaces.leave_mount_namespace()
@@ -24,8 +25,11 @@ def settle(command_fd, worker_dir):
             interpreter=None if inside is None else name,
             runtime_dirs=config["runtime_dirs"],
             links=config["links"],
+            settings=config["settings"],
         )
         rootfs.build(host)
+        if config["archive"] is not None:
+            archive.provide(config["archive"], config["variables"], fds[0])
         interpreter = config["interpreter"] if inside is None else rootfs.LANGUAGE + "/bin/" + name
         argv = [interpreter, "-S", rootfs.ENGINE + "/zygote/boot.py", str(command_fd), config["pool"]]
         if inside is not None:

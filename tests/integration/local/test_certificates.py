@@ -169,7 +169,7 @@ def test_jars_are_fetched_with_the_systems_certificates(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LAMBDAD_JAR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LAMBDAD_MAVEN_MIRROR", f"{registry.address}/maven")
-    monkeypatch.setattr(jars, "read_lock", lambda: (JAR,))
+    monkeypatch.setattr(jars, "read_lock", lambda _lock: (JAR,))
     before = dict(os.environ)
     (path,) = jars.ensure_jars()
     assert path.read_bytes() == JAR_CONTENT

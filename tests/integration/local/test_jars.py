@@ -31,7 +31,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     root.mkdir()
     lock = tmp_path / "kafka.lock"
     lock.write_text(f"# comment\n{JAR.coordinate} {JAR.sha256} {JAR.size_bytes}\n")
-    monkeypatch.setattr(jars, "read_lock", partial(jars.read_lock, lock))
+    pinned = jars.read_lock(lock)
+    monkeypatch.setattr(jars, "read_lock", lambda _lock: pinned)
     monkeypatch.setenv("LAMBDAD_JAR_CACHE", str(tmp_path / "cache"))
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(root))) as server:
         monkeypatch.setenv("LAMBDAD_MAVEN_MIRROR", f"http://127.0.0.1:{server.server_port}/")
@@ -84,12 +85,17 @@ def test_offline_asks_no_one(mirror: Path, monkeypatch: pytest.MonkeyPatch) -> N
         jars.ensure_jars()
 
 
-def test_every_pinned_jar_is_named_once_and_no_address_is_recorded() -> None:
-    pinned = jars.read_lock(jars.LOCK_FILE)
+@pytest.mark.parametrize("wanted", jars.ALL, ids=lambda wanted: wanted.lock.stem)
+def test_every_pinned_jar_is_named_once_and_no_address_is_recorded(wanted: jars.JarSet) -> None:
+    pinned = jars.read_lock(wanted.lock)
     names = [jar.coordinate.rpartition(":")[0] for jar in pinned]
     assert len(set(names)) == len(names)
-    assert f"org.apache.kafka:kafka_2.13:{jars.KAFKA_VERSION}" in {jar.coordinate for jar in pinned}
+    assert set(wanted.roots) <= {jar.coordinate for jar in pinned}
+    assert "://" not in wanted.lock.read_text()
+
+
+def test_all_of_kafka_is_of_one_version() -> None:
+    pinned = jars.read_lock(jars.KAFKA.lock)
     assert {jar.coordinate.split(":")[2] for jar in pinned if jar.coordinate.startswith("org.apache.kafka:")} == {
         jars.KAFKA_VERSION
     }
-    assert "://" not in jars.LOCK_FILE.read_text()

@@ -37,6 +37,8 @@ class Events:
     def on_prepared(self) -> None:
         self.said.append("prepared")
 
+    def on_next(self) -> None: ...
+
     def on_ready(self) -> None:
         self.said.append("ready")
 

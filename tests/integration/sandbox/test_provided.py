@@ -75,7 +75,7 @@ async def test_a_bootstrap_that_cannot_be_executed_is_named_in_the_log(harness: 
     assert told in bytes(function.output).decode()
 
 
-@pytest.mark.parametrize("runtime", ["java21", "ruby3.4", "dotnet8", "python2.7", "python3.99", "nonsense"])
+@pytest.mark.parametrize("runtime", ["java8.al2", "ruby3.4", "dotnet8", "python2.7", "python3.99", "nonsense"])
 async def test_a_runtime_that_cannot_be_served_is_refused_with_what_would_help(harness: Harness, runtime: str) -> None:
     assert not harness.pool.supports(runtime)
     with pytest.raises(UnsupportedRuntimeError, match=runtime):

@@ -215,9 +215,9 @@ async def test_cancelling_frees_the_environment_for_the_next_invocation(worker: 
 
 
 async def test_a_runtime_that_is_not_there_is_refused_with_what_to_do(worker: TestWorker, caller: Caller) -> None:
-    refusal = await caller.refusal(worker.function(COUNTER, runtime="java21"), "r-1", cold=True)
+    refusal = await caller.refusal(worker.function(COUNTER, runtime="java8.al2"), "r-1", cold=True)
     assert (refusal.reason, refusal.gone) == ("unsupported_runtime", True)
-    assert "java21" in refusal.detail
+    assert "java8.al2" in refusal.detail
 
 
 async def test_each_environment_has_credentials_of_its_own(worker: TestWorker, caller: Caller) -> None:

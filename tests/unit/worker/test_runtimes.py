@@ -20,7 +20,7 @@ from shared.settings import WorkerSettings
 from tests.unit.worker.specs import version
 
 WORKER = Path(catalogue_module.__file__).parents[1]
-NAMES = ["python", "nodejs", "ruby", "provided"]
+NAMES = ["python", "nodejs", "ruby", "java", "provided"]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,7 @@ def variables_of(family: RuntimeFamily, runtime: str, endpoint_url: str | None =
         ("nodejs20.x", "nodejs", "nodejs20.x"),
         ("nodejs24.x", "nodejs", "nodejs24.x"),
         ("ruby3.4", "ruby", "ruby3.4"),
+        ("java25", "java", "java25"),
         ("provided", "provided", "provided"),
         ("provided.al2023", "provided", "provided"),
     ],
@@ -62,7 +63,7 @@ def test_every_runtime_has_one_family_and_one_pool(catalogue: Catalogue, runtime
     assert [other.name for other in catalogue._families if other.serves(runtime)] == [name]
 
 
-@pytest.mark.parametrize("runtime", ["python", "python3", "python3.12x", "nodejs", "nodejs20", "providedx", "java21", ""])
+@pytest.mark.parametrize("runtime", ["python", "python3", "python3.12x", "nodejs", "nodejs20", "providedx", "java8.al2", ""])
 def test_a_runtime_of_no_family_is_refused_and_the_families_are_named(catalogue: Catalogue, runtime: str) -> None:
     with pytest.raises(UnsupportedRuntimeError, match=f"^{runtime} is not .* {', '.join(NAMES)}$"):
         catalogue.recipe(runtime)
@@ -72,7 +73,7 @@ def test_a_runtime_of_no_family_is_refused_and_the_families_are_named(catalogue:
 def test_a_worker_says_what_it_can_run(catalogue: Catalogue) -> None:
     able = catalogue.capabilities()
     assert {"provided.al2", "provided.al2023"} <= set(able.runtimes)
-    assert not {runtime for runtime in able.runtimes if runtime.startswith(("java", "dotnet"))}
+    assert not {runtime for runtime in able.runtimes if runtime.startswith(("java8", "dotnet"))}
     assert all(catalogue.supports(runtime) == (runtime in able.runtimes) for runtime in RUNTIMES_OFFERED)
     assert able.architecture in ("x86_64", "arm64")
     record = WorkerRecord("10.0.0.1:9100", 20, able)
@@ -113,11 +114,11 @@ def test_a_runtime_whose_interpreter_is_of_another_version_is_refused_with_the_c
 def test_a_function_may_override_what_its_family_sets_but_not_what_the_platform_sets(catalogue: Catalogue) -> None:
     own = dict.fromkeys(("PYTHONPATH", "NODE_PATH", "GEM_PATH", "AWS_EXECUTION_ENV"), "mine")
     found = {}
-    for runtime in ("python3.12", "nodejs20.x", "ruby3.4", "provided.al2"):
+    for runtime in ("python3.12", "nodejs20.x", "ruby3.4", "java21", "provided.al2"):
         family = catalogue.family(runtime)
         found[family.name] = variables_of(family, runtime, **own)
     assert [found[name]["AWS_EXECUTION_ENV"] for name in NAMES] == [
-        "AWS_Lambda_python3.12", "AWS_Lambda_nodejs20.x", "AWS_Lambda_ruby3.4", "mine",
+        "AWS_Lambda_python3.12", "AWS_Lambda_nodejs20.x", "AWS_Lambda_ruby3.4", "AWS_Lambda_java21", "mine",
     ]  # fmt: skip
     assert [found[name][path] for name, path in (("python", "PYTHONPATH"), ("nodejs", "NODE_PATH"), ("ruby", "GEM_PATH"))] == [
         "mine", "mine", "mine",

@@ -155,6 +155,8 @@ class RuntimeCalls:
         self._waiting = connection
         if first:
             self._events.on_ready()
+        else:
+            self._events.on_next()
         self._hand_over()
         return None
 
