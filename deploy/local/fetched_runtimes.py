@@ -1,8 +1,8 @@
 """`lambdad runtimes install`: interpreters and the JavaScript SDK for functions, pinned by hash, into the checkout's .runtimes.
 
 Node.js comes from PyPI's wheels of it, a folder a version, with an npm of its own; the one that PyPI has no wheel of, and the
-SDK, from the npm registry, as the folders of requirements say; CPython from the builds that our pinned uv knows by hash. Ruby
-is the system's: fetched_ruby.py. Java: fetched_java.py.
+SDK, from the npm registry, as the folders of requirements say; CPython, Ruby and Java as fetched_python.py, fetched_ruby.py and
+fetched_java.py say.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ from deploy.local.bootstrap import (
     SetupError,
     digest_of,
     install_runtime_clients,
-    open_to_functions,
     run,
     say,
 )
 from deploy.local.fetched_java import install_java
+from deploy.local.fetched_python import install_python
 from deploy.local.fetched_ruby import install_ruby
 from deploy.local.layout import RUNTIMES
 from deploy.local.made_beside import made_beside
 from services.worker.runtimes.nodejs.family import SDK
 from services.worker.runtimes.nodejs.interpreters import NPM_PACKAGE, WHEEL
-from services.worker.runtimes.python.interpreters import INTERPRETERS
 from shared.domain.errors import ConfigurationError
 from shared.domain.runtimes import INSTALLABLE
 
@@ -59,7 +58,7 @@ def install(names: list[str]) -> None:
             _install_sdk()
         pythons = [name for name in names if name.startswith("python")]
         for name in pythons:
-            _install_python(name)
+            install_python(name)
         if pythons:
             install_runtime_clients()
         for name in names:
@@ -88,13 +87,6 @@ def _install_node_of_npm(runtime: str) -> None:
             for program in partial.glob(NPM_PACKAGE):
                 for name in _NEVER_READ_OF_NPM:
                     shutil.rmtree(program.parents[1] / name, ignore_errors=True)
-
-
-def _install_python(runtime: str) -> None:
-    say(runtime)
-    run(UV, "python", "install", "--no-bin", runtime.removeprefix("python"),
-        UV_PYTHON_DOWNLOADS="manual", UV_PYTHON_INSTALL_DIR=str(RUNTIMES / INTERPRETERS))  # fmt: skip
-    open_to_functions(RUNTIMES / INTERPRETERS)
 
 
 def _install_sdk() -> None:

@@ -32,17 +32,19 @@ Progress = Callable[[str, int], None]
 
 @dataclass(frozen=True)
 class Jar:
+    """coordinate: group:artifact:version, and :classifier for one of several files of a version."""
+
     coordinate: str
     sha256: str
     size_bytes: int
 
     @property
     def name(self) -> str:
-        _, artifact, version = self.coordinate.split(":")
-        return f"{artifact}-{version}.jar"
+        _, *parts = self.coordinate.split(":")
+        return f"{'-'.join(parts)}.jar"
 
     def path(self, cache: Path) -> Path:
-        group, artifact, version = self.coordinate.split(":")
+        group, artifact, version, *_ = self.coordinate.split(":")
         return cache / group.replace(".", "/") / artifact / version / self.name
 
 
@@ -100,12 +102,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def ensure_jars(wanted: JarSet = KAFKA) -> tuple[Path, ...]:
+def ensure_jars(wanted: JarSet = KAFKA, only: tuple[Jar, ...] | None = None) -> tuple[Path, ...]:
     """Every jar of the lock as a verified local file, in the lock's order; downloads what is missing and shows how far it is.
 
-    Raises ConfigurationError when a jar cannot be had or is not the pinned one.
+    only: those that are needed of the lock. Raises ConfigurationError when a jar cannot be had or is not the pinned one.
     """
-    cache, jars = jar_cache(), read_lock(wanted.lock)
+    cache, jars = jar_cache(), read_lock(wanted.lock) if only is None else only
     missing = [jar for jar in jars if not _is_good(jar, cache)]
     if missing:
         _download(wanted, missing, cache)

@@ -9,8 +9,11 @@ import gc
 import sys
 import types
 
-_IMMORTAL = 0xFFFFFFFF
-"""The low half of a reference count that 3.12 to 3.14 all take for immortal."""
+_IMMORTAL = 0xD0000000 if sys.version_info >= (3, 14) else 0xFFFFFFFF
+"""The low half of a reference count that this interpreter takes for immortal: 3.12 and 3.13 the largest alone, 3.14 any of a
+range. Where 3.14 held a reference before, it counts on without a look, which must not lead out of the range."""
+_IMMORTAL_FROM = 0x80000000
+"""What has so much already was made immortal by the interpreter itself."""
 
 
 def supported():
@@ -40,6 +43,6 @@ def make_everything_immortal():
         while untracked:
             part = untracked.pop()
             count = count_at(id(part))
-            if count.value != _IMMORTAL and not gc.is_tracked(part):
+            if count.value < _IMMORTAL_FROM and not gc.is_tracked(part):
                 count.value = _IMMORTAL
                 untracked.extend(gc.get_referents(part))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import bootstrap
 from deploy.local.bootstrap import function_interpreters
 from deploy.local.layout import CHECKOUT
 from services.worker.runtimes.host import own_interpreter
@@ -26,6 +27,7 @@ def program(path: Path, says: str = "python3.14") -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(bootstrap, "RUNTIMES", tmp_path / "runtimes")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("PYENV_ROOT", raising=False)
