@@ -7,9 +7,11 @@ from collections import deque
 
 AT_ONCE_S = 2.0
 """What is taken within so long is taken at once: about what it takes to make as many again."""
-KEPT_S = 600.0
-"""So long a burst, or a function that nobody has invoked yet, counts in full."""
-DECAY_S = 60.0
+EXPECTED_S = 300.0
+"""So long a function that nobody has invoked yet counts."""
+KEPT_S = 30.0
+"""So long a burst counts in full."""
+DECAY_S = 10.0
 """Then what a burst counts for halves, each so often."""
 
 
@@ -27,7 +29,7 @@ class Demand:
 
     def expect(self, now: float) -> None:
         """One more is likely to be taken soon."""
-        self._expected.append(now + KEPT_S)
+        self._expected.append(now + EXPECTED_S)
 
     def took(self, now: float) -> None:
         if self._expected:

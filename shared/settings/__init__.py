@@ -88,7 +88,7 @@ class WorkerSettings(BaseModel):
         None,
         ge=0,
         le=5_000,
-        description="what that grows to as functions are deployed, and after bursts, for some minutes; by default what a "
+        description="what that grows to as functions are deployed, and after bursts, for a while; by default what a "
         "sixteenth of the host's memory holds, 512 at most",
     )
     prestart_runtimes: list[str] = Field(

@@ -20,6 +20,7 @@ async def test_a_pool_grows_by_what_is_deployed_and_taken_at_once_and_shrinks_ag
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demand, "KEPT_S", 3.0)
+    monkeypatch.setattr(demand, "EXPECTED_S", 3.0)
     monkeypatch.setattr(demand, "DECAY_S", 0.1)
     settings = Settings()
     settings.worker.prestart_runtimes, settings.worker.pool_size, settings.worker.pool_size_max = [], 1, 4

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from services.worker.demand import AT_ONCE_S, DECAY_S, KEPT_S, Demand
+from services.worker.demand import AT_ONCE_S, DECAY_S, EXPECTED_S, KEPT_S, Demand
 
 
 def test_what_was_taken_at_once_is_kept_ready_for_a_while_and_then_halves() -> None:
@@ -28,7 +28,7 @@ def test_each_deployed_function_counts_until_it_is_invoked_or_a_while_has_passed
     assert demand.depth(0.0) == 14
     demand.took(1.0)
     assert demand.depth(1.0) == 4 + 9 + 1
-    assert demand.depth(KEPT_S + 1.0) == 4
+    assert demand.depth(EXPECTED_S) == 4
 
 
 def test_the_depth_stays_within_its_bounds_whatever_comes() -> None:
