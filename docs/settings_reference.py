@@ -47,6 +47,10 @@ STARTING = (
         "of docker-compose.yml: the published port, the services' log level, a root key of your own, where code in S3 is taken "
         "from",
     ),
+    (
+        "NETWORK_KIND NETWORK_ALLOWED NETWORK_DENIED",
+        "of docker-compose.yml: the settings of functions' network of these names, below ([networking.md](networking.md))",
+    ),
     ("NODE_RUNTIMES", "of `docker compose build`: the versions of Node.js in the worker's image ([runtimes.md](runtimes.md))"),
 )
 """Variables, without LAMBDAD_, that no service reads but what starts services."""

@@ -34,10 +34,22 @@ POLL_S = 0.25
 QUEUE = "test-compose"
 ROLE = "arn:aws:iam::000000000000:role/test"
 PYTHON = """
-import os
+import os, socket, urllib.request
 
 def handler(event, context):
-    return {"got": event, "uid": os.getuid()}
+    answer = {"got": event, "uid": os.getuid()}
+    if "reach" in event:
+        url = os.environ["AWS_ENDPOINT_URL"] + "/_lambdad/health"
+        answer["endpoint"] = urllib.request.urlopen(url, timeout=5).status
+        answer["open"] = [place for place in event["reach"] if is_open(*place)]
+    return answer
+
+def is_open(host, port):
+    try:
+        socket.create_connection((host, port), 0.3).close()
+    except OSError:
+        return False
+    return True
 """
 # As in the documentation of the SDK. A presigned address is made without anybody being asked.
 NODEJS_WITH_THE_SDK = """
@@ -63,6 +75,7 @@ with socket.create_connection(("kafka", 9092), timeout=5) as connection:
 """
 SERVICES = ("frontend", "scheduler", "worker", "poller", "router")
 ENGINES = ("postgres", "redis", "kafka")
+PORTS = {"postgres": 5432, "redis": 6379, "kafka": 9092, "worker": 9200, "frontend": 9000, "scheduler": 9100}
 
 
 def say(text: str) -> None:
@@ -184,6 +197,17 @@ def check_confinement(engine: Engine) -> None:
     say("ok: all but the worker run without root, without capabilities and without a way to get any")
 
 
+def check_network(engine: Engine, aws: Any, name: str) -> None:
+    """By address: names of containers may well resolve."""
+    places = [(engine.execute(service, "hostname", "-i").split()[0], port) for service, port in PORTS.items()]
+    aws.update_function_configuration(FunctionName=name, Timeout=20)
+    wait_until(lambda: aws.get_function_configuration(FunctionName=name)["LastUpdateStatus"] == "Successful", "the update", 30)
+    reply = aws.invoke(FunctionName=name, Payload=json.dumps({"reach": places}))
+    answer = json.loads(reply["Payload"].read())
+    check(answer.get("endpoint") == 200, f"a function reaches its cluster's endpoint ({answer})")
+    check(answer["open"] == [], "and no port of an engine, of a service or of its own worker")
+
+
 def check_kafka_wants_its_password(engine: Engine) -> None:
     """Asked in the network of the cluster: a client without a password is shown out before it is told anything."""
     answer = engine.execute("poller", "/opt/lambdad/bin/python", "-c", STRANGER_AT_KAFKA)
@@ -203,6 +227,7 @@ def drive(engine: Engine, port: int) -> None:
     aws = client(engine)
     python = create(aws, "python3.11")
     invoke(aws, python)
+    check_network(engine, aws, python)
     check_nodes(aws, engine)
     invoke_asynchronously(engine, aws, python)
     say("stopping it and starting it again with the same volumes")

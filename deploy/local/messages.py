@@ -70,6 +70,8 @@ def status(data: DataDir, state: ClusterState | None, *, running: bool) -> str:
         notes = []
         if child.problem:
             notes.append(child.problem)
+        if child.weaker:
+            notes.append(child.weaker)
         if child.last_exit:
             notes.append("last: " + " ".join(child.last_exit.split())[:SHORT_EXIT_CHARACTERS])
         pid = str(child.pid or "-") if child.state is not ChildState.EXTERNAL else "-"

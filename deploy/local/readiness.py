@@ -13,10 +13,22 @@ RESPONSE_BYTES_MAX = 64 * 1024
 
 class _Answer(msgspec.Struct):
     problems: dict[str, str] = {}
+    weaker: dict[str, str] = {}
+
+
+class Said(msgspec.Struct, frozen=True):
+    """problem: None when the service is ready, else what it says is missing. weaker: what it gives less of than was wanted."""
+
+    problem: str | None
+    weaker: str | None = None
 
 
 async def service_problem(url: str) -> str | None:
     """None when the service at `url` answers 200, else what it says is missing."""
+    return (await ask(url)).problem
+
+
+async def ask(url: str) -> Said:
     parts = urlsplit(url)
     try:
         async with asyncio.timeout(TIMEOUT_S):
@@ -27,18 +39,20 @@ async def service_problem(url: str) -> str | None:
             finally:
                 writer.close()
     except TimeoutError:
-        return f"no answer within {TIMEOUT_S:.0f} s"
+        return Said(f"no answer within {TIMEOUT_S:.0f} s")
     except OSError as error:
-        return error.strerror or str(error)
+        return Said(error.strerror or str(error))
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
-    if status == [b"200"]:
-        return None
     try:
-        problems = msgspec.json.decode(body, type=_Answer).problems
+        said = msgspec.json.decode(body, type=_Answer)
     except msgspec.DecodeError:
-        problems = {}
-    return "; ".join(f"{name}: {text}" for name, text in problems.items()) or f"HTTP {b''.join(status).decode() or 'garbage'}"
+        said = _Answer()
+    weaker = "; ".join(said.weaker.values()) or None
+    if status == [b"200"]:
+        return Said(None, weaker)
+    problem = "; ".join(f"{name}: {text}" for name, text in said.problems.items())
+    return Said(problem or f"HTTP {b''.join(status).decode() or 'garbage'}", weaker)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

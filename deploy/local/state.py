@@ -33,7 +33,8 @@ class ChildState(enum.StrEnum):
 
 
 class Child(msgspec.Struct):
-    """One engine or service. restarts: since this `up`. last_exit: how it ended the last time, with the end of its log."""
+    """One engine or service. restarts: since this `up`. last_exit: how it ended the last time, with the end of its log.
+    weaker: what it gives less of than was wanted, though it is ready."""
 
     name: str
     kind: str
@@ -44,6 +45,7 @@ class Child(msgspec.Struct):
     restarts: int = 0
     last_exit: str | None = None
     problem: str | None = None
+    weaker: str | None = None
 
 
 class ClusterState(msgspec.Struct):

@@ -10,7 +10,7 @@ import msgspec
 
 from deploy.local.credentials import load, load_addresses
 from deploy.local.layout import DataDir
-from deploy.local.readiness import service_problem
+from deploy.local.readiness import ask
 from deploy.local.state import Child, ChildState, ClusterState, Phase, is_running, read_state
 from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError
@@ -32,9 +32,9 @@ async def observe(data: DataDir) -> Observed:
     if state is None or not is_running(data.lock):
         return Observed(state, running=False, ready=False)
     asked = [child for child in state.children if child.ready_url and child.state is ChildState.READY]
-    problems = await asyncio.gather(*(service_problem(child.ready_url or "") for child in asked))
-    for child, problem in zip(asked, problems, strict=True):
-        child.problem = problem
+    answers = await asyncio.gather(*(ask(child.ready_url or "") for child in asked))
+    for child, said in zip(asked, answers, strict=True):
+        child.problem, child.weaker = said.problem, said.weaker
     for child in state.children:
         if child.state not in (ChildState.READY, ChildState.EXTERNAL):
             child.port = None  # Nothing listens there now.

@@ -90,7 +90,12 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
     REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)
     try:
-        async with HealthServer(settings.telemetry, service="worker", checks={"cluster": lambda: membership.problem}):
+        async with HealthServer(
+            settings.telemetry,
+            service="worker",
+            checks={"cluster": lambda: membership.problem},
+            details={"weaker": lambda: {"network": pool.network.weaker} if pool.network.weaker else {}},
+        ):
             async with asyncio.TaskGroup() as group:
                 memory = MemoryPressure(pool.memory_mb * 1024**2, pool.used_bytes, fleet.idle, fleet.stop)
                 background = [

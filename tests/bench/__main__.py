@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import cold_cases, event_cases, http_cases, leases, placement, registry_cases, report
+from tests.bench import cold_cases, egress, event_cases, http_cases, leases, placement, registry_cases, report
 from tests.bench.http_cases import Running
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster, Lambdad
@@ -29,7 +29,7 @@ HTTP = ("warm-latency", "warm-throughput")
 COLD = ("cold-start", "cold-start-boto3", "cold-start-provided", "cold-start-large", "burst", "cold-start-crowded")
 EVENTS = ("asynchronous", "kafka-trigger")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-NAMES = (*HTTP, *COLD, "lease-rate", "placement", *EVENTS, *REGISTRY)
+NAMES = (*HTTP, *COLD, "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
 
 
 class Bench:
@@ -65,6 +65,8 @@ class Bench:
                 return cold_cases.burst(*self._ours())
             case "cold-start-crowded":
                 return cold_cases.cold_start_crowded(*self._ours())
+            case "egress":
+                return egress.egress(self._seconds)
             case "lease-rate":
                 return leases.lease_rate(self._workdir, self._seconds)
             case "placement":

@@ -17,7 +17,6 @@ from services.worker.sandbox import exits, extension_host, protocol
 from services.worker.sandbox.extension_host import ExtensionHost
 from services.worker.sandbox.init_link import InitLink
 from services.worker.sandbox.late_error import LateError
-from services.worker.sandbox.network.contract import wants_network
 from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.resident import shared_bytes
@@ -43,6 +42,7 @@ from services.worker.sandbox.tree_views import TreeViews
 from services.worker.sandbox.work_budget import Saved, WorkBudget
 from services.worker.sandbox.zygote_process import ZygoteProcess
 from shared.domain.limits import INIT_TIMEOUT_S
+from shared.domain.networks import wants_network
 
 _TMP_MB_DEFAULT = 512
 

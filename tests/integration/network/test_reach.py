@@ -108,7 +108,7 @@ async def test_a_host_that_does_not_forward_is_told_of_and_leaves_functions_the_
         source = handler(f"return [connect('{INTERNET}', 80), connect('{ENDPOINT}', 9000)]")
         async with sandboxes(tmp_path, endpoint_port=frontend.port) as harness, harness.running(source) as function:
             assert harness.pool.network.report.reach is Reach.CLUSTER
-            assert "ip_forward=1" in str(harness.pool.network.problem)
+            assert "ip_forward=1" in str(harness.pool.network.weaker)
             assert await function.result() == ["EHOSTUNREACH", "connected"]
         assert server.seen == []
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.sandbox.network.contract import wants_network
 from services.worker.sandbox.network.from_settings import engines
 from services.worker.sandbox.network.gateway import dns
 from services.worker.sandbox.network.gateway.resolver import HostServers
 from services.worker.sandbox.network.keeper import stock
 from services.worker.sandbox.network.keeper.plan import NEVER, Network, routes
+from shared.domain.networks import wants_network
 from shared.settings import Settings
 
 

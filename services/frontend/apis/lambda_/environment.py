@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.domain import networks
 from shared.domain.errors import InvalidParameterValueException
 from shared.domain.limits import ENVIRONMENT_VARIABLES_BYTES_MAX
 
@@ -34,13 +35,16 @@ RESERVED = frozenset(
 
 
 def validate(variables: dict[str, str]) -> None:
-    """Raises InvalidParameterValueException for reserved names and for more than 4 KB, measured as compact JSON."""
+    """Raises InvalidParameterValueException for reserved names, for more than 4 KB, measured as compact JSON, and for a network
+    that there is not (lambdad's own)."""
     reserved = [name for name in variables if name in RESERVED]
     if reserved:
         raise InvalidParameterValueException(
             f"{CANNOT}contains reserved keys that are currently not supported for modification. "
             f"Reserved keys used in this request: {', '.join(reserved)}"
         )
+    if (network := variables.get(networks.VARIABLE, networks.PUBLIC)) not in networks.KINDS:
+        raise InvalidParameterValueException(f"{networks.VARIABLE} is one of {', '.join(networks.KINDS)}, not {network}.")
     measured = msgspec.json.encode(variables)
     if len(measured) > ENVIRONMENT_VARIABLES_BYTES_MAX:
         raise InvalidParameterValueException(f"{CANNOT}exceeded the 4KB limit. String measured: {measured.decode()}")

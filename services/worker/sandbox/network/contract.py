@@ -12,14 +12,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-NETWORK_VARIABLE = "LAMBDAD_NETWORK"
-"""Of a function's environment: `none` for a function that is to have no network, whatever its cluster gives others."""
-
-
-def wants_network(variables: dict[str, str]) -> bool:
-    """What is no network that there is, is none."""
-    return variables.get(NETWORK_VARIABLE, "public") == "public"
-
 
 class NetworkSlot(Protocol):
     """lost: it leads nowhere any more, for its provider has failed."""
@@ -45,13 +37,13 @@ class NetworkSlot(Protocol):
 class NetworkProvider(Protocol):
     async def start(self) -> None:
         """Raises ConfigurationError where functions cannot be kept apart. A network that leads less far than was wanted is
-        told (`problem`), and is no error."""
+        told (`weaker`), and is no error."""
 
     async def take(self) -> NetworkSlot:
         """Raises SandboxError."""
 
     @property
-    def problem(self) -> str | None:
-        """Why functions reach less than was wanted, for people."""
+    def weaker(self) -> str | None:
+        """What functions reach where that is less than was wanted, and why: for people."""
 
     async def close(self) -> None: ...

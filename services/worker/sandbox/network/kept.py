@@ -234,8 +234,11 @@ class KeptNetwork:
         self.report = Report()
 
     @property
-    def problem(self) -> str | None:
-        return self.report.problem
+    def weaker(self) -> str | None:
+        if self.report.problem is None:
+            return None
+        reached = "the cluster's endpoint alone" if self.report.reach is Reach.CLUSTER else "no network"
+        return f"functions reach {reached}: {self.report.problem}"
 
     async def start(self) -> None:
         link = KeeperLink(self._options, self._on_keeper_end)
@@ -244,12 +247,8 @@ class KeptNetwork:
         except BaseException:
             await link.stop()
             raise
-        if self.report.problem is not None:
-            log.warning(
-                "functions reach %s: %s",
-                "the cluster's endpoint alone" if self.report.reach is Reach.CLUSTER else "no network",
-                self.report.problem,
-            )
+        if self.weaker is not None:
+            log.warning("%s", self.weaker)
         OUTSIDE.set(int(self.report.reach is Reach.OUTSIDE))
         link.refuse(self._refused)
         self._link = link

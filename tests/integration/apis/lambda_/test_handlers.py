@@ -204,6 +204,7 @@ async def test_the_destinations_of_a_mapping_are_those_that_can_be_delivered_to(
         ({"PackageType": "Image"}, "a later release"),
         ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "S3 Error Code: NoSuchBucket"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "reserved keys"),
+        ({"Environment": {"Variables": {"LAMBDAD_NETWORK": "nonne"}}}, "is one of public, none, not nonne"),
         ({"DeadLetterConfig": {"TargetArn": "arn:aws:lambda:us-east-1:000000000000:function:f"}}, "not a standard SQS queue"),
         ({"FunctionName": "named:1"}, "permitted on Lambda functions only"),
     ],

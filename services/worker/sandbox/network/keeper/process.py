@@ -33,6 +33,7 @@ from services.worker.sandbox.network.keeper.stock import Stock
 OFFERED = 8
 """Slots whose descriptors the worker has already, so that taking one is no question."""
 LOOK_S = 5.0
+QUIET_S = 0.02
 _MAKE_ATTEMPTS = 100
 """Numbers to be tried for a slot: those that went last may still have their devices."""
 _PAUSE_S = 1.0
@@ -55,6 +56,7 @@ class Keeper:
         self._dirty: deque[Slot] = deque()
         self._stock = Stock()
         self._make_again = 0.0
+        self._last_taken = 0.0
 
     def set_up(self) -> Report:
         """Raises OSError when there cannot be slots at all."""
@@ -106,7 +108,7 @@ class Keeper:
         if self._gateway_fd >= 0:
             poll.register(self._gateway_fd, select.POLLIN)
         while True:
-            ready = {fd for fd, _event in poll.poll(0 if self._has_work() else LOOK_S * 1000)}
+            ready = {fd for fd, _event in poll.poll(self._patience_s() * 1000)}
             if self._control.fileno() in ready:
                 message, _fds = protocol.receive_message(self._control)
                 if not message:
@@ -126,6 +128,15 @@ class Keeper:
         os.close(self._gateway_fd)
         self._gateway_fd = -1
         self._gateway_again = time.monotonic() + _PAUSE_S
+
+    def _patience_s(self) -> float:
+        """How long to wait for a message. A function that has just started should have the processors: what can wait, waits
+        until no slot was taken for a moment."""
+        if not self._has_work():
+            return _PAUSE_S if self._gateway_fd < 0 else LOOK_S
+        if self._stock.is_low(len(self._spare)) or len(self._dirty) > self._stock.wanted:
+            return 0.0
+        return max(0.0, self._last_taken + QUIET_S - time.monotonic())
 
     def _has_work(self) -> bool:
         offers = bool(self._spare) and len(self._offered) < OFFERED
@@ -184,6 +195,7 @@ class Keeper:
     def on_took(self, message: dict[str, Any]) -> None:
         slot = self._offered.pop(message["slot"])
         self._in_use[slot.number] = slot
+        self._last_taken = time.monotonic()
         self._stock.taken(len(self._offered) + len(self._spare), time.monotonic())
         if self._spare:
             self._offer(self._spare.popleft())

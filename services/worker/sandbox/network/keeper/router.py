@@ -80,6 +80,10 @@ class Router:
             self.links.request(links.refusal(_REFUSALS_FROM, target, nftables.TCP, port))
         self._refused = set(wanted)
 
+    def tracks_connections(self) -> bool:
+        with namespaces.inside(self.namespace):
+            return namespaces.value("netfilter/nf_conntrack_count") != "0"
+
     def listen(self, kind: socket.SocketKind, port: int) -> socket.socket:
         """A socket of the endpoint's address."""
         with namespaces.inside(self.namespace):
@@ -136,6 +140,18 @@ def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Ch
             n.refuse(),
         ],
     )
+    # What is under way to the last owner of a slot is no answer any more once its connections are forgotten.
+    of_itself = n.Chain(
+        "of-itself",
+        n.OUTPUT,
+        n.FILTER,
+        [
+            [*n.leaves_by("lo"), *n.accept()],
+            [*n.leaves_by(UP), *n.accept()],
+            [*n.is_answer(), *n.accept()],
+            n.drop(),
+        ],
+    )
     passing = n.Chain(
         "passing",
         n.FORWARD,
@@ -149,4 +165,4 @@ def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Ch
         ],
     )
     leaving = n.Chain("leaving", n.POSTROUTING, n.SOURCE_NAT, [[*n.leaves_by(UP), *n.masquerade()]], kind="nat")
-    return [arriving, for_itself, passing, leaving], counted
+    return [arriving, for_itself, of_itself, passing, leaving], counted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import sys
@@ -87,9 +88,11 @@ class Slot:
     def clean(self) -> None:
         """Leave nothing of its last owner, of which no process lives any more, to the next."""
         with namespaces.inside(self.namespace):
-            with NetlinkSocket(SOCKET_DIAGNOSIS) as diagnosis:
-                if traces.end_sockets(diagnosis) and traces.end_sockets(diagnosis):
-                    raise OSError(16, "sockets of its last owner do not end")
+            if traces.sockets_left():
+                with NetlinkSocket(SOCKET_DIAGNOSIS) as diagnosis:
+                    traces.end_sockets(diagnosis)
+                if traces.sockets_left():
+                    raise OSError(errno.EBUSY, "sockets of its last owner do not end")
             if self._router is None:
                 return
             if self._cut:
@@ -97,7 +100,8 @@ class Slot:
                     sock.request(*self._way_out())
                 self._cut = False
             namespaces.set_value("ipv4/route/flush", "1")
-        self._router.filters.request(traces.forget_connections(int.from_bytes(self._address.packed, sys.byteorder)))
+        if self._router.tracks_connections():
+            self._router.filters.request(traces.forget_connections(int.from_bytes(self._address.packed, sys.byteorder)))
 
     def close(self) -> None:
         """The kernel removes the rest of it, and the router's device with it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MIN, MAX = 16, 256
+MIN, MAX = 32, 256
 QUIET_S = 30.0
 
 
@@ -20,6 +20,10 @@ class Stock:
         if left == 0 and self._was_full:
             self.wanted = min(2 * self.wanted, MAX)
             self._was_full = False
+
+    def is_low(self, ready: int) -> bool:
+        """Whether what is missing is needed soon, whatever else goes on."""
+        return ready < self.wanted // 4
 
     def settle(self, ready: int, now: float) -> None:
         """So many are ready. Called now and then."""
