@@ -261,7 +261,7 @@ def _serve(options: argparse.Namespace) -> int:
     from shared.telemetry.service import run
 
     module = importlib.import_module(f"services.{options.service}.main")
-    return run(options.service, module.serve)
+    return run(options.service, module.serve, getattr(module, "prepare", None))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import psutil
 from deploy.local.ports import LOOPBACK, is_free
 from services.worker.sandbox.host import host_problems
 from shared.domain.errors import ConfigurationError
+from shared.settings import Settings
 
 PYTHON_MIN = (3, 11)
 FREE_DISK_BYTES_MIN = 512 * 1024**2
@@ -22,7 +23,8 @@ NAMESPACES = ("pid", "mnt", "net", "ipc", "uts")
 CONTROLLERS = ("memory", "cpu", "pids")
 NOT_ROOT = (
     "lambdad must be started by root: a worker gives every function a user, namespaces and limits of its own, which nobody "
-    "else may. Start it with sudo; or without workers (--workers 0), or with the engines alone (--engines-only)."
+    "else may. Start it with sudo; or without workers (--workers 0), or with the engines alone (--engines-only). "
+    "LAMBDAD_WORKER__ISOLATION=rootless names a weaker level that takes no root (SECURITY.md)."
 )
 # Numbers of system calls that glibc may have no name for; the same on every architecture of ours (all came after 5.0).
 CALLS = {429: ("move_mount", "5.2"), 430: ("fsopen", "5.2"), 434: ("pidfd_open", "5.3")}
@@ -45,15 +47,20 @@ def check_mounts() -> None:
 
 def check_privilege(*, workers: int) -> None:
     """What would be found out only after a download and the start of everything else. Raises ConfigurationError."""
-    if workers and os.geteuid() != 0:
+    if workers and os.geteuid() != 0 and not rootless():
         raise ConfigurationError(NOT_ROOT)
+
+
+def rootless() -> bool:
+    """Whether the operator has named the weaker level, which a worker takes from the same environment."""
+    return Settings().worker.isolation == "rootless"
 
 
 def check(data_root: Path, port: int, *, workers: int) -> None:
     """Raises ConfigurationError that names every problem."""
     problems = [*_python(), *_disk(data_root), *_port(port), *_closed_root()]
     if workers:
-        problems += [*_kernel(), *_control_groups(), *host_problems()]
+        problems += [*_kernel(), *([] if rootless() else _control_groups()), *host_problems()]
     _raise(problems)
 
 

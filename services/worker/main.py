@@ -9,6 +9,7 @@ import threading
 
 from prometheus_client import REGISTRY
 
+from services.worker import rootless
 from services.worker.callers.server import WorkerServer
 from services.worker.code.cache import CodeCache
 from services.worker.environment.credentials import function_credentials
@@ -32,6 +33,9 @@ from shared.telemetry.health import HealthServer
 from shared.telemetry.supervision import keep_running
 
 log = logging.getLogger("lambdad.worker")
+
+prepare = rootless.enter
+"""What a worker does while its process has one thread."""
 
 DESTROY_TIMEOUT_S = 3.0
 
@@ -94,7 +98,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
             settings.telemetry,
             service="worker",
             checks={"cluster": lambda: membership.problem},
-            details={"weaker": lambda: {"network": pool.network.weaker} if pool.network.weaker else {}},
+            details={"weaker": pool.weaker},
         ):
             async with asyncio.TaskGroup() as group:
                 memory = MemoryPressure(pool.memory_mb * 1024**2, pool.used_bytes, fleet.idle, fleet.stop)

@@ -12,11 +12,12 @@ import msgspec
 import psutil
 
 from services.worker.demand import Demand
+from services.worker.rootless import ROOTLESS
 from services.worker.runtime_pool import RuntimePool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import UnsupportedRuntimeError
-from services.worker.sandbox import protocol
-from services.worker.sandbox.cgroups import CgroupTree
+from services.worker.sandbox import namespaces, protocol
+from services.worker.sandbox.cgroups import FACILITIES, CgroupTree
 from services.worker.sandbox.host import host_problems
 from services.worker.sandbox.launch import Launcher
 from services.worker.sandbox.network.from_settings import network
@@ -24,7 +25,7 @@ from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.slot import Slots
 from services.worker.sandbox.spec import Sandbox, SandboxError
 from services.worker.sandbox.tree_views import TreeViews
-from services.worker.sandbox.uids import UidPool
+from services.worker.sandbox.uids import NominalUids, UidPool, Uids
 from services.worker.zygotes import Zygote
 from shared.domain.errors import ConfigurationError
 from shared.domain.limits import MEMORY_MB_DEFAULT
@@ -63,7 +64,7 @@ class SandboxPool:
         self._zygotes: dict[str, Zygote] = {}
         self._pools: dict[str, RuntimePool] = {}
         self._cgroups: CgroupTree | None = None
-        self._uids: UidPool | None = None
+        self._uids: Uids | None = None
         self._views: TreeViews | None = None
         self._launcher: Launcher | None = None
         self.network = network(settings, lambda: self.on_network_lost())
@@ -79,19 +80,35 @@ class SandboxPool:
         """See `CgroupTree.used_bytes`."""
         return 0 if self._cgroups is None else self._cgroups.used_bytes(exact_above)
 
+    def weaker(self) -> dict[str, str]:
+        """What functions have less of than they should, for people."""
+        found = {"network": self.network.weaker} if self.network.weaker else {}
+        if self._settings.isolation == ROOTLESS:
+            found["isolation"] = "rootless: functions are less apart and have fewer limits (SECURITY.md)"
+        return found
+
     async def start(self) -> None:
+        rootless = self._settings.isolation == ROOTLESS
         if os.geteuid() != 0:
-            raise ConfigurationError("the worker must run as root: it makes namespaces and changes users for each function")
+            raise ConfigurationError(
+                "the worker must run as root: it makes namespaces and changes users for each function. "
+                "LAMBDAD_WORKER__ISOLATION=rootless has it do with less, and functions be less apart (SECURITY.md)."
+            )
+        if rootless != namespaces.has_one_user():
+            raise ConfigurationError(
+                "only a worker with LAMBDAD_WORKER__ISOLATION=rootless runs in a user namespace of one user"
+            )
         if problems := host_problems():
             raise ConfigurationError("\n".join(problems))
         memory_mb = self._settings.memory_mb_max
         self._cgroups = CgroupTree(
-            self._settings.allow_missing_limits,
+            FACILITIES if rootless else self._settings.allow_missing_limits,
             memory_bytes=None if memory_mb is None else memory_mb * 1024**2,
             processes=self._settings.processes_max,
         )
         wanted = self._settings.environments_max + self._ready_max + _UIDS_SPARE
-        self._uids = UidPool(self._settings.uid_first, self._settings.uid_count, wanted)
+        first, count = self._settings.uid_first, self._settings.uid_count
+        self._uids = NominalUids(first, min(wanted, count)) if rootless else UidPool(first, count, wanted)
         try:
             self._views = TreeViews(self._root)
         except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, IPvAnyNetwork, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -94,6 +94,11 @@ class WorkerSettings(BaseModel):
     prestart_runtimes: list[str] = Field(
         default_factory=lambda: ["python3.12"],
         description="for which sandboxes are kept ready from the start; of others, once used",
+    )
+    isolation: Literal["full", "rootless"] = Field(
+        "full",
+        description="how far functions are kept apart: `rootless` is the weaker level of a worker that is not started by root, "
+        "without network and control groups (SECURITY.md)",
     )
     fresh_interpreters: bool = Field(
         False,

@@ -29,14 +29,17 @@ GC_THRESHOLDS = (10_000, 20, 50)
 log = logging.getLogger("lambdad.service")
 
 
-def run(name: str, serve: Serve) -> int:
+def run(name: str, serve: Serve, prepare: Callable[[Settings], None] | None = None) -> int:
     """Run `serve` until it returns or SIGTERM or SIGINT asks it to stop. Returns the process's exit status:
-    0 after a clean stop, 1 after a failure, 2 when the operator must change something."""
+    0 after a clean stop, 1 after a failure, 2 when the operator must change something. prepare: called
+    while there is one thread."""
     settings = Settings()
     if not settings.instance:
         settings = settings.model_copy(update={"instance": f"{name}-{uuid.uuid4().hex[:12]}"})
     configure_logging(name, settings.telemetry.log_level)
     try:
+        if prepare is not None:
+            prepare(settings)
         uvloop.run(_run_until_stopped(name, serve, settings))
     except ConfigurationError as error:
         log.error("%s", error)

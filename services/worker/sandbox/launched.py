@@ -57,7 +57,7 @@ class LaunchedSandbox:
         self._views = views
         self._loop = asyncio.get_running_loop()
         self._budget = WorkBudget(all_saved)
-        self._output = OutputPipe(slot.uid, self._budget)
+        self._output = OutputPipe(slot.owner, self._budget)
         self._init = InitLink(self._on_exit, self._on_extension_exit, self._on_init_failure)
         self._runtime = RuntimeLink(self, self._budget, self._other_calls)
         self._host: ExtensionHost | None = None

@@ -6,7 +6,7 @@ import os
 
 from . import host_figures, libc
 
-READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND = 1, 2, 4, 8, 32, 4096
+READ_ONLY, NO_SUID, NO_DEV, NO_EXEC, REMOUNT, BIND, RECURSIVE = 1, 2, 4, 8, 32, 4096, 16384
 
 CODE = "/var/task"
 LAYERS = "/opt"

@@ -22,11 +22,11 @@ _DRAIN_READS_MAX = 4
 class OutputPipe:
     """Bytes before the first `deliver_to` are dropped. write_fd: for the sandbox; close it once it is passed on."""
 
-    def __init__(self, uid: int, budget: WorkBudget) -> None:
+    def __init__(self, owner: int, budget: WorkBudget) -> None:
         self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_fd, False)
         # Programs that open /dev/stdout by its name open the pipe anew, which takes the right to.
-        os.fchown(self.write_fd, uid, uid)
+        os.fchown(self.write_fd, owner, owner)
         self._budget = budget
         self._deliver: OnOutput | None = None
         self._frames = LogFrames()

@@ -10,16 +10,19 @@ import json
 import os
 
 from . import libc
-from .mounts import BIND, NO_DEV, NO_SUID, OWN, READ_ONLY, SANDBOX
-from .rootfs import LAYOUT, NOTHING, SKELETON
+from .mounts import BIND, NO_DEV, NO_SUID, OWN, READ_ONLY, REMOUNT, SANDBOX
+from .rootfs import DEVICES, LAYOUT, NOTHING, SKELETON
 
 _layout: dict[str, list[str]] = {}
+_devices: list[str] = []
 
 
 def prepare() -> None:
     """In the zygote, once it lives in its root: find out what there is, and whether this kernel can. Raises OSError."""
     with open(LAYOUT, encoding="ascii") as file:
         _layout.update(json.load(file))
+    if os.path.isdir(DEVICES):
+        _devices.extend(os.listdir(DEVICES))
 
 
 def make() -> None:
@@ -27,6 +30,8 @@ def make() -> None:
     _overlay([SKELETON, NOTHING], SANDBOX, READ_ONLY | NO_SUID)
     for path, layers in _layout.items():
         _overlay(layers, SANDBOX + path, READ_ONLY | NO_SUID | NO_DEV)
+    for name in _devices:
+        libc.mount(DEVICES + "/" + name, SANDBOX + "/dev/" + name, None, BIND)
 
 
 def place(uid: int, path: str, text: str) -> int:
@@ -40,6 +45,9 @@ def place(uid: int, path: str, text: str) -> int:
     try:
         os.write(fd, text.encode("ascii"))
         libc.mount(made, SANDBOX + path, None, BIND)
+        if _devices:
+            # A sandbox of a user namespace owns it.
+            libc.mount(None, SANDBOX + path, None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV)
     finally:
         os.unlink(made)
     return fd

@@ -16,8 +16,8 @@ import os
 import shutil
 import stat
 
-from . import entrypoint, host_figures, libc
-from .mounts import BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_SUID, OWN, READ_ONLY, REMOUNT, SANDBOX, WARM_UP
+from . import entrypoint, host_figures, libc, namespaces
+from .mounts import BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_SUID, OWN, READ_ONLY, RECURSIVE, REMOUNT, SANDBOX, WARM_UP
 from .network.addresses import ENDPOINT
 
 SKELETON = "/.skeleton"
@@ -30,6 +30,9 @@ ENGINE = RUNTIME + "/lambdad"
 _RUNTIME_PARTS = "/.runtime"
 _CHANGES = "/.changes"
 _LOCALES, _LOCALE = "/usr/lib/locale", "en_US.utf8"
+_LANGUAGE_ALONE = "/.language"
+"""LANGUAGE without the zygote's own executable mounted in it: for a user namespace that is made later such mounts are locked,
+and the kernel makes no overlay of a folder with a locked mount in it."""
 NOTHING = "/.nothing"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -49,6 +52,8 @@ _ETC = (
     "ssl/openssl.cnf",
     "timezone",
 )
+DEVICES = "/.devices"
+"""The host's own, where a worker has no right to make some: in a user namespace. Each sandbox mounts them."""
 _DEVICES = {"full": (1, 7), "null": (1, 3), "random": (1, 8), "urandom": (1, 9), "zero": (1, 5)}
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 _ETC_FILES = {
@@ -102,6 +107,7 @@ class Host:
 def build(host: Host) -> None:
     """Make the root and move into it. Raises OSError."""
     sources = [host.engine, *host.prefixes, *host.runtime_dirs, *([host.language_root] if host.language_root else [])]
+    one_user = namespaces.has_one_user()
     stage = _choose_stage([*_SYSTEM, "/etc", "/dev", *sources])
     libc.mount("tmpfs", stage, "tmpfs", NO_SUID, _ROOT_OPTIONS)
     for path in (SANDBOX, NOTHING, ENGINE, SKELETON + LANGUAGE, SKELETON + RUNTIME):
@@ -110,10 +116,18 @@ def build(host: Host) -> None:
     _make_skeleton(stage + SKELETON)
     for name in host.settings:
         _copy("/etc/" + name, stage + SKELETON + "/etc/" + name)
+    if one_user:
+        _show_devices(stage)
+        # A sandbox of a user namespace may mount its own where one is in sight, and that zygote says who it is there.
+        os.makedirs(stage + "/proc", mode=0o755)
+        libc.mount("/proc", stage + "/proc", None, BIND | RECURSIVE)
+    else:
+        _make_devices(stage + SKELETON)
     for place, target in host.links:
         _link(target, stage + SKELETON + place)
-    for name in ("/etc", "/dev", os.path.dirname(WARM_UP)):
+    for name in ("/etc", os.path.dirname(WARM_UP)):
         os.symlink(SKELETON + name, stage + name)
+    os.symlink(DEVICES if one_user else SKELETON + "/dev", stage + "/dev")
     for path in _FOLDERS:
         os.makedirs(stage + path, mode=0o755, exist_ok=True)
     mounted = [path for path in _SYSTEM if _show_system(stage, path)]
@@ -121,6 +135,8 @@ def build(host: Host) -> None:
     if host.language_root is not None:
         _bind(host.language_root, stage + LANGUAGE)
         mounted.append(LANGUAGE)
+        if one_user:
+            _bind(host.language_root, stage + _LANGUAGE_ALONE)
     for prefix in host.prefixes:
         if prefix == host.language_root:
             # Programs find their libraries, and libraries their files, by the path that they were built for.
@@ -129,6 +145,8 @@ def build(host: Host) -> None:
         else:
             _bind(prefix, stage + prefix)
     layers = {path: [path, NOTHING] for path in mounted}
+    if one_user and LANGUAGE in layers:
+        layers[LANGUAGE] = [_LANGUAGE_ALONE, NOTHING]
     for number, path in enumerate(host.runtime_dirs):
         part = "%s/%d" % (_RUNTIME_PARTS, number)
         _bind(path, stage + part)
@@ -152,9 +170,6 @@ def _make_skeleton(root: str) -> None:
     for name, text in _ETC_FILES.items():
         _write(root + "/etc/" + name, text)
     os.makedirs(root + "/dev", mode=0o755)
-    for name, (major, minor) in _DEVICES.items():
-        os.mknod(root + "/dev/" + name, stat.S_IFCHR, os.makedev(major, minor))
-        os.chmod(root + "/dev/" + name, 0o666)
     for name, target in _LINKS.items():
         os.symlink(target, root + "/dev/" + name)
     _write(root + WARM_UP + "/lambdad_warm_up.py", _WARM_UP_CODE)
@@ -162,6 +177,19 @@ def _make_skeleton(root: str) -> None:
     os.chmod(root + entrypoint.PATH, 0o755)
     for name, text in host_figures.constant().items():
         _write(root + host_figures.FOLDER + "/" + name, text)
+
+
+def _make_devices(root: str) -> None:
+    for name, (major, minor) in _DEVICES.items():
+        os.mknod(root + "/dev/" + name, stat.S_IFCHR, os.makedev(major, minor))
+        os.chmod(root + "/dev/" + name, 0o666)
+
+
+def _show_devices(stage: str) -> None:
+    for name in _DEVICES:
+        _write(stage + SKELETON + "/dev/" + name, "")
+        _write(stage + DEVICES + "/" + name, "")
+        libc.mount("/dev/" + name, stage + DEVICES + "/" + name, None, BIND)
 
 
 def _show_system(stage: str, path: str) -> bool:
@@ -205,6 +233,7 @@ def _hide_executable(stage: str, name: str) -> None:
     shutil.copyfile(stage + path, copy)
     os.chmod(copy, 0o711)
     libc.mount(copy, stage + path, None, BIND)
+    libc.mount(None, stage + path, None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV)
 
 
 def _choose_stage(sources: list[str]) -> str:

@@ -11,7 +11,7 @@ from services.worker.sandbox.memory_watch import TMP_INODE_BYTES, MemoryWatch
 from services.worker.sandbox.mounts import TMP_INODES_PER_MB
 from services.worker.sandbox.network.contract import NetworkProvider, NetworkSlot
 from services.worker.sandbox.spec import SandboxError
-from services.worker.sandbox.uids import UidPool
+from services.worker.sandbox.uids import Uids
 
 MIB = 1024 * 1024
 _REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
@@ -20,8 +20,9 @@ _REMOVE_RETRY_S = (0.0, 0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.0)
 class Slot:
     """Methods that raise OSError say what the kernel said."""
 
-    def __init__(self, uid: int, cgroup: Cgroup, network: NetworkSlot, uids: UidPool) -> None:
+    def __init__(self, uid: int, cgroup: Cgroup, network: NetworkSlot, uids: Uids) -> None:
         self.uid = uid
+        self.owner = uids.owner(uid)
         self.cgroup = cgroup
         self.network = network
         self._uids = uids
@@ -113,7 +114,7 @@ class Slot:
 class Slots:
     """Shares out what one worker's sandboxes occupy."""
 
-    def __init__(self, cgroups: CgroupTree, uids: UidPool, network: NetworkProvider) -> None:
+    def __init__(self, cgroups: CgroupTree, uids: Uids, network: NetworkProvider) -> None:
         self._cgroups = cgroups
         self._uids = uids
         self._network = network

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import Gauge
 
@@ -12,6 +13,23 @@ from services.worker.sandbox.spec import SandboxError
 from shared.domain.errors import ConfigurationError
 
 FREE = Gauge("lambdad_worker_user_ids_free", "User ids that the worker can give to sandboxes")
+
+
+class Uids(Protocol):
+    """Who sandboxes are, each another one. owner: who owns, on the host, what a sandbox of a uid is to own."""
+
+    def owner(self, uid: int) -> int: ...
+
+    def take(self) -> int:
+        """Raises SandboxError."""
+
+    def give_back(self, uid: int) -> None: ...
+
+    @property
+    def free(self) -> int: ...
+
+    def close(self) -> None: ...
+
 
 _LOCKS = Path("/run/lambdad-uids")
 
@@ -38,6 +56,9 @@ class UidPool:
             "widen LAMBDAD_WORKER__UID_COUNT"
         )
 
+    def owner(self, uid: int) -> int:
+        return uid
+
     def take(self) -> int:
         if not self._free:
             raise SandboxError("every user id of this worker is in use")
@@ -55,3 +76,29 @@ class UidPool:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+class NominalUids:
+    """Of a worker in a user namespace with one user: every sandbox has one of these in a namespace of its own, and to the host
+    all of them are that user."""
+
+    def __init__(self, first: int, count: int) -> None:
+        self._free = list(range(first + count - 1, first - 1, -1))
+
+    def owner(self, uid: int) -> int:
+        return os.geteuid()
+
+    def take(self) -> int:
+        if not self._free:
+            raise SandboxError("every user id of this worker is in use")
+        return self._free.pop()
+
+    def give_back(self, uid: int) -> None:
+        self._free.insert(0, uid)
+
+    @property
+    def free(self) -> int:
+        return len(self._free)
+
+    def close(self) -> None:
+        pass

@@ -15,21 +15,33 @@ KILL = 5
 """CAP_KILL."""
 
 
+def become_alone(uid: int) -> None:
+    """In a fresh user namespace: take this uid, and a group of the same number, for the user that the parent's calls root. The
+    groups that a user has besides stay, for none may be given up there. Raises OSError."""
+    libc.set_dumpable(True)
+    for name, text in (("setgroups", "deny"), ("uid_map", "%d 0 1" % uid), ("gid_map", "%d 0 1" % uid)):
+        with open("/proc/self/" + name, "w", encoding="ascii") as file:
+            file.write(text)
+
+
 def drop_privileges(uid: int) -> None:
-    """Take uid and a group of the same number, no other group, no capability in any set, and no way to gain any.
+    """Take uid and a group of the same number, no other group, no capability in any set, and no way to gain any. Who became it
+    alone has uid and group already.
 
     Raises OSError; the caller must then end without running anything else.
     """
     drop_bounding_set()
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
+    alone = os.getresuid() == (uid, uid, uid)
+    if not alone:
+        os.setgroups([])
+        os.setresgid(uid, uid, uid)
+        os.setresuid(uid, uid, uid)
     libc.clear_ambient_capabilities()
     libc.clear_capabilities()
     libc.set_no_new_privileges()
     # A change of user makes /proc/self root's; programs open their own /proc/self/fd entries (/dev/stdout).
     libc.set_dumpable(True)
-    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or os.getgroups():
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid) or (os.getgroups() and not alone):
         raise OSError(1, "the user was not changed")
 
 

@@ -5,6 +5,7 @@ its socket to the worker, the write end of the output pipe, and the cgroups' pro
 """
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -21,10 +22,12 @@ def main(request, fds, seccomp_program, runtime):
     any. The exit ends the pid namespace, and so the sandbox.
     """
     libc.set_parent_death_signal(signal.SIGKILL)
-    libc.set_dumpable(False)
     fds = _keep_only(fds)
     control = socket.socket(fileno=fds[0])
     try:
+        if request["of_one_user"]:
+            user.become_alone(request["uid"])
+        libc.set_dumpable(False)
         sandbox = Init(control, request, fds, seccomp_program, runtime)
         sandbox.prepare()
     except Exception as error:
@@ -56,6 +59,7 @@ class Init:
     def __init__(self, control, request, fds, seccomp_program, runtime):
         self.control = control
         self.uid = request["uid"]
+        self.of_one_user = request["of_one_user"]
         self.kind = request["kind"]
         self.argv = request.get("argv")
         self.variables = request.get("variables", {})
@@ -67,12 +71,16 @@ class Init:
         self.runtime_pid = None
         self.extensions = {}
         self.attached = False
+        self.memory_mb = None
         self.go_write = -1
 
     def prepare(self):
         os.setsid()
         os.umask(0o022)
-        inside.enter(self.network_fd)
+        if self.of_one_user:
+            inside.make_own()
+        else:
+            inside.enter(self.network_fd)
         self.enter_root()
         socket.sethostname("sandbox")
         mounts.attach_tmp(self.tmp_mb)
@@ -121,8 +129,18 @@ class Init:
         if self.go_write >= 0:
             os.close(self.go_write)
         self.go_write = go_write
+        self.bound_memory(pid)
         if self.attached:
             _let_go(go_write)
+
+    def bound_memory(self, pid):
+        """Where no control group does it: what this process and each of its children may have of their own."""
+        if pid is not None and self.memory_mb is not None and self.of_one_user and not self.cgroup_fds:
+            limit = self.memory_mb * 1024 * 1024
+            try:
+                resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
+            except ProcessLookupError:
+                pass  # It has ended.
 
     def serve(self):
         poll = select.poll()
@@ -155,6 +173,8 @@ class Init:
         self.attached = True
         if self.shares_folder:
             self._move_runtime()
+        self.memory_mb = message["memory_mb"]
+        self.bound_memory(self.runtime_pid)
         _let_go(self.go_write)
 
     def _move_runtime(self):
@@ -192,6 +212,7 @@ class Init:
                 path, environment, self.uid, output_fd, self.cgroup_fds, self.seccomp_program, told_write
             )
         os.close(told_write)
+        self.bound_memory(pid)
         self.extensions[pid] = os.path.basename(path)
         with open(told_read, encoding="utf-8", errors="replace") as told:
             error = told.read(512)

@@ -24,6 +24,7 @@ _RUN_BY_FORKS.update("_lambdad.sandbox." + name for name in _OURS)
 def serve(command_fd, pool, inside=None):
     """Say when it is ready, then fork a sandbox for each message until the worker hangs up. inside: see boot.py."""
     libc.set_parent_death_signal(signal.SIGKILL)
+    of_one_user = namespaces.has_one_user()
     commands = socket.socket(fileno=command_fd)
     try:
         runtime = _load_runtime(inside)
@@ -67,6 +68,7 @@ def serve(command_fd, pool, inside=None):
                 return
             if not request:
                 return
+            request["of_one_user"] = of_one_user
             _spawn(commands, request, fds, seccomp_program, runtime)
 
 
@@ -96,7 +98,7 @@ def _spawn(commands, request, fds, seccomp_program, runtime):
     answer = {"id": request["id"]}
     pidfd = -1
     try:
-        pid, pidfd = namespaces.fork_into_sandbox()
+        pid, pidfd = namespaces.fork_into_sandbox(request["of_one_user"])
         if pid == 0:
             _become_init(request, fds, seccomp_program, runtime)
         answer["pid"] = pid

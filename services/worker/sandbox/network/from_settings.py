@@ -12,6 +12,7 @@ from services.worker.sandbox.network.addresses import ENDPOINT_PORT, RESOLVER_PO
 from services.worker.sandbox.network.gateway.process import GatewayOptions
 from services.worker.sandbox.network.keeper.options import KeeperOptions, Reach
 from services.worker.sandbox.network.kept import Addresses, KeptNetwork
+from services.worker.sandbox.network.own import OwnNetwork
 from shared.settings import Settings
 
 _RESOLVE_TIMEOUT_S = 10.0
@@ -19,7 +20,9 @@ LOOK_INTERVAL_S = 30.0
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
-def network(settings: Settings, on_lost: Callable[[], None]) -> KeptNetwork:
+def network(settings: Settings, on_lost: Callable[[], None]) -> KeptNetwork | OwnNetwork:
+    if settings.worker.isolation == "rootless":
+        return OwnNetwork(settings.network.kind)
     own, frontend = settings.network, settings.frontend
     host = own.endpoint_host or ("127.0.0.1" if frontend.host in _EVERY_ADDRESS else frontend.host)
     port = own.endpoint_port or frontend.port
@@ -40,7 +43,7 @@ def network(settings: Settings, on_lost: Callable[[], None]) -> KeptNetwork:
     return KeptNetwork(options, on_lost)
 
 
-async def keep_engines_out(settings: Settings, provider: KeptNetwork) -> None:
+async def keep_engines_out(settings: Settings, provider: KeptNetwork | OwnNetwork) -> None:
     """For as long as the worker runs: names of engines may lead elsewhere later."""
     while True:
         provider.refuse(await _addresses(engines(settings)))
