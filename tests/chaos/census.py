@@ -96,7 +96,7 @@ class Census:
             "descriptors of the worker": _own_descriptors(processes.worker) - int(metrics["lambdad_worker_connections"]),
             "descriptors of its helpers": sum(_descriptors(each) for each in processes.helpers),
             "descriptors of the scheduler": _own_descriptors(psutil.Process(int(services["scheduler"]["pid"]))),
-            "network devices": sum(entry.startswith("lambdad") for entry in os.listdir("/sys/class/net")),
+            "network devices that nobody keeps": _devices() - _keepers(),
             "files of workers": sum(1 for _ in self._files()),
             "environments": int(metrics["lambdad_worker_environments"]),
             "user ids taken": -int(metrics["lambdad_worker_user_ids_free"]),
@@ -136,6 +136,22 @@ class Census:
                 within = path.relative_to(root).parts
                 if within[0] != "code" or (len(within) == 2 and within[1].startswith(("new-", "old-"))):
                     yield path
+
+
+def _devices() -> int:
+    return sum(name.startswith("lambdad") for name in os.listdir("/sys/class/net"))
+
+
+def _keepers() -> int:
+    """Of every worker on this machine, without their forks: each has one device."""
+    keepers = {
+        each.pid: each for each in psutil.process_iter() if _lives(each) and "network.keeper" in " ".join(_command(each))
+    }
+    found = 0
+    for each in keepers.values():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += each.ppid() not in keepers
+    return found
 
 
 def _namespaces(processes: list[psutil.Process]) -> Iterator[str]:

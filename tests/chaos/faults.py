@@ -97,6 +97,7 @@ class Faults:
             (self._kill_runtime, 6, "kill a runtime"),
             (self._kill_init, 4, "kill an init"),
             (self._kill_zygote, 1, "kill a zygote"),
+            (self._kill_helper, 1, "kill what keeps networks"),
             (self._update_code, 3, "update code"),
             (self._update_configuration, 2, "update configuration"),
             (self._replace, 2, "delete and create"),
@@ -209,6 +210,10 @@ class Faults:
     def _kill_zygote(self, function: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._kill(lambda processes: processes.zygotes)
+
+    def _kill_helper(self, function: str) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._kill(lambda processes: [each for each in processes.helpers if each not in processes.zygotes])
 
     def _kill_worker(self, function: str) -> str | None:
         with self._lock:
