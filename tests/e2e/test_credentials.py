@@ -12,9 +12,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from services.worker.runtimes.nodejs.family import SDK
 from tests.conftest import Cluster
 from tests.e2e.conftest import MakeFunction
-from tests.support import ROLE
+from tests.support import NODE, ROLE
 
 TELL = """
 import os
@@ -56,3 +57,32 @@ def test_they_are_a_session_of_the_functions_role(
     who = client_with(cluster, *found, service="sts").get_caller_identity()
     assert who["Arn"] == f"arn:aws:sts::000000000000:assumed-role/{ROLE.rpartition('/')[2]}/{session.format(name=name)}"
     assert who["UserId"].endswith(f":{session.format(name=name)}")
+
+
+CALLS_IN_JAVASCRIPT = """
+import { InvokeCommand, LambdaClient } from "@aws-sdk/client-lambda";
+import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
+const lambda = new LambdaClient({});
+export const handler = async event => {
+  const answer = await lambda.send(new InvokeCommand({ FunctionName: event.name, Payload: JSON.stringify({ a: 1 }) }));
+  const who = await new STSClient({}).send(new GetCallerIdentityCommand({}));
+  return [JSON.parse(Buffer.from(answer.Payload).toString()), who.Arn];
+};
+"""
+ECHO = "def handler(event, context):\n    return event\n"
+TELL_ENDPOINT = "import boto3\ndef handler(event, context):\n    return boto3.client('lambda').meta.endpoint_url\n"
+
+
+@pytest.mark.needs(NODE, SDK)
+def test_the_javascript_sdk_inside_a_function_calls_its_own_cluster_unchanged(client: Any, make_function: MakeFunction) -> None:
+    caller = make_function(CALLS_IN_JAVASCRIPT, runtime=NODE, Timeout=20, MemorySize=512)
+    answer = client.invoke(FunctionName=caller, Payload=json.dumps({"name": make_function(ECHO)}))
+    echoed, who = json.load(answer["Payload"])
+    assert echoed == {"a": 1}
+    assert who == f"arn:aws:sts::000000000000:assumed-role/{ROLE.rpartition('/')[2]}/{caller}"
+
+
+def test_a_function_that_names_another_endpoint_keeps_it(client: Any, make_function: MakeFunction) -> None:
+    own = {"AWS_ENDPOINT_URL": "http://127.0.0.1:7", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:8"}
+    name = make_function(TELL_ENDPOINT, Environment={"Variables": own})
+    assert json.load(client.invoke(FunctionName=name)["Payload"]) == "http://127.0.0.1:7"
