@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import botocore.session
 import pytest
+from pydantic import SecretStr
 
+from services.worker.main import _variables
 from services.worker.runtimes import catalogue as catalogue_module
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
@@ -16,8 +20,11 @@ from services.worker.sandbox.network.addresses import ENDPOINT_URL
 from services.worker.sandbox.spec import SandboxSpec
 from shared.dispatch.cell.worker_record import WorkerRecord, decode
 from shared.domain.runtimes import RUNTIMES_DEPRECATED, RUNTIMES_OFFERED
-from shared.settings import WorkerSettings
+from shared.settings import FunctionSettings, Settings, WorkerSettings
 from tests.unit.worker.specs import version
+
+if TYPE_CHECKING:
+    from services.worker.telemetry.environment_log import LogSink
 
 WORKER = Path(catalogue_module.__file__).parents[1]
 NAMES = ["python", "nodejs", "ruby", "java", "provided"]
@@ -135,6 +142,15 @@ def test_the_endpoint_is_told_unless_the_function_has_another_or_the_cluster_tel
         assert variables_of(family, runtime, ENDPOINT_URL)["AWS_ENDPOINT_URL"] == "http://169.254.100.2:9000"
         own = variables_of(family, runtime, ENDPOINT_URL, AWS_ENDPOINT_URL="http://10.0.0.1")
         assert own["AWS_ENDPOINT_URL"] == "http://10.0.0.1"
+
+
+@pytest.mark.parametrize(("told", "found"), [(True, ENDPOINT_URL), (False, None)])
+def test_the_cluster_decides_whether_functions_are_told_the_endpoint(
+    catalogue: Catalogue, told: bool, found: str | None
+) -> None:
+    settings = Settings(cluster_secret=SecretStr("secret"), functions=FunctionSettings(endpoint_variable=told))
+    log = cast("LogSink", SimpleNamespace(name="stream"))
+    assert _variables(catalogue, settings, version(runtime="python3.14"), log).get("AWS_ENDPOINT_URL") == found
 
 
 def test_a_wrapper_starts_the_program_that_would_have_served(catalogue: Catalogue, tmp_path: Path) -> None:
