@@ -75,10 +75,11 @@ def cold_start_large(ours: Lambdad, absent: str | None) -> Outcome:
 def cold_start_crowded(ours: Lambdad, absent: str | None) -> Outcome:
     def measure(peer: HttpPeer) -> Sample:
         names = _create(ours, CROWDED_COUNT)
+        _settle(ours)
         return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=len(names))
 
     if absent is None:
-        idle = _create(ours, IDLE_ENVIRONMENTS)
+        idle = _create(ours, IDLE_ENVIRONMENTS, "idle")
         send_all(ours.endpoint(), idle, PAYLOAD, clients=WARMED_AT_ONCE, count=len(idle))
     found = rows(alternate([(ours, absent)], ROUNDS, measure), rate=False)
     title = f"first invoke of a new function beside {IDLE_ENVIRONMENTS:,} idle environments"
@@ -111,9 +112,9 @@ def burst(ours: Lambdad, absent: str | None) -> Outcome:
     return Outcome("burst", title, "per_s", 400.0, notes, p99_ms_max=2_000.0)
 
 
-def _create(ours: Lambdad, count: int) -> Sequence[str]:
+def _create(ours: Lambdad, count: int, kind: str = "python") -> Sequence[str]:
     with ThreadPoolExecutor(CREATORS) as threads:
-        return list(threads.map(lambda _: ours.cold_functions("python", 1)[0], range(count)))
+        return list(threads.map(lambda _: ours.cold_functions(kind, 1)[0], range(count)))
 
 
 def _settle(ours: Lambdad) -> None:

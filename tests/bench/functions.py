@@ -16,13 +16,15 @@ from tests.support import zip_of
 PAYLOAD = b'{"message": "hello", "numbers": [1, 2, 3]}'
 MEMORY_MB = 1_769
 """One whole vCPU: below it the quota would be measured instead of the platform."""
+IDLE_MEMORY_MB = 128
+"""Of functions that are only there: a worker's memory is shared out by what functions may have."""
 
 PYTHON = "def handler(event, context):\n    return event\n"
 PYTHON_BOTO3 = "import boto3\n\n\ndef handler(event, context):\n    return event\n"
 PYTHON_BATCH = "def handler(event, context):\n    return None\n"
 NODE = "exports.handler = async (event) => event;\n"
 
-SOURCES = {"python": PYTHON, "boto3": PYTHON_BOTO3, "node": NODE, "batch": PYTHON_BATCH, "large": PYTHON}
+SOURCES = {"python": PYTHON, "boto3": PYTHON_BOTO3, "node": NODE, "batch": PYTHON_BATCH, "large": PYTHON, "idle": PYTHON}
 LARGE_FILES, LARGE_FILE_BYTES = 40, 1_250_000
 COMPILE_TIMEOUT_S = 60.0
 _PROGRAM = Path(__file__).with_name("bootstrap.c")

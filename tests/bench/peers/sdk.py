@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.bench.functions import MEMORY_MB, package
+from tests.bench.functions import IDLE_MEMORY_MB, MEMORY_MB, package
 from tests.bench.signing import Endpoint
 from tests.support import ROLE, wait_until
 
@@ -34,7 +34,7 @@ class Functions:
             Role=ROLE,
             Handler="index.handler",
             Code={"ZipFile": package(kind)},
-            MemorySize=MEMORY_MB,
+            MemorySize=IDLE_MEMORY_MB if kind == "idle" else MEMORY_MB,
             Timeout=30,
             **more,
         )
