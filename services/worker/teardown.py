@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+FIRST_PAUSE_S = 0.01
+"""What it had to go for is starting."""
 PAUSE_S = 0.01
 
 
@@ -24,12 +26,12 @@ class Teardowns:
         return len(self._waiting)
 
     def add(self, work: Coroutine[Any, Any, None]) -> None:
-        """The first begins after a pause, as what it had to go for is just starting; each further one a pause after the last."""
+        """The first begins soon, each further one a pause after the last."""
         self._waiting.append(work)
         while self._waiting and self._crowded(len(self._waiting)):
             self._begin_one()
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(PAUSE_S, self._go_on)
+            self._timer = asyncio.get_running_loop().call_later(FIRST_PAUSE_S, self._go_on)
 
     def hurry(self) -> None:
         """Begin all that wait."""
