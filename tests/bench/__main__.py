@@ -26,7 +26,15 @@ from tests.bench.peers.taskiq_redis import Taskiq
 from tests.bench.report import Outcome
 
 HTTP = ("warm-latency", "warm-throughput")
-COLD = ("cold-start", "cold-start-boto3", "cold-start-provided", "cold-start-large", "burst", "cold-start-crowded")
+COLD = (
+    "cold-start",
+    "cold-start-boto3",
+    "cold-start-provided",
+    "cold-start-java",
+    "cold-start-large",
+    "burst",
+    "cold-start-crowded",
+)
 EVENTS = ("asynchronous", "kafka-trigger")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
 NAMES = (*HTTP, *COLD, "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
@@ -59,6 +67,8 @@ class Bench:
                 return cold_cases.cold_start_boto3(self._http_peers())
             case "cold-start-provided":
                 return cold_cases.cold_start_provided(*self._ours())
+            case "cold-start-java":
+                return cold_cases.cold_start_java(*self._ours())
             case "cold-start-large":
                 return cold_cases.cold_start_large(*self._ours())
             case "burst":

@@ -12,13 +12,15 @@ from tests.bench.http_cases import Running, alternate, rows
 from tests.bench.measure import Sample, send_all
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Lambdad
+from tests.bench.peers.sdk import JAVA
 from tests.bench.report import Outcome, Row
+from tests.needs import missing
 from tests.support import wait_until
 
 ROUNDS = 2
 COUNT = {"python": 50, "boto3": 25}
 """Cold starts in one round."""
-PROVIDED_COUNT, LARGE_COUNT, CROWDED_COUNT = 50, 10, 50
+PROVIDED_COUNT, JAVA_COUNT, LARGE_COUNT, CROWDED_COUNT = 50, 20, 10, 50
 IDLE_ENVIRONMENTS = 1_000
 BURST = 500
 BURST_ROUNDS = 1
@@ -55,6 +57,20 @@ def cold_start_boto3(peers: Running) -> Outcome:
 def cold_start_provided(ours: Lambdad, absent: str | None) -> Outcome:
     found = _cold([(ours, absent)], lambda _: "provided", PROVIDED_COUNT)
     return Outcome("cold-start-provided", "first invoke of a new program", "p50_ms", 5.0, found, p99_ms_max=15.0)
+
+
+def cold_start_java(ours: Lambdad, absent: str | None) -> Outcome:
+    """Of functions that were deployed a few seconds ago: machines are started for them meanwhile."""
+
+    def measure(peer: HttpPeer) -> Sample:
+        names = ours.cold_functions("java", JAVA_COUNT)
+        _settle(ours)
+        return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=len(names))
+
+    if absent is None:
+        absent = missing(JAVA)
+    found = rows(alternate([(ours, absent)], ROUNDS, measure), rate=False)
+    return Outcome("cold-start-java", "first invoke of a new Java function", "p50_ms", 60.0, found, p99_ms_max=150.0)
 
 
 def cold_start_large(ours: Lambdad, absent: str | None) -> Outcome:

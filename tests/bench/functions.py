@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 from tests.bench.processes import PeerError
+from tests.java import packages as java
 from tests.support import zip_of
 
 PAYLOAD = b'{"message": "hello", "numbers": [1, 2, 3]}'
@@ -27,6 +28,7 @@ NODE = "exports.handler = async (event) => event;\n"
 SOURCES = {"python": PYTHON, "boto3": PYTHON_BOTO3, "node": NODE, "batch": PYTHON_BATCH, "large": PYTHON, "idle": PYTHON}
 LARGE_FILES, LARGE_FILE_BYTES = 40, 1_250_000
 COMPILE_TIMEOUT_S = 60.0
+HANDLERS = {"java": "example.Echo"}
 _PROGRAM = Path(__file__).with_name("bootstrap.c")
 
 
@@ -34,6 +36,8 @@ def package(kind: str) -> bytes:
     """Of which there is no second one like it."""
     if kind == "provided":
         return zip_of({"bootstrap": program(), "note": uuid.uuid4().hex})
+    if kind == "java":
+        return zip_of({**java.class_of("example.Echo"), "note": uuid.uuid4().hex})
     file, comment = ("index.js", "//") if kind == "node" else ("index.py", "#")
     files: dict[str, str | bytes] = {file: f"{SOURCES[kind]}{comment} {uuid.uuid4().hex}\n"}
     if kind == "large":

@@ -8,14 +8,16 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.bench.functions import IDLE_MEMORY_MB, MEMORY_MB, package
+from tests.bench.functions import HANDLERS, IDLE_MEMORY_MB, MEMORY_MB, package
 from tests.bench.signing import Endpoint
 from tests.support import ROLE, wait_until
+
+JAVA = "java21"
 
 
 class Functions:
     def __init__(self, endpoint: Endpoint, python: str, node: str) -> None:
-        self._runtimes = {"node": node, "provided": "provided.al2023"}
+        self._runtimes = {"node": node, "provided": "provided.al2023", "java": JAVA}
         self._python = python
         self.client: Any = boto3.client(
             "lambda",
@@ -32,7 +34,7 @@ class Functions:
             FunctionName=name,
             Runtime=self._runtimes.get(kind, self._python),
             Role=ROLE,
-            Handler="index.handler",
+            Handler=HANDLERS.get(kind, "index.handler"),
             Code={"ZipFile": package(kind)},
             MemorySize=IDLE_MEMORY_MB if kind == "idle" else MEMORY_MB,
             Timeout=30,
