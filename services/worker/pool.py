@@ -16,7 +16,7 @@ from services.worker.rootless import ROOTLESS
 from services.worker.runtime_pool import RuntimePool
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import UnsupportedRuntimeError
-from services.worker.sandbox import namespaces, protocol
+from services.worker.sandbox import namespaces
 from services.worker.sandbox.cgroups import FACILITIES, CgroupTree
 from services.worker.sandbox.host import host_problems
 from services.worker.sandbox.launch import Launcher
@@ -33,11 +33,15 @@ from shared.settings import Settings, WorkerSettings
 
 log = logging.getLogger("lambdad.worker")
 
-SANDBOX_BYTES, PROGRAM_BYTES = 3 * 1024**2, 48 * 1024**2
-"""What one that waits takes of the host's memory, generously: a fork of its zygote, and a program that was started ahead."""
+SANDBOX_BYTES = 3 * 1024**2
+"""What a fork of a zygote that waits takes of the host's memory, generously; programs say more (`Recipe.waiting_bytes`)."""
 MEMORY_SHARE = 1 / 16
 """Of the host's memory, for what waits in one pool."""
+MEMORY_SHARE_OF_ALL = 1 / 8
+"""Of the host's memory, for what waits in all pools."""
 READY_MAX = 512
+LEAST_OF_A_SIZE = 1
+"""Kept ready of programs that serve functions of one memory size alone, while such functions are deployed or used."""
 ARCHIVES = "archives"
 """Folder of the worker's root."""
 _UIDS_SPARE = 256
@@ -60,6 +64,7 @@ class SandboxPool:
         self._root = root
         self.catalogue = Catalogue(settings.worker)
         self._ready_max = _ready_max(settings.worker)
+        self._ready_bytes_max = int(psutil.virtual_memory().total * MEMORY_SHARE_OF_ALL)
         self._recipes: dict[str, Recipe] = {}
         self._zygotes: dict[str, Zygote] = {}
         self._pools: dict[str, RuntimePool] = {}
@@ -117,7 +122,7 @@ class SandboxPool:
         self._launcher = Launcher(Slots(self._cgroups, self._uids, self.network), self._views)
         for runtime in self._settings.prestart_runtimes:
             try:
-                self._pool(runtime, MEMORY_MB_DEFAULT).refill()
+                self._pool(runtime, MEMORY_MB_DEFAULT).keep()
             except UnsupportedRuntimeError as error:
                 log.warning("%s is not started ahead: %s", runtime, error)
 
@@ -168,13 +173,17 @@ class SandboxPool:
                 raise SandboxError("the pool is not started")
             if name not in self._zygotes:
                 self._zygotes[name] = Zygote(self._recipes[name], self._root / ARCHIVES)
-            ready_max = self._ready_max
-            if recipe.kind == protocol.KIND_EXEC_EARLY:
-                ready_max = ready_max * SANDBOX_BYTES // PROGRAM_BYTES
-            demand = Demand(self._settings.pool_size, ready_max)
-            pool = RuntimePool(recipe, self._zygotes[name], self._launcher, demand)
+            sized = recipe is not self._recipes[name]
+            least = min(self._settings.pool_size, LEAST_OF_A_SIZE) if sized else self._settings.pool_size
+            demand = Demand(least, self._ready_max * SANDBOX_BYTES // recipe.waiting_bytes, lasting=not sized)
+            pool = RuntimePool(recipe, self._zygotes[name], self._launcher, demand, lambda: self._room(recipe))
             self._pools[recipe.pool] = pool
         return pool
+
+    def _room(self, recipe: Recipe) -> int:
+        """How many may wait in this pool beside what waits in the others."""
+        others = sum(pool.ready_bytes for name, pool in self._pools.items() if name != recipe.pool)
+        return max(0, (self._ready_bytes_max - others) // recipe.waiting_bytes)
 
 
 def _ready_max(settings: WorkerSettings) -> int:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
 from prometheus_client import Counter, Gauge
 
@@ -42,11 +42,14 @@ BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class RuntimePool:
-    def __init__(self, recipe: Recipe, zygote: Zygote, launcher: Launcher, demand: Demand) -> None:
+    """room: how many may be ready, beside what other pools have ready."""
+
+    def __init__(self, recipe: Recipe, zygote: Zygote, launcher: Launcher, demand: Demand, room: Callable[[], int]) -> None:
         self._recipe = recipe
         self._zygote = zygote
         self._launcher = launcher
         self._demand = demand
+        self._room = room
         self._loop = asyncio.get_running_loop()
         zygote.when_dead(self._on_zygote_death)
         self._ready: deque[LaunchedSandbox] = deque()
@@ -62,6 +65,11 @@ class RuntimePool:
     @property
     def ready(self) -> int:
         return len(self._ready)
+
+    @property
+    def ready_bytes(self) -> int:
+        """What those take of the host's memory."""
+        return len(self._ready) * self._recipe.waiting_bytes
 
     async def take(self) -> LaunchedSandbox:
         """Ready at once when there is one. Raises SandboxError."""
@@ -85,6 +93,11 @@ class RuntimePool:
             raise
         self._took(False)
         return sandbox
+
+    def keep(self) -> None:
+        """Have the least ready from now on, whether it is used or not."""
+        self._demand.lasting = True
+        self.refill()
 
     def expect(self) -> None:
         """One more is likely to be taken soon."""
@@ -110,7 +123,7 @@ class RuntimePool:
         for _ in range(min(len(self._waiting), MAKING_MAX) - self._making):
             self._begin()
         now = self._loop.time()
-        depth = self._demand.depth(now)
+        depth = min(self._demand.depth(now), self._room())
         if depth > self._demand.least and self._review is None:
             self._review = self._loop.call_later(REVIEW_S, self._spare)
         if self._making or self._later is not None or len(self._ready) >= depth:
@@ -128,7 +141,7 @@ class RuntimePool:
     def _spare(self) -> None:
         """End what is not likely to be needed any more."""
         self._review = None
-        surplus = len(self._ready) - self._demand.depth(self._loop.time())
+        surplus = len(self._ready) - min(self._demand.depth(self._loop.time()), self._room())
         if surplus > 0:
             self._spawn(_destroy_all([self._ready.popleft() for _ in range(min(surplus, SPARED_AT_ONCE))]))
         self._changed()

@@ -41,7 +41,8 @@ class Recipe:
     process speaks the Runtime API. argv_by_memory: argv for functions of so many MB, of programs that are told when they start:
     one that was prepared serves those alone. variables: that programs which are executed early have from the start, besides
     those of all. settings: names in the host's /etc that sandboxes see, too. logs_late: it writes an error to the log after it
-    has posted it."""
+    has posted it. waiting_bytes:
+    what one that waits for its function takes of the host's memory, generously."""
 
     family: Programs
     pool: str
@@ -57,6 +58,7 @@ class Recipe:
     variables: tuple[tuple[str, str], ...] = ()
     settings: tuple[str, ...] = ()
     archive: Archive | None = None
+    waiting_bytes: int = 3 * 1024**2
     logs_late: bool = False
     argv_by_memory: Callable[[int], tuple[str, ...]] | None = None
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from services.worker.demand import AT_ONCE_S, DECAY_S, EXPECTED_S, KEPT_S, Demand
+from services.worker.demand import AT_ONCE_S, DECAY_S, EXPECTED_S, IN_USE_S, KEPT_S, Demand
 
 
 def test_what_was_taken_at_once_is_kept_ready_for_a_while_and_then_halves() -> None:
@@ -38,3 +38,15 @@ def test_the_depth_stays_within_its_bounds_whatever_comes() -> None:
         demand.took(0.0)
     assert demand.depth(0.0) == 20
     assert Demand(4, 0).depth(0.0) == 4
+
+
+def test_what_does_not_last_is_kept_ready_only_while_it_is_used() -> None:
+    demand = Demand(1, 10, lasting=False)
+    assert demand.depth(0.0) == 0
+    demand.expect(0.0)
+    assert demand.depth(1.0) == 2
+    demand.took(2.0)
+    assert demand.depth(3.0) == 2
+    assert demand.depth(2.0 + IN_USE_S) == 0
+    demand.lasting = True
+    assert demand.depth(2.0 + IN_USE_S) == 1

@@ -49,6 +49,7 @@ class RubyFamily:
             interpreter=interpreter,
             prefixes=beyond_usr(prefix_of(interpreter), prefix_of(ruby)),
             kind=protocol.KIND_EXEC_EARLY,
+            waiting_bytes=24 * 1024**2,
             runtime_dirs=(_INSIDE,),
             language_root=prefix_of(ruby),
             argv=(f"/var/lang/{ruby.relative_to(prefix_of(ruby))}", _BOOTSTRAP, "prepared"),
