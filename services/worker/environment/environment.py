@@ -416,6 +416,8 @@ class Environment:
         self._extended = sandbox.extended
         if isinstance(end, RuntimeReady):
             self._alive = True
+            if self._extended:
+                self._publish(InitReport(Phase.INVOKE, Status.SUCCESS, (time.monotonic() - began) * 1e3))
             return None
         self._report_failed_init(Phase.INVOKE, (time.monotonic() - began) * 1e3, end)
         return end

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from services.worker.sandbox.spec import RuntimeExit
+from services.worker.sandbox.spec import Failure, RuntimeExit
 
 _SIGNAL_NAMES: dict[int, str] = {
     signal.SIGHUP: "hangup",
@@ -36,6 +36,13 @@ def runtime_exit(status: int, *, memory_kill: bool, init_error: bytes | None) ->
             init_error=init_error,
         )
     return RuntimeExit(exit_status=os.waitstatus_to_exitcode(status), signal=None, init_error=init_error)
+
+
+def of_failure(failure: Failure) -> RuntimeExit:
+    """How a sandbox ends whose extension has failed."""
+    if failure.out_of_memory:
+        return RuntimeExit(None, "killed", out_of_memory=True)
+    return RuntimeExit(None, None, platform_error=(failure.error_type, failure.text))
 
 
 def extension_text(status: int) -> str:

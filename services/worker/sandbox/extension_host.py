@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from services.worker.sandbox.init_link import InitLink
 from services.worker.sandbox.output import OutputPipe
@@ -17,9 +18,11 @@ from services.worker.sandbox.runtime_api.extensions import calls
 from services.worker.sandbox.runtime_api.extensions.phases import INTERNAL_S, RUNTIME_SHARE_S, Extensions
 from services.worker.sandbox.runtime_api.extensions.registry import EXTENSIONS_MAX
 from services.worker.sandbox.runtime_api.surface import Surface
+from services.worker.sandbox.runtime_api.telemetry.calls import TelemetryCalls
+from services.worker.sandbox.runtime_api.telemetry.hub import TelemetryHub
 from services.worker.sandbox.spec import Failure, SandboxSpec, ShutdownReason, Watcher
 from services.worker.sandbox.work_budget import WorkBudget
-from services.worker.telemetry.events import ExtensionOutput
+from services.worker.telemetry.events import ON_DEMAND, ExtensionOutput, InitRuntimeDone, Phase, Status
 
 _NOT_FOR_EXTENSIONS = frozenset(
     (
@@ -51,11 +54,18 @@ def external_extensions(layers_dir: Path | None) -> tuple[str, ...]:
 
 def answers(path: str) -> bool:
     """Whether a call is an extension's."""
-    return path.startswith(calls.PREFIX)
+    return path.startswith(calls.PREFIX) or TelemetryCalls.api_of(path) is not None
+
+
+class Owner(Protocol):
+    """The sandbox; as of `phases.Extensions`."""
+
+    def on_progress(self) -> None: ...
+    def on_failure(self, failure: Failure) -> None: ...
 
 
 class ExtensionHost:
-    """on_progress, on_failure: as of `phases.Extensions`. Made for a sandbox that has external extensions, or whose runtime
+    """Made for a sandbox that has external extensions, or whose runtime
     makes a call that is an extension's."""
 
     def __init__(
@@ -66,8 +76,7 @@ class ExtensionHost:
         init: InitLink,
         uid: int,
         budget: WorkBudget,
-        on_progress: Callable[[], None],
-        on_failure: Callable[[Failure], None],
+        owner: Owner,
     ) -> None:
         version = spec.version
         function = calls.Function(version.function_name, version.version, spec.handler, version.account_id)
@@ -78,10 +87,16 @@ class ExtensionHost:
         self._uid = uid
         self._budget = budget
         self._output: OutputPipe | None = None
-        self.extensions = Extensions(function, external, watcher.on_event, on_progress, on_failure)
+        self.extensions = Extensions(function, external, watcher.on_event, owner.on_progress, owner.on_failure)
+        initialization_type = spec.environment.get("AWS_LAMBDA_INITIALIZATION_TYPE", ON_DEMAND)
+        self._hub = TelemetryHub(version, initialization_type, init.new_socket, budget)
+        self._telemetry = TelemetryCalls(lambda: self.extensions.registry, self._hub, watcher.on_event)
+        watcher.subscribe(self._hub.on_event)
 
     def find(self, path: str) -> Surface | None:
-        return self.extensions.calls if path.startswith(calls.PREFIX) else None
+        if path.startswith(calls.PREFIX):
+            return self.extensions.calls
+        return self._telemetry if TelemetryCalls.api_of(path) is not None else None
 
     @property
     def has_processes(self) -> bool:
@@ -100,6 +115,29 @@ class ExtensionHost:
             output.close_write_end()
         self.extensions.launched(errors)
 
+    def runtime_ready(self, phase: Phase) -> None:
+        """It has initialised: nobody registers any more."""
+        if self.extensions.registry.open:
+            self._watcher.on_event(InitRuntimeDone(phase, Status.SUCCESS))
+        self.extensions.close_registration()
+
+    def initialised(self) -> None:
+        """So have all extensions: nobody subscribes any more."""
+        self.extensions.close_registration()
+        self._hub.close_subscriptions()
+
+    def ending(self) -> None:
+        """Every process is about to be killed, which is no failure of theirs."""
+        self.extensions.end()
+        self._hub.restarted()
+
+    def restarted(self) -> None:
+        self.extensions.restarted()
+        self._hub.begin_again()
+
+    def set_frozen(self, frozen: bool) -> None:
+        self._hub.set_frozen(frozen)
+
     def on_exit(self, name: str, status: int, *, memory_kill: bool) -> None:
         if self._output is not None:
             self._output.drain()
@@ -115,10 +153,14 @@ class ExtensionHost:
             await asyncio.wait([runtime_ended], timeout=share_s)
             if not runtime_ended.done():
                 await self._init.kill(runtime_only=True)
+        self._hub.flush()
         await self.extensions.shut_down(reason, until)
         await self._init.kill()
+        self._hub.restarted()
+        self._hub.reopen()
 
     def close(self) -> None:
+        self._hub.close()
         self._close_output()
 
     def _on_output(self, data: bytes, whole: bool) -> None:

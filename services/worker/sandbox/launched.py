@@ -41,6 +41,7 @@ from services.worker.sandbox.spec import (
 from services.worker.sandbox.tree_views import TreeViews
 from services.worker.sandbox.work_budget import Saved, WorkBudget
 from services.worker.sandbox.zygote_process import ZygoteProcess
+from services.worker.telemetry.events import Phase
 from shared.domain.limits import INIT_TIMEOUT_S
 from shared.domain.networks import wants_network
 
@@ -73,6 +74,7 @@ class LaunchedSandbox:
         self._response_stream: ResponseStream | None = None
         self._ready = False
         self._begun = False
+        self._restarted = False
         self._doomed = False
         self._shared_bytes = 0
         self._late_error = LateError(self._on_whole_response)
@@ -251,16 +253,19 @@ class LaunchedSandbox:
                 self._slot.cgroup.set_frozen(frozen)
             except OSError as error:
                 self._fail(f"the sandbox cannot be {'frozen' if frozen else 'thawed'}: {error}")
+            if self._host is not None:
+                self._host.set_frozen(frozen)
 
     async def restart(self) -> None:
         self._raise_failure()
         self._end_boost()
         self._slot.begin_runtime()
+        self._restarted = True
         if self._host is not None:
-            self._host.extensions.end()
+            self._host.ending()
         await self._replace_runtime()
         if self._host is not None:
-            self._host.extensions.restarted()
+            self._host.restarted()
         await self._begin()
 
     async def _replace_runtime(self) -> None:
@@ -304,8 +309,8 @@ class LaunchedSandbox:
         if self._host is None:
             self._settle(RuntimeReady())
         else:
-            self._host.extensions.close_registration()
-            self._on_progress()
+            self._host.runtime_ready(Phase.INVOKE if self._restarted else Phase.INIT)
+            self.on_progress()
 
     def on_next(self) -> None:
         self._late_error.let_go()
@@ -354,24 +359,15 @@ class LaunchedSandbox:
                 return None
             self._host = self._new_host(())
             if self._ready:
-                self._host.extensions.close_registration()
+                self._host.initialised()
         return self._host.find(path)
 
     def _new_host(self, external: tuple[str, ...]) -> ExtensionHost:
         assert self._spec is not None
         assert self._watcher is not None
-        return ExtensionHost(
-            self._spec,
-            external,
-            self._watcher,
-            self._init,
-            self.uid,
-            self._budget,
-            self._on_progress,
-            self._on_extension_failure,
-        )
+        return ExtensionHost(self._spec, external, self._watcher, self._init, self.uid, self._budget, self)
 
-    def _on_progress(self) -> None:
+    def on_progress(self) -> None:
         """Of the initialisation: when one thing is done the next may begin."""
         assert self._host is not None
         extensions = self._host.extensions
@@ -380,17 +376,14 @@ class LaunchedSandbox:
         if not self._begun:
             self._send_start()
         elif self._ready and extensions.all_ready:
+            self._host.initialised()
             self._settle(RuntimeReady())
 
-    def _on_extension_failure(self, failure: Failure) -> None:
+    def on_failure(self, failure: Failure) -> None:
         """As the runtime's end, whatever the runtime does: nothing more runs here before everything was started anew."""
         self._doomed = True
-        if failure.out_of_memory:
-            ended = RuntimeExit(None, "killed", out_of_memory=True)
-        else:
-            ended = RuntimeExit(None, None, platform_error=(failure.error_type, failure.text))
-        self._ended = ended
-        self._settle(ended)
+        self._ended = exits.of_failure(failure)
+        self._settle(self._ended)
         self._tell_settled(failure)
 
     # What init says

@@ -32,7 +32,9 @@ class Status(enum.StrEnum):
 
 
 class InitStart(msgspec.Struct, frozen=True, tag="platform.initStart"):
-    """The runtime begins to initialise, ahead of an invocation."""
+    """The runtime, or the first extension, begins to initialise. In a log it is told ahead of an invocation alone."""
+
+    phase: Phase = Phase.INIT
 
 
 class InitReport(msgspec.Struct, frozen=True, tag="platform.initReport"):

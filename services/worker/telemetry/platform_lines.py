@@ -118,7 +118,7 @@ class JsonLines:
         self._level = _LEVELS.get(spec.system_log_level or "INFO", _INFO)
 
     def init_start(self, event: InitStart) -> bytes:
-        return self._line(_INFO, "platform.initStart", self._records.init_start())
+        return self._line(_INFO, "platform.initStart", self._records.init_start(event))
 
     def init_report(self, event: InitReport) -> bytes:
         level = _DEBUG if event.status is Status.SUCCESS else _WARN

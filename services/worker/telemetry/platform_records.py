@@ -8,8 +8,8 @@ from services.worker.telemetry.events import (
     ExtensionState,
     InitReport,
     InitRuntimeDone,
+    InitStart,
     LogsDropped,
-    Phase,
     Report,
     RuntimeDone,
     TelemetrySubscription,
@@ -25,11 +25,11 @@ class PlatformRecords:
         self._spec = spec
         self._initialization_type = initialization_type
 
-    def init_start(self) -> Record:
+    def init_start(self, event: InitStart) -> Record:
         spec = self._spec
         return {
             "initializationType": self._initialization_type,
-            "phase": Phase.INIT,
+            "phase": event.phase,
             "runtimeVersion": runtime_version(spec.runtime),
             "runtimeVersionArn": runtime_version_arn(spec.region, spec.runtime),
             "functionName": spec.function_name,

@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,11 @@ class MemoryPackages:
         if sha256 not in self.stored:
             raise LambdadError(f"package {sha256} is missing")
         return self.stored[sha256]
+
+    async def parts(self, sha256: str, size_bytes: int) -> AsyncIterator[bytes]:
+        package = await self.get(sha256)
+        for begin in range(0, len(package), 1024 * 1024):
+            yield package[begin : begin + 1024 * 1024]
 
 
 class MemoryLog:

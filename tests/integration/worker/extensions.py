@@ -43,3 +43,47 @@ while True:
 """
 )
 """Tells of each event."""
+
+
+RECEIVES = extension(
+    """
+import http.server, socket, socketserver
+got = open("/tmp/telemetry-%s" % NAME, "a")
+def keep(text):
+    got.write(text)
+    got.flush()
+class Receiver(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        batch = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        keep("".join(json.dumps(each) + "\\n" for each in json.loads(batch)))
+    do_PUT = do_POST
+    def log_message(self, *args):
+        pass
+class Lines(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            keep(line.decode())
+def serve(kind):
+    socketserver.ThreadingTCPServer.allow_reuse_address = True
+    server = socketserver.ThreadingTCPServer(("sandbox.localdomain", 0), kind)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
+def subscribe(port, path="/2022-07-01/telemetry", tcp=False, **more):
+    to = {"protocol": "TCP", "port": port} if tcp else {"protocol": "HTTP", "URI": "http://sandbox.localdomain:%d/" % port}
+    asked = {"schemaVersion": "2022-12-13", "types": ["platform", "function", "extension"], "destination": to,
+             "buffering": {"timeoutMs": 25}, **more}
+    return call("PUT", path, {key: value for key, value in asked.items() if value is not None})
+def runs(until="SHUTDOWN"):
+    while True:
+        event = following()
+        if event["eventType"] == until:
+            # What has happened is told before the end.
+            time.sleep(0.3)
+            return
+"""
+)
+"""Helpers of an extension that receives telemetry, and keeps each record as a line of /tmp/telemetry-NAME."""

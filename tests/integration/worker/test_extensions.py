@@ -418,3 +418,21 @@ async def test_extensions_extend_runtimes_that_speak_the_runtime_api(worker: Tes
     assert log.count("ext-1 INVOKE") == 3
     await ended(worker, environment_id)
     assert "ext-1 SHUTDOWN spindown" in log_of(worker, environment_id)
+
+
+async def test_an_extension_that_ended_while_nothing_ran_costs_the_next_event_nothing_but_time(
+    worker: TestWorker, caller: Caller
+) -> None:
+    ends = extension(
+        'register("INVOKE")\nfollowing()\n'
+        'if not os.path.exists("/tmp/ended"):\n'
+        '    open("/tmp/ended", "w").close()\n    threading.Timer(0.01, os._exit, [1]).start()\n'
+        "while True:\n    following()\n"
+    )
+    spec = extended(worker, ends)
+    await caller.answer(spec, "e-17", 1, cold=True)
+    sandbox = worker.fleet._environments["e-17"]._sandbox
+    assert sandbox is not None
+    await until(lambda: not sandbox.alive, "the end of the extension")
+    again = await caller.answer(spec, "e-17", 2)
+    assert (again.header.function_error, again.json()) == (None, [2, 2])
