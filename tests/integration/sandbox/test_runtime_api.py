@@ -503,3 +503,13 @@ async def test_the_smallest_pieces_of_a_stream_are_passed_on_together() -> None:
         assert pieces.data == b"first" + b"x" * 20_000
         assert writes < 200
         assert events.responses == [RuntimeResponse(b"")]
+
+
+async def test_a_connection_is_closed_where_its_caller_says_so() -> None:
+    """Clients that say so and keep it nevertheless (Node.js) would send their next call to a parser that takes none."""
+    async with serving() as (_api, _events, client):
+        client.writer.write(b"GET /2018-06-01/ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        status, headers, body = await client.reply()
+        assert (status, headers["connection"], body) == (200, "close", b"pong")
+        async with asyncio.timeout(10):
+            assert await client.reader.read() == b""

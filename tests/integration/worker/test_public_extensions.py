@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ __all__ = ["caller", "worker"]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
 
+LOCKED = Path(__file__).with_name("public_extensions")
 ENDS_WITH_CARE = """
 import signal
 import lambda_sigterm
@@ -43,6 +46,37 @@ async def test_lambda_sigterm_of_pypi_lets_a_function_end_with_care(worker: Test
     log = log_of(worker, "p-1")
     assert "EXTENSION\tName: lambda-sigterm\tState: Ready\tEvents: []\n" in log
     assert log.endswith("ended with care\n")
+
+
+@pytest.fixture(scope="module")
+def otel_layer(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The extension's archive, as npm has it: what its makers would publish as a layer."""
+    folder = tmp_path_factory.mktemp("npm")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(LOCKED / name, folder / name)
+    subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True, timeout=120)
+    (archive,) = folder.glob("node_modules/@serverless/aws-lambda-otel-extension-dist/extension.zip")
+    with zipfile.ZipFile(archive) as packed:
+        return {name: packed.read(name) for name in packed.namelist() if not name.endswith("/")}
+
+
+@pytest.mark.needs("npm", "nodejs20.x")
+async def test_serverless_otel_extension_of_npm_follows_a_function_by_its_logs(
+    worker: TestWorker, caller: Caller, otel_layer: dict[str, bytes]
+) -> None:
+    """It registers, subscribes to the Logs API, and has a server for what it is sent."""
+    source = "exports.handler = async event => { console.log('seen', event); return event; };"
+    # Its own setting: it waits otherwise for what its makers' other half sends from inside the handler.
+    spec = worker.program(source, "app.js", runtime="nodejs20.x", memory_mb=512, timeout_s=20, environment={"DO_NOT_WAIT": "1"})
+    spec = worker.with_layer(spec, otel_layer)
+    for number in range(2):
+        answer = await caller.answer(spec, "p-2", number, cold=number == 0)
+        assert answer.header.function_error is None, (answer.payload, log_of(worker, "p-2"))
+        assert answer.json() == number
+    log = log_of(worker, "p-2")
+    assert "EXTENSION\tName: otel-extension\tState: Ready\tEvents: [INVOKE, SHUTDOWN]\n" in log
+    assert "LOGS\tName: otel-extension\tState: Subscribed\tTypes: [" in log
+    await ended(worker, "p-2")
 
 
 WEB_APP = """#!/usr/bin/python3

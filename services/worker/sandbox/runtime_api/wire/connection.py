@@ -62,11 +62,12 @@ _buffer = bytearray(_READ_BYTES)
 
 
 class Request:
-    """truncated: the sender ended in the middle. body_bytes_max: so much of the body is wanted; none at first.
+    """truncated: the sender ended in the middle. last: the sender wants the connection closed behind the answer.
+    body_bytes_max: so much of the body is wanted; none at first.
     body_size: of what was sent. stream: who took the body piece by piece; body is empty then. headers: those that mean
     something here, with the trailers once the body has ended."""
 
-    __slots__ = ("body", "body_bytes_max", "body_size", "headers", "method", "path", "stream", "truncated")
+    __slots__ = ("body", "body_bytes_max", "body_size", "headers", "last", "method", "path", "stream", "truncated")
 
     def __init__(self) -> None:
         self.method = ""
@@ -76,6 +77,7 @@ class Request:
         self.body = b""
         self.body_size = 0
         self.truncated = False
+        self.last = False
         self.stream: ResponseStream | None = None
 
 
@@ -106,6 +108,8 @@ class Connection(asyncio.BufferedProtocol):
         self._unparsed = b""
         self._queued: deque[Request] = deque()
         self._busy = False
+        self._last = False
+        self._closing = False
         self._taken = True
         self._paused_by_taker = False
         self._reading = True
@@ -188,6 +192,7 @@ class Connection(asyncio.BufferedProtocol):
         assert self._request is not None
         self._budget.spend(REQUEST_STEPS)
         self._request.method = self._parser.get_method().decode("latin-1")
+        self._request.last = not self._parser.should_keep_alive()
         if self._request.headers.get(_EXPECT, "").lower() == "100-continue" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self._busy:
@@ -216,8 +221,7 @@ class Connection(asyncio.BufferedProtocol):
             # Of one piece that was parsed at once: nothing behind it is, before these are answered.
             self._queued.append(request)
             return
-        self._busy = True
-        self._api.on_request(self, request)
+        self._give_out(request)
 
     # The API's
 
@@ -227,6 +231,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             for part in parts:
                 self._budget.spend(len(part) // BYTES_A_STEP)
+            if self._last:
+                self._transport.writelines((replies.closing(parts[0]), *parts[1:]))
+                self._transport.close()
+                self._unparsed = b""
+                self._closing = True
+                return
             self._transport.writelines(parts)
         if self._queued and self._taken:
             self._answer_queued()
@@ -263,7 +273,14 @@ class Connection(asyncio.BufferedProtocol):
         self._read_or_wait()
 
     def _waits(self) -> bool:
-        return self._busy or not self._taken or self._paused_by_taker or bool(self._queued) or self._budget.is_over()
+        return (
+            self._closing
+            or self._busy
+            or not self._taken
+            or self._paused_by_taker
+            or bool(self._queued)
+            or self._budget.is_over()
+        )
 
     def _piece_bytes(self, left: int) -> int:
         request = self._request
@@ -312,8 +329,12 @@ class Connection(asyncio.BufferedProtocol):
                 transport.pause_reading()
 
     def _answer_queued(self) -> None:
+        self._give_out(self._queued.popleft())
+
+    def _give_out(self, request: Request) -> None:
         self._busy = True
-        self._api.on_request(self, self._queued.popleft())
+        self._last = request.last
+        self._api.on_request(self, request)
 
     def _pass_on(self, stream: ResponseStream) -> None:
         """What one piece brought goes on in one."""

@@ -122,6 +122,11 @@ def _one_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
+def closing(head: bytes) -> bytes:
+    """An answer behind which the connection is closed, as its asker wants."""
+    return head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
 def _reply(status: int, content_type: str, body: bytes, close: bool, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
     head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
