@@ -28,6 +28,11 @@ class NetworkSettings(BaseModel):
         True,
         description="whether functions may reach networks that the worker's host is in; not where the cluster's services are",
     )
+    bridges: bool = Field(
+        False,
+        description="whether functions may reach what is behind bridges of the worker's host (containers, virtual machines "
+        "on it, engines among them); a bridge that is its way out does not count",
+    )
     connections_max: int = Field(
         2_048,
         ge=16,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -31,6 +32,7 @@ from tests.integration.network.world import (
     METADATA,
     METADATA_6,
     World,
+    container,
     datagram,
     world,
 )
@@ -125,12 +127,34 @@ def expression(name: str, *attributes: bytes) -> bytes:
 async def test_engines_on_other_hosts_are_refused_by_port(net: World, tmp_path: Path) -> None:
     engine, other = net.serve(ENGINE, 6379), net.serve(ENGINE, 80)
     async with sandboxes(tmp_path) as harness, harness.running(CONNECT) as function:
+
+        async def comes_to(found: str) -> None:
+            """The keeper is told, and does it a moment later."""
+            async with asyncio.timeout(10):
+                while await function.result([ENGINE, 6379]) != found:
+                    pass
+
         harness.pool.network.refuse([(ENGINE, 6379)])
+        await comes_to("EHOSTUNREACH")
+        before = len(engine.seen)
         assert await function.result([ENGINE, 6379]) == "EHOSTUNREACH"
         assert await function.result([ENGINE, 80]) == "connected"
+        assert len(engine.seen) == before
         harness.pool.network.refuse([])
-        assert await function.result([ENGINE, 6379]) == "connected"
-    assert (len(engine.seen), len(other.seen)) == (1, 1)
+        await comes_to("connected")
+    assert (len(engine.seen), len(other.seen)) == (before + 1, 1)
+
+
+async def test_containers_on_the_host_are_reached_only_where_the_settings_say_so(net: World, tmp_path: Path) -> None:
+    """An engine that a container publishes on the host's loopback has an address of its own behind a bridge."""
+    with container(net) as inner:
+        engine, outside = net.serve("172.30.0.2", 6379, where=inner), net.serve(INTERNET)
+        assert answers("172.30.0.2", 6379)
+        for bridges, found in ((False, "EHOSTUNREACH"), (True, "connected")):
+            async with sandboxes(tmp_path, bridges=bridges) as harness, harness.running(CONNECT) as function:
+                assert await function.result(["172.30.0.2", 6379]) == found
+                assert await function.result([INTERNET, 80]) == "connected"
+        assert (len(engine.seen), len(outside.seen)) == (2, 2)
 
 
 async def test_metadata_and_link_local_addresses_are_refused(tmp_path: Path) -> None:

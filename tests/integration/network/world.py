@@ -22,7 +22,18 @@ from services.worker.sandbox import libc
 from services.worker.sandbox.namespaces import NEW_NET
 from services.worker.sandbox.network.gateway import dns
 from services.worker.sandbox.network.keeper import links, namespaces
-from services.worker.sandbox.network.keeper.netlink import ROUTE, NetlinkSocket
+from services.worker.sandbox.network.keeper.netlink import (
+    ACKNOWLEDGE,
+    CREATE,
+    EXCLUSIVE,
+    ROUTE,
+    Message,
+    NetlinkSocket,
+    attribute,
+    nested,
+    number,
+    text,
+)
 
 HOST, OUTSIDE = "192.0.2.1", "192.0.2.2"
 HOST_6, OUTSIDE_6 = "2001:db8::1", "2001:db8::2"
@@ -178,6 +189,44 @@ def _connect(host: int, outside: int, ipv6: bool) -> None:
         sock.request(links.route(ipaddress.ip_network("169.254.169.254"), device=_DEVICE, gateway=ip(OUTSIDE)))
         if ipv6:
             sock.request(links.address(_DEVICE, ip(HOST_6), 64), links.route(every(6), device=_DEVICE, gateway=ip(OUTSIDE_6)))
+
+
+@contextmanager
+def container(net: World, name: str = "lambdadtest0") -> Iterator[int]:
+    """A namespace behind a bridge of the host, as a container's: at 172.30.0.2."""
+    inner = namespaces.new()
+    network, port = ipaddress.ip_address("172.30.0.1"), 60
+    try:
+        with namespaces.inside(net.host), NetlinkSocket(ROUTE) as sock:
+            sock.request(bridge(name))
+            index = links.index_of(sock, name)
+            assert index is not None
+            pair = links.pair("port0", port, peer="eth0", peer_namespace=inner, peer_index=port, mtu=1_500)
+            sock.request(pair, links.up(index), links.address(index, network, 24), ordinary(port, 3), enslaved(port, index))
+        with namespaces.inside(inner), NetlinkSocket(ROUTE) as sock:
+            sock.request(links.up(links.LOOPBACK), ordinary(port, 4), links.up(port), links.address(port, network + 1, 24))
+            sock.request(links.route(ipaddress.ip_network("0.0.0.0/0"), device=port, gateway=network))
+        yield inner
+    finally:
+        os.close(inner)
+
+
+def bridge(name: str) -> Message:
+    name_of, link_info, kind, new_link = 3, 18, 1, 16
+    body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + text(name_of, name) + nested(link_info, text(kind, "bridge"))
+    return new_link, CREATE | EXCLUSIVE | ACKNOWLEDGE, body
+
+
+def ordinary(index: int, last: int) -> Message:
+    """With ARP, and a hardware address of its own."""
+    hardware, set_link, no_arp = 1, 19, 0x80
+    body = struct.pack("=BxHiII", 0, 0, index, 0, no_arp) + attribute(hardware, bytes([2, 0, 0, 0, 0, last]))
+    return set_link, ACKNOWLEDGE, body
+
+
+def enslaved(port: int, master: int) -> Message:
+    master_of, set_link = 10, 19
+    return set_link, ACKNOWLEDGE, struct.pack("=BxHiII", 0, 0, port, 0, 0) + number(master_of, master)
 
 
 def datagram(source: str, target: str, port: int, payload: bytes) -> bytes:

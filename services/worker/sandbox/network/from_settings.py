@@ -34,6 +34,7 @@ def network(settings: Settings, on_lost: Callable[[], None]) -> KeptNetwork | Ow
         allowed=tuple(str(each) for each in own.allowed),
         denied=tuple(str(each) for each in own.denied),
         attached=own.attached,
+        bridges=own.bridges,
         gateway=GatewayOptions(
             endpoint=(host, port),
             resolvers=tuple((str(each), RESOLVER_PORT) for each in own.resolvers),

@@ -104,6 +104,11 @@ def leaves_by(device: str, *, otherwise: bool = False) -> Rule:
     return [_meta(7), _equal(device.encode().ljust(16, b"\0"), otherwise)]
 
 
+def leaves_by_kind(kind: str) -> Rule:
+    """Of device: `bridge`."""
+    return [_meta(27), _equal(kind.encode().ljust(16, b"\0"))]
+
+
 def _of_version(version: int) -> Rule:
     return [_meta(15), _equal(bytes([_IPV4 if version == 4 else _IPV6]))]
 

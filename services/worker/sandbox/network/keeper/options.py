@@ -20,7 +20,8 @@ class Reach(StrEnum):
 
 class KeeperOptions(msgspec.Struct, frozen=True):
     """reach: the furthest that is wanted. ports: where the endpoint answers. connections_max: of a sandbox at one time.
-    allowed, denied: networks (plan.py). attached: whether the networks that the host is attached to may be reached."""
+    allowed, denied: networks (plan.py). attached: whether the networks that the host is attached to may be reached; bridges:
+    whether networks that it has on bridges of its own may."""
 
     reach: Reach
     ports: tuple[int, ...]
@@ -28,6 +29,7 @@ class KeeperOptions(msgspec.Struct, frozen=True):
     allowed: tuple[str, ...]
     denied: tuple[str, ...]
     attached: bool
+    bridges: bool
     gateway: GatewayOptions
 
 

@@ -72,7 +72,7 @@ class Keeper:
                 self._router = None
             return Report(problem=f"this kernel cannot keep functions' networks apart: {error}")
         try:
-            self._uplink = uplink.Uplink(self._router.namespace, versions)
+            self._uplink = uplink.Uplink(self._router.namespace, versions, self._options.bridges)
             self._router.open_up(self._uplink.gateways, _networks(self._options.allowed), self._closed())
         except (uplink.UnreachableError, OSError) as error:
             if self._uplink is not None:

@@ -34,7 +34,8 @@ class UnreachableError(Exception):
 class Uplink:
     """Made in the host's namespace. Raises OSError, UnreachableError."""
 
-    def __init__(self, router_namespace: int, versions: Sequence[int]) -> None:
+    def __init__(self, router_namespace: int, versions: Sequence[int], bridges: bool = False) -> None:
+        """bridges: whether what is behind the host's bridges may be reached."""
         if namespaces.value("ipv4/ip_forward") != "1":
             raise UnreachableError("the host does not forward packets: sysctl -w net.ipv4.ip_forward=1")
         self._links = NetlinkSocket(ROUTE)
@@ -42,12 +43,12 @@ class Uplink:
         self._firewall: Firewall | None = None
         self._index: int | None = None
         try:
-            self._make(router_namespace, versions)
+            self._make(router_namespace, versions, bridges)
         except BaseException:
             self.close()
             raise
 
-    def _make(self, router_namespace: int, versions: Sequence[int]) -> None:
+    def _make(self, router_namespace: int, versions: Sequence[int], bridges: bool) -> None:
         self.mtu = way_out_mtu(self._links)
         host = namespaces.current()
         try:
@@ -68,7 +69,8 @@ class Uplink:
                 routers.append(subnet + 2)
                 sock.request(links.address(UP_INDEX, subnet + 2, 126))
                 self._links.request(links.address(self._index, subnet + 1, 126))
-        self._filters.request(*nftables.table(self.device, _rules(self.device, routers)))
+        closed = None if bridges else ways_out(self._links)
+        self._filters.request(*nftables.table(self.device, _rules(self.device, routers, closed)))
         self._firewall = Firewall(self.device)
         self._firewall.open()
 
@@ -97,9 +99,14 @@ class Uplink:
         self._filters.close()
 
 
-def _rules(device: str, routers: Sequence[links.Address]) -> list[nftables.Chain]:
+def _rules(device: str, routers: Sequence[links.Address], closed: Sequence[str] | None) -> list[nftables.Chain]:
+    """closed: bridges are, but for these devices; None for none."""
     n = nftables
     from_router, to_router = n.arrives_on(device), n.leaves_by(device)
+    bridges: list[nftables.Rule] = []
+    if closed is not None:
+        open_ones = [part for name in closed for part in n.leaves_by(name, otherwise=True)]
+        bridges.append([*from_router, *n.leaves_by_kind("bridge"), *open_ones, *n.refuse()])
     return [
         # Ahead of every translation of addresses: what others publish on the host's addresses is the host's, too.
         n.Chain(
@@ -112,10 +119,18 @@ def _rules(device: str, routers: Sequence[links.Address]) -> list[nftables.Chain
             ],
         ),
         n.Chain("for-the-host", n.INPUT, n.FILTER, [[*from_router, *n.drop()]]),
-        n.Chain("passing", n.FORWARD, n.FILTER, [[*to_router, *n.is_answer(), *n.accept()], [*to_router, *n.drop()]]),
+        n.Chain("passing", n.FORWARD, n.FILTER, [[*to_router, *n.is_answer(), *n.accept()], [*to_router, *n.drop()], *bridges]),
         n.Chain("of-the-host", n.OUTPUT, n.FILTER, [[*to_router, *n.is_answer(), *n.accept()], [*to_router, *n.drop()]]),
         n.Chain("leaving", n.POSTROUTING, n.SOURCE_NAT, [[*from_router, *n.masquerade()]], kind="nat"),
     ]
+
+
+def ways_out(sock: NetlinkSocket) -> list[str]:
+    """The devices of the host's default routes."""
+    names = {index: name for index, name, _mtu in links.devices(sock)}
+    both = (socket.AF_INET, socket.AF_INET6)
+    found = {device for family in both for network, device, _attached in links.routes(sock, family) if not network.prefixlen}
+    return sorted(names[device] for device in found if device in names)
 
 
 def way_out_mtu(sock: NetlinkSocket) -> int:
