@@ -11,7 +11,7 @@ from services.worker.sandbox.network.addresses import ENDPOINT, ENDPOINT_URL
 from services.worker.sandbox.network.keeper.options import Reach
 from tests.integration.network.functions import handler, sandboxes
 from tests.integration.network.world import HOST, HOST_6, INTERNET, INTERNET_6, OUTSIDE, PRIVATE, World, world
-from tests.integration.sandbox.harness import needs_root
+from tests.integration.sandbox.harness import needs_root, until
 
 pytestmark = needs_root
 GET = handler("return get(event)")
@@ -99,7 +99,7 @@ async def test_a_cluster_or_a_function_may_do_without_a_network(net: World, tmp_
         if not settings:
             async with harness.running(source) as function:
                 assert (await function.result())[:2] == ["connected", "connected"]
-    assert len(server.seen) == len(frontend.seen) == (0 if settings else 1)
+    await until(lambda: len(server.seen) == len(frontend.seen) == (0 if settings else 1), "all are counted")
 
 
 async def test_a_host_that_does_not_forward_is_told_of_and_leaves_functions_the_endpoint(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ class Router:
             namespaces.set_value("ipv4/ip_forward", "1")
             # Refusals are told each time, and take nothing from what the host may tell others.
             namespaces.set_value("ipv4/icmp_ratemask", "0")
+            # The resolver's port, where a container's root may bind no low ones.
+            namespaces.set_value("ipv4/ip_unprivileged_port_start", "0")
             if 6 in versions:
                 namespaces.set_value("ipv6/conf/all/forwarding", "1")
                 namespaces.set_value("ipv6/icmp/ratelimit", "0")
