@@ -6,6 +6,7 @@ What they make of its phases is runtime_api/extensions/phases.py.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,10 +110,11 @@ class ExtensionHost:
         self._close_output()
         output = self._output = OutputPipe(self._uid, self._budget)
         output.deliver_to(self._on_output)
+        fd = output.take_write_end()
         try:
-            errors = await self._init.start_extensions(self._external, self._environment, output.write_fd)
+            errors = await self._init.start_extensions(self._external, self._environment, fd)
         finally:
-            output.close_write_end()
+            os.close(fd)
         self.extensions.launched(errors)
 
     def runtime_ready(self, phase: Phase) -> None:

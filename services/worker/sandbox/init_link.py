@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from services.worker.sandbox import sleeper
 from services.worker.sandbox.control_socket import ControlSocket
 from services.worker.sandbox.spec import SandboxError
 from services.worker.sandbox.zygote_process import ZygoteProcess
@@ -40,12 +41,17 @@ class InitLink:
         self._launch_errors: list[tuple[str, str]] = []
         self._sockets = asyncio.Lock()
         self._kills = asyncio.Lock()
+        self._zygote: ZygoteProcess | None = None
         self._pidfd = -1
+        self._asleep = False
+        self._runtime_pid = 0
+        self._early_exit: tuple[int, int] | None = None
 
     async def spawn(self, zygote: ZygoteProcess, request: dict[str, object], fds: Sequence[int]) -> Descriptors:
         """Have the zygote fork init, which gets these descriptors behind its own. Returns when the runtime process is started,
         with /tmp and the listening socket of the sandbox's API; no deadline of its own."""
         ready = self._expect("ready")
+        self._zygote = zygote
         try:
             self._pidfd = await zygote.spawn(request, [self._control.far_end.fileno(), *fds])
         finally:
@@ -56,11 +62,40 @@ class InitLink:
         """Give the sandbox its function: /tmp's size, the memory it sees, and the code and the layers as detached mounts."""
         self._control.send({"op": "attach", "tmp_mb": tmp_mb, "memory_mb": memory_mb}, mounts)
 
-    async def restart(self, kind: str, argv: Sequence[str], stream_fd: int) -> None:
-        """Start another runtime process, with nothing of the last one left."""
+    def sleep(self) -> None:
+        """Nothing is expected of init any more but to reap and to kill."""
+        if self._asleep:
+            return
+        self._asleep = True
+        try:
+            self._control.send({"op": "sleep"})
+        except SandboxError as error:
+            self._on_failure(str(error))
+
+    async def restart(self, request: dict[str, object], fds: Sequence[int]) -> None:
+        """Start another runtime process, with nothing of the last one left. fds: of `spawn`, but for the network's."""
+        if self._asleep:
+            await self._restart_from_outside(request, fds)
+            return
         restarted = self._expect("restarted")
-        self._control.send({"op": "restart", "kind": kind, "argv": list(argv)}, [stream_fd])
+        self._control.send({"op": "restart", **request}, [fds[1]])
         await self._answer(restarted, "start a new runtime")
+
+    async def _restart_from_outside(self, request: dict[str, object], fds: Sequence[int]) -> None:
+        assert self._zygote is not None
+        restarted = self._expect("restarted")
+        control = ControlSocket(self._on_message, lambda: self._on_restarter_end(restarted))
+        try:
+            helper = await self._zygote.spawn({"again": True, **request}, [self._pidfd, control.far_end.fileno(), *fds])
+            os.close(helper)
+            control.far_end.close()
+            await self._answer(restarted, "start a new runtime")
+        finally:
+            control.close()
+
+    def _on_restarter_end(self, restarted: asyncio.Future[Descriptors]) -> None:
+        if not restarted.done():
+            self._on_failure("a new runtime was not started")
 
     async def start_extensions(
         self, names: Sequence[str], environment: Mapping[str, str], output_fd: int
@@ -79,21 +114,30 @@ class InitLink:
             return socket.socket(fileno=(await self._answer(made, "make a socket"))[0])
 
     def terminate_runtime(self) -> None:
-        """Ask the runtime process to end; one that has ended is left alone."""
-        with contextlib.suppress(SandboxError):
-            self._control.send({"op": "terminate"})
+        """Ask the runtime process to end; one that has ended is left alone. An init that sleeps is for runtimes without
+        extensions, which are not asked."""
+        if not self._asleep:
+            with contextlib.suppress(SandboxError):
+                self._control.send({"op": "terminate"})
 
     async def kill(self, *, runtime_only: bool = False) -> None:
         """Kill every process but init, or the runtime process alone; returns when they are gone, or about to be."""
         async with self._kills:
             killed = self._expect("killed")
-            self._control.send({"op": "kill", "runtime_only": runtime_only})
+            self._tell_to_kill(runtime_only)
             await self._answer(killed, "kill the runtime")
 
     def kill_soon(self) -> None:
         """As `kill`, without waiting; a sandbox that has ended is left alone."""
         with contextlib.suppress(SandboxError):
-            self._control.send({"op": "kill"})
+            self._tell_to_kill()
+
+    def _tell_to_kill(self, runtime_only: bool = False) -> None:
+        if not self._asleep:
+            self._control.send({"op": "kill", "runtime_only": runtime_only})
+        elif self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, sleeper.KILL)
 
     def fail(self, error: SandboxError) -> None:
         """Everyone who waits gets the error."""
@@ -142,7 +186,9 @@ class InitLink:
 
     def _on_message(self, message: dict[str, Any], fds: Descriptors) -> None:
         if "exit" in message:
-            self._on_exit(message["exit"])
+            self._on_process_exit(message["pid"], message["exit"])
+        elif "pid" in message:
+            self._on_runtime_started(message["pid"])
         elif "extension_exit" in message:
             self._on_extension_exit(message["extension_exit"], message["status"])
         elif "extensions" in message:
@@ -156,6 +202,19 @@ class InitLink:
                 return
         for fd in fds:
             os.close(fd)
+
+    def _on_runtime_started(self, pid: int) -> None:
+        self._runtime_pid = pid
+        early, self._early_exit = self._early_exit, None
+        if early is not None and early[0] == pid:
+            self._on_exit(early[1])
+
+    def _on_process_exit(self, pid: int, status: int) -> None:
+        """Of the runtime; of the next one, if it comes by another way than that it has started; or late, of the last one."""
+        if pid == self._runtime_pid:
+            self._on_exit(status)
+        else:
+            self._early_exit = (pid, status)
 
     def _on_end(self) -> None:
         self._on_failure("the sandbox's init process ended")

@@ -21,6 +21,7 @@ from services.worker.sandbox.output import OutputPipe
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.resident import shared_bytes
 from services.worker.sandbox.runtime_api.surface import Surface
+from services.worker.sandbox.runtime_ends import runtime_ends
 from services.worker.sandbox.runtime_link import RuntimeLink
 from services.worker.sandbox.slot import Slot
 from services.worker.sandbox.spec import (
@@ -96,27 +97,21 @@ class LaunchedSandbox:
 
     async def prepare(self, zygote: ZygoteProcess) -> None:
         """Returns when the runtime process has given up its privileges and waits for `start`."""
-        far_stream = self._runtime.new_stream()
-        procs_fds: list[int] = []
         try:
-            procs_fds = self._slot.cgroup.open_procs()
-            tmp_fd, listener_fd = await self._init.spawn(
-                zygote,
-                {
-                    "uid": self.uid,
-                    "tmp_mb": _TMP_MB_DEFAULT,
-                    "kind": self._recipe.kind,
-                    "argv": list(self._recipe.argv),
-                    "variables": dict(self._recipe.variables),
-                },
-                [self._output.write_fd, far_stream.fileno(), self._slot.network.descriptor(), *procs_fds],
-            )
+            with runtime_ends(self._output.take_write_end(), self._runtime.new_stream(), self._slot.cgroup) as ends:
+                tmp_fd, listener_fd = await self._init.spawn(
+                    zygote,
+                    {
+                        "uid": self.uid,
+                        "tmp_mb": _TMP_MB_DEFAULT,
+                        "kind": self._recipe.kind,
+                        "argv": list(self._recipe.argv),
+                        "variables": dict(self._recipe.variables),
+                    },
+                    [*ends[:2], self._slot.network.descriptor(), *ends[2:]],
+                )
         finally:
-            far_stream.close()
-            self._output.close_write_end()
             self._slot.network.entered()
-            for fd in procs_fds:
-                os.close(fd)
         self._slot.take_tmp(tmp_fd)
         self._runtime.serve_api(listener_fd, events=self._recipe.http)
         await self._prepared
@@ -243,6 +238,9 @@ class LaunchedSandbox:
 
     def freeze(self) -> None:
         self._set_frozen(True)
+        # Of one user alone, all processes can get at init: it goes on watching over them.
+        if self._host is None and self._failure is None and self._slot.owner == self.uid:
+            self._init.sleep()
 
     def thaw(self) -> None:
         self._set_frozen(False)
@@ -270,11 +268,12 @@ class LaunchedSandbox:
 
     async def _replace_runtime(self) -> None:
         kind = protocol.KIND_EXEC if self._programs else self._recipe.kind
-        far_stream = self._runtime.new_stream()
+        request = {"uid": self.uid, "kind": kind, "argv": list(self._recipe.argv), "variables": dict(self._recipe.variables)}
         try:
-            await self._init.restart(kind, self._recipe.argv, far_stream.fileno())
-        finally:
-            far_stream.close()
+            with runtime_ends(self._output.new_write_end(), self._runtime.new_stream(), self._slot.cgroup) as fds:
+                await self._init.restart(request, fds)
+        except OSError as error:
+            raise self._fail(f"a runtime cannot be started: {error}") from error
         self._ended = None
         self._ready = self._doomed = self._begun = False
         self._init_error = None

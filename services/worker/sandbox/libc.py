@@ -17,7 +17,7 @@ _SYSCALLS = {
     "aarch64": {"clone": 220, "pivot_root": 41, "capset": 91},
 }
 _MACHINE = os.uname().machine
-_MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _CLOSE_RANGE = 429, 430, 431, 432, 436
+_MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _PIDFD_OPEN, _CLOSE_RANGE = 429, 430, 431, 432, 434, 436
 _AT_FDCWD = -100
 _CAPABILITIES_OF_CALLER = (ctypes.c_uint32 * 2)(0x20080522, 0)
 _NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
@@ -66,6 +66,14 @@ def clone_process(flags: int) -> tuple[int, int]:
     return (0, -1) if pid == 0 else (pid, pidfd.value)
 
 
+def pidfd_of(pid: int) -> int:
+    return _syscall("pidfd_open", _PIDFD_OPEN, ctypes.c_int(pid), ctypes.c_uint(0))
+
+
+def send_signal_value(pid: int, number: int, value: int) -> None:
+    _checked(_LIBC.sigqueue(ctypes.c_int(pid), ctypes.c_int(number), ctypes.c_void_p(value)), "sigqueue")
+
+
 def unshare(flags: int) -> None:
     _checked(_LIBC.unshare(ctypes.c_int(flags)), "unshare")
 
@@ -100,13 +108,14 @@ def move_mount(mount_fd: int, target: str) -> None:
     )
 
 
-def mount_detached(kind: str, options: dict[str, str], attributes: int) -> int:
-    """A new file system as a mount that is nowhere yet, read-only: its descriptor. attributes: MOUNT_ATTR_*, which READ_ONLY,
-    NO_SUID and NO_DEV of mounts.py are, too."""
+def mount_detached(kind: str, options: dict[str, str], attributes: int, read_only: bool = True) -> int:
+    """A new file system as a mount that is nowhere yet: its descriptor. attributes: MOUNT_ATTR_*, which READ_ONLY, NO_SUID and
+    NO_DEV of mounts.py are, too."""
     close_on_exec, set_flag, set_string, create = 1, 0, 1, 6
     context = _syscall("fsopen " + kind, _FSOPEN, _text(kind), ctypes.c_uint(close_on_exec))
     try:
-        _configure(context, set_flag, "ro", None)
+        if read_only:
+            _configure(context, set_flag, "ro", None)
         for name, value in options.items():
             _configure(context, set_string, name, value)
         _configure(context, create, None, None)

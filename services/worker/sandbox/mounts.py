@@ -19,6 +19,7 @@ SANDBOX = "/.sandbox"
 """Where a sandbox mounts its root in the zygote's."""
 OWN = "/.own"
 """Folder of the zygote's root where sandboxes that are being made write files of their own."""
+SLEEPER = OWN + "/sleeper"
 EMPTY = "/.lambdad/empty"
 WARM_UP = "/.lambdad/warm-up"
 """Folder with the function that runtimes run once before they have one."""
@@ -67,6 +68,11 @@ def attach_proc(root: str) -> None:
         _cover(proc + name, root + EMPTY)
     for name in os.listdir(figures):
         _cover(proc + name, figures + name)
+
+
+def own_proc() -> int:
+    """A /proc that can be written, for the caller alone: the descriptor of a mount that is nowhere."""
+    return libc.mount_detached("proc", {}, NO_SUID | NO_DEV | NO_EXEC, read_only=False)
 
 
 def _cover(place: str, source: str) -> None:

@@ -44,6 +44,20 @@ def leave_folder() -> None:
     libc.unshare(_FOLDER)
 
 
+def fork_into(init: int, own: int) -> tuple[int, int]:
+    """Fork into the namespaces of a sandbox whose init has this pidfd: as `fork_into_sandbox`. own: the caller's pidfd."""
+    libc.setns(init, NEW_PID)
+    pid = -1
+    try:
+        pid, pidfd = libc.clone_process(0)
+    finally:
+        if pid != 0:
+            libc.setns(own, NEW_PID)
+    if pid == 0:
+        libc.setns(init, NEW_MOUNT | NEW_UTS | NEW_IPC | NEW_NET)
+    return pid, pidfd
+
+
 def leave_mount_namespace() -> None:
     """Give the calling process its own mount table, from which nothing propagates."""
     libc.unshare(NEW_MOUNT)

@@ -20,13 +20,13 @@ _DRAIN_READS_MAX = 4
 
 
 class OutputPipe:
-    """Bytes before the first `deliver_to` are dropped. write_fd: for the sandbox; close it once it is passed on."""
+    """Bytes before the first `deliver_to` are dropped. Write ends are their takers' to close."""
 
     def __init__(self, owner: int, budget: WorkBudget) -> None:
-        self._read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
+        self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._read_fd, False)
         # Programs that open /dev/stdout by its name open the pipe anew, which takes the right to.
-        os.fchown(self.write_fd, owner, owner)
+        os.fchown(self._write_fd, owner, owner)
         self._budget = budget
         self._deliver: OnOutput | None = None
         self._frames = LogFrames()
@@ -35,6 +35,17 @@ class OutputPipe:
 
     def deliver_to(self, deliver: OnOutput) -> None:
         self._deliver = deliver
+
+    def take_write_end(self) -> int:
+        """For the sandbox's first process."""
+        fd, self._write_fd = self._write_fd, -1
+        return fd
+
+    def new_write_end(self) -> int:
+        """For a later one, when the others may have closed theirs. Raises OSError."""
+        fd = os.open(f"/proc/self/fd/{self._read_fd}", os.O_WRONLY | os.O_CLOEXEC)
+        self._loop.add_reader(self._read_fd, self._on_readable)
+        return fd
 
     def drain(self, *, ended: bool = False) -> None:
         """Deliver what was written before now. ended: its writer has, so that a record is no longer waited for."""
@@ -50,12 +61,9 @@ class OutputPipe:
             self._loop.remove_reader(self._read_fd)
             os.close(self._read_fd)
             self._read_fd = -1
-        self.close_write_end()
-
-    def close_write_end(self) -> None:
-        if self.write_fd >= 0:
-            os.close(self.write_fd)
-            self.write_fd = -1
+        if self._write_fd >= 0:
+            os.close(self._write_fd)
+            self._write_fd = -1
 
     def _on_readable(self) -> None:
         self._read()

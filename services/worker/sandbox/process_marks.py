@@ -12,14 +12,23 @@ _OOM_SCORE = 500
 def fix(uid: int) -> None:
     """In a sandbox's init, for itself and every process that comes of it. Without CAP_SYS_RESOURCE, as in containers, the
     kernel lets any process take such a score back: so nothing in the sandbox's /proc can be written any more."""
-    _write("oom_score_adj", _OOM_SCORE)
-    try:
-        _write("loginuid", uid)  # Whom the kernel's audit names.
-    except OSError:
-        pass  # Kernels without audit have no such file.
+    _write("/proc", uid)
     libc.mount(None, "/proc", None, BIND | REMOUNT | READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)
 
 
-def _write(name: str, value: int) -> None:
-    with open("/proc/self/" + name, "wb", 0) as file:
+def fix_again(uid: int, proc: str) -> None:
+    """In a process that came into the sandbox, whose /proc cannot be written. proc: another one."""
+    _write(proc, uid)
+
+
+def _write(proc: str, uid: int) -> None:
+    _write_one(proc + "/self/oom_score_adj", _OOM_SCORE)
+    try:
+        _write_one(proc + "/self/loginuid", uid)  # Whom the kernel's audit names.
+    except OSError:
+        pass  # Kernels without audit have no such file.
+
+
+def _write_one(path: str, value: int) -> None:
+    with open(path, "wb", 0) as file:
         file.write(b"%d" % value)

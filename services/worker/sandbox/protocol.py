@@ -45,6 +45,8 @@ RUNTIME_FD = 3
 """The descriptor of the stream to the worker in a program that was executed early."""
 
 MESSAGE_BYTES_MAX = 64 * 1024
+ENDED = struct.Struct("=ii")
+"""From an init that sleeps (sleeper.py), in place of JSON: pid and status of the runtime process that ended."""
 _FDS_MAX = 12
 
 
@@ -88,4 +90,7 @@ def receive_message(sock: socket.socket) -> Tuple[Dict[str, Any], List[int]]:
             fds.frombytes(raw[: len(raw) - len(raw) % fds.itemsize])
     if not data:
         return {}, list(fds)
+    if len(data) == ENDED.size:
+        pid, status = ENDED.unpack(data)
+        return {"killed": True} if pid == 0 else {"exit": status, "pid": pid}, list(fds)
     return json.loads(data), list(fds)

@@ -16,8 +16,8 @@ import os
 import shutil
 import stat
 
-from . import entrypoint, host_figures, libc, namespaces
-from .mounts import BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_SUID, OWN, READ_ONLY, RECURSIVE, REMOUNT, SANDBOX, WARM_UP
+from . import entrypoint, host_figures, libc, namespaces, sleeper
+from .mounts import BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_SUID, OWN, READ_ONLY, RECURSIVE, REMOUNT, SANDBOX, SLEEPER, WARM_UP
 from .network.addresses import ENDPOINT
 
 SKELETON = "/.skeleton"
@@ -113,6 +113,7 @@ def build(host: Host) -> None:
     for path in (SANDBOX, NOTHING, ENGINE, SKELETON + LANGUAGE, SKELETON + RUNTIME):
         os.makedirs(stage + path, mode=0o755)
     os.makedirs(stage + OWN, mode=0o700)
+    sleeper.write(stage + SLEEPER)
     _make_skeleton(stage + SKELETON)
     for name in host.settings:
         _copy("/etc/" + name, stage + SKELETON + "/etc/" + name)

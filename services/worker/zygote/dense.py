@@ -12,7 +12,8 @@ import types
 _POOL_BYTES, _POOL_HEAD_BYTES = 16384 if sys.version_info >= (3, 10) else 4096, 48
 """The interpreter's own allocator has pools for each size of objects, and takes a fresh one when those of the size are full."""
 _FRESH = 4
-"""So many from its beginning on, and a pool is a fresh one: no other had room."""
+"""So many in order from its beginning on, and a pool is a fresh one: no other had room."""
+_POOLS_MAX = 1_000
 _SMALL_BYTES = range(16, 513, 16)
 _BYTES_HEAD = sys.getsizeof(b"")
 _LARGE_BYTES = (*(1 << power for power in range(16, 10, -1)), *range(1040, 16, -16))
@@ -43,11 +44,9 @@ def gather_code(run, modules):
 def fill_holes():
     """Take every free place among what is there, for good: what is allocated from now on lies together."""
     for size in _SMALL_BYTES:
-        in_order = 0
-        for _ in range(_FILLERS_MAX):
-            _held.append(_object_of(size))
-            in_order = in_order + 1 if id(_held[-1]) % _POOL_BYTES == _POOL_HEAD_BYTES + in_order * size else 0
-            if in_order == _FRESH:
+        for _ in range(_POOLS_MAX):
+            _held.append(_objects(size))
+            if _has_fresh_pool(_held[-1], size):
                 break
     try:
         libc = _heap()
@@ -82,10 +81,23 @@ def _called_by(run):
     return set(called)
 
 
-def _object_of(size):
+def _objects(size):
+    """Somewhat more than a pool has room for, and nothing of their size between them."""
+    each = bytes(_POOL_BYTES // size + 2 * _FRESH)
     if size == 16:
-        return object()
-    return (1 << 40) + len(_held) if size == 32 else bytes(size - _BYTES_HEAD)
+        return [object() for _ in each]
+    if size == 32:
+        return [complex(0, 1) for _ in each]
+    length = size - _BYTES_HEAD
+    return [bytes(length) for _ in each]
+
+
+def _has_fresh_pool(objects, size):
+    places = [id(each) for each in objects]
+    for at in range(len(places) - _FRESH):
+        if places[at] % _POOL_BYTES == _POOL_HEAD_BYTES and places[at + _FRESH] - places[at] == _FRESH * size:
+            return True
+    return False
 
 
 class _Mallinfo(ctypes.Structure):

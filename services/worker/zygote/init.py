@@ -2,6 +2,9 @@
 
 Trusted, root, never runs anything of the user's; no user's process can see, signal or trace it. Descriptors that it keeps:
 its socket to the worker, the write end of the output pipe, and the cgroups' procs files, for runtimes started later.
+
+While nothing is to be done but to reap, it is a program that does just that (sandbox/sleeper.py). Another runtime is then
+started by a further fork of the zygote, which comes into the sandbox for it (`start_again`).
 """
 
 import os
@@ -9,10 +12,14 @@ import resource
 import select
 import signal
 import socket
+import time
 
-from ..sandbox import host_figures, libc, mounts, namespaces, private_root, process_marks, protocol, user
+from ..sandbox import host_figures, libc, mounts, namespaces, private_root, process_marks, protocol, sleeper, user
 from ..sandbox.network import inside
 from . import runtime_process
+
+_LOOK_S = 0.0005
+"""Between two looks at what pid 1 does."""
 
 
 def main(request, fds, seccomp_program, runtime):
@@ -38,6 +45,58 @@ def main(request, fds, seccomp_program, runtime):
     except ConnectionError:
         pass
     return 0
+
+
+def start_again(request, fds, seccomp_program, runtime):
+    """In a process that has come into the sandbox: start a fresh runtime, with nothing else left running. Returns the exit
+    status. fds: as of `main`."""
+    libc.set_parent_death_signal(signal.SIGKILL)
+    libc.set_dumpable(False)
+    control, output_fd, runtime_fd, *cgroup_fds = _keep_only(fds)
+    control = socket.socket(fileno=control)
+    try:
+        private_root.enter()
+        proc_fd = mounts.own_proc()
+        process_marks.fix_again(request["uid"], "/proc/self/fd/%d" % proc_fd)
+        _await_sleeper("/proc/self/fd/%d/1/exe" % proc_fd)
+        os.close(proc_fd)
+        _kill_others()
+        go_read, go_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.read(go_read, 1)
+            runtime_process.main(
+                request["kind"],
+                request["argv"],
+                request["variables"],
+                request["uid"],
+                (runtime_fd, go_read, output_fd, cgroup_fds),
+                seccomp_program,
+                runtime,
+            )
+        libc.send_signal_value(1, sleeper.RUNTIME, pid)
+        os.write(go_write, b"bg")  # It begins only now, so that its end cannot be missed; and may run the user's code.
+        protocol.send_message(control, {"restarted": True, "pid": pid})
+    except Exception as error:
+        protocol.send_message(control, {"error": "restart: %s: %s" % (type(error).__name__, error)})
+        return 1
+    return 0
+
+
+def _await_sleeper(executable):
+    """Pid 1 may only just become it, and would not know what it is told before."""
+    while not os.readlink(executable).endswith(mounts.SLEEPER):
+        time.sleep(_LOOK_S)
+
+
+def _kill_others():
+    """Every process of the namespace but this one and its pid 1, which reaps them."""
+    try:
+        while True:
+            os.kill(-1, signal.SIGKILL)
+            time.sleep(_LOOK_S)
+    except ProcessLookupError:
+        pass
 
 
 def _keep_only(fds):
@@ -93,8 +152,10 @@ class Init:
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self.wake_write = wake_write
         self.start_runtime(self.runtime_fd)
+        # They may come while it is about to sleep.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {sleeper.KILL})
         tmp_fd = os.open("/tmp", os.O_PATH | os.O_DIRECTORY)
-        protocol.send_message(self.control, {"ready": True}, [tmp_fd, listener.fileno()])
+        protocol.send_message(self.control, {"ready": True, "pid": self.runtime_pid}, [tmp_fd, listener.fileno()])
         os.close(tmp_fd)
         listener.close()
 
@@ -104,6 +165,7 @@ class Init:
         for path, text in user.accounts(self.uid).items():
             os.close(private_root.place(self.uid, path, text))
         self.memory_fd = private_root.place(self.uid, host_figures.MEMORY, host_figures.memory(0))
+        self.sleeper_fd = os.open(mounts.SLEEPER, os.O_PATH | os.O_CLOEXEC)
         private_root.enter()
         # The root's own: a descriptor of the host's device could be locked and watched by all who have it.
         null_fd = os.open("/dev/null", os.O_RDWR)
@@ -189,7 +251,14 @@ class Init:
         self.kind = message["kind"]
         self.argv = message.get("argv")
         self.start_runtime(fds[0])
-        protocol.send_message(self.control, {"restarted": True})
+        protocol.send_message(self.control, {"restarted": True, "pid": self.runtime_pid})
+
+    def on_sleep(self, _message, _fds):
+        """Never returns."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, sleeper.SIGNALS)
+        libc.send_signal_value(os.getpid(), sleeper.RUNTIME, self.runtime_pid or 0)
+        os.set_inheritable(sleeper.CONTROL_FD, True)
+        os.execve(self.sleeper_fd, ["init"], {})
 
     def on_extensions(self, message, fds):
         """Execute the external extensions; what they write goes to the descriptor that came along."""
@@ -269,6 +338,6 @@ class Init:
     def ended(self, pid, status):
         if pid == self.runtime_pid:
             self.runtime_pid = None
-            protocol.send_message(self.control, {"exit": status})
+            protocol.send_message(self.control, {"exit": status, "pid": pid})
         elif pid in self.extensions:
             protocol.send_message(self.control, {"extension_exit": self.extensions.pop(pid), "status": status})

@@ -5,6 +5,7 @@ The order matters: what needs root first, the user last, the filter after it; an
 
 import json
 import os
+import signal
 import socket
 
 from ..sandbox import libc, mounts, namespaces, protocol, rlimits, seccomp, user
@@ -60,6 +61,7 @@ def become_extension(path, environment, uid, output_fd, cgroup_fds, seccomp_prog
 
 
 def _confine(uid, output_fd, cgroup_fds, seccomp_program):
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for fd in cgroup_fds:
         os.write(fd, b"0")
     namespaces.hide_cgroup_path()

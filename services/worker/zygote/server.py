@@ -48,6 +48,7 @@ def serve(command_fd, pool, inside=None):
     libc.set_dumpable(False)
     # A program that becomes a sandbox's pid 1 ends others.
     user.drop_bounding_set(keep=(user.KILL,))
+    own_pidfd = libc.pidfd_of(os.getpid())
     protocol.send_message(commands, {"ready": True, "warning": warning})
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
@@ -69,7 +70,7 @@ def serve(command_fd, pool, inside=None):
             if not request:
                 return
             request["of_one_user"] = of_one_user
-            _spawn(commands, request, fds, seccomp_program, runtime)
+            _spawn(commands, request, fds, own_pidfd, seccomp_program, runtime)
 
 
 def _load_runtime(folder):
@@ -94,13 +95,17 @@ def _reap(wake_read):
             return
 
 
-def _spawn(commands, request, fds, seccomp_program, runtime):
+def _spawn(commands, request, fds, own_pidfd, seccomp_program, runtime):
+    """A sandbox; or a process that starts a runtime in one that is there: its init's pidfd is before the other descriptors."""
     answer = {"id": request["id"]}
     pidfd = -1
     try:
-        pid, pidfd = namespaces.fork_into_sandbox(request["of_one_user"])
+        if request.get("again"):
+            pid, pidfd = namespaces.fork_into(fds[0], own_pidfd)
+        else:
+            pid, pidfd = namespaces.fork_into_sandbox(request["of_one_user"])
         if pid == 0:
-            _become_init(request, fds, seccomp_program, runtime)
+            _serve_sandbox(request, fds, seccomp_program, runtime)
         answer["pid"] = pid
     except Exception as error:
         answer["error"] = "%s: %s" % (type(error).__name__, error)
@@ -109,11 +114,14 @@ def _spawn(commands, request, fds, seccomp_program, runtime):
         os.close(fd)
 
 
-def _become_init(request, fds, seccomp_program, runtime):
+def _serve_sandbox(request, fds, seccomp_program, runtime):
     """Never returns."""
     status = 1
     try:
         signal.set_wakeup_fd(-1)
-        status = init.main(request, fds, seccomp_program, runtime)
+        if request.get("again"):
+            status = init.start_again(request, fds[1:], seccomp_program, runtime)
+        else:
+            status = init.main(request, fds, seccomp_program, runtime)
     finally:
         os._exit(status)
