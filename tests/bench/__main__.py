@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import cold_cases, egress, event_cases, http_cases, leases, placement, registry_cases, report
+from tests.bench import cold_cases, density_cases, egress, event_cases, http_cases, leases, placement, registry_cases, report
 from tests.bench.http_cases import Running
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster, Lambdad
@@ -37,7 +37,7 @@ COLD = (
 )
 EVENTS = ("asynchronous", "kafka-trigger")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-NAMES = (*HTTP, *COLD, "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
+NAMES = (*HTTP, *COLD, "density", "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
 
 
 class Bench:
@@ -75,6 +75,8 @@ class Bench:
                 return cold_cases.burst(*self._ours())
             case "cold-start-crowded":
                 return cold_cases.cold_start_crowded(*self._ours())
+            case "density":
+                return density_cases.density(*self._ours())
             case "egress":
                 return egress.egress(self._seconds)
             case "lease-rate":

@@ -64,7 +64,7 @@ def cold_start_java(ours: Lambdad, absent: str | None) -> Outcome:
 
     def measure(peer: HttpPeer) -> Sample:
         names = ours.cold_functions("java", JAVA_COUNT)
-        _settle(ours)
+        settle(ours)
         return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=len(names))
 
     if absent is None:
@@ -91,7 +91,7 @@ def cold_start_large(ours: Lambdad, absent: str | None) -> Outcome:
 def cold_start_crowded(ours: Lambdad, absent: str | None) -> Outcome:
     def measure(peer: HttpPeer) -> Sample:
         names = _create(ours, CROWDED_COUNT)
-        _settle(ours)
+        settle(ours)
         return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=len(names))
 
     if absent is None:
@@ -109,7 +109,7 @@ def burst(ours: Lambdad, absent: str | None) -> Outcome:
     def measure(peer: HttpPeer) -> Sample:
         free_before, (waiting, environments) = _available_mb(), _held(ours)
         names = _create(ours, BURST)
-        _settle(ours)
+        settle(ours)
         sample = send_all(peer.endpoint(), names, PAYLOAD, clients=BURST, count=BURST)
         with ThreadPoolExecutor(CREATORS) as threads:
             list(threads.map(ours.delete, names))
@@ -133,7 +133,7 @@ def _create(ours: Lambdad, count: int, kind: str = "python") -> Sequence[str]:
         return list(threads.map(lambda _: ours.cold_functions(kind, 1)[0], range(count)))
 
 
-def _settle(ours: Lambdad) -> None:
+def settle(ours: Lambdad) -> None:
     """Wait until the worker makes and ends no environments."""
     seen: list[tuple[float, ...]] = []
 

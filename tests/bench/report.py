@@ -25,6 +25,7 @@ class Row:
     p99_ms: float | None = None
     per_s: float | None = None
     executed_per_s: float | None = None
+    kib: float | None = None
     count: int = 0
     failed: int = 0
     note: str = ""
@@ -50,7 +51,7 @@ class Outcome:
 
     @property
     def lower_is_better(self) -> bool:
-        return self.judged_by.endswith("_ms")
+        return self.judged_by.endswith("_ms") or self.judged_by == "kib"
 
     def ratio(self, row: Row) -> float | None:
         """How many times better the first of our rows is than this one."""
@@ -103,7 +104,7 @@ def _cpuinfo() -> list[str]:
 def table(outcomes: Iterable[Outcome], machine_line: str) -> str:
     """ratio: how many times better lambdad is."""
     lines = [f"machine: {machine_line}; the load generator and every peer share it", ""]
-    header = f"{'':30}{'p50 ms':>9}{'p99 ms':>9}{'per s':>11}{'executed/s':>12}{'count':>9}{'failed':>8}{'ratio':>8}"
+    header = f"{'':30}{'p50 ms':>9}{'p99 ms':>9}{'per s':>11}{'executed/s':>12}{'KiB':>8}{'count':>9}{'failed':>8}{'ratio':>8}"
     for outcome in outcomes:
         lines += [f"{outcome.name}: {outcome.title}  {outcome.verdict()}".rstrip(), header]
         for row in outcome.rows:
@@ -113,6 +114,7 @@ def table(outcomes: Iterable[Outcome], machine_line: str) -> str:
             ratio = outcome.ratio(row)
             cells = (
                 f"{_cell(row.p50_ms, 3):>9}{_cell(row.p99_ms, 3):>9}{_cell(row.per_s, 0):>11}{_cell(row.executed_per_s, 0):>12}"
+                f"{_cell(row.kib, 0):>8}"
             )
             lines.append(f"  {row.peer:28}{cells}{row.count:>9}{row.failed:>8}{_cell(ratio, 2):>8}  {row.note}".rstrip())
         lines.append("")

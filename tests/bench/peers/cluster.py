@@ -115,6 +115,9 @@ class Lambdad:
     def cold_functions(self, kind: str, count: int) -> list[str]:
         return [self._functions.create(kind) for _ in range(count)]
 
+    def create(self, kind: str, runtime: str) -> str:
+        return self._functions.create(kind, runtime)
+
     def replace_environments(self, function: str) -> None:
         self._functions.replace_environments(function)
 

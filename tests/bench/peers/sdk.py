@@ -28,11 +28,11 @@ class Functions:
             config=Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=60),
         )
 
-    def create(self, kind: str, **more: Any) -> str:
+    def create(self, kind: str, runtime: str | None = None, **more: Any) -> str:
         name = f"bench-{kind}-{uuid.uuid4().hex[:8]}"
         self.client.create_function(
             FunctionName=name,
-            Runtime=self._runtimes.get(kind, self._python),
+            Runtime=runtime or self._runtimes.get(kind, self._python),
             Role=ROLE,
             Handler=HANDLERS.get(kind, "index.handler"),
             Code={"ZipFile": package(kind)},

@@ -1,0 +1,77 @@
+"""What an idle environment takes: of the machine's memory, with everything that the kernel keeps for it and what it makes the
+cluster's own processes keep; and what many of them take of the processor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.bench.cold_cases import settle
+from tests.bench.functions import PAYLOAD
+from tests.bench.measure import send_all
+from tests.bench.peers.cluster import Lambdad, python_runtime
+from tests.bench.report import Outcome, Row
+
+COUNT = 200
+"""Environments of each runtime, one after the other: a function each, invoked twice."""
+SHARING = "python3.12"
+"""The oldest whose forks need not count references to what they share."""
+AT_ONCE = 4
+REST_S = 3.0
+_KEPT = ("AnonPages", "Shmem", "Slab", "KernelStack", "PageTables", "Percpu")
+"""Lines of /proc/meminfo: what is neither free nor could be, should it be needed, but for what Slab has of file names."""
+
+
+def density(ours: Lambdad, absent: str | None) -> Outcome:
+    """Of the whole machine, so nothing else may run on it."""
+    found = [_row(ours, absent, runtime) for runtime in dict.fromkeys((SHARING, python_runtime()))]
+    title = f"an idle Python environment, {COUNT} of them, two invocations old"
+    return Outcome("density", title, "kib", 1_536, found)
+
+
+def _row(ours: Lambdad, absent: str | None, runtime: str) -> Row:
+    name = f"lambdad ({runtime})"
+    if absent:
+        return Row(name, absent=absent)
+    names = [ours.create("python", runtime) for _ in range(COUNT + 1)]
+    send_all(ours.endpoint(), names[:1], PAYLOAD, clients=1, count=2)
+    settle(ours)
+    before = _kept_kib()
+    sample = send_all(ours.endpoint(), names[1:], PAYLOAD, clients=AT_ONCE, count=2 * COUNT)
+    settle(ours)
+    each = {line: (kib - before[line]) / COUNT for line, kib in _kept_kib().items()}
+    note = ", ".join(f"{line} {kib:.0f}" for line, kib in each.items())
+    rest = f"{_processor_share(_is_runtime):.2%} of a processor for all at rest"
+    for function in names:
+        ours.delete(function)
+    settle(ours)
+    return Row(name, kib=sum(each.values()), count=COUNT, failed=sample.bad, note=f"{note}; {rest}")
+
+
+def _kept_kib() -> dict[str, int]:
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    return {words[0].rstrip(":"): int(words[1]) for words in lines if words[0].rstrip(":") in _KEPT}
+
+
+def _is_runtime(process: psutil.Process) -> bool:
+    return int(process.uids().real) >= 200_000
+
+
+def _processor_share(counted: Callable[[psutil.Process], bool]) -> float:
+    before, began = _processor_seconds(counted), time.monotonic()
+    time.sleep(REST_S)
+    return (_processor_seconds(counted) - before) / (time.monotonic() - began)
+
+
+def _processor_seconds(counted: Callable[[psutil.Process], bool]) -> float:
+    spent = 0.0
+    for process in psutil.process_iter():
+        try:
+            if counted(process):
+                spent += sum(process.cpu_times()[:2])
+        except psutil.Error:
+            continue
+    return spent
