@@ -68,6 +68,8 @@ class Connection {
   /** Send text or bytes; done is called when the other end has room for more. */
   send(data, done = () => {}) {
     const write = new WriteWrap();
+    // Node.js reads from these bytes until the write is complete, and would collect them meanwhile if nothing held them.
+    write.data = data;
     write.oncomplete = status => {
       if (status !== 0) {
         this.#fail(failure("write", status));
