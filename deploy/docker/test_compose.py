@@ -166,7 +166,7 @@ def check_nodes(aws: Any, engine: Engine) -> None:
         answer = invoke(aws, create(aws, runtime))
         version = runtime.removeprefix("nodejs").removesuffix("x")
         check(answer["node"].startswith(version), f"{runtime} is Node.js {answer['node']}")
-        check(answer["host"] == "bucket.s3.us-east-1.amazonaws.com", f"{runtime} signs with the SDK for JavaScript")
+        check(answer["host"] == "169.254.100.2:9000", f"{runtime} signs with the SDK for JavaScript, for the cluster")
         check([runtime, "runs", "here"] in listed, f"`lambdad runtimes` lists {runtime}")
 
 
