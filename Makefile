@@ -13,8 +13,9 @@ setup: ## everything that this checkout needs, pinned by hash; repeating it cost
 	@python=$$(deploy/local/find_python.sh) && "$$python" -m deploy.local.bootstrap
 
 up: ## start the cluster and leave it running (ARGS="--port 9001 --workers 2")
-	@case "$$(id -u) $(ARGS)" in "0 "*|*--engines-only*|*"--workers 0"*|*"--workers=0"*) ;; *) \
-	echo "lambdad must be started by root: a worker gives every function a user and limits of its own. Start it with sudo." >&2; \
+	@case "$$(id -u) $(ARGS) $$LAMBDAD_WORKER__ISOLATION" in "0 "*|*" rootless"|*--engines-only*|*"--workers 0"*|*"--workers=0"*) ;; *) \
+	echo "lambdad must be started by root: a worker gives every function a user and limits of its own. Start it with sudo." \
+	"LAMBDAD_WORKER__ISOLATION=rootless names a weaker level that takes no root (SECURITY.md)." >&2; \
 	exit 2;; esac
 	@$(MAKE) --no-print-directory setup
 	@$(BIN)/lambdad up --detach $(ARGS)

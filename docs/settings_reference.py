@@ -37,10 +37,10 @@ STARTING = (
         "without `LAMBDAD_`",
     ),
     ("ENDS_WITH", "a process id: the cluster stops when that process ends (`lambdad up --ends-with`)"),
-    ("MAVEN_MIRROR", "a Maven repository in place of the central one, for Kafka's jars"),
+    ("MAVEN_MIRROR", "a Maven repository in place of the central one, for jars (Kafka's, Java's) and builds of Python"),
     ("JAR_CACHE", "where those jars are kept; below the user's cache directory by default"),
     ("PYTHON_BUILDS", "where `lambdad runtimes install` takes a Python from: `uv`, `maven`; both in this order by default"),
-    ("OFFLINE", "`1`: Kafka's jars are not downloaded, and those that are missing are named"),
+    ("OFFLINE", "`1`: jars are not downloaded, and those that are missing are named"),
     (
         "PORT LOG_LEVEL ROOT_ACCESS_KEY_ID ROOT_SECRET_ACCESS_KEY S3_ENDPOINT_URL S3_REGION S3_ACCESS_KEY_ID "
         "S3_SECRET_ACCESS_KEY",

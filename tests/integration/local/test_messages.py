@@ -139,6 +139,10 @@ def test_make_up_of_an_ordinary_user_fetches_nothing(scratch: Path) -> None:
     assert done.returncode == 2
     assert "must be started by root" in done.stderr
     assert "bootstrap" not in done.stdout + done.stderr
+    named = {"PATH": os.defpath, "LAMBDAD_WORKER__ISOLATION": "rootless"}
+    done = subprocess.run(command, user=65_534, capture_output=True, text=True, timeout=30, env=named)
+    assert "must be started by root" not in done.stderr
+    assert "find_python.sh" in done.stderr, "the set-up is begun, which this folder does not have"
 
 
 def test_missing_kernel_features_are_all_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
