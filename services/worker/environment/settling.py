@@ -65,7 +65,8 @@ class Settling:
         self._tell_runtime_done(answered, runtime_ms)
         settled: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
         if answered.broken is None:
-            self._sandbox.settled(settled.set_result)
+            # They may have done with it just after the wait for that is over.
+            self._sandbox.settled(lambda failure: None if settled.done() else settled.set_result(failure))
         if not settled.done() and not answered.tail:
             self.told = True
             answered.on_end(_result(answered, InvocationResult(b"", answered.version, duration_ms=runtime_ms)))

@@ -15,13 +15,15 @@ from tests.integration.sandbox.harness import PYTHON, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
 
+LONG_S = 2 * (demand.EXPECTED_S + demand.KEPT_S + 10 * demand.DECAY_S)
+
 
 async def test_a_pool_grows_by_what_is_deployed_and_taken_at_once_and_shrinks_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demand, "KEPT_S", 3.0)
-    monkeypatch.setattr(demand, "EXPECTED_S", 3.0)
-    monkeypatch.setattr(demand, "DECAY_S", 0.1)
+    skipped_s = 0.0
+    depth = demand.Demand.depth
+    monkeypatch.setattr(demand.Demand, "depth", lambda self, now: depth(self, now + skipped_s))
     settings = Settings()
     settings.worker.prestart_runtimes, settings.worker.pool_size, settings.worker.pool_size_max = [], 1, 4
     pool = SandboxPool(settings, tmp_path)
@@ -36,11 +38,14 @@ async def test_a_pool_grows_by_what_is_deployed_and_taken_at_once_and_shrinks_ag
         for _ in range(2):
             pool.expect(PYTHON, 128)
         await until(lambda: ready() == 3, "the pool has one for each function that was deployed")
+        skipped_s = LONG_S
         await until(lambda: ready() == 1, "the pool forgets functions that nobody invokes")
+        skipped_s = 0.0
         uids = pool.stats().uids_free
         taken = await asyncio.gather(*(pool.take(PYTHON) for _ in range(6)))
         await until(lambda: ready() == 4, "the pool is ready for as many again as its bound lets it be")
         await asyncio.gather(*(sandbox.destroy() for sandbox in taken))
+        skipped_s = LONG_S
         await until(lambda: ready() == 1, "the pool forgets the burst")
         await until(lambda: pool.stats().uids_free >= uids, "what it ended is given back")
     finally:

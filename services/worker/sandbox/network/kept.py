@@ -119,14 +119,21 @@ class KeeperLink:
             try:
                 async with asyncio.timeout(TAKE_TIMEOUT_S):
                     slot = await waiter
-            except TimeoutError:
-                raise SandboxError(f"there was no network slot within {TAKE_TIMEOUT_S:.0f} s") from None
-            except asyncio.CancelledError:
+            except (TimeoutError, asyncio.CancelledError) as error:
+                # One may have come in that very moment.
                 if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                    self._ready.append(waiter.result())
+                    self._offer(waiter.result())
+                if isinstance(error, TimeoutError):
+                    raise SandboxError(f"there was no network slot within {TAKE_TIMEOUT_S:.0f} s") from None
                 raise
-        self._control.send({"op": "took", "slot": slot.number})
         self._taken.add(slot)
+        try:
+            self._control.send({"op": "took", "slot": slot.number})
+        except SandboxError as error:
+            self._taken.discard(slot)
+            slot.entered()
+            self._fail(error)
+            raise
         return slot
 
     async def cut(self, slot: KeptSlot) -> None:
@@ -150,9 +157,13 @@ class KeeperLink:
             try:
                 self._control.send({"op": what, "slot": slot.number})
             except SandboxError as error:
-                # It cannot be told any more what is whose: a fresh one begins anew.
-                log.error("the keeper of functions' networks does not listen and is replaced: %s", error)
-                self._ended()
+                self._fail(error)
+
+    def _fail(self, error: SandboxError) -> None:
+        """It cannot be told any more what is whose: a fresh one begins anew."""
+        if not self._stopped:
+            log.error("the keeper of functions' networks does not listen and is replaced: %s", error)
+            self._ended()
 
     def refuse(self, targets: Addresses) -> None:
         """From now on exactly these TCP ports, whatever else may be reached. Raises SandboxError."""
@@ -186,6 +197,10 @@ class KeeperLink:
             log.error("network slots: %s", message["problem"])
 
     def _offer(self, slot: KeptSlot) -> None:
+        if self._stopped:
+            slot.lost = True
+            slot.entered()
+            return
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -244,13 +259,13 @@ class KeptNetwork:
         link = KeeperLink(self._options, self._on_keeper_end)
         try:
             self.report = await link.start()
+            link.refuse(self._refused)
         except BaseException:
             await link.stop()
             raise
         if self.weaker is not None:
             log.warning("%s", self.weaker)
         OUTSIDE.set(int(self.report.reach is Reach.OUTSIDE))
-        link.refuse(self._refused)
         self._link = link
 
     @property
@@ -264,11 +279,12 @@ class KeptNetwork:
         return await self._link.take()
 
     def refuse(self, targets: Addresses) -> None:
-        """From now on exactly these TCP ports (address, port), whatever else may be reached."""
+        """From now on exactly these TCP ports (address, port), whatever else may be reached. Raises SandboxError; then it is
+        to be asked for again."""
         if targets != self._refused:
-            self._refused = targets
             if self._link is not None:
                 self._link.refuse(targets)
+            self._refused = targets
 
     async def close(self) -> None:
         self._closed = True
@@ -282,6 +298,7 @@ class KeptNetwork:
     def _on_keeper_end(self) -> None:
         log.error("the keeper of functions' networks ended; environments are replaced")
         ended, self._link = self._link, None
+        OUTSIDE.set(0)
         self._on_lost()
         if not self._closed:
             self._restarting = asyncio.get_running_loop().create_task(self._restart(ended), name="network-restart")

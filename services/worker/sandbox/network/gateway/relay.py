@@ -12,6 +12,8 @@ CONNECT_TIMEOUT_S = 5.0
 PER_SLOT_MAX = 128
 """Connections of one sandbox at one time; further ones are closed."""
 ALL_MAX = 1_024
+LINGER_S = 10.0
+"""What a function has to end a connection that the other side has ended. A frozen one does not: its connection would stay."""
 _CHUNK_BYTES = 256 * 1024
 
 Address = tuple[str, int]
@@ -20,9 +22,15 @@ Address = tuple[str, int]
 class Relay:
     """targets: tried in their order, until one can be connected to."""
 
-    def __init__(self, targets: Callable[[], Sequence[Address]], connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        targets: Callable[[], Sequence[Address]],
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        linger_s: float = LINGER_S,
+    ) -> None:
         self._targets = targets
         self._connect_timeout_s = connect_timeout_s
+        self._linger_s = linger_s
         self._open: Counter[str] = Counter()
 
     async def serve(self, listener: socket.socket) -> asyncio.Server:
@@ -47,11 +55,13 @@ class Relay:
         if far is None:
             return
         far_reader, far_writer = far
+        there = asyncio.ensure_future(_copy(reader, far_writer))
         back = asyncio.ensure_future(_copy(far_reader, writer))
         try:
-            await _copy(reader, far_writer)
             await back
+            await asyncio.wait([there], timeout=self._linger_s)
         finally:
+            there.cancel()
             back.cancel()
             far_writer.transport.abort()
 
@@ -67,7 +77,7 @@ class Relay:
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Until the end of what comes, which is passed on. A connection that breaks ends both ways."""
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         while data := await reader.read(_CHUNK_BYTES):
             writer.write(data)
             await writer.drain()

@@ -175,7 +175,7 @@ def _fib(result: int, flags: int) -> Expression:
 
 
 def mark_by_source(version: int) -> Rule:
-    """The connection's mark is its source address, of IPv6 the last four bytes (conntrack.py forgets connections by it)."""
+    """The connection's mark is its source address, of IPv6 the last four bytes (traces.py forgets connections by it)."""
     last_four = _field(1, 12 if version == 4 else 20, 4)
     mark = 3
     return [*_of_version(version), last_four, _expression("ct", network_number(2, mark), network_number(4, _REGISTER))]

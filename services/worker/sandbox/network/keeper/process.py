@@ -8,6 +8,7 @@ ports.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import select
@@ -182,13 +183,16 @@ class Keeper:
 
     def _make(self) -> Slot:
         mtu = uplink.MTU_DEFAULT if self._uplink is None else self._uplink.mtu
-        for _attempt in range(_MAKE_ATTEMPTS):
+        for _attempt in range(min(_MAKE_ATTEMPTS, len(self._numbers))):
             number = self._numbers.popleft()
             try:
                 return Slot(number, self._router, mtu)
             except FileExistsError:
                 self._numbers.append(number)
-        raise OSError(17, "devices of slots that ended do not go away")
+            except OSError:
+                self._numbers.append(number)
+                raise
+        raise OSError(errno.EEXIST, "devices of slots that ended do not go away")
 
     # What the worker says
 

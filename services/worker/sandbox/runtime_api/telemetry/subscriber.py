@@ -67,7 +67,7 @@ class Subscriber:
     def pause(self) -> None:
         """The sandbox is frozen: its server takes nothing, and that is no fault of its."""
         self._awake.clear()
-        if self._delivery is not None:
+        if self._delivery is not None and not self._delivery.expired():
             self._delivery.reschedule(None)
 
     def resume(self) -> None:
@@ -101,11 +101,11 @@ class Subscriber:
         delivering = True
         while delivering:
             await self._due.wait()
-            await self._awake.wait()
             if self._budget.is_over():
                 granted: asyncio.Future[None] = self._loop.create_future()
                 self._budget.wait(lambda future=granted: None if future.done() else future.set_result(None))  # type: ignore[misc]
                 await granted
+            await self._awake.wait()
             batch = self._take()
             if not self._waiting:
                 self._due.clear()
