@@ -14,6 +14,7 @@ import psutil
 
 from services.worker.sandbox.cgroups import find_parents
 from shared.dispatch.cell.keys import Keys
+from tests.support import wait_until
 
 WORKER = "worker-1"
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
@@ -69,7 +70,9 @@ class Census:
         self._workers: set[int] = set()
 
     def worker_pid(self) -> int:
-        return int(children(self._cluster)[WORKER]["pid"])
+        """Of the one that runs, or of the one that is started next: between two of them there is none for a while."""
+        pid = wait_until(lambda: children(self._cluster)[WORKER]["pid"], deadline_s=30, what="a worker runs")
+        return int(pid)
 
     def remember(self, processes: Processes) -> None:
         """Before some of them are killed."""
