@@ -83,7 +83,8 @@ async def test_no_address_of_the_host_is_reached(net: World, tmp_path: Path) -> 
             for address in ("127.0.0.1", "127.0.0.53", HOST, "169.254.101.1", "169.254.101.2", "0.0.0.0")
             for port in (everywhere.port, 22)
         ]
-        assert set(found) <= {"ECONNREFUSED", "EHOSTUNREACH", "ETIMEDOUT"}, found
+        # At once, or a function that tries one would wait for nothing.
+        assert set(found) <= {"ECONNREFUSED", "EHOSTUNREACH"}, found
         assert await function.result([ENDPOINT, 22]) == "EHOSTUNREACH"
         assert await function.result([ENDPOINT, everywhere.port]) == "EHOSTUNREACH"
     assert everywhere.seen == loopback.seen == []
@@ -94,7 +95,7 @@ async def test_ports_that_the_host_publishes_for_others_are_the_hosts(net: World
     inner = net.serve("127.0.0.2", 0, where=net.host)
     with publish(inner.port):
         async with sandboxes(tmp_path) as harness, harness.running(CONNECT) as function:
-            assert await function.result([HOST, 8_080, 1]) == "ETIMEDOUT"
+            assert await function.result([HOST, 8_080, 1]) == "EHOSTUNREACH"
     assert inner.seen == []
 
 

@@ -30,7 +30,7 @@ MAIN, LOCAL = 254, 255
 UNICAST, PROHIBIT = 1, 8
 """Types of routes: lead somewhere, are refused (EHOSTUNREACH at once)."""
 
-_NEW_LINK, _DELETE_LINK, _GET_LINK, _SET_LINK, _NEW_ADDRESS = 16, 17, 18, 19, 20
+_NEW_LINK, _DELETE_LINK, _GET_LINK, _SET_LINK, _NEW_ADDRESS, _GET_ADDRESS = 16, 17, 18, 19, 20, 22
 _NEW_ROUTE, _GET_ROUTE, _NEW_RULE, _DELETE_RULE = 24, 26, 32, 33
 _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 _UP, _NO_ARP = 0x1, 0x80
@@ -129,6 +129,19 @@ def devices(sock: NetlinkSocket) -> list[tuple[int, str, int]]:
         index = _LINK.unpack_from(body)[2]
         values = attributes_of(body[_LINK.size :])
         found.append((index, values[3].rstrip(b"\0").decode(), struct.unpack("=I", values[4])[0]))
+    return found
+
+
+def addresses(sock: NetlinkSocket) -> list[Address]:
+    """Of all devices, of both versions."""
+    found: list[Address] = []
+    for _kind, body in sock.dump(_GET_ADDRESS, _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
+        bare, local = 1, 2
+        values = attributes_of(body[_ADDRESS.size :])
+        # The bare one of a tunnel is its other end's; IPv6 has no local one but there.
+        packed = values.get(local, values.get(bare))
+        if packed is not None:
+            found.append(ipaddress.ip_address(packed))
     return found
 
 

@@ -83,7 +83,7 @@ class Keeper:
         return Report(Reach.OUTSIDE)
 
     def _closed(self) -> list[Network]:
-        denied = _networks(self._options.denied)
+        denied = _networks(self._options.denied) + uplink.own_addresses()
         return denied if self._options.attached else denied + uplink.attached_networks()
 
     def _start_gateway(self) -> None:

@@ -152,6 +152,12 @@ def forwards_ipv6() -> bool:
         return any(network.prefixlen == 0 for network, _device, _attached in links.routes(sock, socket.AF_INET6))
 
 
+def own_addresses() -> list[links.Network]:
+    """The host's, each as a network. Its table lets nothing reach them; who is told so by the router does not wait in vain."""
+    with NetlinkSocket(ROUTE) as sock:
+        return [ipaddress.ip_network(address) for address in links.addresses(sock)]
+
+
 def attached_networks() -> list[links.Network]:
     """What the host reaches without a gateway."""
     with NetlinkSocket(ROUTE) as sock:
