@@ -11,7 +11,7 @@ from tests.integration.sandbox.harness import Harness
 from tests.java import packages
 
 JAVA = "java21"
-JAVAS = ("java11", "java17", "java21", "java25")
+EVERY_JAVA = [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("java11", "java17", "java21", "java25")]
 pytestmark = pytest.mark.needs(JAVA)
 FUNCTIONS = "example.Functions"
 
@@ -43,7 +43,7 @@ async def test_a_class_that_implements_an_interface_is_named_alone(harness: Harn
             assert await function.result(event) == event
 
 
-@pytest.mark.parametrize("runtime", [pytest.param(name, marks=pytest.mark.needs(name)) for name in JAVAS])
+@pytest.mark.parametrize("runtime", EVERY_JAVA)
 async def test_a_runtime_is_its_own_major_version_prepared_and_anew(harness: Harness, runtime: str) -> None:
     files = {**packages.classes(), "data.txt": "relative"}
     handler = f"{FUNCTIONS}::around"
@@ -133,10 +133,19 @@ async def test_the_context_has_what_aws_gives(harness: Harness) -> None:
     }
 
 
-async def test_the_trace_header_is_a_property(harness: Harness) -> None:
-    trace = "Root=1-3152b799-8954dae64eda91bc9a23a7e8;Parent=7fa8c0f79203be72;Sampled=1"
-    async with harness.running(packages.classes(), runtime=JAVA, handler=f"{FUNCTIONS}::trace") as function:
-        assert await function.result({}, trace=trace) == trace
+@pytest.mark.parametrize("variables", [{}, {"JAVA_TOOL_OPTIONS": "-Da=b"}], ids=["prepared", "anew"])
+@pytest.mark.parametrize("runtime", EVERY_JAVA)
+async def test_the_trace_header_is_a_property_and_before_java_17_a_variable(
+    harness: Harness, runtime: str, variables: dict[str, str]
+) -> None:
+    traces = [f"Root=1-3152b799-8954dae64eda91bc9a23a7e{n};Parent=7fa8c0f79203be72;Sampled=1" for n in range(2)]
+    handler = f"{FUNCTIONS}::trace"
+    async with harness.running(packages.classes(), runtime=runtime, handler=handler, variables=variables) as function:
+        for trace in (*traces, None):
+            variable = trace if runtime == "java11" else None
+            found = await function.result({}, trace=trace)  # Without what is null, as AWS's serializer has it.
+            assert (found.get("property"), found.get("variable"), found["listed"]) == (trace, variable, variable is not None)
+        assert b"WARNING" not in function.output
 
 
 async def test_printed_lines_are_lines_and_what_the_logger_gets_is_one_record(harness: Harness) -> None:

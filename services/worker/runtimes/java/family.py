@@ -28,16 +28,17 @@ _JARS = (START, _CLIENT, "aws-lambda-java-core.jar", "aws-lambda-java-serializat
 _LIBRARIES = "/var/runtime/lib"
 _CLASS_PATH = ":".join(f"{_LIBRARIES}/{name}" for name in _JARS)
 _JAVA = "/var/lang/bin/java"
-_PREPARED, _EXECUTED = "lambdad.Bootstrap", "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"
+_PREPARED = "lambdad.Bootstrap"
+_EXECUTED, _EXECUTED_WITH_TRACE = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda", "lambdad.TraceVariable"
 _ARCHIVE = "/.lambdad/classes.jsa"
 _CLASS_LIST = "/.own/classes"
 _WAITING_BYTES = 32 * 1024**2
 """Measured: 17 to 23 MB of its own, the archive shared."""
 _PLACES = 256
 """How many variables a function may have for a prepared machine to serve it."""
-_TELEMETRY_FROM, _QUIET_MEMORY_FROM, _ARCHIVE_MOVES_FROM = 17, 23, 17
+_TELEMETRY_FROM, _QUIET_MEMORY_FROM, _ARCHIVE_MOVES_FROM, _TRACE_PROPERTY_FROM = 17, 23, 17, 17
 """The first Java that has a descriptor for records; that warns of direct access to memory; that would move an archive
-about, and so copy it."""
+about, and so copy it; whose functions find their trace in a property alone."""
 
 
 def short_name(jar: Path) -> str:
@@ -106,7 +107,8 @@ class JavaFamily:
             return []
         own = " ".join(given.get(name, "") for name in options.OPTIONS_IN)
         flags = options.without_those_of(own, [options.heap(spec.memory_mb), *recipe.argv[2:-1]])
-        command = [_JAVA, *flags, _EXECUTED, spec.handler]
+        executed = _EXECUTED if _major(spec.version.runtime) >= _TRACE_PROPERTY_FROM else _EXECUTED_WITH_TRACE
+        command = [_JAVA, *flags, executed, spec.handler]
         return [[spec.wrapper, *command]] if spec.wrapper else [command]
 
     def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
@@ -132,6 +134,8 @@ def _flags(major: int) -> list[str]:
             else []
         ),
         "--add-opens=java.base/java.io=ALL-UNNAMED",
+        "-XX:+ErrorFileToStderr",
+        "-Dorg.crac.Core.Compat=com.amazonaws.services.lambda.crac",
         f"-Dcom.amazonaws.services.lambda.runtime.api.client.runtimeapi.NativeClient.JNI={_LIBRARIES}/{NATIVE}",
         "-classpath",
         _CLASS_PATH,

@@ -78,7 +78,11 @@ public class Functions {
     }
 
     public Object trace(Object event) {
-        return System.getProperty("com.amazonaws.xray.traceHeader");
+        Map<String, Object> found = new LinkedHashMap<>();
+        found.put("property", System.getProperty("com.amazonaws.xray.traceHeader"));
+        found.put("variable", System.getenv("_X_AMZN_TRACE_ID"));
+        found.put("listed", System.getenv().containsKey("_X_AMZN_TRACE_ID"));
+        return found;
     }
 
     public Object log(Object event, Context context) {

@@ -20,6 +20,11 @@ public final class Bootstrap {
         Variables.replace(variables);
         System.clearProperty("user.timezone");
         TimeZone.setDefault(null); // Found again by TZ, when it is asked for.
-        AWSLambda.main(new String[] {variables.get("_HANDLER")});
+        String[] handler = {variables.get("_HANDLER")};
+        if (TraceVariable.wanted()) {
+            TraceVariable.main(handler);
+        } else {
+            AWSLambda.main(handler);
+        }
     }
 }
