@@ -22,12 +22,12 @@ import uvloop
 from services.worker.fleet import StartSettings
 from services.worker.sandbox.spec import (
     OnEnd,
-    OnOutput,
     ResponseStream,
     RuntimeInvocation,
     RuntimeReady,
     RuntimeResponse,
     SandboxSpec,
+    Watcher,
 )
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
@@ -39,8 +39,9 @@ EVENT = b'{"name":"a name as events have it","numbers":[1,2,3,4,5]}'
 
 class InstantSandbox:
     alive = True
+    extended = False
 
-    async def start(self, spec: SandboxSpec, on_output: OnOutput) -> None:
+    async def start(self, spec: SandboxSpec, watcher: Watcher) -> None:
         pass
 
     async def initialised(self) -> RuntimeReady:

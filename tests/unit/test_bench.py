@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+import pkgutil
 from collections.abc import Callable
 
 import pytest
 
+import tests.bench
 from shared.aws.signatures.sigv4 import Verifier
 from tests.bench.load import is_whole
 from tests.bench.measure import Sample, load, send_all
@@ -101,3 +104,14 @@ def test_a_verdict_names_every_promise_and_whether_it_is_kept() -> None:
     rates = [Row("lambdad (python)", per_s=16_000), Row(ECHO, per_s=46_000)]
     kept = Outcome("warm-throughput", "warm", "per_s", 14_000, rates, echo_times_max=3.0)
     assert kept.verdict() == "at least 14000: met; 2.88 times the echo, at most 3: met"
+
+
+@pytest.mark.parametrize("name", sorted(module.name for module in pkgutil.iter_modules(tests.bench.__path__)))
+def test_every_benchmark_still_fits_what_it_measures(name: str) -> None:
+    """Nothing else looks at those that are not run for long."""
+    try:
+        importlib.import_module(f"tests.bench.{name}")
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in ("services", "shared", "deploy", "tests"):
+            raise
+        pytest.skip(f"a peer's own package is not installed: {error.name}")

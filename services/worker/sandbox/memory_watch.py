@@ -19,6 +19,8 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="memory-watch")
 """Of their own: however often they wait for the kernel, nothing else of the worker does."""
 TMP_INODE_BYTES = 1024
 """What a file or folder in /tmp takes of the kernel's memory besides what is in it, and what it is counted with."""
+_EMPTY_INODES = 1
+"""/tmp itself: nothing is in there, and nothing of what that takes is done for a function that leaves it so."""
 PAUSE_S = 0.02
 """Between two looks, whatever a function does: each takes the worker some 50 us."""
 
@@ -82,7 +84,8 @@ class MemoryWatch:
     def tmp_bytes(self) -> int:
         """In /tmp now, its files' inodes counted in. Raises OSError."""
         found = os.fstatvfs(self._tmp_fd)
-        used = (found.f_blocks - found.f_bfree) * found.f_frsize + (found.f_files - found.f_ffree) * TMP_INODE_BYTES
+        inodes = found.f_files - found.f_ffree - _EMPTY_INODES
+        used = (found.f_blocks - found.f_bfree) * found.f_frsize + inodes * TMP_INODE_BYTES
         self.tmp_peak_bytes = max(self.tmp_peak_bytes, used)
         return used
 

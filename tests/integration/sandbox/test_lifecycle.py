@@ -15,6 +15,7 @@ import pytest
 from services.worker.pool import SandboxPool
 from services.worker.sandbox.cgroups import Cgroup, CgroupTree, find_parents, remove_stale
 from services.worker.sandbox.launched import LaunchedSandbox
+from services.worker.sandbox.memory_watch import TMP_INODE_BYTES
 from services.worker.sandbox.spec import RuntimeExit, SandboxError
 from tests.integration.sandbox.harness import Harness, needs_root, until
 from tests.support import PYTHON
@@ -204,6 +205,29 @@ async def test_of_a_sandbox_whose_processes_do_not_end_no_descriptor_is_kept(
         watch.tmp_bytes()
     monkeypatch.undo()
     await sandbox._slot.give_back()
+
+
+async def test_a_function_that_leaves_tmp_alone_pays_nothing_for_it(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its peak of memory, which is read while events go on, is one figure of its cgroup."""
+    source = "def handler(event, context):\n    if event:\n        open('/tmp/empty', 'w').close()\n    return event\n"
+    async with harness.running(source) as function:
+        assert isinstance(function.sandbox, LaunchedSandbox)
+        slot, figures = function.sandbox._slot, []
+        watch, used_bytes = slot._watch, slot.cgroup.used_bytes
+        assert watch is not None
+        await until(lambda: watch._arming is None, "its first mark is set, which takes a look as well")
+
+        def read() -> int:
+            figures.append("memory")
+            return used_bytes()
+
+        monkeypatch.setattr(slot.cgroup, "used_bytes", read)
+        assert await function.result(False) is False
+        assert slot.peak_bytes() > 0
+        assert (watch.tmp_bytes(), figures) == (0, [])
+        assert await function.result(True) is True
+        assert slot.peak_bytes() > 0
+        assert (watch.tmp_bytes(), figures) == (TMP_INODE_BYTES, ["memory"])
 
 
 @needs_root
