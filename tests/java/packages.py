@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -39,11 +40,20 @@ def class_of(name: str) -> dict[str, bytes]:
 
 def jar_of(*names: str) -> bytes:
     """A jar with these classes."""
+    return jar_with({path: data for name in names for path, data in class_of(name).items()})
+
+
+def jar_with(files: Mapping[str, str | bytes]) -> bytes:
+    """As a build tool writes one, with a manifest first and folders as entries."""
     written = io.BytesIO()
-    with zipfile.ZipFile(written, "w") as jar:
-        for name in names:
-            for path, data in class_of(name).items():
-                jar.writestr(path, data)
+    folders = sorted({f"{parent}/" for name in files for parent in Path(name).parents if parent != Path(".")})
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as jar:
+        jar.writestr("META-INF/", "")
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\r\nCreated-By: a test\r\n\r\n")
+        for name in folders:
+            jar.writestr(name, "")
+        for name, data in files.items():
+            jar.writestr(name, data)
     return written.getvalue()
 
 

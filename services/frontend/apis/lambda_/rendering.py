@@ -7,7 +7,9 @@ import hashlib
 from datetime import UTC, datetime
 
 from services.frontend.apis.lambda_.context import ControlContext, Reply
+from services.frontend.apis.lambda_.feature_rules import SNAP_START_ON
 from services.frontend.apis.lambda_.naming import arn
+from shared.domain.arns import LATEST
 from shared.domain.function_state import CREATING_REASON, CREATING_REASON_CODE, State, UpdateStatus
 from shared.domain.runtime_versions import runtime_version_arn
 from shared.registry.records import FileSystem, FunctionConfiguration, FunctionVersion, LoggingConfiguration, Version
@@ -45,10 +47,15 @@ def listed(ctx: ControlContext, found: FunctionVersion, qualifier: str | None) -
         "PackageType": "Zip",
         "Architectures": [set_.architecture],
         "EphemeralStorage": {"Size": set_.tmp_mb},
-        "SnapStart": {"ApplyOn": set_.snap_start, "OptimizationStatus": "Off"},
+        "SnapStart": _snap_start(version.label, set_),
         "LoggingConfig": _logging(set_.logging),
     }
     return reply | _optional(ctx, set_)
+
+
+def _snap_start(label: str, set_: FunctionConfiguration) -> Reply:
+    applies = set_.snap_start == SNAP_START_ON and label != LATEST
+    return {"ApplyOn": set_.snap_start, "OptimizationStatus": "On" if applies else "Off"}
 
 
 def timestamp(unix_ms: int) -> str:

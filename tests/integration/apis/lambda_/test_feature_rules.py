@@ -61,6 +61,8 @@ async def test_snap_start_is_taken_for_the_runtimes_that_have_it(control: Contro
     name = await control.create(**SNAP_START, Runtime=runtime)
     shown = (await control("GetFunctionConfiguration", FunctionName=name))["SnapStart"]
     assert shown == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}
+    published = await control("PublishVersion", FunctionName=name)
+    assert published["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
     with pytest.raises(InvalidParameterValueException):
         await control("UpdateFunctionConfiguration", FunctionName=name, Runtime="nodejs22.x")
 

@@ -5,8 +5,10 @@ import java.io.File;
 import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.URL;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -82,6 +84,17 @@ public class Functions {
         found.put("property", System.getProperty("com.amazonaws.xray.traceHeader"));
         found.put("variable", System.getenv("_X_AMZN_TRACE_ID"));
         found.put("listed", System.getenv().containsKey("_X_AMZN_TRACE_ID"));
+        return found;
+    }
+
+    /** Everything of a name on the class path, in its order. */
+    public List<String> resources(String name) throws IOException {
+        List<String> found = new ArrayList<>();
+        for (URL place : Collections.list(Functions.class.getClassLoader().getResources(name))) {
+            try (InputStream file = place.openStream()) {
+                found.add(new String(file.readAllBytes(), StandardCharsets.UTF_8));
+            }
+        }
         return found;
     }
 
