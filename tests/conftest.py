@@ -7,6 +7,7 @@ REDIS_URL and DATABASE_URL, when all three are set, name running engines to use 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,10 +30,13 @@ from deploy.local.status import environment
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from tests.needs import skip_where_missing
+from tests.support import wait_until
 
 GIVEN = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "redis": "REDIS_URL", "postgres": "DATABASE_URL"}
 CLUSTER_START_TIMEOUT_S = 150.0
 CLUSTER_STOP_TIMEOUT_S = 90.0
+READY_S = 60.0
+"""What ended again and again is started again after half a minute at most."""
 CLUSTER_SECRET = "test-cluster-secret"
 
 StartEngine = Callable[[str], dict[str, str]]
@@ -137,6 +142,22 @@ class Cluster:
     @property
     def secret_access_key(self) -> str:
         return self.environment["AWS_SECRET_ACCESS_KEY"]
+
+    def children(self) -> dict[str, dict[str, Any]]:
+        """Every service and engine as `lambdad status --json` shows it, by name: one that is started anew has no pid and no port."""
+        return {child["name"]: child for child in json.loads(self.run("status", "--json").stdout)["cluster"]["children"]}
+
+    def ready(self, *names: str) -> dict[str, dict[str, Any]]:
+        """Like `children`, once these are ready; all of them when none is named."""
+
+        def found() -> dict[str, dict[str, Any]] | None:
+            children = self.children()
+            rest = [children[name]["state"] in ("ready", "external") for name in names or children]
+            return children if all(rest) else None
+
+        children = wait_until(found, deadline_s=READY_S, poll_s=0.3, what=f"{', '.join(names) or 'everything'} is ready")
+        assert children is not None
+        return children
 
     def run(self, *arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         """`lambdad ARGUMENTS --data-dir <this cluster's>`."""

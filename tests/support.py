@@ -18,6 +18,8 @@ T = TypeVar("T")
 ROLE = "arn:aws:iam::000000000000:role/test"
 PYTHON = example_runtime()
 """The runtime of tests whose functions really run: one that is there. What needs another says so: tests/needs.py."""
+PATIENCE_S = 30.0
+"""How long a test waits for what is soon there on an idle machine: no measure of speed, and far from any that is promised."""
 NODE = "nodejs24.x"
 """The Node.js that set-up brings where it can be had; tests say that they need it all the same."""
 
@@ -37,12 +39,17 @@ def zip_folder(folder: Path) -> bytes:
     return zip_of({p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
 
 
+def mounts() -> list[str]:
+    """Lines of mountinfo, but for the network namespaces that tests beside this one name (`ip netns`)."""
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if "/run/netns" not in line]
+
+
 def mortal() -> Callable[[], None]:
     """`preexec_fn` of a child that is to die with this process, however this one ends. Called by the main thread."""
     return partial(die_with_parent, os.getpid())
 
 
-def wait_until(condition: Callable[[], T], *, deadline_s: float = 20.0, poll_s: float = 0.05, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], *, deadline_s: float = PATIENCE_S, poll_s: float = 0.05, what: str = "") -> T:
     """The condition's first truthy value; AssertionError when there is none in time."""
     end = time.monotonic() + deadline_s
     while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import urllib.request
 from collections.abc import Iterator
@@ -14,15 +13,11 @@ import psutil
 
 from services.worker.sandbox.cgroups import find_parents
 from shared.dispatch.cell.keys import Keys
-from tests.support import wait_until
+from tests.conftest import READY_S
+from tests.support import mounts, wait_until
 
 WORKER = "worker-1"
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
-
-
-def children(cluster: Any) -> dict[str, dict[str, Any]]:
-    """Every service and engine as `lambdad status --json` shows it, by name."""
-    return {child["name"]: child for child in json.loads(cluster.run("status", "--json").stdout)["cluster"]["children"]}
 
 
 class Processes:
@@ -71,7 +66,7 @@ class Census:
 
     def worker_pid(self) -> int:
         """Of the one that runs, or of the one that is started next: between two of them there is none for a while."""
-        pid = wait_until(lambda: children(self._cluster)[WORKER]["pid"], deadline_s=30, what="a worker runs")
+        pid = wait_until(lambda: self._cluster.children()[WORKER]["pid"], deadline_s=READY_S, what="a worker runs")
         return int(pid)
 
     def remember(self, processes: Processes) -> None:
@@ -83,7 +78,7 @@ class Census:
 
     def take(self) -> dict[str, int]:
         """What must not be more afterwards than it was before, by name."""
-        services = children(self._cluster)
+        services = self._cluster.ready(WORKER, "scheduler")
         processes = Processes(int(services[WORKER]["pid"]))
         self.remember(processes)
         metrics = _metrics(int(services[WORKER]["port"]))
@@ -93,7 +88,7 @@ class Census:
             "processes of the worker": len(processes.all),
             "processes of those who died": sum(_lives(each) and each.pid not in living for each in self._known.values()),
             "namespaces": len(set(_namespaces(processes.all))),
-            "mounts": sum(self._is_ours(line) for line in Path("/proc/self/mountinfo").read_text().splitlines()),
+            "mounts": sum(self._is_ours(line) for line in mounts()),
             "cgroups": sum(1 for _ in self._cgroups(processes.worker.pid)),
             "cgroups of those who died": sum(1 for pid in self._workers - {processes.worker.pid} for _ in self._cgroups(pid)),
             "descriptors of the worker": _own_descriptors(processes.worker) - int(metrics["lambdad_worker_connections"]),
@@ -146,15 +141,22 @@ def _devices() -> int:
 
 
 def _keepers() -> int:
-    """Of every worker on this machine, without their forks: each has one device."""
+    """Of every worker in this network namespace, without their forks: each has one device."""
     keepers = {
         each.pid: each for each in psutil.process_iter() if _lives(each) and "network.keeper" in " ".join(_command(each))
     }
     found = 0
     for each in keepers.values():
         with contextlib.suppress(psutil.NoSuchProcess):
-            found += each.ppid() not in keepers
+            found += each.ppid() not in keepers and _network(each.ppid()) == _network(os.getpid())
     return found
+
+
+def _network(pid: int) -> str | None:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return None
 
 
 def _namespaces(processes: list[psutil.Process]) -> Iterator[str]:

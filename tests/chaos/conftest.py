@@ -18,6 +18,13 @@ from tests.support import PYTHON, ROLE, wait_until, zip_of
 FUNCTION = "chaos"
 
 
+@pytest.fixture(autouse=True)
+def whole(cluster: Any) -> Iterator[None]:
+    """The next test, of this folder or another, finds everything running again."""
+    yield
+    cluster.ready()
+
+
 @pytest.fixture(scope="session")
 def client(cluster: Any) -> Any:
     return boto3.client(

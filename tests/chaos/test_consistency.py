@@ -82,7 +82,7 @@ def made(client: Any) -> Iterator[str]:
     client.create_function(
         FunctionName=name, Runtime=PYTHON, Handler="app.handler", Role=ROLE, Code={"ZipFile": code(0)}, Publish=True
     )
-    wait_until(lambda: client.get_function_configuration(FunctionName=name)["State"] == "Active", deadline_s=20)
+    wait_until(lambda: client.get_function_configuration(FunctionName=name)["State"] == "Active")
     client.create_alias(FunctionName=name, Name="live", FunctionVersion="1", Description="0")
     yield name
     client.delete_function(FunctionName=name)
@@ -173,5 +173,4 @@ def invoked(client: Any, name: str, qualifier: str = "$LATEST") -> Any:
 
 
 def process_of(cluster: Any, name: str) -> int:
-    status = json.loads(cluster.run("status", "--json").stdout)
-    return int(next(child["pid"] for child in status["cluster"]["children"] if child["name"] == name))
+    return int(cluster.ready(name)[name]["pid"])

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.census import children
 from tests.chaos.load import Load
 from tests.support import wait_until
 
@@ -18,13 +17,13 @@ ENGINES = ["redis", "kafka", "postgres"]
 
 
 def kill(cluster: Any, name: str) -> int:
-    pid = int(children(cluster)[name]["pid"])
+    pid = int(cluster.ready(name)[name]["pid"])
     os.kill(pid, signal.SIGKILL)
     return pid
 
 
 def is_ready_again(cluster: Any, name: str, killed: int) -> bool:
-    child = children(cluster)[name]
+    child = cluster.children()[name]
     return child["state"] == "ready" and child["pid"] != killed and child["restarts"] >= 1
 
 
@@ -72,4 +71,4 @@ def test_an_acknowledged_write_survives_the_death_of_postgres(cluster: Any, clie
         except client.exceptions.ClientError:
             return False
 
-    wait_until(described, deadline_s=20, what="the description")
+    wait_until(described, what="the description")

@@ -13,6 +13,8 @@ from botocore.config import Config
 from tests.support import PYTHON, ROLE, zip_of
 
 MakeFunction = Callable[..., str]
+TIMEOUT_S = 30
+"""Of functions whose timeout is not what is tested: AWS's default of 3 s is little on a busy machine."""
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,7 @@ def make_function(client: Any) -> Iterator[MakeFunction]:
         name = parameters.pop("FunctionName", f"test-{uuid.uuid4().hex[:12]}")
         file = file or ("index.mjs" if runtime.startswith("nodejs") else "app.py")
         handler = parameters.pop("Handler", "index.handler" if runtime.startswith("nodejs") else "app.handler")
+        parameters.setdefault("Timeout", TIMEOUT_S)
         client.create_function(
             FunctionName=name,
             Runtime=runtime,
@@ -46,7 +49,7 @@ def make_function(client: Any) -> Iterator[MakeFunction]:
             **parameters,
         )
         made.append(name)
-        client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+        client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
         return name
 
     yield make

@@ -162,7 +162,7 @@ class Hosts:
         )
         argv = [sys.executable, "-m", "deploy.local.cli", "serve", "worker"]
         self.worker = self._start(self.second, argv, os.environ | variables, self.root / "second.log")
-        wait_until(self.has_joined, deadline_s=30, what=f"the second worker to join:\n{self.log_tail()}")
+        wait_until(self.has_joined, deadline_s=60, what=f"the second worker to join:\n{self.log_tail()}")
 
     def has_joined(self) -> bool:
         return bool(self.redis(lambda found: found.hexists("lambdad:{0}:room", WORKER)))
@@ -181,7 +181,7 @@ class Hosts:
         """Send a signal and wait for the end; its exit status."""
         assert self.worker is not None
         self.worker.send_signal(number)
-        status = self.worker.wait(30)
+        status = self.worker.wait(60)
         self.worker = None
         return status
 

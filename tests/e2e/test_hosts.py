@@ -206,7 +206,7 @@ def test_of_a_worker_that_is_killed_only_what_it_ran_fails(hosts: Hosts, functio
         load.go_on()
         assert hosts.stop_worker(signal.SIGKILL) == -signal.SIGKILL
         load.go_on()
-        wait_until(lambda: not hosts.has_joined(), deadline_s=20, what="the dead worker to be given up")
+        wait_until(lambda: not hosts.has_joined(), what="the dead worker to be given up")
         load.go_on()
         failed = len(load.failures)
         assert failed <= CALLERS, load.failures

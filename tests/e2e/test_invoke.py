@@ -213,7 +213,7 @@ def test_a_payload_of_six_megabytes_goes_through_and_one_byte_more_does_not(clie
 
 
 def test_reserved_concurrency_is_a_limit_and_zero_turns_a_function_off(client: Any, make_function: MakeFunction) -> None:
-    name = make_function("import time\ndef handler(e, c):\n    time.sleep(1.5)\n    return 'done'\n", Timeout=10)
+    name = make_function("import time\ndef handler(e, c):\n    time.sleep(3)\n    return 'done'\n")
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
 
     def attempt(_: int) -> str:

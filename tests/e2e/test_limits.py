@@ -151,6 +151,8 @@ def test_the_largest_function_is_given_all_that_is_configured(client: Any, make_
 
 # CPU
 
+TRIES_MAX = 5
+
 _BURN = (
     "import os, time\ndef burn(seconds):\n    end = time.process_time() + seconds\n    while time.process_time() < end:\n        pass\n"
     "began = time.monotonic()\nburn(0.2)\ninit = time.monotonic() - began\n"
@@ -165,11 +167,15 @@ _BURN = (
 @pytest.mark.parametrize("memory_mb", [128, 884, 1_769])
 def test_a_function_has_the_cpu_that_goes_with_its_memory(client: Any, make_function: MakeFunction, memory_mb: int) -> None:
     """At most, however idle the machine is: how much it really gets is its neighbours' matter."""
-    name = make_function(_BURN, MemorySize=memory_mb, Timeout=20)
-    (init, cores), _ = called(client, name, 1.2)
     share = memory_mb / 1_769
-    assert 0 < cores < share * 1.15 + 0.03
-    assert init < 0.2 / share * 0.6 or memory_mb > 800, "an initialisation runs at full speed"
+    for _ in range(TRIES_MAX):
+        (init, cores), _report = called(client, make_function(_BURN, MemorySize=memory_mb, Timeout=20), 1.2)
+        assert 0 < cores < share * 1.15 + 0.03
+        # With the function's share it would be never; neighbours may take the processors from it once.
+        if init < 0.2 / share * 0.6 or memory_mb > 800:
+            break
+    else:
+        pytest.fail(f"an initialisation runs at full speed: {init:.2f} s")
 
 
 # /tmp
@@ -272,9 +278,9 @@ def test_what_a_function_leaves_running_uses_no_processor_until_its_next_event(
     name = make_function(_LEAVE_RUNNING, MemorySize=1_769)
     before = called(client, name)[0]
     began = time.monotonic()
-    wait_until(lambda: time.monotonic() - began > 1.5, what="time passes")
+    wait_until(lambda: time.monotonic() - began > 2.5, what="time passes")
     after = called(client, name)[0]
-    assert before < after < before + 0.5, "as long as it was not frozen"
+    assert before < after < before + 1.2, "as long as it was not frozen"
 
 
 # Sizes

@@ -165,7 +165,7 @@ def test_a_function_whose_client_leaves_runs_to_its_end(client: Any, streaming: 
         except client.exceptions.TooManyRequestsException:
             return False
 
-    wait_until(runs, deadline_s=15)
+    wait_until(runs)
     # It had its environment to itself for as long as it writes.
     assert time.monotonic() - began > 3.5
 

@@ -39,6 +39,12 @@ ROUNDS_MAX = 5
 TIMES_MAX = 2.0
 NOISE_MS = 3.0
 """What a machine of two cores, with a load generator on it, may add of itself."""
+COMPUTES = Hostile(
+    "import time\ndef handler(event, context):\n    until = time.time() + event['seconds']\n    while time.time() < until:\n        pass\n",
+    memory_mb=1_769,
+    at_once=2,
+)
+"""Nothing but a neighbour. What it does to others is the processors' matter: on a machine that has none left, much."""
 WORKER_BYTES_MAX = 50 * 1024 * 1024
 VICTIM = "def handler(event, context):\n    return event\n"
 
@@ -89,8 +95,7 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def worker(cluster: Cluster) -> Worker:
-    children = json.loads(cluster.run("status", "--json").stdout)["cluster"]["children"]
-    return Worker(psutil.Process(next(child["pid"] for child in children if child["name"].startswith("worker"))))
+    return Worker(psutil.Process(cluster.ready("worker-1")["worker-1"]["pid"]))
 
 
 @pytest.fixture
@@ -102,8 +107,8 @@ def victim(cluster: Cluster, make_function: MakeFunction) -> Iterator[Victim]:
     victim.close()
 
 
-def assert_nobody_notices(victim: Victim, worker: Worker, attack: Callable[[], None]) -> None:
-    """attack: does harm for BESIDE_S."""
+def assert_nobody_notices(victim: Victim, worker: Worker, attack: Callable[[], None], compute: Callable[[], None]) -> None:
+    """attack: does harm for BESIDE_S. compute: takes processors alone for as long."""
     seen = []
     for _ in range(ROUNDS_MAX):
         alone_ms = victim.p99_ms(ALONE_S)
@@ -122,9 +127,21 @@ def assert_nobody_notices(victim: Victim, worker: Worker, attack: Callable[[], N
         assert worker.grown_bytes <= WORKER_BYTES_MAX, f"the worker grew by {worker.grown_bytes / 1024**2:.0f} MiB"
         seen.append(f"{alone_ms:.1f} -> {beside_ms:.1f} ms, +{worker.grown_bytes / 1024**2:.0f} MiB")
         log.info("round: %s", seen[-1])
-        if beside_ms <= max(alone_ms * TIMES_MAX, alone_ms + NOISE_MS):
+        if _is_as_good(beside_ms, alone_ms):
+            return
+        computing = threading.Thread(target=compute, daemon=True)
+        computing.start()
+        neighbour_ms = victim.p99_ms(BESIDE_S)
+        computing.join(60)
+        seen[-1] += f", {neighbour_ms:.1f} ms beside one that computes"
+        log.info("round: %s", seen[-1])
+        if _is_as_good(beside_ms, neighbour_ms):
             return
     pytest.fail(f"p99 of another function, alone and beside: {'; '.join(seen)}")
+
+
+def _is_as_good(beside_ms: float, wanted_ms: float) -> bool:
+    return beside_ms <= max(wanted_ms * TIMES_MAX, wanted_ms + NOISE_MS)
 
 
 @pytest.mark.timeout(240)
@@ -132,8 +149,14 @@ def assert_nobody_notices(victim: Victim, worker: Worker, attack: Callable[[], N
 def test_another_functions_calls_are_answered_beside_it(
     client: Any, make_function: MakeFunction, victim: Victim, worker: Worker, row: str
 ) -> None:
-    hostile, pause = ROWS[row], threading.Event()
-    name = _make(make_function, hostile)
+    attack = _attack(client, make_function, ROWS[row])
+    attack(0)
+    assert_nobody_notices(victim, worker, attack, _attack(client, make_function, COMPUTES))
+
+
+def _attack(client: Any, make_function: MakeFunction, hostile: Hostile) -> Callable[..., None]:
+    """Calls it for so many seconds."""
+    pause, name = threading.Event(), _make(make_function, hostile)
 
     def run(seconds: float, failures: list[BaseException]) -> None:
         until = time.monotonic() + seconds
@@ -156,8 +179,7 @@ def test_another_functions_calls_are_answered_beside_it(
         for thread in threads:
             thread.join(60)
 
-    attack(0)
-    assert_nobody_notices(victim, worker, attack)
+    return attack
 
 
 def _make(make_function: MakeFunction, hostile: Hostile) -> str:
@@ -169,7 +191,7 @@ def _make(make_function: MakeFunction, hostile: Hostile) -> str:
 
 @pytest.mark.timeout(240)
 def test_another_functions_calls_are_answered_beside_packages_of_directories(
-    client: Any, victim: Victim, worker: Worker
+    client: Any, make_function: MakeFunction, victim: Victim, worker: Worker
 ) -> None:
     """A12."""
     package = hostile_zips.BY_RULE["90,000 directories in each other"]
@@ -184,4 +206,4 @@ def test_another_functions_calls_are_answered_beside_packages_of_directories(
             with contextlib.suppress(client.exceptions.ClientError):
                 client.delete_function(FunctionName="of-directories")
 
-    assert_nobody_notices(victim, worker, attack)
+    assert_nobody_notices(victim, worker, attack, _attack(client, make_function, COMPUTES))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +18,7 @@ from services.worker.sandbox.spec import RuntimeExit, RuntimeResponse
 from shared.domain.errors import ConfigurationError
 from shared.settings import Settings
 from tests.integration.sandbox.harness import Harness
+from tests.support import PATIENCE_S
 
 
 async def test_too_much_memory_is_reported_as_such_and_the_next_runtime_works(harness: Harness) -> None:
@@ -76,14 +77,22 @@ async def test_process_limits_are_as_recorded_from_aws_but_for_core_dumps(harnes
     }
 
 
+TRIES_MAX = 5
+
+
 async def test_a_small_function_gets_its_share_of_a_core_but_initialises_at_full_speed(harness: Harness) -> None:
     burn = "import time\ndef burn(seconds):\n    end = time.process_time() + seconds\n    while time.process_time() < end:\n        pass\n"
     source = burn + "began = time.monotonic()\nburn(0.2)\ninit = time.monotonic() - began\n"
     source += "def handler(event, context):\n    began = time.monotonic()\n    burn(0.05)\n    return [init, time.monotonic() - began]\n"
-    async with harness.running(source, memory_mb=128) as function:
-        init, handler = await function.result()
-    assert handler > 0.05 * 1_769 / 128 * 0.6
-    assert init < 0.2 * 1_769 / 128 * 0.6
+    for _ in range(TRIES_MAX):
+        async with harness.running(source, memory_mb=128) as function:
+            init, handler = await function.result()
+        assert handler > 0.05 * 1_769 / 128 * 0.6
+        # With the function's share it would be never; neighbours may take the processors from it once.
+        if init < 0.2 * 1_769 / 128 * 0.6:
+            break
+    else:
+        pytest.fail(f"an initialisation runs at full speed: {init:.2f} s")
 
 
 _BURN_ALL_CORES = (
@@ -164,10 +173,9 @@ async def test_a_function_that_prints_without_end_does_not_stop_the_worker(harne
     )
     async with harness.running(source) as function, harness.running("def handler(e, c):\n    return e\n") as other:
         assert await function.result() == 1
-        began = time.monotonic()
-        for number in range(20):
-            assert await other.result(number) == number
-        assert time.monotonic() - began < 5
+        async with asyncio.timeout(PATIENCE_S):
+            for number in range(20):
+                assert await other.result(number) == number
         function.output.clear()
 
 

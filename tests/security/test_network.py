@@ -37,6 +37,7 @@ from tests.integration.network.world import (
     world,
 )
 from tests.integration.sandbox.harness import Running, needs_root, processes_of, until
+from tests.support import PATIENCE_S
 
 pytestmark = needs_root
 CONNECT = handler("return connect(*event)")
@@ -131,7 +132,7 @@ async def test_engines_on_other_hosts_are_refused_by_port(net: World, tmp_path: 
 
         async def comes_to(found: str) -> None:
             """The keeper is told, and does it a moment later."""
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while await function.result([ENGINE, 6379]) != found:
                     pass
 

@@ -17,6 +17,7 @@ from shared.queues import QueueUnavailableError, QueueWriter
 from shared.telemetry import supervision
 from shared.telemetry.health import Health
 from shared.telemetry.supervision import failing, keep_running, supervise
+from tests.support import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ def ready(health: Health) -> tuple[int, dict[str, Any]]:
 async def test_an_unforeseen_failure_is_logged_counted_and_followed_by_another_start(caplog: pytest.LogCaptureFixture) -> None:
     before = failures_of("unit-a")
     work = Work(KeyError("never thought of"), IndexError("nor of this"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         task = supervise("unit-a", work)
         await work.well.wait()
     assert (work.runs, failures_of("unit-a") - before) == (3, 2)
@@ -82,7 +83,7 @@ async def test_an_unforeseen_failure_is_logged_counted_and_followed_by_another_s
 async def test_health_shows_it_until_the_task_has_run_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     health = Health("unit", {})
     work, aside = Work(KeyError("x")), Work(KeyError("y"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         task, other = supervise("unit-b", work, essential=True), supervise("unit-c", aside)
         await work.well.wait()
         await aside.well.wait()
@@ -111,7 +112,7 @@ async def test_pauses_grow_up_to_a_bound_and_begin_anew_after_a_good_while(monke
     monkeypatch.setattr(supervision, "_pause", pause)
     work = Work(*(KeyError(number) for number in range(5)))
     task = asyncio.create_task(keep_running("unit-d", work), name="unit-d")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await work.well.wait()
     assert pauses == [0.2, 0.5, 1.0, 1.0, 1.0]
     task.cancel()
@@ -119,7 +120,7 @@ async def test_pauses_grow_up_to_a_bound_and_begin_anew_after_a_good_while(monke
     pauses.clear()
     work = Work(KeyError(1), KeyError(2))
     task = asyncio.create_task(keep_running("unit-d", work), name="unit-d")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await work.well.wait()
     assert pauses == [0.2, 0.2]
     task.cancel()
@@ -129,7 +130,7 @@ async def test_what_is_foreseen_starts_it_again_and_is_no_failure() -> None:
     work = Work(OSError("the engine restarts"), TimeoutError())
     before = failures_of("unit-e")
     task = supervise("unit-e", work)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await work.well.wait()
     assert (failing_here(), failures_of("unit-e") - before) == ([], 0)
     assert not task.done()
@@ -145,7 +146,7 @@ async def test_a_consumer_that_ends_before_it_is_stopped_is_started_again() -> N
         if runs == 3:
             stop.set()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await consumers.keep_running("unit-f", work, stop)
     assert runs == 3
 
@@ -154,7 +155,7 @@ async def test_a_task_without_a_stop_ends_with_its_work() -> None:
     async def work() -> None:
         pass
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await keep_running("unit-g", work)
 
 
@@ -184,7 +185,7 @@ async def test_a_queue_writer_that_fails_tells_its_senders_and_writes_what_comes
     redis: Any = BrokenRedis()
     writer = QueueWriter(redis)
     before = failures_of("queue-writer")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(QueueUnavailableError, match="broken off"):
             await writer.send("q", b"first")
         assert await writer.send("q", b"second") == "id"

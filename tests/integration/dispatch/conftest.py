@@ -28,7 +28,7 @@ from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.settings import DispatchSettings, Settings
 from tests.integration.dispatch.toy_worker import Tally, ToyWorker, until
-from tests.support import mortal
+from tests.support import PATIENCE_S, mortal
 
 
 class RedisProcess:
@@ -47,7 +47,7 @@ class RedisProcess:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "redis.log"]
         options += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
         self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL, preexec_fn=mortal())
-        until_s = time.monotonic() + 10
+        until_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < until_s:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:
                 probe.sendall(b"PING\r\n")
@@ -98,7 +98,7 @@ def settings(redis_process: RedisProcess) -> Settings:
     return Settings(
         REDIS_URL=redis_process.url,
         cluster_secret="a secret of this test cluster",
-        dispatch=DispatchSettings(heartbeat_s=0.1, dead_after_s=1.0, redis_timeout_s=1.0),
+        dispatch=DispatchSettings(heartbeat_s=0.1, dead_after_s=1.0, redis_timeout_s=5.0),
     )
 
 

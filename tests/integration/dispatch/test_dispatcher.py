@@ -27,6 +27,7 @@ from shared.domain.errors import (
 from shared.domain.invocations import Invocation, InvocationResult
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until
+from tests.support import PATIENCE_S
 
 
 def event(do: str = "echo", **more: object) -> Invocation:
@@ -340,7 +341,7 @@ async def test_refusals_without_end_end(cell: Cell, reason: RefusalReason) -> No
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     worker.refuse_next = [Refusal(reason, False)] * 10_000
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises((NotStartedError, NoCapacityError)):
             await dispatcher.invoke(target(), event(), wait_s=0.3)
     await until(cell.no_leases)

@@ -21,6 +21,7 @@ from shared.domain.invocations import Invocation
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, RedisProcess, target
 from tests.integration.dispatch.toy_worker import ToyWorker
+from tests.support import PATIENCE_S
 
 SECRET = b"secret"
 
@@ -52,7 +53,7 @@ class Hostile(asyncio.Protocol):
                     self.transport.close()
 
 
-async def against(make: Callable[[], Hostile]) -> WorkerConnection[Lease]:
+async def against(make: Callable[[], Hostile], timeout_s: float = PATIENCE_S) -> WorkerConnection[Lease]:
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     try:
         return await WorkerConnection.connect(
@@ -60,7 +61,7 @@ async def against(make: Callable[[], Hostile]) -> WorkerConnection[Lease]:
             secret=SECRET,
             role="frontend",
             instance="test",
-            timeout_s=1.0,
+            timeout_s=timeout_s,
             on_end=lambda lease, outcome: ended.append(outcome),
             on_lost=lambda connection: None,
         )
@@ -112,7 +113,7 @@ BROKEN = {
 async def test_a_worker_that_breaks_the_protocol_is_cut_and_its_invocations_are_lost(what: str) -> None:
     ended.clear()
     connection = await against(lambda: Hostile(BROKEN[what]))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(InvocationLostError):
             await invoke(connection)
     assert connection.closed
@@ -137,7 +138,7 @@ async def test_late_frames_of_an_ended_stream_are_ignored() -> None:
     done = encode_result(1, ResultHeader(True, 1), b"x")
     late = encode_frame(FrameType.DATA, 1, b"x") + encode_credit(1, 5) + done
     connection = await against(lambda: Hostile(done + late))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert (await invoke(connection))[1] == b"x"
     connection.close()
 
@@ -157,7 +158,7 @@ async def test_random_answers_end_every_invocation() -> None:
         except (InvocationLostError, InvocationRefusedError, TimeoutError):
             pass
         connection.abort("the test is over")
-        await asyncio.wait({future}, timeout=1.0)
+        await asyncio.wait({future}, timeout=PATIENCE_S)
         assert future.done(), seed
         future.exception()
 
@@ -178,7 +179,7 @@ async def test_a_worker_that_does_not_hold_the_secret_is_no_connection() -> None
 
 async def test_silence_instead_of_a_handshake_is_cut_off() -> None:
     with pytest.raises(TimeoutError):
-        await against(lambda: Hostile(b"", hello=b""))
+        await against(lambda: Hostile(b"", hello=b""), timeout_s=0.3)
 
 
 async def test_random_bytes_at_a_workers_port_harm_nobody(cell: Cell) -> None:
@@ -186,7 +187,7 @@ async def test_random_bytes_at_a_workers_port_harm_nobody(cell: Cell) -> None:
     dispatcher = await cell.dispatcher()
     chance = random.Random(4)
     for _ in range(30):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE_S):
             _, writer = await asyncio.open_connection("127.0.0.1", worker.port)
         writer.write(chance.randbytes(chance.randrange(1, 2_000)))
         writer.close()

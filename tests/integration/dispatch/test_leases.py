@@ -19,6 +19,7 @@ from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, RedisProcess, target
 from tests.integration.dispatch.toy_worker import until
+from tests.support import PATIENCE_S
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ async def test_a_redis_that_stands_still_is_given_up_within_the_timeout(
     assert redis_process.process is not None
     redis_process.process.send_signal(signal.SIGSTOP)
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(RedisError):
                 await connection.command("PING")
     finally:

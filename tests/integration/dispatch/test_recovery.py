@@ -15,6 +15,7 @@ from shared.domain.errors import DispatchError, TooManyRequestsException
 from shared.domain.invocations import Invocation
 from tests.integration.dispatch.conftest import Cell, RedisProcess, target
 from tests.integration.dispatch.toy_worker import until
+from tests.support import PATIENCE_S
 
 
 def event(do: str = "echo", **more: object) -> Invocation:
@@ -78,7 +79,7 @@ async def test_a_kept_lease_still_works_while_redis_is_away_for_a_moment(cell: C
     redis_process.kill()
     try:
         with contextlib.suppress(DispatchError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await dispatcher.invoke(target(), event(), wait_s=0.2)
     finally:
         redis_process.start()

@@ -44,6 +44,7 @@ from shared.dispatch.wire.messages import (
 )
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.settings import Settings
+from tests.support import PATIENCE_S
 
 
 @dataclass
@@ -366,7 +367,7 @@ class ToyConnection(asyncio.Protocol):
 Waiter = Callable[[], Awaitable[bool] | bool]
 
 
-async def until(condition: Waiter, timeout_s: float = 10.0) -> None:
+async def until(condition: Waiter, timeout_s: float = PATIENCE_S) -> None:
     """Wait for a condition; fails when it does not come true in time."""
     async with asyncio.timeout(timeout_s):
         while True:

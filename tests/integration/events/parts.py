@@ -23,11 +23,12 @@ from shared.events.kafka import client_arguments
 from shared.events.records import AsyncEvent
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
+from tests.support import PATIENCE_S
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
 MSK = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/5c1a"
-DEADLINE_S = 30.0
+DEADLINE_S = PATIENCE_S
 
 Behaviour = Callable[[Invocation], Awaitable[InvocationResult]]
 OK = InvocationResult(b'"done"', "$LATEST")

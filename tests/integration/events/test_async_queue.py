@@ -42,6 +42,7 @@ from tests.integration.events.parts import (
     settings_of,
     until,
 )
+from tests.support import PATIENCE_S
 
 
 @contextlib.asynccontextmanager
@@ -150,7 +151,7 @@ async def test_an_events_target_is_found_once_an_attempt_and_what_follows_obeys_
 async def test_a_record_waits_for_room_and_is_refused_when_none_comes(
     kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = settings_of(kafka_engine, produce_timeout_s=0.4)
+    settings = settings_of(kafka_engine)
     names = TopicNames.of(settings.events)
     await ensure_topics(settings)
     async with producing(settings) as producer:
@@ -162,6 +163,7 @@ async def test_a_record_waits_for_room_and_is_refused_when_none_comes(
         asyncio.get_running_loop().call_later(0.1, producer._room.set)
         await until(lambda: ended)
         assert ended == [None]
+        producer._timeout_s = 0.3
         producer._room.clear()
         producer.start(names.asynchronous, b"x", ended.append)
         await until(lambda: len(ended) == 2)
@@ -201,7 +203,7 @@ async def test_a_drain_counts_out_everything_that_was_held_whatever_it_waits_for
 
 
 async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoever_waits(kafka_engine: KafkaCluster) -> None:
-    settings = settings_of(kafka_engine, produce_timeout_s=0.6)
+    settings = settings_of(kafka_engine)
     names = TopicNames.of(settings.events)
     await ensure_topics(settings)
     ended: list[Exception | None] = []
@@ -212,6 +214,7 @@ async def test_a_record_that_kafka_does_not_acknowledge_in_time_fails_once_whoev
             assert len(ended) == number - 1
             await until(lambda number=number: len(ended) == number)
         assert ended == [None, None]
+        producer._timeout_s = 0.3
         real, producer._producer = producer._producer, None
         producer._lanes[names.asynchronous].scheduled = True  # as if every place in flight were taken
         producer.start(names.asynchronous, b"x", ended.append)
@@ -234,7 +237,7 @@ async def test_a_delivery_that_breaks_in_a_way_nobody_foresaw_leaves_nobody_wait
         await producer.send(names.asynchronous, b"x")
         with monkeypatch.context() as patched:
             patched.setattr(producer._producer, "send_batch", broken)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 with pytest.raises(ProduceError, match="broken off"):
                     await producer.send(names.asynchronous, b"x")
         await producer.send(names.asynchronous, b"x")

@@ -45,6 +45,7 @@ from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.records import AsyncEvent
 from shared.settings import FrontendSettings, Settings
 from shared.telemetry.health import Health
+from tests.support import PATIENCE_S
 
 KEY, SECRET = "AKIDEXAMPLE", "a-secret"
 CLUSTER_SECRET = b"the cluster's own"
@@ -100,7 +101,7 @@ class Backend:
 
     async def hang(self, invocation: Invocation) -> InvocationResult:
         try:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         finally:
             self.cancelled.set()
         raise AssertionError
@@ -192,7 +193,7 @@ class Frontend:
             )
         return self._clients[key, secret, region]
 
-    async def send(self, raw: bytes, *, deadline_s: float = 10.0) -> bytes:
+    async def send(self, raw: bytes, *, deadline_s: float = PATIENCE_S) -> bytes:
         """Everything that comes back for these bytes until the server closes the connection."""
         async with asyncio.timeout(deadline_s):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -244,7 +245,7 @@ async def running_frontend(
         yield Frontend(listener.getsockname()[1], backend, operations, app, server)
     finally:
         server.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await serving
         await forwarder.close()
 

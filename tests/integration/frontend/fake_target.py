@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from tests.support import PATIENCE_S
+
 Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter, "FakeTarget"], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
@@ -28,7 +30,7 @@ class FakeTarget:
         return [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines if line)]
 
     async def read_head(self, reader: asyncio.StreamReader) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             self.head = await reader.readuntil(b"\r\n\r\n")
         self.body.clear()
         self.requests += 1
@@ -36,14 +38,14 @@ class FakeTarget:
 
     async def received(self, size_bytes: int) -> None:
         """Waits until so much of a body has come."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             async with self._arrival:
                 await self._arrival.wait_for(lambda: len(self.body) >= size_bytes)
 
     async def read_body(self, reader: asyncio.StreamReader) -> bool:
         """Whether all of it came."""
         length = int(dict(self.headers()).get(b"content-length", b"0"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.body) < length:
                 piece = await reader.read(65_536)
                 if not piece:

@@ -11,6 +11,7 @@ from services.frontend.main import check_access, listen
 from shared.domain.errors import ConfigurationError, ResourceNotFoundException
 from shared.settings import FrontendSettings
 from tests.integration.frontend.conftest import KEY, Frontend
+from tests.support import PATIENCE_S
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
 
@@ -141,7 +142,7 @@ async def test_an_unsigned_body_is_not_waited_for(frontend: Frontend) -> None:
     raw = b"POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
     writer.write(raw)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         assert (await reader.readline()).startswith(b"HTTP/1.1 403")
     writer.close()
 

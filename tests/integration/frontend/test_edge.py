@@ -18,6 +18,7 @@ from botocore.credentials import Credentials
 
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from tests.integration.frontend.conftest import KEY, SECRET, Frontend
+from tests.support import PATIENCE_S
 
 HEAD = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\n"
 LIST = b"GET /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -61,7 +62,7 @@ def listing(open_frontend: Frontend) -> Frontend:
     ],
 )
 async def test_what_could_be_read_in_two_ways_is_refused(open_frontend: Frontend, raw: bytes) -> None:
-    answer = await open_frontend.send(raw, deadline_s=5)
+    answer = await open_frontend.send(raw)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n"), answer[:200]
     assert answer.count(b"HTTP/1.1 ") == 1
     assert open_frontend.backend.invocations == []
@@ -79,7 +80,7 @@ async def test_chunk_extensions_have_an_end(open_frontend: Frontend, drop: bytes
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
     writer.write(start)
     answer = asyncio.create_task(reader.read())
-    while not answer.done() and time.monotonic() - began < 4:
+    while not answer.done() and time.monotonic() - began < PATIENCE_S:
         writer.write(drop)
         await asyncio.sleep(0.01)
     writer.close()
@@ -92,7 +93,7 @@ async def test_trailers_that_never_end_are_cut(open_frontend: Frontend) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
     writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n")
     answer = asyncio.create_task(reader.read())
-    while not answer.done() and time.monotonic() - began < 4:
+    while not answer.done() and time.monotonic() - began < PATIENCE_S:
         writer.write(b"X: y\r\n" * 100)
         await asyncio.sleep(0.01)
     writer.close()

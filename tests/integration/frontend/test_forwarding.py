@@ -36,6 +36,7 @@ from tests.integration.frontend.fake_target import (
     target,
 )
 from tests.integration.frontend.test_services import client, refused
+from tests.support import PATIENCE_S
 
 IDLE_S = 1.0
 
@@ -166,12 +167,10 @@ async def test_a_target_that_is_down_is_named_with_its_setting() -> None:
 
 async def test_a_target_that_does_not_answer_is_given_up() -> None:
     async with behind(hangs, forward_idle_timeout_s=IDLE_S) as (found, fake):
-        started = time.monotonic()
         error = await refused(client(found, "sqs").list_queues)
         assert error["ResponseMetadata"]["HTTPStatusCode"] == 504
         assert "did not answer in time" in error["Error"]["Message"]
-        assert time.monotonic() - started < IDLE_S + 5
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await fake.ended.wait()
 
 
@@ -240,7 +239,7 @@ async def test_a_body_that_was_changed_on_the_way_never_arrives_whole() -> None:
         answer = await found.send(signed_request(found, good, sent=bytes(bad)))
         assert b"HTTP/1.1 403" in answer
         assert b"does not match what was computed" in answer
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await fake.ended.wait()
         assert len(fake.body) < len(good)
         answer = await found.send(signed_request(found, good))
@@ -252,7 +251,7 @@ async def test_a_body_is_on_its_way_before_all_of_it_is_here() -> None:
     async with behind(answers) as (found, fake):
         body = os.urandom(1_000_000)
         raw = signed_request(found, body)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
             writer.write(raw[: len(raw) // 2])
             await writer.drain()
@@ -267,7 +266,7 @@ async def test_a_body_is_on_its_way_before_all_of_it_is_here() -> None:
 async def test_a_client_that_goes_takes_its_request_along() -> None:
     async with behind(answers) as (found, fake):
         raw = signed_request(found, os.urandom(1_000_000))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             _, writer = await asyncio.open_connection("127.0.0.1", found.port)
             writer.write(raw[: len(raw) // 2])
             await writer.drain()
@@ -278,11 +277,11 @@ async def test_a_client_that_goes_takes_its_request_along() -> None:
 
 
 async def test_a_client_that_sends_slowly_is_not_cut_as_long_as_it_sends() -> None:
-    async with behind(answers, request_body_timeout_s=1.5) as (found, fake):
+    async with behind(answers, request_body_timeout_s=2.0) as (found, fake):
         body = os.urandom(40_000)
         raw = signed_request(found, body)
         step = len(raw) // 8
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
             started = time.monotonic()
             for at in range(0, len(raw), step):
@@ -291,7 +290,7 @@ async def test_a_client_that_sends_slowly_is_not_cut_as_long_as_it_sends() -> No
                 await asyncio.sleep(0.4)
             answer = await reader.read()
             writer.close()
-        assert time.monotonic() - started > 1.5 * 1.5
+        assert time.monotonic() - started > 1.5 * 2.0
         assert b"HTTP/1.1 200" in answer
         assert bytes(fake.body) == body
 
@@ -349,7 +348,7 @@ async def test_signed_chunks_are_proven_on_their_way() -> None:
         answer = await found.send(head + changed)
         assert b"HTTP/1.1 403" in answer
         assert b"SignatureDoesNotMatch" in answer
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await fake.ended.wait()
         assert len(fake.body) < len(body)
 

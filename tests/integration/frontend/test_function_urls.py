@@ -40,6 +40,7 @@ from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.domain.policy_evaluation import parse_statement
 from shared.registry.function_urls import ServedUrl
 from shared.telemetry.health import Health
+from tests.support import PATIENCE_S
 
 SECRET = b"a cluster's secret"
 ACCOUNT, REGION, KEY, KEY_SECRET = "000000000000", "us-east-1", "AKIDEXAMPLE", "a-secret"
@@ -177,7 +178,7 @@ class Site:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await self.app(scope, receive, send)
         found = [(name.decode(), value.decode()) for name, value in sent[0]["headers"]]
         return Answer(sent[0]["status"], found, sent[1]["body"])

@@ -14,6 +14,7 @@ import uvloop
 from services.frontend.edge.http_protocol import LINGER_S
 from shared.domain.invocations import Invocation, InvocationResult
 from tests.integration.frontend.conftest import Frontend, running_frontend
+from tests.support import PATIENCE_S
 
 HEAD = b"POST /2015-03-31/functions/f/invocations HTTP/1.1\r\nHost: localhost\r\n"
 HEALTH = b"GET /_lambdad/health HTTP/1.1\r\nHost: localhost\r\n"
@@ -23,19 +24,18 @@ def invoke_of(body: bytes, extra: bytes = b"") -> bytes:
     return HEAD + extra + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
-async def dribble(frontend: Frontend, start: bytes, drop: bytes, every_s: float, seconds: float) -> tuple[bytes, float]:
-    """Send `start`, then `drop` again and again; what came back, and after how long the server had enough."""
+async def dribble(frontend: Frontend, start: bytes, drop: bytes, every_s: float) -> bytes:
+    """Send `start`, then `drop` again and again; what came back when the server had enough."""
     began = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
     writer.write(start)
     answer = asyncio.create_task(reader.read())
-    while not answer.done() and time.monotonic() - began < seconds:
+    while not answer.done() and time.monotonic() - began < PATIENCE_S:
         await asyncio.sleep(every_s)
         writer.write(drop)
-    took = time.monotonic() - began
     writer.close()
     assert answer.done(), "the server still waits"
-    return await answer, took
+    return await answer
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,17 @@ async def dribble(frontend: Frontend, start: bytes, drop: bytes, every_s: float,
     ids=["header", "request-line", "body", "chunks"],
 )
 async def test_a_client_that_dribbles_is_cut(open_frontend: Frontend, start: bytes, drop: bytes) -> None:
-    answer, took = await dribble(open_frontend, start, drop, 0.1, 5.0)
-    assert took < 3.0
+    answer = await dribble(open_frontend, start, drop, 0.1)
     assert answer == b"" or answer.startswith((b"HTTP/1.1 408", b"HTTP/1.1 400"))
     assert open_frontend.backend.invocations == []
 
 
 async def test_a_connection_that_never_says_anything_is_closed(open_frontend: Frontend) -> None:
-    assert await open_frontend.send(b"", deadline_s=4) == b""
+    assert await open_frontend.send(b"") == b""
 
 
 async def test_an_idle_connection_is_closed_after_the_keep_alive_timeout(open_frontend: Frontend) -> None:
-    answer = await open_frontend.send(HEALTH + b"\r\n", deadline_s=4)
+    answer = await open_frontend.send(HEALTH + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert answer.count(b"HTTP/1.1") == 1
 
@@ -100,7 +99,7 @@ async def test_headers_that_never_end_are_cut_at_the_bound(open_frontend: Fronte
 
 
 async def test_a_declared_size_over_the_limit_is_answered_without_waiting_for_it(open_frontend: Frontend) -> None:
-    answer = await open_frontend.send(HEAD + b"Content-Length: 10000000000\r\n\r\n", deadline_s=25)
+    answer = await open_frontend.send(HEAD + b"Content-Length: 10000000000\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"Request must be smaller than 6291456 bytes for the InvokeFunction operation" in answer
     assert b"connection: close" in answer
@@ -109,7 +108,7 @@ async def test_a_declared_size_over_the_limit_is_answered_without_waiting_for_it
 async def test_the_answer_to_an_oversized_body_arrives_before_its_end(open_frontend: Frontend) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
     writer.write(HEAD + b"Content-Length: 10000000000\r\n\r\n" + b" " * 1_000)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         assert (await reader.readline()).startswith(b"HTTP/1.1 413")
     writer.close()
 
@@ -118,7 +117,7 @@ async def test_a_control_plane_body_over_the_limit_names_the_operation(open_fron
     raw = b"POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70167212\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
     writer.write(raw)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         answer = await reader.read(4_096)
     writer.close()
     assert answer.startswith(b"HTTP/1.1 413")
@@ -159,7 +158,7 @@ async def test_garbage_behind_a_request_does_not_become_its_answer(open_frontend
 async def test_expect_100_continue_is_honoured(open_frontend: Frontend) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
     writer.write(HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: 2\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
         writer.write(b"42")
         assert (await reader.read()).endswith(b"\r\n\r\n42")
@@ -192,7 +191,7 @@ async def test_connections_beyond_the_bound_are_told_so_while_all_others_are_ser
 
         frontend.backend.behave = wait
         held = [asyncio.create_task(frontend.send(invoke_of(b"1", b"Connection: close\r\n"))) for _ in range(5)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await all_run.wait()
         assert (await frontend.send(HEALTH + b"\r\n")).startswith(b"HTTP/1.1 503")
         release.set()
@@ -234,7 +233,7 @@ def fresh_call(frontend: Frontend, number: int) -> bytes:
 async def test_one_address_has_its_share_where_one_is_set() -> None:
     async with running_frontend(connections_max=100, connections_per_address_max=3) as frontend:
         first, *others = [await asyncio.open_connection("127.0.0.1", frontend.port) for _ in range(4)]
-        assert await asyncio.wait_for(first[0].read(), 5) == b""
+        assert await asyncio.wait_for(first[0].read(), PATIENCE_S) == b""
         for reader, writer in others:
             writer.write(HEALTH + b"Connection: close\r\n\r\n")
             assert (await reader.read()).startswith(b"HTTP/1.1 200")
@@ -243,9 +242,9 @@ async def test_one_address_has_its_share_where_one_is_set() -> None:
 async def test_who_was_too_slow_holds_its_place_no_longer(open_frontend: Frontend) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
     writer.write(b"GET / HTTP/1.1\r\nX: ")
-    answer = await asyncio.wait_for(reader.read(), 5)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
     assert answer.startswith(b"HTTP/1.1 408")
-    async with asyncio.timeout(LINGER_S / 2):
+    async with asyncio.timeout(LINGER_S * 0.9):
         while open_frontend.server.server_state.connections:
             writer.write(b"a")
             await asyncio.sleep(0.05)
@@ -271,7 +270,7 @@ async def test_a_reader_that_takes_nothing_of_a_large_answer_is_cut(open_fronten
     body = b'"' + b"a" * 6_000_000 + b'"'
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port, limit=1_024)
     writer.write(invoke_of(body))
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         await writer.drain()
         await open_frontend.backend.reached.wait()
         await asyncio.sleep(3.0)  # The server's patience, which is what is measured here, and its sweep.
@@ -292,7 +291,7 @@ async def test_a_graceful_stop_finishes_what_runs() -> None:
 
         frontend.backend.behave = wait  # type: ignore[assignment]
         running = asyncio.create_task(frontend.send(invoke_of(b"5")))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await frontend.backend.reached.wait()
         asyncio.get_running_loop().call_later(0.3, release.set)
     assert (await running).endswith(b"\r\n\r\n5")
@@ -312,7 +311,7 @@ def test_a_client_that_closed_its_half_after_its_requests_gets_every_answer(send
             reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
             writer.write(invoke_of(b"1") + invoke_of(b"2"))
             writer.write_eof()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 await frontend.backend.reached.wait()
                 release.set()
                 answer = await reader.read()
@@ -327,7 +326,7 @@ async def test_half_a_request_behind_which_the_client_closed_is_no_request(open_
         reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
         writer.write(half)
         writer.write_eof()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await reader.read() == b""
         writer.close()
     assert open_frontend.backend.invocations == []

@@ -17,6 +17,7 @@ from services.frontend.invoke.routes import BODY_BYTES_MAX
 from shared.domain.invocations import Invocation, InvocationResult
 from tests.integration.dispatch.toy_worker import until
 from tests.integration.frontend.conftest import Frontend, running_frontend
+from tests.support import PATIENCE_S
 
 HEAD = b"POST /2015-03-31/functions/%b/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%b\r\n"
 
@@ -66,7 +67,7 @@ async def test_a_body_that_comes_late_is_waited_for(open_frontend: Frontend) -> 
     body = b'{"a": 1}'
     raw = request(body, CLOSE, b"Expect: 100-continue")
     reader, writer = await asyncio.open_connection("127.0.0.1", open_frontend.port)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         writer.write(raw.removesuffix(body))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 Continue")
         writer.write(body)
@@ -152,7 +153,7 @@ async def test_a_server_that_stops_refuses_new_connections_at_once_and_answers_w
             writer.close()
             return False
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not await is_refused():  # noqa: ASYNC110  # Asked of the kernel, which sets no event.
                 await asyncio.sleep(0.01)
         assert not answer.done()
@@ -166,7 +167,7 @@ async def leave_during(frontend: Frontend, raw: bytes, *, reset: bool = True) ->
     reset: it is seen that nobody is there. Otherwise it might have closed its half alone."""
     reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
     writer.write(raw)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await frontend.backend.reached.wait()
         (connection,) = frontend.server.server_state.connections
         if reset:
@@ -214,7 +215,7 @@ async def test_the_servers_stop_ends_in_time_what_runs_for_a_client_that_has_gon
         frontend.backend.behave = frontend.backend.hang
         await leave_during(frontend, raw, reset=reset)
         assert not frontend.backend.cancelled.is_set()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         await frontend.backend.cancelled.wait()
 
 
@@ -224,7 +225,7 @@ async def test_an_operator_may_want_invocations_to_end_with_their_clients(raw: b
     async with running_frontend(auth=False, cancel_on_disconnect=True) as frontend:
         frontend.backend.behave = frontend.backend.hang
         await leave_during(frontend, raw, reset=reset)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await frontend.backend.cancelled.wait()
 
 
@@ -255,7 +256,7 @@ async def stream_to_a_client_that_goes_away(reads: bool) -> None:
         frontend.backend.behave = stream
         reader, writer = await asyncio.open_connection("127.0.0.1", frontend.port)
         writer.write(STREAMED)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await reader.readexactly(1_000)
             if not reads:
                 (connection,) = frontend.server.server_state.connections

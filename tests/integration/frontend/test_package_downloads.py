@@ -25,6 +25,7 @@ from shared.registry.packages import PackageStore
 from shared.settings import FrontendSettings, RegistrySettings, S3Settings, Settings
 from shared.telemetry.health import Health
 from tests.integration.registry.s3_server import client_of, s3_server
+from tests.support import PATIENCE_S
 
 LARGE = os.urandom(3 * 1024 * 1024 + 17)
 
@@ -84,7 +85,7 @@ class _serving:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.stop()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await self._task
 
 

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from services.frontend.main import serve
 from shared.settings import Settings
-from tests.support import ROLE, wait_until, zip_of
+from tests.support import PATIENCE_S, ROLE, wait_until, zip_of
 
 KEY, SECRET = "AKIDROOT", "root-secret"
 
@@ -57,14 +57,14 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     service = asyncio.create_task(serve(settings, stop))
     url = f"http://127.0.0.1:{settings.frontend.port}"
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while (await get(f"{url}/_lambdad/health"))[0] != 200:
                 assert not service.done(), await service
                 await asyncio.sleep(0.02)
         yield url
     finally:
         stop.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await service
 
 

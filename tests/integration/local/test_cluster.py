@@ -14,6 +14,7 @@ import psutil
 from redis import Redis
 
 from deploy.local.layout import CHECKOUT
+from deploy.local.ports import choose
 from shared.domain.mappings.kafka import BUILT_IN_CLUSTER, kafka_cluster
 from tests.integration.local.conftest import LocalCluster, clean_environment, gone, run_lambdad
 from tests.support import wait_until
@@ -84,7 +85,7 @@ def test_a_second_up_says_that_it_runs_and_changes_nothing(running_cluster: Loca
 def test_a_killed_child_is_started_again_and_status_says_so(running_cluster: LocalCluster) -> None:
     before = running_cluster.child("redis")
     os.kill(before["pid"], signal.SIGKILL)
-    wait_until(lambda: (child := running_cluster.child("redis"))["state"] == "ready" and child["restarts"] == 1, deadline_s=15)
+    wait_until(lambda: (child := running_cluster.child("redis"))["state"] == "ready" and child["restarts"] == 1)
     after = running_cluster.child("redis")
     assert after["pid"] != before["pid"]
     assert "SIGKILL" in after["last_exit"]
@@ -95,7 +96,7 @@ def test_a_second_cluster_lives_beside_the_first_and_may_use_its_engines(running
     told = running_cluster.environment()
     engines = {f"LAMBDAD_{name}": value for name, value in told.items() if not name.startswith(("AWS_", "LAMBDAD_"))}
     queues = told["REDIS_URL"].removesuffix("/0") + "/1"
-    second = LocalCluster(scratch / "data", running_cluster.port + 1)
+    second = LocalCluster(scratch / "data", choose({running_cluster.port}))
     up = second.up(**{**engines, "LAMBDAD_QUEUES_REDIS_URL": queues})
     try:
         assert up.returncode == 0, up.stdout + up.stderr
@@ -116,7 +117,7 @@ def test_a_cluster_that_is_started_in_the_shell_of_another_one_has_engines_of_it
 ) -> None:
     """A shell that evaluated `lambdad env`, or an application's own DATABASE_URL in it, says nothing about a new cluster."""
     told = running_cluster.environment()
-    second = LocalCluster(scratch / "data", running_cluster.port + 1)
+    second = LocalCluster(scratch / "data", choose({running_cluster.port}))
     up = second.up(**told)
     try:
         assert up.returncode == 0, up.stdout + up.stderr
@@ -168,7 +169,7 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_up_recovers(running_
     processes = running_cluster.processes()
     assert len(processes) > len(ENGINES)
     processes[0].kill()
-    wait_until(lambda: gone(processes), deadline_s=10, what="every child of a killed supervisor to end")
+    wait_until(lambda: gone(processes), what="every child of a killed supervisor to end")
     assert running_cluster.status()["running"] is False
     up = running_cluster.up()
     assert up.returncode == 0, up.stdout + up.stderr
@@ -180,7 +181,7 @@ def test_ctrl_c_in_the_foreground_stops_everything(running_cluster: LocalCluster
         for name, value in running_cluster.environment().items()
         if name.startswith("KAFKA_") or name == "DATABASE_URL"
     }
-    second = LocalCluster(scratch / "data", running_cluster.port + 1)
+    second = LocalCluster(scratch / "data", choose({running_cluster.port}))
     argv = [sys.executable, "-m", "deploy.local.cli", "up", "--engines-only", "--port", str(second.port), "--data-dir"]
     with subprocess.Popen(
         [*argv, str(second.data_dir)],

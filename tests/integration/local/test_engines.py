@@ -30,6 +30,7 @@ from shared.events.kafka import client_arguments
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import produce, read_topic, until
+from tests.support import PATIENCE_S
 
 METADATA = 3
 
@@ -117,7 +118,7 @@ async def test_kafka_wants_its_password(kafka_engine: KafkaCluster) -> None:
         client = AIOKafkaConsumer(**client_arguments(stranger), request_timeout_ms=2_000)
         try:
             with pytest.raises((KafkaError, OSError)):
-                await asyncio.wait_for(client.start(), 10)
+                await asyncio.wait_for(client.start(), PATIENCE_S)
         finally:
             await client.stop()
 

@@ -201,9 +201,7 @@ def test_a_child_dies_with_its_parent(scratch: Path) -> None:
         [sys.executable, "-c", script], cwd=CHECKOUT, capture_output=True, text=True, timeout=30, check=False
     )
     pid = int(parent.stdout)
-    wait_until(
-        lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text(), deadline_s=5
-    )
+    wait_until(lambda: not Path(f"/proc/{pid}").exists() or "State:\tZ" in Path(f"/proc/{pid}/status").read_text())
 
 
 def test_a_machine_without_bash_or_with_a_socket_for_cores_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

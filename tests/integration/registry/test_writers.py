@@ -17,6 +17,7 @@ from shared.registry.records import FunctionVersion
 from shared.registry.registry import Registry
 from shared.settings import Settings
 from tests.integration.registry.support import OTHER_ZIP, ZIP, Control, function_request
+from tests.support import PATIENCE_S
 
 
 async def test_of_many_creators_of_one_name_one_wins(control: Control, registry_settings: Settings) -> None:
@@ -90,7 +91,7 @@ async def test_an_update_that_another_frontend_made_meanwhile_refuses_this_one(
     monkeypatch.setattr(naming, "find", found)
     change = {"ZipFile": OTHER_ZIP} if second == "UpdateFunctionCode" else {"Timeout": 9}
     late = asyncio.create_task(other(second, FunctionName=name, **change))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await read.wait()
         await control("UpdateFunctionConfiguration", FunctionName=name, Timeout=5)
         await control.context.settled(deadline_s=10)
@@ -199,7 +200,7 @@ async def test_connections_that_died_while_idle_are_replaced_without_an_error(co
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 await control("GetFunction", FunctionName=name)

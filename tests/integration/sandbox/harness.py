@@ -30,10 +30,9 @@ from services.worker.sandbox.spec import (
 from services.worker.telemetry.events import Subscriber, TelemetryEvent
 from shared.domain.functions import VersionSpec
 from shared.settings import Settings
-from tests.support import PYTHON
+from tests.support import PATIENCE_S, PYTHON
 
 NODE_WITH_CALLBACKS = "nodejs22.x"
-DEADLINE_S = 20.0
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root: namespaces, mounts, users")
 
@@ -69,7 +68,7 @@ class Running:
         )
         answer: asyncio.Future[RuntimeResponse | RuntimeExit | SandboxError] = asyncio.get_running_loop().create_future()
         self.sandbox.invoke(invocation, lambda end: None if answer.done() else answer.set_result(end))
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             end = await answer
         if isinstance(end, SandboxError):
             raise end
@@ -95,7 +94,7 @@ class Running:
         assert isinstance(ready, RuntimeReady), (ready, bytes(self.output))
 
     async def initialised(self) -> RuntimeReady | RuntimeExit:
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(PATIENCE_S):
             self.ready = await self.sandbox.initialised()
         return self.ready
 
@@ -217,7 +216,7 @@ async def harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Har
         await pool.close()
 
 
-async def until(condition: Any, what: str, deadline_s: float = 10.0) -> None:
+async def until(condition: Any, what: str, deadline_s: float = PATIENCE_S) -> None:
     """Wait for a condition; fails the test at the deadline."""
     try:
         async with asyncio.timeout(deadline_s):

@@ -12,6 +12,7 @@ import pytest
 from services.worker.pool import SandboxPool
 from services.worker.sandbox.cgroups import find_parents
 from tests.integration.sandbox.harness import PYTHON, Harness, until
+from tests.support import PATIENCE_S
 
 ECHO = "def handler(event, context):\n    return event\n"
 BURST = 200
@@ -60,7 +61,7 @@ async def test_a_burst_of_sandboxes_leaves_nothing_in_the_worker_or_the_zygote(h
         return not more
 
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while not returned():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     except TimeoutError:

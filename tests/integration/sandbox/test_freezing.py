@@ -16,6 +16,7 @@ from services.worker.pool import SandboxPool
 from services.worker.sandbox import cgroup_v1, cgroup_v2, cgroups
 from shared.settings import Settings
 from tests.integration.sandbox.harness import Harness, processes_of, processor_seconds, until
+from tests.support import PATIENCE_S
 
 COUNTING = """
 import threading
@@ -92,7 +93,7 @@ async def test_a_frozen_sandbox_can_be_destroyed_and_its_runtime_killed(frozen_b
     async with harness.running(COUNTING) as function:
         processes = processes_of(function.sandbox.uid)
         function.sandbox.freeze()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await function.sandbox.destroy()
         assert not any(process.is_running() for process in processes)
     async with harness.running(COUNTING) as function:

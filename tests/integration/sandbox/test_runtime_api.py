@@ -31,6 +31,7 @@ from services.worker.sandbox.work_budget import (
     all_sandboxes,
 )
 from tests.integration.sandbox.harness import until
+from tests.support import PATIENCE_S
 
 ID = "8e1b3b2a-0000-4000-8000-000000000000"
 NEXT = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -91,7 +92,7 @@ class Client:
         self.reader, self.writer = reader, writer
 
     async def reply(self) -> tuple[int, dict[str, str], bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             status = int((await self.reader.readline()).split()[1])
             headers = {}
             while (line := (await self.reader.readline()).strip()) != b"":
@@ -216,7 +217,7 @@ async def test_what_is_not_http_is_refused_and_hung_up_on(data: bytes, status: i
         client.writer.write(data)
         answered, _, _ = await client.reply()
         assert answered == status
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             with contextlib.suppress(ConnectionResetError):  # What it sent besides was not read.
                 assert await client.reader.read() == b""
 
@@ -225,7 +226,7 @@ async def test_connections_are_bounded() -> None:
     async with serving() as (_api, _events, client):
         port = client.writer.get_extra_info("peername")[1]
         more = [await asyncio.open_connection("127.0.0.1", port) for _ in range(70)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await client.reader.read() == b""  # the oldest had to go
         for _reader, writer in more:
             writer.close()
@@ -511,5 +512,5 @@ async def test_a_connection_is_closed_where_its_caller_says_so() -> None:
         client.writer.write(b"GET /2018-06-01/ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         status, headers, body = await client.reply()
         assert (status, headers["connection"], body) == (200, "close", b"pong")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert await client.reader.read() == b""

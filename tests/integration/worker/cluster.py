@@ -46,9 +46,11 @@ from shared.domain.errors import LambdadError
 from shared.domain.functions import Layer, VersionSpec
 from shared.domain.limits import RESPONSE_BYTES_MAX
 from shared.settings import Settings, WorkerSettings
-from tests.support import zip_of
+from tests.support import PATIENCE_S, zip_of
 from tests.unit.worker.specs import version
 
+TIMEOUT_S = 60
+"""Of functions whose timeout is not what is tested."""
 SECRET = "test-secret"
 
 
@@ -137,7 +139,8 @@ class TestWorker:
         package = zip_of({file: source})
         sha256 = hashlib.sha256(package).hexdigest()
         self.packages.stored[sha256] = package
-        return version(code_sha256=sha256, version_key=changes.pop("version_key", sha256[:12]), **changes)
+        changes = {"version_key": sha256[:12], "timeout_s": TIMEOUT_S} | changes
+        return version(code_sha256=sha256, **changes)
 
     def with_layer(self, spec: VersionSpec, files: Mapping[str, str | bytes]) -> VersionSpec:
         """The same version with a layer of these files."""
@@ -257,9 +260,9 @@ class Caller:
     async def invoke(
         self, spec: VersionSpec, environment_id: str, event: Any = None, *, cold: bool = False, **changes: Any
     ) -> Answer | Refusal | Broken:
-        """`changes` are of the header. Waits 20 s at most."""
+        """`changes` are of the header. Waits PATIENCE_S at most."""
         payload = event if isinstance(event, bytes) else msgspec.json.encode(event)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.send(header_for(spec, environment_id, payload, cold=cold, **changes), payload)[1]
 
     async def answer(self, spec: VersionSpec, environment_id: str, event: Any = None, **options: Any) -> Answer:
@@ -274,7 +277,7 @@ class Caller:
 
     async def close(self) -> None:
         self.writer.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await self._reading
 
 
@@ -294,7 +297,7 @@ def header_for(spec: VersionSpec, environment_id: str, payload: bytes, *, cold: 
     return InvokeHeader(**(values | changes))
 
 
-async def until(condition: Any, what: str = "", deadline_s: float = 10.0) -> None:
+async def until(condition: Any, what: str = "", deadline_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, f"not within {deadline_s} s: {what}"

@@ -19,7 +19,7 @@ from shared.domain.invocations import Invocation
 from shared.registry.packages import PackageStore
 from shared.settings import DispatchSettings, Settings, WorkerSettings
 from tests.integration.worker.cluster import SECRET
-from tests.support import PYTHON, zip_of
+from tests.support import PATIENCE_S, PYTHON, zip_of
 from tests.unit.worker.specs import version
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
@@ -57,14 +57,14 @@ async def dispatcher(redis_engine: str, tmp_path_factory: pytest.TempPathFactory
     yield dispatcher
     await dispatcher.close()
     stop.set()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*services)
 
 
 async def target(dispatcher: Dispatcher, name: str) -> InvokeTarget:
     sha256 = await dispatcher.packages.put(zip_of({"app.py": SOURCE}))  # type: ignore[attr-defined]
     spec: VersionSpec = version(
-        code_sha256=sha256, runtime=PYTHON, version_key=f"{name}:1", function_id=name, function_name=name, timeout_s=10
+        code_sha256=sha256, runtime=PYTHON, version_key=f"{name}:1", function_id=name, function_name=name, timeout_s=120
     )
     return InvokeTarget(spec, 1, spec.function_arn, None, None, "Active", EventInvokeConfig())
 
@@ -98,11 +98,11 @@ async def test_leases_find_warm_environments_and_evict_idle_ones_of_other_functi
 async def test_a_caller_that_gives_up_gives_its_environment_back(dispatcher: Dispatcher) -> None:
     to = await target(dispatcher, "slow")
     await until_warm(dispatcher, to)
-    given_up = [asyncio.create_task(invoke(dispatcher, to, b"8")) for _ in range(3)]
+    given_up = [asyncio.create_task(invoke(dispatcher, to, b"90")) for _ in range(3)]
     await asyncio.sleep(0.5)
     for task in given_up:
         task.cancel()
     await asyncio.gather(*given_up, return_exceptions=True)
-    # Had they gone on, there would be no place before their eight seconds are over.
-    async with asyncio.timeout(6):
+    # Had they gone on, there would be no place before their minute and a half is over.
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*(invoke(dispatcher, to) for _ in range(3)))

@@ -31,6 +31,7 @@ from shared.domain.invocations import Invocation
 from shared.settings import DispatchSettings, Settings
 from tests.integration.worker.cluster import SECRET, Answer, Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool
+from tests.support import PATIENCE_S
 
 LARGE = "def handler(event, context):\n    return 'a' * event\n"
 COUNTED = """
@@ -81,7 +82,7 @@ class Members:
     async def stop(self) -> None:
         await self.dispatcher.close()
         self._stop.set()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*self._tasks)
             for membership, worker in zip(self.memberships, self.workers, strict=True):
                 await membership.leave()
@@ -124,7 +125,7 @@ async def test_what_has_run_is_not_run_again_when_the_worker_ends_before_its_res
     await until(lambda: runs.exists() and not any(e.busy for w in members.workers for e in w.fleet.inventory()))
     [worker] = [worker for worker in members.workers if worker.server.running]
     await worker.server.drain(0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         with pytest.raises(ResponseLostError):
             await call
     assert runs.read_text() == "ran\n"
@@ -144,7 +145,7 @@ async def test_a_cold_call_that_is_given_up_during_its_response_leaves_its_envir
         await asyncio.gather(call, return_exceptions=True)
         await until(lambda: not any(worker.server.running for worker in members.workers))
     event = msgspec.json.encode({"runs": str(runs), "bytes": 1})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         # The lease comes back with the worker's answer to CANCEL; until then another environment would be started.
         await until(lambda: members.dispatcher.unsettled == 0)
         result = await members.dispatcher.invoke(to, Invocation("r2", event), wait_s=5)
@@ -158,7 +159,7 @@ async def test_a_response_given_up_half_way_is_broken_and_not_refused(worker: Te
     stream, large = caller.send(header_for(spec, "e-1", b"5000000", cold=True), b"5000000")
     await until(lambda: worker.fleet.inventory() and not worker.fleet.inventory()[0].busy)
     caller.cancel(stream)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         end = await large
     assert isinstance(end, Broken)
     assert end.reusable
@@ -173,7 +174,7 @@ async def test_a_response_that_nobody_takes_ends_alone(
     monkeypatch.setattr(caller_connection, "STALL_TIMEOUT_S", 0.2)
     caller.give_credit = False
     _, large = caller.send(header_for(spec, "e-1", b"5000000", cold=False), b"5000000")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert isinstance(await large, Broken)
     assert (await caller.answer(spec, "e-1", 3)).json() == "aaa"
 
@@ -190,7 +191,7 @@ async def test_a_run_that_fails_to_begin_frees_its_environment_at_once(
     monkeypatch.setattr(pool.made[0], "invoke", cannot)
     payload = b"1"
     _, end = caller.send(header_for(spec, "e-1", payload, cold=False), payload)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         ended = await end
     assert isinstance(ended, Answer | Broken)
     await until(lambda: worker.server.running == 0 and len(worker.fleet) == 0)
@@ -203,7 +204,7 @@ async def test_a_trace_that_would_not_fit_its_field_is_no_invocation(worker: Tes
     rogue = await Caller.connect(worker.server.port, instance="rogue")
     text = msgspec.msgpack.encode(header_for(spec, "e-1", b"1", cold=False, trace="x" * 70_000))
     rogue.writer.write(encode_frame(FrameType.INVOKE, 1, len(text).to_bytes(4, "big") + text + b"1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await rogue._reading
     assert not worker.fleet.inventory()[0].busy
     assert (await caller.answer(spec, "e-1", 3)).json() == "aaa"

@@ -15,6 +15,7 @@ from services.worker.telemetry.metrics import EnvironmentMetrics
 from shared.dispatch.wire.messages import RefusalReason
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, until
 from tests.integration.worker.process_sandbox import ProcessPool, ProcessSandbox
+from tests.support import PATIENCE_S
 
 ECHO = "def handler(event, context):\n    return event\n"
 COUNTER = """
@@ -198,7 +199,7 @@ async def test_cancelling_kills_what_runs_and_the_environment_can_be_used_again(
     await until(lambda: worker.server.running == 1)
     await asyncio.sleep(0.05)
     caller.cancel(stream)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         answer = await future
     assert isinstance(answer, Answer)
     assert answer.header.reusable
@@ -213,7 +214,7 @@ async def test_a_caller_that_disconnects_cancels_its_invocations(worker: TestWor
     other.send(*_hang(spec))
     await until(lambda: worker.server.running == 1)
     await other.close()
-    await until(lambda: worker.server.running == 0, deadline_s=3)
+    await until(lambda: worker.server.running == 0)
     assert worker.fleet.inventory()[0].holder == "other"
     assert not worker.fleet.inventory()[0].busy
     assert (await caller.answer(spec, "e-1")).json()[0] == 1

@@ -25,7 +25,7 @@ from services.worker.workspace import claim
 from shared.domain.functions import VersionSpec
 from tests.integration.sandbox.harness import processes_of, processor_seconds
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
-from tests.support import PYTHON
+from tests.support import PATIENCE_S, PYTHON
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root")
 
@@ -207,7 +207,7 @@ async def test_cancelling_frees_the_environment_for_the_next_invocation(worker: 
     await until(lambda: worker.server.running == 1)
     await asyncio.sleep(0.05)
     caller.cancel(stream)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         answer = await future
     assert isinstance(answer, Answer)
     assert answer.header.reusable
@@ -260,7 +260,7 @@ async def test_what_a_function_left_running_is_frozen_until_its_next_event(worke
     frozen = time.monotonic()
     await until(lambda: time.monotonic() > frozen + 0.3)
     pause = ticks = 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while pause < 0.29:  # The event may be there before the thread's next tick is.
             pause, ticks = (await caller.answer(spec, "r-1")).json()
         while (await caller.answer(spec, "r-1")).json()[1] <= ticks + 1:

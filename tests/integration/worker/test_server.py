@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 
 import msgspec
 import pytest
@@ -14,6 +13,7 @@ from shared.dispatch.wire.frames import encode_frame, encode_invoke, encode_stop
 from shared.dispatch.wire.messages import Broken, FrameType, Refusal, RefusalReason, StopEnvironments
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool
+from tests.support import PATIENCE_S
 
 ECHO = "def handler(event, context):\n    return event\n"
 SLEEP = "import time\ndef handler(event, context):\n    time.sleep(event or 0)\n    return 'done'\n"
@@ -52,7 +52,7 @@ async def test_a_busy_environment_runs_one_invocation_at_a_time(worker: TestWork
     assert (refusal.reason, refusal.gone) == (RefusalReason.BUSY, False)
     refusal = await caller.refusal(spec, "e-1", cold=True)
     assert refusal.reason == RefusalReason.BUSY
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert isinstance(await first, Answer)
 
 
@@ -83,7 +83,7 @@ async def test_eviction_spares_what_is_busy(worker: TestWorker, caller: Caller) 
     _, running = caller.send(header_for(spec, "e-1", payload, cold=False), payload)
     refusal = await caller.refusal(spec, "e-4", cold=True, evict=("e-1",))
     assert refusal.reason == RefusalReason.NO_ROOM
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         answer = await running
     assert isinstance(answer, Answer)
     assert answer.json() == "done"
@@ -107,10 +107,10 @@ async def test_a_draining_worker_refuses_what_is_new_and_finishes_what_runs(work
     payload = b"0.3"
     _, running = caller.send(header_for(spec, "e-1", payload, cold=False), payload)
     await until(lambda: worker.server.running == 1)
-    draining = asyncio.create_task(worker.server.drain(5.0))
+    draining = asyncio.create_task(worker.server.drain(PATIENCE_S))
     await asyncio.sleep(0)
     assert (await caller.refusal(spec, "e-2", cold=True)).reason == RefusalReason.DRAINING
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await draining
         answer = await running
     assert isinstance(answer, Answer)
@@ -118,15 +118,14 @@ async def test_a_draining_worker_refuses_what_is_new_and_finishes_what_runs(work
 
 
 async def test_draining_cancels_what_does_not_end(worker: TestWorker, caller: Caller) -> None:
-    spec = worker.function(SLEEP, timeout_s=60)
-    payload = b"50"
+    spec = worker.function(SLEEP, timeout_s=120)
+    payload = b"100"
     _, running = caller.send(header_for(spec, "e-1", payload, cold=True), payload)
     await until(lambda: worker.server.running == 1)
-    began = time.monotonic()
-    await worker.server.drain(0.3)
-    assert time.monotonic() - began < 3
+    async with asyncio.timeout(PATIENCE_S):
+        await worker.server.drain(0.3)
     assert worker.server.running == 0
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         await running
 
 
@@ -152,7 +151,7 @@ async def test_a_large_response_does_not_hold_up_others_on_the_connection(worker
     # The environment is free again while its response still waits for credit.
     assert (await caller.answer(spec, "e-1", 3)).json() == "aaa"
     caller.cancel(stream)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         assert isinstance(await large, Broken)
     assert (await caller.answer(spec, "e-1", 3)).json() == "aaa"
 
@@ -164,7 +163,7 @@ async def test_cancelling_while_the_event_still_arrives_leaves_the_environment_i
     stream, future = caller.send(header_for(spec, "e-1", payload, cold=False), payload, whole=False)
     await until(lambda: worker.server.running == 1)
     caller.cancel(stream)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         refused = await future
     assert isinstance(refused, Refusal)
     assert (refused.reason, refused.gone) == (RefusalReason.CANCELLED, False)
@@ -172,12 +171,12 @@ async def test_cancelling_while_the_event_still_arrives_leaves_the_environment_i
 
 
 async def test_a_cold_start_that_is_cancelled_is_gone(worker: TestWorker, caller: Caller, pool: ProcessPool) -> None:
-    spec = worker.function("import time\ntime.sleep(20)\n" + ECHO)
+    spec = worker.function("import time\ntime.sleep(100)\n" + ECHO)
     payload = b"1"
     stream, future = caller.send(header_for(spec, "e-1", payload, cold=True), payload)
     await until(lambda: pool.made and pool.made[0].starts == 1)
     caller.cancel(stream)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE_S):
         refused = await future
     assert isinstance(refused, Refusal)
     assert (refused.reason, refused.gone) == (RefusalReason.CANCELLED, True)
@@ -191,7 +190,7 @@ async def test_a_caller_that_never_sends_the_rest_of_its_event_is_refused(
     spec = worker.function(ECHO)
     payload = b"x" * 1_000_000
     _, future = caller.send(header_for(spec, "e-1", payload, cold=True), payload, whole=False)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         refused = await future
     assert isinstance(refused, Refusal)
     assert refused.reason == RefusalReason.CANCELLED
@@ -242,7 +241,7 @@ async def test_ping_is_answered(worker: TestWorker, caller: Caller) -> None:
 
 async def test_a_wrong_secret_gets_no_further_than_the_handshake(worker: TestWorker) -> None:
     with pytest.raises(ConnectionError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await Caller.connect(worker.server.port, secret="guessed")
     await until(lambda: not worker.server.connections)
     assert worker.server.unauthenticated == 0
@@ -251,7 +250,7 @@ async def test_a_wrong_secret_gets_no_further_than_the_handshake(worker: TestWor
 async def test_an_unauthenticated_peer_is_cut_off_after_a_while(worker: TestWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caller_connection, "HANDSHAKE_TIMEOUT_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         assert await reader.read() == b""
     writer.close()
     assert worker.server.unauthenticated == 0
@@ -262,7 +261,7 @@ async def test_only_so_many_may_be_unauthenticated_at_once(worker: TestWorker, m
     patient = [await asyncio.open_connection("127.0.0.1", worker.server.port) for _ in range(3)]
     await until(lambda: worker.server.unauthenticated == 3)
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         try:
             assert await reader.read() == b""
         except ConnectionError:
@@ -275,7 +274,7 @@ async def test_only_so_many_may_be_unauthenticated_at_once(worker: TestWorker, m
 async def test_a_large_frame_before_the_handshake_is_not_waited_for(worker: TestWorker) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", worker.server.port)
     writer.write(encode_frame(FrameType.HELLO, 0, os.urandom(4_096))[:64])
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(PATIENCE_S):
         assert await reader.read() == b""
     writer.close()
 
@@ -313,7 +312,7 @@ async def test_a_peer_that_breaks_the_protocol_is_cut_off_and_others_are_not(wor
     bystander = await Caller.connect(worker.server.port, instance="bystander")
     rogue = await Caller.connect(worker.server.port, instance="rogue")
     rogue.writer.write(violation(spec))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         try:
             await rogue._reading
         except KeyError:
@@ -332,7 +331,7 @@ async def test_a_caller_that_reads_nothing_is_cut_off_before_it_fills_the_memory
     deaf._reading.cancel()
     deaf.reader._transport.pause_reading()  # type: ignore[attr-defined]
     ping = encode_frame(FrameType.PING, 0, bytes(60)) * 2_000
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while worker.server.connections:
             try:
                 deaf.writer.write(ping)
@@ -367,5 +366,5 @@ async def test_the_inventory_tells_who_holds_what(worker: TestWorker, caller: Ca
     _, running = caller.send(header_for(spec, "e-1", payload, cold=False, epoch=3, fence=9), payload)
     await until(lambda: worker.fleet.inventory()[0].busy)
     assert worker.fleet.inventory()[0].fence == (3, 9)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await running

@@ -13,6 +13,7 @@ from shared.dispatch.wire.messages import PREFIX, FrameType
 from shared.domain.functions import VersionSpec
 from tests.integration.worker.cluster import Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool
+from tests.support import PATIENCE_S
 
 FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -73,7 +74,7 @@ async def test_bytes_from_strangers_end_their_connection_and_nothing_else(worker
         writer.write(data)
         with contextlib.suppress(ConnectionError):
             writer.write_eof()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await reader.read()
         writer.close()
 

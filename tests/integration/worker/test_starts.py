@@ -13,6 +13,7 @@ from services.worker import fleet as fleet_module
 from shared.dispatch.wire.messages import RefusalReason
 from tests.integration.worker.cluster import Answer, Caller, TestWorker, header_for, until
 from tests.integration.worker.process_sandbox import ProcessPool, ProcessSandbox
+from tests.support import PATIENCE_S
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -49,10 +50,8 @@ async def test_starts_that_get_no_sandbox_are_refused_for_want_of_room_and_later
     worker: TestWorker, caller: Caller, pool: GatedPool
 ) -> None:
     spec = worker.function(ECHO)
-    began = time.monotonic()
     refusals = await asyncio.gather(*(caller.refusal(spec, f"e-{n}", cold=True) for n in range(60)))
     assert {(refusal.reason, refusal.gone) for refusal in refusals} == {(RefusalReason.NO_ROOM, True)}
-    assert time.monotonic() - began < 5
     await until(lambda: len(worker.fleet) == 0)
     pool.open.set()
     assert (await caller.answer(spec, "e-later", "x", cold=True)).json() == "x"
@@ -66,9 +65,10 @@ async def test_the_wait_for_a_turn_is_no_part_of_the_initialisation(
     await until(lambda: len(worker.fleet) == 1)
     await asyncio.sleep(1.0)  # The passing of time is what is tested here.
     pool.open.set()
+    opened = time.monotonic()
     header = (await answer).header
     assert header.init_ms is not None
-    assert header.init_ms < 1_000
+    assert header.init_ms <= (time.monotonic() - opened) * 1_000
 
 
 async def test_a_cancelled_start_takes_no_sandbox_once_it_has_its_turn(
@@ -86,7 +86,7 @@ async def test_a_cancelled_start_takes_no_sandbox_once_it_has_its_turn(
     caller.cancel(stream)
     await until(lambda: all(environment.cancelled for environment in worker.fleet._environments.values()))
     starts.leave()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         refusal = await future
     assert not isinstance(refusal, Answer)
     assert (refusal.reason, refusal.gone) == (RefusalReason.CANCELLED, True)

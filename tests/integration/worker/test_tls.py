@@ -23,6 +23,7 @@ from tests.certificates import Authority
 from tests.integration.dispatch.conftest import target
 from tests.integration.worker.cluster import SECRET, TestWorker, header_for
 from tests.integration.worker.process_sandbox import ProcessPool
+from tests.support import PATIENCE_S
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -69,7 +70,7 @@ async def echoed(connection: WorkerConnection[Lease], worker: TestWorker, payloa
     lease = Lease(Version(target(), Keys("0"), "h", 10), b"e-1@w#1.1", "u", True, False, "")
     header = header_for(worker.function(ECHO), "e-1", payload, cold=True)
     connection.invoke(lease, header, payload, 20.0, on_result)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         return await answer
 
 

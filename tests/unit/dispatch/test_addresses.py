@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 
 from shared.dispatch.wire.addresses import dial, on_host, unix_path
+from tests.support import PATIENCE_S
 
 
 class Greeting(asyncio.Protocol):
@@ -28,7 +29,7 @@ def greeter() -> asyncio.Protocol:
 
 
 async def greeted(address: str) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         return await (await dial(address, Greeting, timeout_s=5)).said
 
 

@@ -17,6 +17,7 @@ from shared.dispatch.wire.frames import (
 )
 from shared.dispatch.wire.messages import INLINE_PAYLOAD_BYTES_MAX, WINDOW_BYTES, FrameType, StreamHeader, WireError
 from shared.dispatch.wire.streaming import ResponseStream
+from tests.support import PATIENCE_S
 
 
 @given(st.lists(st.integers(1, 3 * INLINE_PAYLOAD_BYTES_MAX), max_size=12))
@@ -85,6 +86,6 @@ async def test_an_invocation_that_ends_without_streaming_never_began_to() -> Non
     asking = asyncio.create_task(response.begun())
     await asyncio.sleep(0)
     response.end()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert not await asking
         assert [piece async for piece in response.pieces()] == []

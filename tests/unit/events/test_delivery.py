@@ -20,6 +20,7 @@ from shared.domain.errors import NoCapacityError, ResponseLostError, TooManyRequ
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
 from shared.events.records import Condition, Outcome
+from tests.support import PATIENCE_S
 
 MSK = "arn:aws:kafka:us-east-1:000000000000:cluster/lambdad/1"
 OK = InvocationResult(b"null", "$LATEST")
@@ -97,7 +98,7 @@ async def deliver(
     delivery = BatchDelivery(
         chosen, KafkaSource.traits, shape, function, OnFailure(chosen, shape, give_up), on_result=results.append
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         assert await delivery.deliver("t-0", records) == []
     return function, outcomes, results
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.poller.mapping.starts import Starts
+from tests.support import PATIENCE_S
 
 
 async def settled() -> None:
@@ -50,4 +51,4 @@ async def test_a_batch_that_is_cancelled_while_it_waits_is_counted_out_once() ->
         await settled()
         running.cancel()
         await asyncio.wait({running})
-        await asyncio.wait_for(starts.idle(), 1)
+        await asyncio.wait_for(starts.idle(), PATIENCE_S)

@@ -19,7 +19,7 @@ from shared.packages.archive import Contents
 from shared.packages.reader import PackageReader
 from shared.packages.refusals import PackageRefusedError, UnpackError
 from tests.hostile_zips import file, link, package
-from tests.support import wait_until, zip_of
+from tests.support import PATIENCE_S, wait_until, zip_of
 from tests.unit.worker.specs import version
 
 MIB = 1024 * 1024
@@ -72,7 +72,7 @@ async def test_what_was_fetched_ahead_is_there_when_it_is_asked_for(
     spec = version(code_sha256=packages.add({"app.py": b"x = 1"}))
     cache.fetch_ahead(spec)
     cache.fetch_ahead(version(code_sha256="0" * 64))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not cache._trees or cache._ahead:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     packages.stored.clear()

@@ -20,7 +20,7 @@ from shared.domain.limits import LOG_EVENT_BYTES_MAX
 from shared.events.log_records import LOG_RECORD_BYTES_MAX, LogBatch, LogEvent, decode_log_batch
 from shared.settings import Settings, WorkerSettings
 from shared.telemetry.supervision import keep_running
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 from tests.unit.worker.specs import version
 
 
@@ -339,7 +339,7 @@ async def test_the_worker_lives_on_without_kafka() -> None:
     ship = new_shipper()
     running = asyncio.create_task(ship.run())
     ship.open(version(), "e-1").append(b"kept\n")
-    await asyncio.to_thread(wait_until, lambda: ship._queue, deadline_s=10)
+    await asyncio.to_thread(wait_until, lambda: ship._queue)
     assert not running.done()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -366,7 +366,7 @@ async def test_an_unforeseen_failure_of_the_shipper_loses_nothing_that_waits(mon
     monkeypatch.setattr(ship, "_close", close)
     running = asyncio.create_task(keep_running("log-shipper", ship.run))
     ship.open(version(), "e-1").append(b"kept\n")
-    await asyncio.to_thread(wait_until, lambda: broker.values, deadline_s=10)
+    await asyncio.to_thread(wait_until, lambda: broker.values)
     assert broker.messages == ["kept\n"]
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -393,7 +393,7 @@ async def test_a_worker_that_ends_in_the_middle_of_a_flush_ships_the_rest_of_it(
     broker = connected(ship, monkeypatch)
     running = asyncio.create_task(ship.run())
     ship.open(version(), "e-1").append(b"first\n")
-    await asyncio.to_thread(wait_until, lambda: broker.values, deadline_s=10)
+    await asyncio.to_thread(wait_until, lambda: broker.values)
     for number in range(20):
         ship.open(version(), f"e-{number}").append(b"one\n" * EVENTS_AT_ONCE + b"two\n")
     encode = log_shipper.encode_log_batches
@@ -406,7 +406,7 @@ async def test_a_worker_that_ends_in_the_middle_of_a_flush_ships_the_rest_of_it(
     with monkeypatch.context() as patched:
         patched.setattr(log_shipper, "encode_log_batches", ends_meanwhile)
         with contextlib.suppress(asyncio.CancelledError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 await running
     assert broker.messages.count("one\n") == 20 * EVENTS_AT_ONCE
     assert broker.messages.count("two\n") == 20
@@ -420,7 +420,7 @@ async def test_a_kafka_that_went_away_is_waited_for_once_in_a_flush(monkeypatch:
     broker = connected(ship, monkeypatch)
     running = asyncio.create_task(ship.run())
     ship.open(version(), "e-1").append(b"first\n")
-    await asyncio.to_thread(wait_until, lambda: broker.values, deadline_s=10)
+    await asyncio.to_thread(wait_until, lambda: broker.values)
     tried: list[bytes] = []
 
     def away(value: bytes) -> Exception:
@@ -431,7 +431,7 @@ async def test_a_kafka_that_went_away_is_waited_for_once_in_a_flush(monkeypatch:
     streams = [ship.open(version(), f"e-{number}") for number in range(20)]
     for stream in streams:
         stream.append(b"kept\n")
-    await asyncio.to_thread(wait_until, lambda: len(ship._queue) == len(streams), deadline_s=10)
+    await asyncio.to_thread(wait_until, lambda: len(ship._queue) == len(streams))
     assert len(tried) <= 2, "once while it was collected, once after"
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

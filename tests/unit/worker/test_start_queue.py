@@ -8,6 +8,7 @@ import pytest
 
 from services.worker import start_queue
 from services.worker.start_queue import PLACES_MIN, StartQueue
+from tests.support import PATIENCE_S
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ async def test_busy_processors_let_nobody_in_beyond_the_places(busy: None) -> No
 async def test_starts_that_only_wait_do_not_hold_others_up_while_processors_are_idle(idle: None) -> None:
     queue = StartQueue(cores=1)
     await _full(queue)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*(queue.enter() for _ in range(5)))
     assert queue.under_way == PLACES_MIN + 5
     for _ in range(PLACES_MIN + 5):
@@ -76,6 +77,6 @@ async def test_a_place_given_to_one_who_has_just_given_up_goes_to_the_next(busy:
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await second
     assert queue.under_way == PLACES_MIN

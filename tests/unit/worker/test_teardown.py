@@ -10,6 +10,7 @@ import pytest
 
 from services.worker import teardown
 from services.worker.teardown import Teardowns
+from tests.support import PATIENCE_S
 
 
 class Begun:
@@ -29,7 +30,7 @@ class Begun:
             self.teardowns.add(nothing())
 
     async def all(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while len(self.at) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await asyncio.gather(*self._tasks)
@@ -52,7 +53,7 @@ async def test_what_comes_later_is_begun_too(monkeypatch: pytest.MonkeyPatch) ->
     for count in range(1, 4):
         begun.add(1)
         await begun.all(count)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while begun.teardowns._timer is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
 

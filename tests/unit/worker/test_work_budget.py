@@ -6,6 +6,7 @@ import pytest
 
 from services.worker.sandbox import work_budget
 from services.worker.sandbox.work_budget import INVOCATION_STEPS, STEPS_A_SECOND, Saved, WorkBudget, all_sandboxes
+from tests.support import PATIENCE_S
 
 
 class Clock:
@@ -79,6 +80,6 @@ async def test_whoever_waits_is_called_once_there_are_steps_and_nobody_after_the
     ended.wait(called.clear)
     ended.close()
     assert not called.is_set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await called.wait()
     assert not budget.is_over()
