@@ -26,6 +26,14 @@ what is the cluster's business itself: the endpoint's port and key, the cluster 
 addresses. Containers and `lambdad serve SERVICE` read the same ones. A value that cannot be is refused at the start, with the
 setting's name. An empty variable says nothing.
 
+Nothing remembers variables: a later `lambdad up` has those of its own environment and no others, nor options of an earlier one
+but `--port` and `--workers`. So keep them in a file, and have it read before each start:
+
+```sh
+echo 'LAMBDAD_WORKER__ENVIRONMENTS_MAX=500' > lambdad.env
+set -a; . ./lambdad.env; set +a                          # then `lambdad up`
+```
+
 What is marked as JSON is JSON: `LAMBDAD_WORKER__PRESTART_RUNTIMES='["python3.12"]'`. Where a setting is a set of named values,
 each may be a variable of its own: `LAMBDAD_FORWARD__S3=http://127.0.0.1:8333` (such a name is in small letters then).
 """

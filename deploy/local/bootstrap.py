@@ -205,18 +205,25 @@ def is_new_enough(interpreter: Path) -> bool:
     return len(version) > 2 and (int(version[0]), int(version[1])) >= (3, 11)
 
 
-def run(*command: str | Path, folder: Path | None = None, **variables: str) -> None:
-    """A program that installs something, in a folder, with more variables. Raises SetupError when it fails."""
+def run(*command: str | Path, folder: Path | None = None, quiet: bool = False, **variables: str) -> None:
+    """A program that installs something, in a folder, with more variables. Raises SetupError when it fails.
+
+    quiet: for what may well fail; it says nothing then, and the error is the end of what it would have said."""
     ours = {"UV_PYTHON_DOWNLOADS": "never", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environment = with_certificates({**os.environ, **ours, **variables})
     environment.pop("VIRTUAL_ENV", None)
     words = [str(word) for word in command]
     try:
-        status = subprocess.run(words, env=environment, cwd=folder, timeout=INSTALL_TIMEOUT_S, check=False).returncode
+        ended = subprocess.run(
+            words, env=environment, cwd=folder, timeout=INSTALL_TIMEOUT_S, check=False, capture_output=quiet, text=True
+        )
     except subprocess.TimeoutExpired:
         raise SetupError(f"`{' '.join(words[:4])} ...` took longer than {INSTALL_TIMEOUT_S // 60} minutes.") from None
-    if status != 0:
-        raise SetupError(f"`{' '.join(words[:4])} ...` failed with status {status}; its message is above.")
+    if ended.returncode != 0:
+        if quiet:
+            last_line = ended.stderr.strip().rpartition("\n")[2].strip().removeprefix("cause: ")
+            raise SetupError(last_line or f"status {ended.returncode}")
+        raise SetupError(f"`{' '.join(words[:4])} ...` failed with status {ended.returncode}; its message is above.")
 
 
 def say(text: str) -> None:

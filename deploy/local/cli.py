@@ -59,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     up = command("up", _up, "start the cluster")
-    up.add_argument("--port", type=int, metavar="P", help="port of the endpoint, on loopback (9000)")
-    up.add_argument("--workers", type=int, metavar="N", help="how many workers (1)")
+    up.add_argument("--port", type=int, metavar="P", help="port of the endpoint, on loopback (as the last time; 9000)")
+    up.add_argument("--workers", type=int, metavar="N", help="how many workers (as the last time; 1)")
     up.add_argument(
         "--forward",
         action="append",

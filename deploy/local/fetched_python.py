@@ -42,27 +42,28 @@ def install_python(runtime: str) -> None:
     """Raises SetupError."""
     sources = os.environ.get(SOURCES) or "uv,maven"
     say(runtime)
+    jar = _pinned(runtime)
     if "uv" in sources:
+        another = "maven" in sources and jar is not None
         try:
-            _install_by_uv(runtime)
+            _install_by_uv(runtime, quiet=another)
             return
         except SetupError as error:
-            if "maven" not in sources or _pinned(runtime) is None:
+            if not another:
                 raise
-            say(f"    {error}")
-    jar = _pinned(runtime)
+            say(f"    uv can get no build of it ({error}): taken from a Maven repository")
     if jar is None:
         raise SetupError(f"no package registry has a build of {runtime} for {architecture()}, and uv was not to be asked")
     _install_by_maven(runtime, jar)
 
 
-def _install_by_uv(runtime: str) -> None:
+def _install_by_uv(runtime: str, *, quiet: bool) -> None:
     variables = {
         "UV_PYTHON_DOWNLOADS": "manual",
         "UV_PYTHON_INSTALL_DIR": str(RUNTIMES / INTERPRETERS),
         **{name: value for name, value in _UNREACHABLE_SOON.items() if name not in os.environ},
     }
-    run(UV, "python", "install", "--no-bin", runtime.removeprefix("python"), folder=None, **variables)
+    run(UV, "python", "install", "--no-bin", runtime.removeprefix("python"), folder=None, quiet=quiet, **variables)
     open_to_functions(RUNTIMES / INTERPRETERS)
 
 

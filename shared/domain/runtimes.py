@@ -38,3 +38,14 @@ def how_to_install(runtime: str) -> str:
     if found := re.fullmatch(r"nodejs(\d+)\.x", runtime):
         return f"Put a `node` of version {found[1]} on the PATH of a worker, and restart that worker."
     return "No worker can be given it: choose a provided runtime with a bootstrap program that brings the language along."
+
+
+def why_not_installed(name: str) -> str:
+    """Why `lambdad runtimes install` does not bring what has this name, and what to do instead."""
+    if name in CUSTOM:
+        return f"{name} needs no installation: the function brings its program along."
+    if name in RUNTIMES_OFFERED:
+        return f"{name} cannot be installed. {how_to_install(name)}"
+    if name in RUNTIMES_DEPRECATED:
+        return f"{name} cannot be installed: AWS lets no function be created with it any more, and neither does this cluster."
+    return f"there is no runtime {name}; `lambdad runtimes` lists those that there are."

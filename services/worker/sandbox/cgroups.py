@@ -9,14 +9,11 @@ import contextlib
 import errno
 import itertools
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-import psutil
-
-from services.worker.sandbox import cgroup_v1, cgroup_v2, host_limits
+from services.worker.sandbox import cgroup_v1, cgroup_v2, dead_cgroups, host_limits
 from services.worker.sandbox.cgroup_files import read, write
 from services.worker.sandbox.memory_watch import Alarm
 from shared.domain.errors import ConfigurationError
@@ -36,7 +33,6 @@ SOCKET_BYTES_MAX = 16 * 1024 * 1024
 """What a sandbox's TCP and UDP sockets may hold unread in all, where that is not counted with its memory (v1). Nothing leads
 out of a sandbox, so it is only ever passed between its own processes and the Runtime API."""
 
-_BASE_NAME = re.compile(r"lambdad-(\d+)-(\d+)-\d+$")
 _numbers = itertools.count(1)
 """A process may have more than one tree."""
 
@@ -165,7 +161,7 @@ class CgroupTree:
         self, allow_missing: Iterable[str] = (), *, memory_bytes: int | None = None, processes: int | None = None
     ) -> None:
         self._processes = processes or host_limits.processes()
-        name = f"lambdad-{os.getpid()}-{_started_at(os.getpid())}-{next(_numbers)}"
+        name = dead_cgroups.base_name(next(_numbers))
         parents, problems = find_parents()
         for controller in allow_missing:
             problems.pop(controller, None)
@@ -177,15 +173,17 @@ class CgroupTree:
             )
         self._bases: dict[str, tuple[str, ModuleType]] = {}
         for controller, (parent, version) in parents.items():
-            remove_stale(parent)
             self._bases[controller] = (f"{parent}/{name}", version)
         bound = parents[MEMORY][1].memory_bound(parents[MEMORY][0]) if MEMORY in parents else None
         self.memory_bytes = memory_bytes or host_limits.memory_bytes(bound)
+        self._held: list[int] = []
         self._make_bases()
 
     def _make_bases(self) -> None:
-        for controller, (base, version) in self._bases.items():
+        for base in dict.fromkeys(base for base, _version in self._bases.values()):
             os.makedirs(base, exist_ok=True)
+            self._held.append(dead_cgroups.hold(base))
+        for controller, (base, version) in self._bases.items():
             if version is cgroup_v2 and controller in CONTROLLERS:
                 write(base, "cgroup.subtree_control", f"+{controller}")
             if controller == MEMORY:
@@ -213,7 +211,7 @@ class CgroupTree:
         try:
             os.mkdir(folder)
         except FileNotFoundError:
-            # An empty base may go: a worker in another pid namespace takes this one for dead.
+            # An empty base may go: whoever tidies up may take it for nobody's.
             self._make_bases()
             os.mkdir(folder)
 
@@ -232,6 +230,9 @@ class CgroupTree:
         return [entry.path for base in bases for entry in os.scandir(base) if entry.is_dir()]
 
     def close(self) -> None:
+        for descriptor in self._held:
+            os.close(descriptor)
+        self._held.clear()
         for base in dict.fromkeys(base for base, _version in self._bases.values()):
             try:
                 os.rmdir(base)
@@ -271,6 +272,11 @@ def find_parents() -> tuple[dict[str, tuple[str, ModuleType]], dict[str, str]]:
             continue
         found[controller] = (folder, version)
     return found, problems
+
+
+def mount_points() -> list[str]:
+    """Of every hierarchy that sandboxes may have cgroups in."""
+    return list(dict.fromkeys(mount_point for mount_point, _root in _mounts().values()))
 
 
 def _own_paths() -> dict[str, str]:
@@ -348,26 +354,3 @@ def _pressure_pages(protocol: str) -> int:
     except FileNotFoundError:
         return os.sysconf("SC_PHYS_PAGES") // 16
     return int(pressure)
-
-
-def _started_at(pid: int) -> int:
-    return int(psutil.Process(pid).create_time() * 100)
-
-
-def remove_stale(parent: str) -> None:
-    """Remove what workers that were killed left behind."""
-    for entry in os.scandir(parent):
-        match = _BASE_NAME.match(entry.name)
-        if match is None or not entry.is_dir():
-            continue
-        pid, started_at = int(match[1]), int(match[2])
-        try:
-            if abs(_started_at(pid) - started_at) <= 100:
-                continue
-        except psutil.NoSuchProcess:
-            pass
-        for folder in [child.path for child in os.scandir(entry.path) if child.is_dir()] + [entry.path]:
-            try:
-                os.rmdir(folder)
-            except OSError:
-                continue

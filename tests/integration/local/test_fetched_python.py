@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import fetched_python
-from deploy.local.bootstrap import SetupError
+from deploy.local.bootstrap import SetupError, run
 from deploy.local.fetched_python import install_python, trusting_this_system
 from deploy.local.jars import read_lock
 from services.worker.runtimes.host import architecture
@@ -32,19 +32,31 @@ def test_where_uv_has_none_a_whole_interpreter_comes_from_the_package_registry(
     interpreters: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     install_python("python3.14")
-    assert "`/bin/false python install --no-bin ...` failed" in capfd.readouterr().out
+    said = capfd.readouterr()
+    assert [line for line in (said.out + said.err).splitlines() if "uv" in line] == [
+        "    uv can get no build of it (status 1): taken from a Maven repository"
+    ]
     program = find_interpreters(interpreters)["python3.14"]
     assert program.is_relative_to(interpreters)
-    said = subprocess.run(
-        [str(program), "-I", "-c", ASKS], capture_output=True, text=True, check=True, timeout=30
-    ).stdout.split()
-    assert Path(said[0]).resolve() == program.parent.parent
+    asked = subprocess.run([str(program), "-I", "-c", ASKS], capture_output=True, text=True, check=True, timeout=30)
+    prefix, *trusted = asked.stdout.split()
+    assert Path(prefix).resolve() == program.parent.parent
     # Authorities are looked for where Linux systems have them, not on the machine that it was built on.
-    assert said[1:] == ["/etc/ssl/cert.pem", "/etc/ssl/certs"]
+    assert trusted == ["/etc/ssl/cert.pem", "/etc/ssl/certs"]
     assert sum(path.lstat().st_size for path in interpreters.rglob("*")) < BUILD_BYTES_MAX
     assert [folder.name for folder in interpreters.iterdir()] == [program.parent.parent.name]
     closed = [path for path in interpreters.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o444 != 0o444]
     assert not closed, "a function, whose user is nobody's, reads what it runs under"
+
+
+def test_of_a_program_that_may_fail_the_end_of_what_it_says_is_enough(capfd: pytest.CaptureFixture[str]) -> None:
+    says = "echo error: Failed to install >&2; echo '  cause: no such name' >&2; exit 2"
+    with pytest.raises(SetupError, match=r"^no such name$"):
+        run("/bin/sh", "-c", says, quiet=True)
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(SetupError, match="failed with status 2; its message is above"):
+        run("/bin/sh", "-c", says)
+    assert "cause: no such name" in capfd.readouterr().err
 
 
 def test_a_version_that_no_registry_has_is_an_error_and_leaves_nothing(

@@ -7,13 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
 
 from services.worker.pool import SandboxPool
-from services.worker.sandbox.cgroups import Cgroup, CgroupTree, find_parents, remove_stale
+from services.worker.sandbox import dead_cgroups
+from services.worker.sandbox.cgroups import Cgroup, CgroupTree, find_parents, mount_points
 from services.worker.sandbox.launched import LaunchedSandbox
 from services.worker.sandbox.memory_watch import TMP_INODE_BYTES
 from services.worker.sandbox.spec import RuntimeExit, SandboxError
@@ -176,12 +178,8 @@ async def test_nothing_survives_a_worker_that_is_killed(harness: Harness, tmp_pa
     await until(lambda: not any(_runs(child) for child in children), "every process of the dead worker's sandboxes is gone")
     assert _left_by(worker.pid)
 
-    def cleared() -> bool:
-        for parent, _ in find_parents()[0].values():
-            remove_stale(parent)
-        return not _left_by(worker.pid)
-
-    await until(cleared, "its cgroups can be removed")
+    await asyncio.to_thread(dead_cgroups.tidy_up, mount_points(), threading.Event())
+    assert not _left_by(worker.pid)
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -266,3 +264,21 @@ def test_a_worker_whose_empty_cgroup_was_taken_for_a_dead_ones_makes_it_again() 
     assert cgroup.remove()
     tree.close()
     assert not any(os.path.exists(base) for base in bases)
+
+
+@needs_root
+def test_a_living_workers_empty_cgroups_stay_though_its_process_is_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a container with a pid namespace of its own."""
+
+    def unseen(pid: int) -> int:
+        raise psutil.NoSuchProcess(pid)
+
+    tree = CgroupTree()
+    bases = [base for base, _version in tree._bases.values()]
+    monkeypatch.setattr(dead_cgroups, "_started_at", unseen)
+    parents = list(dict.fromkeys(os.path.dirname(base) for base in bases))
+    cgroup = tree.create("s1")
+    dead_cgroups.remove_below(parents)
+    assert len(tree.children()) == len(dict.fromkeys(bases))
+    assert cgroup.remove()
+    tree.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
 import pytest
@@ -20,7 +20,7 @@ from services.worker.sandbox.network.addresses import ENDPOINT_URL
 from services.worker.sandbox.spec import SandboxSpec
 from shared.dispatch.cell.worker_record import WorkerRecord, decode
 from shared.domain.runtimes import RUNTIMES_DEPRECATED, RUNTIMES_OFFERED
-from shared.settings import FunctionSettings, Settings, WorkerSettings
+from shared.settings import FunctionSettings, NetworkSettings, Settings, WorkerSettings
 from tests.unit.worker.specs import version
 
 if TYPE_CHECKING:
@@ -151,6 +151,25 @@ def test_the_cluster_decides_whether_functions_are_told_the_endpoint(
     settings = Settings(cluster_secret=SecretStr("secret"), functions=FunctionSettings(endpoint_variable=told))
     log = cast("LogSink", SimpleNamespace(name="stream"))
     assert _variables(catalogue, settings, version(runtime="python3.14"), log).get("AWS_ENDPOINT_URL") == found
+
+
+@pytest.mark.parametrize(
+    ("more", "own"),
+    [
+        ({"network": NetworkSettings(kind="none")}, {}),
+        ({"worker": WorkerSettings(isolation="rootless")}, {}),
+        ({}, {"LAMBDAD_NETWORK": "none"}),
+    ],
+)
+def test_a_function_without_a_network_is_not_told_of_an_endpoint_that_it_cannot_reach(
+    catalogue: Catalogue, more: dict[str, Any], own: dict[str, str]
+) -> None:
+    settings = Settings(cluster_secret=SecretStr("secret"), **more)
+    log = cast("LogSink", SimpleNamespace(name="stream"))
+    spec = version(runtime="python3.14", environment=own)
+    assert "AWS_ENDPOINT_URL" not in _variables(catalogue, settings, spec, log)
+    named = version(runtime="python3.14", environment={**own, "AWS_ENDPOINT_URL": "http://localhost:8000"})
+    assert _variables(catalogue, settings, named, log)["AWS_ENDPOINT_URL"] == "http://localhost:8000"
 
 
 def test_a_wrapper_starts_the_program_that_would_have_served(catalogue: Catalogue, tmp_path: Path) -> None:
