@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,10 @@ COUNT = 200
 SHARING = "python3.12"
 """The oldest whose forks need not count references to what they share."""
 AT_ONCE = 4
+CROWD, MORE = 1_950, 50
+"""Idle environments, and functions that are invoked for the first time beside them: as many as a worker may have, by default."""
+CREATORS = 8
+WARM_COUNT = 1_000
 REST_S = 3.0
 _KEPT = ("AnonPages", "Shmem", "Slab", "KernelStack", "PageTables", "Percpu")
 """Lines of /proc/meminfo: what is neither free nor could be, should it be needed, but for what Slab has of file names."""
@@ -30,6 +35,42 @@ def density(ours: Lambdad, absent: str | None) -> Outcome:
     found = [_row(ours, absent, runtime) for runtime in dict.fromkeys((SHARING, python_runtime()))]
     title = f"an idle Python environment, {COUNT} of them, two invocations old"
     return Outcome("density", title, "kib", 1_536, found)
+
+
+def crowd(ours: Lambdad, absent: str | None) -> Outcome:
+    """What stands idle costs nobody time: neither other functions, nor the machine. Of the whole machine, too."""
+    title = f"first invoke of a new function beside {CROWD:,} idle environments of a worker"
+    return Outcome("crowd", title, "p50_ms", 4.0, [_crowd_row(ours, absent)], p99_ms_max=10.0)
+
+
+def _crowd_row(ours: Lambdad, absent: str | None) -> Row:
+    if absent:
+        return Row(ours.name, absent=absent)
+    settle(ours)
+    alone = psutil.cpu_percent(REST_S)
+    names = _create(ours, CROWD)
+    made = send_all(ours.endpoint(), names, PAYLOAD, clients=AT_ONCE, count=CROWD)
+    more = _create(ours, MORE)
+    settle(ours)
+    crowded = psutil.cpu_percent(REST_S)
+    cold = send_all(ours.endpoint(), more, PAYLOAD, clients=1, count=MORE)
+    warm = send_all(ours.endpoint(), more[:1], PAYLOAD, clients=1, count=WARM_COUNT)
+    again = send_all(ours.endpoint(), names, PAYLOAD, clients=AT_ONCE, count=CROWD)
+    (standing,) = ours.cluster.worker_figures("lambdad_worker_environments")
+    for function in (*names, *more):
+        ours.delete(function)
+    settle(ours)
+    note = (
+        f"{standing:.0f} environments stood; warm p50 {warm.quantile_ms(0.5):.2f} ms; the idle ones' next invoke p50 "
+        f"{again.quantile_ms(0.5):.2f} ms; the machine at rest {crowded:.1f} % busy, {alone:.1f} % with none"
+    )
+    failed = sum(sample.bad for sample in (made, cold, warm, again))
+    return Row(ours.name, cold.quantile_ms(0.5), cold.quantile_ms(0.99), count=MORE, failed=failed, note=note)
+
+
+def _create(ours: Lambdad, count: int) -> list[str]:
+    with ThreadPoolExecutor(CREATORS) as threads:
+        return list(threads.map(lambda _: ours.create("idle", SHARING), range(count)))
 
 
 def _row(ours: Lambdad, absent: str | None, runtime: str) -> Row:
