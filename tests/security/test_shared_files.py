@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,8 +15,9 @@ import pytest
 
 from services.worker.pool import SandboxPool
 from shared.settings import Settings
-from tests.integration.sandbox.harness import Harness
+from tests.integration.sandbox.harness import Harness, processes_of
 from tests.security.test_isolation import probe
+from tests.support import PYTHON
 
 SHARED = [
     "/",
@@ -105,6 +108,55 @@ async def test_mount_tables_name_no_path_of_the_host(harness: Harness, table: st
         # Of /usr and the like there is nothing to hide.
         assert str(path) not in text or path.is_relative_to("/usr")
     assert tree.name not in text
+
+
+async def test_what_a_program_has_mapped_is_named_as_the_function_sees_it(harness: Harness) -> None:
+    source = probe("""
+        lines = subprocess.run(["/bin/cat", "/proc/self/maps"], check=True, capture_output=True, text=True).stdout.splitlines()
+        return sorted({line.split(None, 5)[5] for line in lines if "/" in line})
+    """)
+    async with harness.running(source) as function:
+        named = await function.result()
+    assert "/usr/bin/cat" in named or "/bin/cat" in named
+    assert [path for path in named if not path.startswith(("/usr/", "/bin/", "/lib"))] == []
+
+
+@pytest.fixture
+def one_file_system(harness: Harness) -> None:
+    """Where the host's root, /usr, the interpreter and its runtime client are on one that is no overlay."""
+    lines = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    kinds = {line[4]: line[line.index("-") + 1] for line in lines}
+    recipe = harness.pool.catalogue.recipe(PYTHON)
+    needed = [os.path.realpath(path) for path in ("/usr", str(recipe.language_root), *map(str, recipe.runtime_dirs))]
+    on_others = any((path + "/").startswith(point + "/") for path in needed for point in kinds if point != "/")
+    if on_others or kinds.get("/", "overlay") == "overlay":
+        pytest.skip("the host's root is an overlay itself, or what is shown of it is on several file systems")
+
+
+@pytest.mark.usefixtures("one_file_system")
+async def test_a_sandbox_has_a_file_system_for_its_root_and_one_for_its_code(harness: Harness) -> None:
+    """And devices in /dev alone. For every file system the kernel keeps something in every control group of memory."""
+    source = probe("return [line.split() for line in open('/proc/self/mountinfo')]")
+    async with harness.running(source) as function:
+        mounts = [line for line in await function.result() if line[line.index("-") + 1] == "overlay"]
+    assert len({line[2] for line in mounts}) == 2
+    with_devices = {line[4] for line in mounts if "nodev" not in line[5].split(",")}
+    assert {path for path in with_devices if not path.startswith("/proc/")} == {"/dev"}
+    assert {line[5].split(",")[0] for line in mounts} == {"ro"}
+
+
+@pytest.mark.usefixtures("one_file_system")
+async def test_nothing_else_of_the_host_is_in_the_mount_table_of_a_sandbox(harness: Harness) -> None:
+    """Beyond what it calls its root, too: the host's whole root, which the overlay is made of, and the whole of the overlay."""
+    shell = ["/usr/bin/nsenter", "-m", "-t", "", "/usr/bin/bash", "-c", "cd /.own/host && echo *; cd /.sandbox && echo .*"]
+    async with harness.running("def handler(event, context): ...") as function:
+        (process,) = processes_of(function.sandbox._slot.uid)
+        shell[3] = str(process.pid)
+        done = await asyncio.to_thread(subprocess.run, shell, check=True, capture_output=True, text=True, timeout=10)
+    seen = done.stdout.splitlines()
+    assert seen[0] == "*"
+    assert ".lambdad" in seen[1].split()
+    assert ".root" not in seen[1].split()
 
 
 async def test_figures_of_the_whole_host_are_not_shown(harness: Harness) -> None:

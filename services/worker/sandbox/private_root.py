@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 
-from . import libc
+from . import host_folders, libc
 from .mounts import BIND, NO_DEV, NO_SUID, OWN, READ_ONLY, REMOUNT, SANDBOX
-from .rootfs import DEVICES, LAYOUT, NOTHING, SKELETON
+from .rootfs import DEVICES, LAYOUT
 
-_layout: dict[str, list[str]] = {}
+_layout: dict[str, list[str] | str] = {}
 _devices: list[str] = []
 
 
@@ -27,9 +27,16 @@ def prepare() -> None:
 
 def make() -> None:
     """In a sandbox's init: mount the root at SANDBOX. Raises OSError, as all here do."""
-    _overlay([SKELETON, NOTHING], SANDBOX, READ_ONLY | NO_SUID)
-    for path, layers in _layout.items():
-        _overlay(layers, SANDBOX + path, READ_ONLY | NO_SUID | NO_DEV)
+    for path, made_of in _layout.items():
+        if isinstance(made_of, str):
+            libc.mount(SANDBOX + made_of, SANDBOX + path, None, BIND)
+        elif host_folders.HOST in made_of:
+            host_folders.mount_for_sandbox(made_of)
+        else:
+            _overlay(made_of, SANDBOX + path)
+    if not _devices:
+        libc.mount(SANDBOX + "/dev", SANDBOX + "/dev", None, BIND)
+        libc.mount(None, SANDBOX + "/dev", None, BIND | REMOUNT | READ_ONLY | NO_SUID)
     for name in _devices:
         libc.mount(DEVICES + "/" + name, SANDBOX + "/dev/" + name, None, BIND)
 
@@ -60,5 +67,5 @@ def enter() -> None:
     os.chdir("/")
 
 
-def _overlay(layers: list[str], place: str, flags: int) -> None:
-    libc.mount("overlay", place, "overlay", flags, "lowerdir=" + ":".join(layers))
+def _overlay(layers: list[str], place: str) -> None:
+    libc.mount("overlay", place, "overlay", READ_ONLY | NO_SUID | NO_DEV, "lowerdir=" + ":".join(layers))

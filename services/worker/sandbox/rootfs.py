@@ -2,10 +2,11 @@
 host that is not listed here can be named any more.
 
 Python 3.8, standard library only. Built once by the zygote (`build`); each sandbox makes a root of its own from it, see
-private_root.py. Where what is:
+private_root.py. (What these roots are made of is in HOST of host_folders.py, which none of them has.) Where what is:
 
     SKELETON     the root of sandboxes: small files, links, devices, and folders for what is mounted
-    LAYOUT       JSON: for each folder mounted over it, its path there and the folders it is made of here
+    LAYOUT       JSON: what is mounted in a sandbox, in order: its path there and the folders it is made of here, the first
+                 above the others, or the folder of the sandbox that it is
     the rest     the same files at the same paths, for the zygote's own imports
 """
 
@@ -16,11 +17,12 @@ import os
 import shutil
 import stat
 
-from . import entrypoint, host_figures, libc, namespaces, sleeper
+from . import entrypoint, host_figures, host_folders, libc, namespaces, sleeper
 from .mounts import BIND, CODE, EMPTY, LAYERS, NO_DEV, NO_SUID, OWN, READ_ONLY, RECURSIVE, REMOUNT, SANDBOX, SLEEPER, WARM_UP
 from .network.addresses import ENDPOINT
 
-SKELETON = "/.skeleton"
+_ROOTS = "/.roots"
+SKELETON = _ROOTS + host_folders.ROOT
 LAYOUT = "/.layout"
 LANGUAGE = "/var/lang"
 RUNTIME = "/var/runtime"
@@ -29,6 +31,7 @@ ENGINE = RUNTIME + "/lambdad"
 
 _RUNTIME_PARTS = "/.runtime"
 _CHANGES = "/.changes"
+_REDIRECTS = "/.redirects"
 _LOCALES, _LOCALE = "/usr/lib/locale", "en_US.utf8"
 _LANGUAGE_ALONE = "/.language"
 """LANGUAGE without the zygote's own executable mounted in it: for a user namespace that is made later such mounts are locked,
@@ -159,8 +162,58 @@ def build(host: Host) -> None:
     _know_the_locale(stage, layers)
     if host.interpreter is not None:
         _hide_executable(stage, host.interpreter)
-    _write(stage + LAYOUT, json.dumps(layers))
+    joined = None if one_user else _join(stage, host, layers)
+    _write(stage + LAYOUT, json.dumps(joined or {"": [SKELETON, NOTHING], **layers}))
     _enter(stage)
+
+
+def _join(stage: str, host: Host, layers: dict[str, list[str]]) -> dict[str, list[str] | str] | None:
+    """A layout with as few overlays as this host allows, if it allows for any fewer."""
+    folders = {path: path for path in layers if path in _SYSTEM}
+    if host.language_root is not None:
+        folders[LANGUAGE] = host.language_root
+    ours = [path for path in host.runtime_dirs if path.startswith(host.engine + "/")]
+    others = [path for path in host.runtime_dirs if path not in ours]
+    if not _overlap(host.runtime_dirs):
+        folders.update((RUNTIME, path) for path in others[:1])
+    joined = [_ROOTS, _REDIRECTS, _CHANGES, host_folders.HOST]
+    os.makedirs(stage + _CHANGES, mode=0o755, exist_ok=True)
+    try:
+        _bind("/", stage + host_folders.HOST)
+        shown, within = host_folders.redirect(stage + _REDIRECTS, folders)
+        _try(stage, joined, shown)
+    except OSError:
+        # This kernel, or the file system of the host's root, has no such overlays.
+        if os.path.ismount(stage + host_folders.HOST):
+            libc.unmount(stage + host_folders.HOST)
+        return None
+    in_root = set(shown)
+    if not others or (len(others) == 1 and RUNTIME in shown):
+        # One folder of the host alone can be shown at a path. The project's own are small.
+        for path in reversed(ours):
+            shutil.copytree(path, stage + SKELETON + RUNTIME, symlinks=True, dirs_exist_ok=True)
+        in_root.add(RUNTIME)
+    else:
+        in_root.discard(RUNTIME)
+    within.pop(RUNTIME, None)
+    return {"": joined, **{path: within.get(path, layers[path]) for path in layers if path not in in_root}}
+
+
+def _overlap(folders: list[str]) -> bool:
+    names = [name for folder in folders for name in os.listdir(folder)]
+    return len(set(names)) < len(names)
+
+
+def _try(stage: str, layers: list[str], shown: dict[str, str]) -> None:
+    """Raises OSError when these layers do not show what they should, or are too many on top of each other."""
+    place = stage + SANDBOX
+    host_folders.mount([stage + layer for layer in layers], place)
+    try:
+        for path, folder in shown.items():
+            if not set(os.listdir(folder)) <= set(os.listdir(place + host_folders.ROOT + path)):
+                raise FileNotFoundError(path)
+    finally:
+        libc.unmount(place)
 
 
 def _make_skeleton(root: str) -> None:
