@@ -86,7 +86,7 @@ async def test_others_in_flight_are_untouched_and_it_is_tried_once(
             assert "no worker" not in error.value.message
         assert dispatcher.counts.refused - refused == 3, "one try for each invocation"
         assert await asyncio.gather(*under_way) == [b'"done"'] * 3
-    assert {connection for worker in members.workers for connection in worker.server.connections} == connections
+    assert connections <= {connection for worker in members.workers for connection in worker.server.connections}
     assert psutil.Process().memory_info().rss - memory < 50 * MIB
     # Each worker that came across it says so once, and nobody says anything else of it.
     lines = [line for record in caplog.records if bad.spec.code_sha256 in (line := record.getMessage())]

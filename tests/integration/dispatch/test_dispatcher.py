@@ -37,8 +37,8 @@ def event(do: str = "echo", **more: object) -> Invocation:
 async def test_an_invocation_runs_and_its_environment_is_used_again(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
-    first = await dispatcher.invoke(target(), event(n=1), wait_s=5)
-    second = await dispatcher.invoke(target(), event(n=2), wait_s=5)
+    first = await dispatcher.invoke(target(), event(n=1), wait_s=PATIENCE_S)
+    second = await dispatcher.invoke(target(), event(n=2), wait_s=PATIENCE_S)
     assert json.loads(first.payload)["n"] == 1
     assert first.init_ms is not None
     assert second.init_ms is None
@@ -52,7 +52,7 @@ async def test_a_busy_function_is_leased_once_and_used_many_times(cell: Cell) ->
     await cell.worker()
     dispatcher = await cell.dispatcher()
     for _ in range(50):
-        await dispatcher.invoke(target(), event(), wait_s=5)
+        await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert dispatcher.counts.sticky >= 45
     await until(cell.no_leases)
 
@@ -91,7 +91,7 @@ async def test_nobody_hears_of_a_refusal_and_everybody_of_a_lost_worker(cell: Ce
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     ends = Ends()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     worker.refuse_next = [Refusal(RefusalReason.BUSY, gone=False), Refusal(RefusalReason.STALE_FENCE, gone=False)]
     dispatcher.start(target(), event(), ends, 5.0)
     assert not dispatcher.searches
@@ -132,7 +132,7 @@ async def test_a_refusal_of_what_was_cancelled_sets_off_no_search(cell: Cell) ->
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     ends = Ends()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     worker.refuse_next = [Refusal(RefusalReason.BUSY, gone=False)]
     dispatcher.start(target(), event(), ends, 5.0)()
     await until(lambda: worker.refused)
@@ -167,9 +167,9 @@ async def test_an_invocation_that_cannot_be_sent_ends_alone(cell: Cell) -> None:
     unsendable = Invocation("r", b"{}", trace="x" * 20_000)
     for _ in range(2):
         with pytest.raises(WireError):
-            await dispatcher.invoke(target(), unsendable, wait_s=5)
+            await dispatcher.invoke(target(), unsendable, wait_s=PATIENCE_S)
         await until(cell.no_leases)
-        await dispatcher.invoke(target(), event(), wait_s=5)
+        await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert len(worker.ran) == 2
 
 
@@ -196,7 +196,7 @@ def test_a_function_belongs_to_one_cell_and_few_move_when_there_is_one_more() ->
 async def test_concurrent_invocations_get_an_environment_each(cell: Cell) -> None:
     worker = await cell.worker(slots=20)
     dispatcher = await cell.dispatcher()
-    calls = [asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5)) for _ in range(20)]
+    calls = [asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=PATIENCE_S)) for _ in range(20)]
     await until(lambda: worker.running == 20)
     await cell.check()
     worker.let_go.set()
@@ -209,21 +209,21 @@ async def test_reserved_concurrency_throttles_with_its_reason(cell: Cell) -> Non
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     limited = target(reserved=2)
-    calls = [asyncio.create_task(dispatcher.invoke(limited, event("wait"), wait_s=5)) for _ in range(2)]
+    calls = [asyncio.create_task(dispatcher.invoke(limited, event("wait"), wait_s=PATIENCE_S)) for _ in range(2)]
     await until(lambda: worker.running == 2)
     with pytest.raises(TooManyRequestsException) as raised:
-        await dispatcher.invoke(limited, event(), wait_s=5)
+        await dispatcher.invoke(limited, event(), wait_s=PATIENCE_S)
     assert raised.value.reason == RESERVED_REASON
     worker.let_go.set()
     await asyncio.gather(*calls)
-    await dispatcher.invoke(limited, event(), wait_s=5)
+    await dispatcher.invoke(limited, event(), wait_s=PATIENCE_S)
 
 
 async def test_a_reserved_concurrency_of_zero_always_throttles(cell: Cell) -> None:
     await cell.worker()
     dispatcher = await cell.dispatcher()
     with pytest.raises(TooManyRequestsException) as raised:
-        await dispatcher.invoke(target(reserved=0), event(), wait_s=5)
+        await dispatcher.invoke(target(reserved=0), event(), wait_s=PATIENCE_S)
     assert raised.value.reason == RESERVED_REASON
 
 
@@ -231,13 +231,13 @@ async def test_the_accounts_limit_throttles_with_its_reason(cell: Cell) -> None:
     worker = await cell.worker()
     dispatch = cell.settings.dispatch.model_copy(update={"account_concurrency": 1})
     dispatcher = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
-    call = asyncio.create_task(dispatcher.invoke(target("a"), event("wait"), wait_s=5))
+    call = asyncio.create_task(dispatcher.invoke(target("a"), event("wait"), wait_s=PATIENCE_S))
     await until(lambda: worker.running == 1)
     with pytest.raises(TooManyRequestsException) as raised:
-        await dispatcher.invoke(target("b"), event(), wait_s=5)
+        await dispatcher.invoke(target("b"), event(), wait_s=PATIENCE_S)
     assert raised.value.reason == ACCOUNT_REASON
     # A reserved function does not need the account's pool.
-    await dispatcher.invoke(target("c", reserved=1), event(), wait_s=5)
+    await dispatcher.invoke(target("c", reserved=1), event(), wait_s=PATIENCE_S)
     worker.let_go.set()
     await call
 
@@ -248,11 +248,11 @@ async def test_a_kept_lease_is_called_back_when_another_holder_meets_the_limit(c
     keeps = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
     other = await cell.dispatcher("poller")
     limited = target(reserved=2)
-    await keeps.invoke(limited, event(), wait_s=5)
-    held = asyncio.create_task(other.invoke(limited, event("sleep", s=0.5), wait_s=5))
+    await keeps.invoke(limited, event(), wait_s=PATIENCE_S)
+    held = asyncio.create_task(other.invoke(limited, event("sleep", s=0.5), wait_s=PATIENCE_S))
     await until(lambda: cell.workers[0].running == 1)
     assert len(await cell.leases()) == 2
-    await other.invoke(limited, event(), wait_s=5)
+    await other.invoke(limited, event(), wait_s=PATIENCE_S)
     await held
 
 
@@ -260,12 +260,12 @@ async def test_kept_leases_go_back_when_the_function_changes(cell: Cell) -> None
     await cell.worker()
     dispatch = cell.settings.dispatch.model_copy(update={"sticky_ms": 1_000})
     dispatcher = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await Announcer(cell.redis).function_changed("us-east-1/f1", 2, None)
     await until(cell.no_leases)
     with pytest.raises(StaleTargetError):
-        await dispatcher.invoke(target(), event(), wait_s=5)
-    await dispatcher.invoke(target(revision=2), event(), wait_s=5)
+        await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
+    await dispatcher.invoke(target(revision=2), event(), wait_s=PATIENCE_S)
 
 
 async def test_every_process_of_the_cell_hears_whose_urls_changed_and_forgets_all_after_a_gap(cell: Cell) -> None:
@@ -281,9 +281,9 @@ async def test_every_process_of_the_cell_hears_whose_urls_changed_and_forgets_al
 async def test_a_target_with_a_newer_revision_is_news_to_redis(cell: Cell) -> None:
     await cell.worker()
     one, other = await cell.dispatcher(), await cell.dispatcher("poller")
-    await one.invoke(target(revision=7, reserved=3), event(), wait_s=5)
+    await one.invoke(target(revision=7, reserved=3), event(), wait_s=PATIENCE_S)
     with pytest.raises(StaleTargetError):
-        await other.invoke(target(revision=6), event(), wait_s=5)
+        await other.invoke(target(revision=6), event(), wait_s=PATIENCE_S)
     state = await cell.state()
     assert (state["rev:us-east-1/f1"], state["res:us-east-1/f1"]) == ("7", "3")
 
@@ -292,9 +292,9 @@ async def test_the_least_recently_used_environment_makes_room_for_another_versio
     worker = await cell.worker(slots=2)
     dispatcher = await cell.dispatcher()
     for function in ("a", "b"):
-        await dispatcher.invoke(target(function), event(), wait_s=5)
+        await dispatcher.invoke(target(function), event(), wait_s=PATIENCE_S)
         await until(cell.no_leases)
-    await dispatcher.invoke(target("c"), event(), wait_s=5)
+    await dispatcher.invoke(target("c"), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     assert sorted(e.function for e in worker.environments.values()) == ["us-east-1/b", "us-east-1/c"]
     await cell.check()
@@ -303,9 +303,9 @@ async def test_the_least_recently_used_environment_makes_room_for_another_versio
 async def test_a_full_cell_makes_callers_wait_until_room_appears(cell: Cell) -> None:
     worker = await cell.worker(slots=1)
     dispatcher = await cell.dispatcher()
-    first = asyncio.create_task(dispatcher.invoke(target("a"), event("wait"), wait_s=5))
+    first = asyncio.create_task(dispatcher.invoke(target("a"), event("wait"), wait_s=PATIENCE_S))
     await until(lambda: worker.running == 1)
-    waiting = [asyncio.create_task(dispatcher.invoke(target("b"), event(), wait_s=5)) for _ in range(3)]
+    waiting = [asyncio.create_task(dispatcher.invoke(target("b"), event(), wait_s=PATIENCE_S)) for _ in range(3)]
     with pytest.raises(NoCapacityError):
         await dispatcher.invoke(target("c"), event(), wait_s=0.05)
     assert not any(call.done() for call in waiting)
@@ -323,12 +323,12 @@ async def test_a_cell_without_workers_says_that_there_is_no_room(cell: Cell) -> 
 async def test_a_refused_invocation_is_placed_again(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     worker.refuse_next = [Refusal(RefusalReason.BUSY, False), Refusal(RefusalReason.STALE_FENCE, False)]
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert len(worker.refused) == 2
     worker.environments.clear()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     await cell.check()
 
@@ -354,7 +354,7 @@ async def test_a_refused_package_is_tried_once_and_nowhere_else(cell: Cell) -> N
     for worker in workers:
         worker.refuse_next = [Refusal(RefusalReason.PACKAGE_REFUSED, True, "'../x' leaves the package")] * 100
     with pytest.raises(InvalidZipFileException) as refused:
-        await dispatcher.invoke(target(), event(), wait_s=5)
+        await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert refused.value.message == "Lambda could not unzip the deployment package: '../x' leaves the package."
     assert sum(len(worker.refused) for worker in workers) == 1
     await until(cell.no_leases)
@@ -396,7 +396,7 @@ async def test_the_one_worker_that_has_the_runtime_is_waited_for_while_it_has_no
     good.refuse_next = [Refusal(RefusalReason.NO_ROOM, True)]
     lacking.refuse_next = [Refusal(RefusalReason.UNSUPPORTED_RUNTIME, True, "no such runtime here")] * 100
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=10)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert (len(good.refused), len(lacking.refused), len(good.ran)) == (1, 1, 1)
 
 
@@ -417,7 +417,7 @@ async def test_a_refusing_worker_is_avoided_while_another_has_room(cell: Cell) -
     good = await cell.worker("w2", slots=5)
     dispatcher = await cell.dispatcher()
     refusing.refuse_next = [Refusal(RefusalReason.UNSUPPORTED_RUNTIME, True, "no node here")] * 100
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert len(good.ran) == 1
     assert len(refusing.refused) == 1
 
@@ -426,12 +426,12 @@ async def test_big_payloads_travel_both_ways_under_flow_control(cell: Cell) -> N
     await cell.worker()
     dispatcher = await cell.dispatcher()
     big = Invocation("r", json.dumps({"do": "echo", "x": "y" * (6 * 1024 * 1024 - 100)}).encode())
-    result = await dispatcher.invoke(target(), big, wait_s=5)
+    result = await dispatcher.invoke(target(), big, wait_s=PATIENCE_S)
     assert result.payload == big.payload
     sizes = [0, 1, 256 * 1024, 256 * 1024 + 1, 1024 * 1024, 5_000_000]
     for size, result in zip(
         sizes,
-        await asyncio.gather(*(dispatcher.invoke(target(), event("big", bytes=size), wait_s=5) for size in sizes)),
+        await asyncio.gather(*(dispatcher.invoke(target(), event("big", bytes=size), wait_s=PATIENCE_S) for size in sizes)),
         strict=True,
     ):
         assert len(result.payload or b"") == size or size == 0
@@ -441,16 +441,16 @@ async def test_a_lost_connection_is_an_invocation_lost(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     with pytest.raises(InvocationLostError):
-        await dispatcher.invoke(target(), event("die"), wait_s=5)
+        await dispatcher.invoke(target(), event("die"), wait_s=PATIENCE_S)
     assert len(worker.ran) == 1
     await until(cell.no_leases)
-    await dispatcher.invoke(target("f2"), event(), wait_s=5)
+    await dispatcher.invoke(target("f2"), event(), wait_s=PATIENCE_S)
 
 
 async def test_cancelling_the_caller_cancels_the_invocation_and_returns_the_lease(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
-    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
+    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=PATIENCE_S))
     await until(lambda: worker.running == 1)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -467,7 +467,7 @@ async def test_a_worker_that_never_answers_does_not_hold_its_caller(cell: Cell, 
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     with pytest.raises(InvocationLostError):
-        await dispatcher.invoke(target(timeout_s=0), event("hang"), wait_s=5)
+        await dispatcher.invoke(target(timeout_s=0), event("hang"), wait_s=PATIENCE_S)
     await until(lambda: len(worker.stopped) == 1)
     await until(cell.no_leases)
 
@@ -478,9 +478,9 @@ async def test_a_worker_that_goes_silent_is_given_up(cell: Cell, monkeypatch: py
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
     # PONGs keep a long invocation alive ...
-    await dispatcher.invoke(target(), event("sleep", s=1.2), wait_s=5)
+    await dispatcher.invoke(target(), event("sleep", s=1.2), wait_s=PATIENCE_S)
     # ... and their absence ends it.
-    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
+    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=PATIENCE_S))
     await until(lambda: worker.running == 1)
     worker.deaf = True
     with pytest.raises(InvocationLostError):
@@ -499,9 +499,9 @@ async def test_a_worker_with_another_secret_gets_nothing(cell: Cell) -> None:
 async def test_a_crashed_environment_is_not_leased_again(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
-    crashed = await dispatcher.invoke(target(), event("crash"), wait_s=5)
+    crashed = await dispatcher.invoke(target(), event("crash"), wait_s=PATIENCE_S)
     assert crashed.function_error == "Unhandled"
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert len({environment for _, environment, _ in worker.ran}) == 2
     await until(cell.no_leases)
     await cell.check()
@@ -511,7 +511,7 @@ async def test_closing_gives_everything_back(cell: Cell) -> None:
     await cell.worker()
     dispatch = cell.settings.dispatch.model_copy(update={"sticky_ms": 1_000})
     dispatcher = await cell.dispatcher(settings=cell.settings.model_copy(update={"dispatch": dispatch}))
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert await cell.leases()
     await dispatcher.close()
     assert await cell.no_leases()

@@ -191,7 +191,7 @@ async def test_random_bytes_at_a_workers_port_harm_nobody(cell: Cell) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", worker.port)
         writer.write(chance.randbytes(chance.randrange(1, 2_000)))
         writer.close()
-    result = await dispatcher.invoke(target(), Invocation("r", b'{"do": "echo"}'), wait_s=5)
+    result = await dispatcher.invoke(target(), Invocation("r", b'{"do": "echo"}'), wait_s=PATIENCE_S)
     assert result.function_error is None
 
 
@@ -207,7 +207,7 @@ def test_the_whole_path_works_on_uvloop(redis_process: RedisProcess, settings: S
         worker: ToyWorker = await cell.worker()
         dispatcher = await cell.dispatcher()
         big = Invocation("r", b'{"do": "echo", "x": "%b"}' % (b"y" * 3_000_000))
-        assert (await dispatcher.invoke(target(), big, wait_s=5)).payload == big.payload
+        assert (await dispatcher.invoke(target(), big, wait_s=PATIENCE_S)).payload == big.payload
         assert len(worker.ran) == 1
         await cell.close()
         await redis.aclose()

@@ -18,6 +18,7 @@ from shared.domain.pauses import COUNTED_MIN, Bounds, bucket
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until
+from tests.support import PATIENCE_S
 
 LEADER = "leader:1"
 BOUNDS = Bounds(standard_s=600, least_s=60, most_s=3_600)
@@ -66,9 +67,9 @@ async def world(settings: Settings, redis: Redis) -> AsyncIterator[World]:
     cell = Cell(settings, redis)
     await cell.open_by_hand({"w1": 2_000})
     await redis.set(cell.keys.leader, LEADER)
-    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=2, timeout_s=2)
+    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S)
     connection.start()
-    assert await connection.wait_connected(5)
+    assert await connection.wait_connected(PATIENCE_S)
     workers = WorkerConnections(
         connection,
         cell.keys,

@@ -32,9 +32,9 @@ async def cell(settings: Settings, redis: Redis) -> Cell:
 
 @pytest.fixture
 async def connection(settings: Settings) -> AsyncIterator[RedisConnection]:
-    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=2, timeout_s=2)
+    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S)
     connection.start()
-    assert await connection.wait_connected(5)
+    assert await connection.wait_connected(PATIENCE_S)
     yield connection
     await connection.close()
 
@@ -166,9 +166,9 @@ async def test_a_forgotten_script_is_sent_again(cell: Cell, connection: RedisCon
 async def test_a_redis_that_stands_still_is_given_up_within_the_timeout(
     redis_process: RedisProcess, settings: Settings, redis: Redis
 ) -> None:
-    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=2, timeout_s=0.3)
+    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=PATIENCE_S, timeout_s=0.3)
     connection.start()
-    assert await connection.wait_connected(5)
+    assert await connection.wait_connected(PATIENCE_S)
     assert redis_process.process is not None
     redis_process.process.send_signal(signal.SIGSTOP)
     try:
@@ -185,9 +185,9 @@ async def test_a_redis_that_stands_still_is_given_up_within_the_timeout(
 async def test_a_lost_connection_fails_what_waits_and_comes_back(
     redis_process: RedisProcess, settings: Settings, redis: Redis
 ) -> None:
-    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=2, timeout_s=2)
+    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S)
     connection.start()
-    assert await connection.wait_connected(5)
+    assert await connection.wait_connected(PATIENCE_S)
     first = connection.run_id
     calls = [asyncio.create_task(connection.command("BLPOP", "nothing", 0)) for _ in range(3)]
     await asyncio.sleep(0.05)

@@ -19,13 +19,14 @@ from shared.dispatch.wire.connection import GONE, IDLE
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until
+from tests.support import PATIENCE_S
 
 
 @pytest.fixture
 async def leases(settings: Settings, redis: Redis) -> AsyncIterator[Leases]:
-    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=2, timeout_s=2)
+    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S)
     connection.start()
-    assert await connection.wait_connected(5)
+    assert await connection.wait_connected(PATIENCE_S)
     yield Leases(connection, Keys("0"), "h", account_concurrency=100_000)
     await connection.close()
 

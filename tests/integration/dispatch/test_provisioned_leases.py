@@ -20,6 +20,7 @@ from shared.domain.errors import NoCapacityError
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until
+from tests.support import PATIENCE_S
 
 LEADER = "s:1"
 
@@ -35,9 +36,9 @@ async def cell(settings: Settings, redis: Redis) -> Cell:
 
 @pytest.fixture
 async def connection(settings: Settings) -> AsyncIterator[RedisConnection]:
-    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=2, timeout_s=2)
+    connection = RedisConnection(settings.redis_url, name="test", connect_timeout_s=PATIENCE_S, timeout_s=PATIENCE_S)
     connection.start()
-    assert await connection.wait_connected(5)
+    assert await connection.wait_connected(PATIENCE_S)
     yield connection
     await connection.close()
 

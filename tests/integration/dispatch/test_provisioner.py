@@ -20,6 +20,7 @@ from shared.domain.provisioned import INIT_FAILURE, AllocationStatus, Provisione
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until
+from tests.support import PATIENCE_S
 
 READY, IN_PROGRESS, FAILED = AllocationStatus.READY, AllocationStatus.IN_PROGRESS, AllocationStatus.FAILED
 
@@ -92,7 +93,11 @@ async def test_what_is_wanted_is_there_before_it_is_ready_and_serves(cell: Cell,
     await until(lambda: wanted.status() == (READY, 3))
     assert all(one.allocated == one.requested for one in wanted.reported if one.status is READY)
     dispatcher = await cell.dispatcher()
-    await asyncio.gather(*(dispatcher.invoke(target(), event(do="sleep", s=0.2), wait_s=2) for _ in range(4)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(dispatcher.invoke(target(), event(do="wait"), wait_s=PATIENCE_S))
+        await until(lambda: worker.running == 4)
+        worker.let_go.set()
     assert set(worker.prepared) < {environment for _, environment, _ in worker.ran}
     assert len(worker.environments) == 4, "the fourth was started on demand"
     await until(cell.no_leases)
@@ -136,7 +141,7 @@ async def test_one_whose_runtime_ended_is_replaced(cell: Cell, wanted: Wanted) -
     await news(cell)
     await until(lambda: wanted.status() == (READY, 1))
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(do="crash"), wait_s=2)
+    await dispatcher.invoke(target(), event(do="crash"), wait_s=PATIENCE_S)
     await until(lambda: len(worker.prepared) == 2 and wanted.status() == (READY, 1))
     await cell.check()
 
@@ -149,10 +154,14 @@ async def test_a_wiped_redis_learns_of_them_again_and_none_is_started_anew(cell:
     before = set(worker.environments)
     await cell.redis.flushall()
     dispatcher = await cell.dispatcher()
-    await asyncio.gather(*(dispatcher.invoke(target(reserved=3), event(do="sleep", s=0.1), wait_s=5) for _ in range(3)))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(dispatcher.invoke(target(reserved=3), event(do="wait"), wait_s=PATIENCE_S))
+        await until(lambda: worker.running == 3)
+        worker.let_go.set()
     assert {environment for _, environment, _ in worker.ran} == before == set(worker.environments)
     with pytest.raises(TooManyRequestsException):
-        await dispatcher.invoke(target(version="2", reserved=3), event(), wait_s=2)
+        await dispatcher.invoke(target(version="2", reserved=3), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     await cell.check()
 
@@ -187,12 +196,12 @@ async def test_an_alias_that_moves_keeps_what_it_has_until_the_other_version_is_
     await until(lambda: len(worker.environments) == 4)
     assert wanted.status() == (IN_PROGRESS, 2)
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(old, event(), wait_s=2)
+    await dispatcher.invoke(old, event(), wait_s=PATIENCE_S)
     worker.may_prepare.set()
     await until(lambda: wanted.status() == (READY, 2))
     await until(lambda: {one.version_key for one in worker.environments.values()} == {new.spec.version_key})
     assert all(one.allocated == 2 for one in wanted.reported if one.generation == 2)
-    await dispatcher.invoke(new, event(), wait_s=2)
+    await dispatcher.invoke(new, event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     await cell.check()
 
@@ -209,7 +218,7 @@ async def test_never_more_runs_than_is_reserved_while_an_alias_moves_back_and_fo
         nonlocal done, throttled
         while not stop.is_set():
             try:
-                await dispatcher.invoke(of, event(), wait_s=2)
+                await dispatcher.invoke(of, event(), wait_s=PATIENCE_S)
                 done += 1
             except TooManyRequestsException:
                 throttled += 1
@@ -240,7 +249,7 @@ async def test_a_function_that_does_not_initialise_fails_the_allocation_and_is_t
     await until(lambda: wanted.status() == (FAILED, 0))
     assert wanted.plans["one"].configuration.status_reason == INIT_FAILURE
     dispatcher = await cell.dispatcher()
-    assert (await dispatcher.invoke(target(), event(), wait_s=2)).function_error is None, "on demand it still runs"
+    assert (await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)).function_error is None, "on demand it still runs"
     worker.prepare_fails = False
     await until(lambda: wanted.status() == (READY, 2))
     assert wanted.plans["one"].configuration.status_reason == ""
@@ -323,7 +332,7 @@ async def test_one_that_did_not_hear_that_it_is_to_end_is_told_again(cell: Cell,
     await until(lambda: wanted.status() == (READY, 1))
     (environment,) = worker.environments
     dispatcher = await cell.dispatcher()
-    running = asyncio.create_task(dispatcher.invoke(target(), event(do="wait"), wait_s=2))
+    running = asyncio.create_task(dispatcher.invoke(target(), event(do="wait"), wait_s=PATIENCE_S))
     await until(lambda: worker.running == 1)
     # Marked, and its worker never told: as when the scheduler dies in between.
     await cell.redis.hset(cell.keys.provisioned_of(target().spec.version_key), f"{environment}@w1", "x")

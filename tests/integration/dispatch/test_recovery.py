@@ -34,14 +34,15 @@ async def kill_dispatcher(dispatcher: Dispatcher) -> None:
 async def test_a_wiped_redis_is_rebuilt_from_what_the_workers_report(cell: Cell, redis: Redis) -> None:
     worker = await cell.worker(slots=5)
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     running = [
-        asyncio.create_task(dispatcher.invoke(target(reserved=3, revision=2), event("wait"), wait_s=5)) for _ in range(2)
+        asyncio.create_task(dispatcher.invoke(target(reserved=3, revision=2), event("wait"), wait_s=PATIENCE_S))
+        for _ in range(2)
     ]
     await until(lambda: worker.running == 2)
     before = next(v for k, v in (await cell.state()).items() if k.startswith("epoch:"))
     await redis.flushall()
-    await dispatcher.invoke(target(reserved=3, revision=2), event(), wait_s=5)
+    await dispatcher.invoke(target(reserved=3, revision=2), event(), wait_s=PATIENCE_S)
     state = await cell.state()
     assert int(next(v for k, v in state.items() if k.startswith("epoch:"))) > int(before)
     assert len(await cell.leases()) >= 2, "what ran when Redis was wiped counts again"
@@ -55,11 +56,11 @@ async def test_a_wiped_redis_is_rebuilt_from_what_the_workers_report(cell: Cell,
 async def test_a_restarted_redis_with_old_data_is_not_believed(cell: Cell, redis_process: RedisProcess) -> None:
     worker = await cell.worker(slots=5)
     dispatcher = await cell.dispatcher()
-    running = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
+    running = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=PATIENCE_S))
     await until(lambda: worker.running == 1)
     epochs = {k: v for k, v in (await cell.state()).items() if k.startswith("epoch:")}
     redis_process.kill()
-    waiting = asyncio.create_task(dispatcher.invoke(target("f2"), event(), wait_s=10))
+    waiting = asyncio.create_task(dispatcher.invoke(target("f2"), event(), wait_s=PATIENCE_S))
     redis_process.start()
     await waiting
     after = {k: v for k, v in (await cell.state()).items() if k.startswith("epoch:")}
@@ -75,7 +76,7 @@ async def test_a_restarted_redis_with_old_data_is_not_believed(cell: Cell, redis
 async def test_a_kept_lease_still_works_while_redis_is_away_for_a_moment(cell: Cell, redis_process: RedisProcess) -> None:
     await cell.worker()
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     redis_process.kill()
     try:
         with contextlib.suppress(DispatchError):
@@ -83,7 +84,7 @@ async def test_a_kept_lease_still_works_while_redis_is_away_for_a_moment(cell: C
                 await dispatcher.invoke(target(), event(), wait_s=0.2)
     finally:
         redis_process.start()
-    await dispatcher.invoke(target(), event(), wait_s=10)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     await cell.check()
 
@@ -92,28 +93,28 @@ async def test_the_leases_of_a_dead_holder_are_given_back_once(cell: Cell) -> No
     worker = await cell.worker()
     dying, other = await cell.dispatcher(), await cell.dispatcher("poller")
     limited = target(reserved=2)
-    calls = [asyncio.create_task(dying.invoke(limited, event("wait"), wait_s=5)) for _ in range(2)]
+    calls = [asyncio.create_task(dying.invoke(limited, event("wait"), wait_s=PATIENCE_S)) for _ in range(2)]
     await until(lambda: worker.running == 2)
     await kill_dispatcher(dying)
     await asyncio.gather(*calls, return_exceptions=True)
     await until(cell.no_leases)
     await cell.check()
     worker.let_go.set()
-    await other.invoke(limited, event(), wait_s=5)
+    await other.invoke(limited, event(), wait_s=PATIENCE_S)
     cell.dispatchers.remove(dying)
 
 
 async def test_a_dead_worker_is_forgotten_and_its_leases_are_given_back(cell: Cell) -> None:
     dying, other = await cell.worker("w1", slots=10), await cell.worker("w2", slots=5)
     dispatcher = await cell.dispatcher()
-    running = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
+    running = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=PATIENCE_S))
     await until(lambda: dying.running == 1)
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await dying.kill()
     [lost] = await asyncio.gather(running, return_exceptions=True)
     assert isinstance(lost, Exception)
     # Found by refused connections first, by the scheduler soon after.
-    await asyncio.gather(*(dispatcher.invoke(target(), event(), wait_s=5) for _ in range(5)))
+    await asyncio.gather(*(dispatcher.invoke(target(), event(), wait_s=PATIENCE_S) for _ in range(5)))
     assert len(other.ran) >= 5
 
     async def forgotten() -> bool:
@@ -127,7 +128,7 @@ async def test_a_dead_worker_is_forgotten_and_its_leases_are_given_back(cell: Ce
 async def test_a_worker_that_was_taken_for_dead_comes_back_with_its_environments(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     await cell.redis.zadd(cell.keys.alive_workers, {"w1": 1})
     await until(lambda: worker.membership.problem is None)
@@ -136,7 +137,7 @@ async def test_a_worker_that_was_taken_for_dead_comes_back_with_its_environments
         return bool(await cell.redis.zcard(cell.keys.idle("f1:1")))
 
     await until(back)
-    second = await dispatcher.invoke(target(), event(), wait_s=5)
+    second = await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert second.init_ms is None
     await until(cell.no_leases)
     await cell.check()
@@ -146,10 +147,10 @@ async def test_a_leaving_worker_is_forgotten_at_once(cell: Cell) -> None:
     leaving = await cell.worker("w1", slots=10)
     staying = await cell.worker("w2", slots=5)
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     await leaving.membership.drain()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     assert len(staying.ran) == 1
     await leaving.leave()
     assert await cell.redis.hkeys(cell.keys.workers) == [b"w2"]
@@ -172,13 +173,13 @@ async def test_another_scheduler_takes_over(cell: Cell) -> None:
 
     await until(other_leads)
     await cell.redis.flushall()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
 
 
 async def test_a_leader_that_lost_its_lead_changes_nothing(cell: Cell) -> None:
     await cell.worker()
     dispatcher = await cell.dispatcher()
-    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=5))
+    call = asyncio.create_task(dispatcher.invoke(target(), event("wait"), wait_s=PATIENCE_S))
     await until(lambda: cell.workers[0].running == 1)
     from shared.dispatch.cell.scripts import script
 
@@ -194,7 +195,7 @@ async def test_a_leader_that_lost_its_lead_changes_nothing(cell: Cell) -> None:
 async def test_idle_environments_are_stopped_after_their_time(cell: Cell) -> None:
     worker = await cell.worker()
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     [environment] = worker.environments
     for key in (cell.keys.idle("f1:1"), cell.keys.lru):
@@ -202,17 +203,17 @@ async def test_idle_environments_are_stopped_after_their_time(cell: Cell) -> Non
             await cell.redis.zadd(key, {member: 1})
     await until(lambda: worker.stopped == [environment])
     await cell.check()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
 
 
 async def test_an_environment_that_was_busy_for_another_is_tried_again_later(cell: Cell) -> None:
     worker = await cell.worker(slots=1)
     dispatcher = await cell.dispatcher()
-    await dispatcher.invoke(target(), event(), wait_s=5)
+    await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
     await until(cell.no_leases)
     [environment] = worker.environments.values()
     environment.busy = True
-    call = asyncio.create_task(dispatcher.invoke(target(), event(), wait_s=8))
+    call = asyncio.create_task(dispatcher.invoke(target(), event(), wait_s=PATIENCE_S))
     await until(lambda: len(worker.refused) > 0)
     environment.busy = False
     await call
@@ -246,7 +247,7 @@ async def test_limits_hold_and_nothing_leaks_whatever_happens(cell: Cell, redis:
             function = chance.choice(list(limits))
             what = chance.choice([event(), event(), event("crash"), event("sleep", s=0.01)])
             call = asyncio.create_task(
-                dispatchers[number % 2].invoke(target(function, reserved=limits[function]), what, wait_s=3)
+                dispatchers[number % 2].invoke(target(function, reserved=limits[function]), what, wait_s=PATIENCE_S)
             )
             if chance.random() < 0.1:
                 await asyncio.sleep(chance.random() * 0.01)
@@ -256,7 +257,7 @@ async def test_limits_hold_and_nothing_leaks_whatever_happens(cell: Cell, redis:
 
     async def a_holder_dies() -> None:
         newcomer = await cell.dispatcher("router")
-        calls = [newcomer.invoke(target("c"), event("sleep", s=0.2), wait_s=3) for _ in range(3)]
+        calls = [newcomer.invoke(target("c"), event("sleep", s=0.2), wait_s=PATIENCE_S) for _ in range(3)]
         lost.extend(asyncio.create_task(call) for call in calls)
         await asyncio.sleep(0.05)
         await kill_dispatcher(newcomer)
