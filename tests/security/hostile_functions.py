@@ -183,7 +183,19 @@ def handler(event, context):
         os.unlink("/tmp/file")
 """
 
+_LINE_WITHOUT_END = """
+import os
+def handler(event, context):
+    for _ in range(100 if event["seconds"] else 1):
+        os.write(1, b"x" * (1 << 20))
+    os.write(1, b"\\n")
+"""
+
 ROWS = {
+    "a line of 100 MB": Hostile(_LINE_WITHOUT_END, memory_mb=1_769),
+    "a log of a gigabyte, as fast as it is taken": Hostile(
+        _WRITES % '(b"x" * 99 + b"\\n") * 10000', memory_mb=1_769, at_once=2
+    ),
     "A2 a flood of the shortest lines": Hostile(_WRITES % 'b"a\\n" * 32768', memory_mb=256, at_once=9),
     "A3 lines that grow when they are encoded": Hostile(_WRITES % 'b"\\x01" * 250000 + b"\\n"', memory_mb=256, at_once=2),
     "A4 calls without end": Hostile(_custom(_PINGS), custom=True),

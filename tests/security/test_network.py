@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
@@ -89,6 +90,54 @@ async def test_no_address_of_the_host_is_reached(net: World, tmp_path: Path) -> 
         assert await function.result([ENDPOINT, 22]) == "EHOSTUNREACH"
         assert await function.result([ENDPOINT, everywhere.port]) == "EHOSTUNREACH"
     assert everywhere.seen == loopback.seen == []
+
+
+SPELLINGS = handler(
+    """
+found = {}
+for address in event["addresses"]:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as tried:
+            tried.settimeout(0.5)
+            try:
+                if event["source"]:
+                    tried.bind((event["source"], 0))
+                tried.connect((address, event["port"]))
+                tried.send(b"here")
+                found[address] = tried.recv(100).decode() if kind == socket.SOCK_DGRAM else "connected"
+            except OSError as error:
+                found.setdefault(address, errno.errorcode.get(error.errno, str(error)))
+return found
+"""
+)
+
+
+async def test_no_spelling_of_an_address_leads_to_the_host(tmp_path: Path) -> None:
+    """Mapped and link-local ones, broadcasts, groups, what a bridge of the host has; from sources that are on loopback, too."""
+    with world(ipv6=True) as net, container(net), contextlib.ExitStack() as stack:
+        tcp = net.serve("::", 0, where=net.host)
+        datagrams = []
+        for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+            receiver = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            if family == socket.AF_INET6:
+                receiver.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            receiver.setblocking(False)
+            receiver.bind((address, tcp.port))
+            datagrams.append(receiver)
+        addresses = [
+            "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::", "::ffff:0.0.0.0", HOST, f"::ffff:{HOST}", HOST_6,
+            "172.30.0.1", "169.254.101.1", "255.255.255.255", "192.0.2.255", "172.30.0.255", "224.0.0.1", "ff02::1",
+            "ff05::2", "fe80::1", "fd6c:616d:6264:1::1", "64:ff9b::a9fe:a9fe", "::7f00:1",
+        ]  # fmt: skip
+        async with sandboxes(tmp_path, bridges=True) as harness, harness.running(SPELLINGS) as function:
+            for source in (None, "127.0.0.1", "169.254.100.1"):
+                event = {"addresses": addresses, "port": tcp.port, "source": source}
+                found = await function.result(event)
+                assert "connected" not in found.values(), found
+        assert tcp.seen == []
+        for receiver in datagrams:
+            with pytest.raises(BlockingIOError):
+                receiver.recv(100)
 
 
 async def test_ports_that_the_host_publishes_for_others_are_the_hosts(net: World, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from services.worker.sandbox.network import kept
 from services.worker.sandbox.network.gateway.process import GatewayOptions
 from services.worker.sandbox.network.gateway.relay import Relay
+from services.worker.sandbox.network.gateway.shares import Shares
 from services.worker.sandbox.network.keeper import process
 from services.worker.sandbox.network.keeper.options import KeeperOptions, Reach
 from services.worker.sandbox.network.kept import KeeperLink, KeptNetwork
@@ -101,7 +102,7 @@ async def test_a_connection_that_its_server_has_ended_does_not_stay_for_a_functi
         writer.close()
 
     server = await asyncio.start_server(answer_and_end, "127.0.0.1", 0)
-    relay = Relay(lambda: (server.sockets[0].getsockname(),), linger_s=0.0)
+    relay = Relay(lambda: (server.sockets[0].getsockname(),), Shares(4, 8), linger_s=0.0)
     listener = socket.create_server(("127.0.0.1", 0))
     relayed = await relay.serve(listener)
     reader, writer = await asyncio.open_connection(*listener.getsockname())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Sequence
 
@@ -16,8 +17,16 @@ import msgspec
 from services.worker.sandbox import libc
 from services.worker.sandbox.network.gateway.relay import Address, Relay
 from services.worker.sandbox.network.gateway.resolver import HostServers, Resolver
+from services.worker.sandbox.network.gateway.shares import Shares
 
 NOBODY = 65_534
+CONNECTIONS_MAX, CONNECTIONS_SLOT_MAX = 1_024, 128
+"""To the endpoint, at one time: of all functions and of one."""
+QUERIES_MAX, QUERIES_SLOT_MAX = 512, 64
+STREAMS_MAX, STREAMS_SLOT_MAX = 64, 8
+"""Connections for questions by TCP: servers have few of them, and the host has the same servers."""
+STREAM_LASTS_S = 20.0
+_DESCRIPTORS = 2 * (CONNECTIONS_MAX + STREAMS_MAX) + QUERIES_MAX + 64
 
 
 class GatewayOptions(msgspec.Struct, frozen=True):
@@ -46,6 +55,7 @@ def start(listeners: Listeners, options: GatewayOptions) -> int:
     try:
         libc.set_parent_death_signal(9)
         _keep_only(listeners)
+        _take_descriptors()
         _give_up_privileges()
         libc.set_parent_death_signal(9)  # A change of user takes it back.
         if os.getppid() == parent:
@@ -63,6 +73,12 @@ def _keep_only(listeners: Listeners) -> None:
     libc.close_fds_from(below)
 
 
+def _take_descriptors() -> None:
+    """As many as the bounds above come to, whatever a shell or a service manager gave."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _DESCRIPTORS)), hard))
+
+
 def _give_up_privileges() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
@@ -73,11 +89,11 @@ def _give_up_privileges() -> None:
 
 async def _serve(listeners: Listeners, options: GatewayOptions) -> None:
     servers = HostServers(options.resolvers)
-    relays = Relay(lambda: (options.endpoint,))
+    to_endpoint = Relay(lambda: (options.endpoint,), Shares(CONNECTIONS_SLOT_MAX, CONNECTIONS_MAX))
+    to_servers = Relay(servers, Shares(STREAMS_SLOT_MAX, STREAMS_MAX), lasts_s=STREAM_LASTS_S)
     for listener in listeners.endpoint:
-        await relays.serve(listener)
-    await Relay(servers).serve(listeners.resolver_streams)
-    await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Resolver(servers, options.domain), sock=listeners.resolver
-    )
+        await to_endpoint.serve(listener)
+    await to_servers.serve(listeners.resolver_streams)
+    resolver = Resolver(servers, options.domain, Shares(QUERIES_SLOT_MAX, QUERIES_MAX))
+    await asyncio.get_running_loop().create_datagram_endpoint(lambda: resolver, sock=listeners.resolver)
     await asyncio.get_running_loop().create_future()

@@ -5,49 +5,54 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections import Counter
 from collections.abc import Callable, Sequence
 
+from services.worker.sandbox.network.gateway.shares import Shares
+
 CONNECT_TIMEOUT_S = 5.0
-PER_SLOT_MAX = 128
-"""Connections of one sandbox at one time; further ones are closed."""
-ALL_MAX = 1_024
 LINGER_S = 10.0
 """What a function has to end a connection that the other side has ended. A frozen one does not: its connection would stay."""
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
+"""So much, a few times, is held for a function that asks and does not read: it is not that function's memory."""
 
 Address = tuple[str, int]
 
 
 class Relay:
-    """targets: tried in their order, until one can be connected to."""
+    """targets: tried in their order, until one can be connected to. lasts_s: how long a connection may; None for ever."""
 
     def __init__(
         self,
         targets: Callable[[], Sequence[Address]],
-        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        shares: Shares,
+        *,
+        lasts_s: float | None = None,
         linger_s: float = LINGER_S,
     ) -> None:
         self._targets = targets
-        self._connect_timeout_s = connect_timeout_s
+        self._shares = shares
+        self._lasts_s = lasts_s
         self._linger_s = linger_s
-        self._open: Counter[str] = Counter()
 
     async def serve(self, listener: socket.socket) -> asyncio.Server:
         return await asyncio.start_server(self._carry, sock=listener, limit=_CHUNK_BYTES)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        slot = writer.get_extra_info("peername")[0]
-        if self._open[slot] >= PER_SLOT_MAX or self._open.total() >= ALL_MAX:
+        peer = writer.get_extra_info("peername")
+        # One that has gone already has no name.
+        if peer is None or not self._shares.make_room(peer[0]):
             writer.transport.abort()
             return
-        self._open[slot] += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._shares.add(peer[0], task)
         try:
-            await self._connect_and_copy(reader, writer)
+            async with asyncio.timeout(self._lasts_s):
+                await self._connect_and_copy(reader, writer)
+        except TimeoutError:
+            pass
         finally:
-            self._open[slot] -= 1
-            if not self._open[slot]:
-                del self._open[slot]
+            self._shares.remove(peer[0], task)
             writer.transport.abort()
 
     async def _connect_and_copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,7 +73,7 @@ class Relay:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for host, port in self._targets():
             try:
-                async with asyncio.timeout(self._connect_timeout_s):
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     return await asyncio.open_connection(host, port, limit=_CHUNK_BYTES)
             except OSError:  # TimeoutError is one, and so is a name that does not resolve.
                 continue

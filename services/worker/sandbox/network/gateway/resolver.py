@@ -7,19 +7,17 @@ import ipaddress
 import os
 import secrets
 import socket
-from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
 from services.worker.sandbox.network.addresses import ENDPOINT, RESOLVER_PORT
 from services.worker.sandbox.network.gateway import dns
+from services.worker.sandbox.network.gateway.shares import Shares
 
 HOST_FILE = "/etc/resolv.conf"
 ATTEMPT_TIMEOUT_S = 3.0
 SERVERS_MAX = 3
 """As the C library's."""
-PER_SLOT_MAX, ALL_MAX = 64, 512
-"""Queries under way at one time; further ones are dropped, as by a busy server."""
 ANSWER_BYTES_MAX = 65_535
 FUNCTION_URLS = ".lambda-url."
 
@@ -63,13 +61,13 @@ def _servers(text: str) -> list[Server]:
 
 
 class Resolver(asyncio.DatagramProtocol):
-    """By UDP. domain: of function URLs' names."""
+    """By UDP. shares: of queries under way; what they have no room for is dropped, as by a busy server. domain: of function
+    URLs' names."""
 
-    def __init__(self, servers: HostServers, domain: str) -> None:
+    def __init__(self, servers: HostServers, domain: str, shares: Shares) -> None:
         self._servers = servers
         self._own = "." + domain
-        self._under_way: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._shares = shares
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,22 +81,16 @@ class Resolver(asyncio.DatagramProtocol):
         if question.name.endswith(self._own) and FUNCTION_URLS in question.name:
             self._transport.sendto(dns.answer_with(data, question, ENDPOINT), addr)
             return
-        if self._under_way[addr[0]] >= PER_SLOT_MAX or len(self._tasks) >= ALL_MAX:
+        if not self._shares.make_room(addr[0]):
             return
-        self._under_way[addr[0]] += 1
         task = asyncio.get_running_loop().create_task(self._forward(data, question, addr))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._shares.add(addr[0], task)
+        task.add_done_callback(lambda done: self._shares.remove(addr[0], done))
 
     async def _forward(self, query: bytes, question: dns.Question, asker: tuple[str, int]) -> None:
         assert self._transport is not None
-        try:
-            answer = await self._ask(query, question)
-            self._transport.sendto(dns.failure(query) if answer is None else query[:2] + answer[2:], asker)
-        finally:
-            self._under_way[asker[0]] -= 1
-            if not self._under_way[asker[0]]:
-                del self._under_way[asker[0]]
+        answer = await self._ask(query, question)
+        self._transport.sendto(dns.failure(query) if answer is None else query[:2] + answer[2:], asker)
 
     async def _ask(self, query: bytes, question: dns.Question) -> bytes | None:
         for host, port in self._servers():

@@ -52,21 +52,27 @@ class Chain:
 
 @dataclass(frozen=True)
 class CountedSet:
-    """Something counted for each source address; the entry of one that has nothing left goes."""
+    """Something counted for each source address; the entry of one that has nothing left goes. forgotten_after_s: of no packet,
+    where entries do not go by themselves."""
 
     name: str
     key_bytes: int
+    forgotten_after_s: int | None = None
 
 
 def table(name: str, chains: Sequence[Chain], sets: Sequence[CountedSet] = ()) -> list[Message]:
     """All or nothing."""
     messages = [_message(_NEW_TABLE, CREATE | EXCLUSIVE, text(1, name) + network_number(2, _OWNER))]
     for number, each in enumerate(sets):
-        dynamic = 0x20
+        dynamic, with_timeout = 0x20, 0x10
+        flags = dynamic if each.forgotten_after_s is None else dynamic | with_timeout
         body = (
-            text(1, name) + text(2, each.name) + network_number(3, dynamic) + network_number(4, 7 if each.key_bytes == 4 else 8)
+            text(1, name) + text(2, each.name) + network_number(3, flags) + network_number(4, 7 if each.key_bytes == 4 else 8)
         )
-        messages.append(_message(_NEW_SET, CREATE, body + network_number(5, each.key_bytes) + network_number(10, number + 1)))
+        body += network_number(5, each.key_bytes) + network_number(10, number + 1)
+        if each.forgotten_after_s is not None:
+            body += attribute(11, struct.pack("!Q", each.forgotten_after_s * 1000))
+        messages.append(_message(_NEW_SET, CREATE, body))
     for chain in chains:
         hook = nested(4, network_number(1, chain.hook), network_number(2, chain.priority & 0xFFFFFFFF))
         accept = 1
@@ -182,11 +188,22 @@ def mark_by_source(version: int) -> Rule:
 
 
 def more_connections_than(count: int, per_source: CountedSet) -> Rule:
-    size = per_source.key_bytes
     over = 1
-    limit = text(1, "connlimit") + nested(2, network_number(1, count), network_number(2, over))
-    add = network_number(3, 0)
-    counting = _expression("dynset", text(1, per_source.name), add, network_number(4, _REGISTER), nested(7, limit))
+    return _counted(per_source, text(1, "connlimit") + nested(2, network_number(1, count), network_number(2, over)))
+
+
+def more_packets_than(a_second: int, at_once: int, per_source: CountedSet) -> Rule:
+    second, packets, over = 1, 0, 1
+    rate = attribute(1, struct.pack("!Q", a_second)) + attribute(2, struct.pack("!Q", second))
+    kind = network_number(3, at_once) + network_number(4, packets) + network_number(5, over)
+    return _counted(per_source, text(1, "limit") + nested(2, rate, kind))
+
+
+def _counted(per_source: CountedSet, by: bytes) -> Rule:
+    add, update = 0, 1
+    how = network_number(3, add if per_source.forgotten_after_s is None else update)
+    size = per_source.key_bytes
+    counting = _expression("dynset", text(1, per_source.name), how, network_number(4, _REGISTER), nested(7, by))
     return [*_of_version(4 if size == 4 else 6), _source(size), counting]
 
 

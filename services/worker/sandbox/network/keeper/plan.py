@@ -26,6 +26,11 @@ NEVER: tuple[Network, ...] = tuple(
         "64:ff9b::a9fe:0/112",  # link-local ones by way of NAT64
         "fe80::/10",
         "fd00:ec2::/32",  # metadata, AWS
+        "fd20:ce::254/128",  # metadata, Google Cloud
+        "fd00:c1::a9fe:a9fe/128",  # metadata, Oracle Cloud
+        "fd00:42::42/128",  # metadata, Scaleway
+        "fd00:a9fe:a9fe::1/128",  # metadata, Linode
+        "fd00:100::100:200/128",  # metadata, Alibaba Cloud
         str(OWN_IPV6),
         "ff00::/8",
     )

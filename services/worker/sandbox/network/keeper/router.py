@@ -27,6 +27,11 @@ _REFUSALS_FROM, _OF_ITSELF, _FROM_HOST, _OTHERS = 50, 1000, 1001, 1002
 ENDPOINT_IPV6 = OWN_IPV6[1]
 """Of slots' gateway alone: the endpoint answers by IPv4."""
 
+_QUESTIONS_A_SECOND, _QUESTIONS_AT_ONCE = 2_000, 1_000
+"""Datagrams of one slot to the resolver: more of them would take other slots' room."""
+_QUESTIONS_BYTES = 4 * 1024 * 1024
+_RECEIVE_BUFFER_FORCE = 33
+
 Refused = tuple[links.Address, int]
 """One TCP port of an address."""
 
@@ -94,6 +99,8 @@ class Router:
         listener.bind((ENDPOINT, port))
         if kind is socket.SOCK_STREAM:
             listener.listen(256)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER_FORCE, _QUESTIONS_BYTES)
         listener.setblocking(False)
         return listener
 
@@ -118,6 +125,13 @@ def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Ch
     counted = [n.CountedSet("connections4", 4), n.CountedSet("connections6", 16)]
     endpoint = [*from_slot, *n.to_address(socket.inet_aton(ENDPOINT))]
     served = [n.to_port(n.TCP, port) for port in (*ports, RESOLVER_PORT)] + [n.to_port(n.UDP, RESOLVER_PORT)]
+    questions = n.CountedSet("questions4", 4, forgotten_after_s=60)
+    asks_too_much = [
+        *endpoint,
+        *n.to_port(n.UDP, RESOLVER_PORT),
+        *n.more_packets_than(_QUESTIONS_A_SECOND, _QUESTIONS_AT_ONCE, questions),
+        *n.drop(),
+    ]
     too_many = [[*from_slot, *n.more_connections_than(connections_max, each), *n.refuse()] for each in counted]
     arriving = n.Chain(
         "arriving",
@@ -135,6 +149,7 @@ def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Ch
         n.FILTER,
         [
             [*n.arrives_on("lo"), *n.accept()],
+            asks_too_much,
             [*n.is_answer(), *n.accept()],
             [*from_host, *n.drop()],
             *too_many,
@@ -167,4 +182,4 @@ def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Ch
         ],
     )
     leaving = n.Chain("leaving", n.POSTROUTING, n.SOURCE_NAT, [[*n.leaves_by(UP), *n.masquerade()]], kind="nat")
-    return [arriving, for_itself, of_itself, passing, leaving], counted
+    return [arriving, for_itself, of_itself, passing, leaving], [*counted, questions]
