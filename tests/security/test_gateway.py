@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import socket
 import struct
@@ -20,6 +21,7 @@ from services.worker.sandbox.network.gateway import process as gateway
 from services.worker.sandbox.network.gateway.relay import Relay
 from services.worker.sandbox.network.gateway.resolver import HostServers, Resolver
 from services.worker.sandbox.network.gateway.shares import Shares
+from services.worker.sandbox.network.keeper import namespaces
 from services.worker.sandbox.network.kept import KeptNetwork
 from tests.integration.network.functions import handler, sandboxes
 from tests.integration.network.world import INTERNET, OUTSIDE, World, world
@@ -168,6 +170,8 @@ while time.monotonic() < until:
         sender.sendto(b"no question", ("{ENDPOINT}", 53))
 """
 )
+TRIES = 3
+"""As of a C library: a datagram may be lost where there is much traffic, three in a row are not."""
 ASK = handler(
     f"""
 answered = 0
@@ -175,14 +179,32 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
     asker.settimeout(1)
     asker.connect(("{ENDPOINT}", 53))
     for _ in range(event):
-        asker.send({QUESTION!r})
-        try:
-            answered += len(asker.recv(1_000)) > 0
-        except TimeoutError:
-            pass
+        for _ in range({TRIES}):
+            asker.send({QUESTION!r})
+            try:
+                answered += len(asker.recv(1_000)) > 0
+                break
+            except TimeoutError:
+                pass
 return answered
 """
 )
+
+
+def dropped_at_the_resolver(keeper_pid: int) -> int:
+    """Datagrams that found its socket full, as the kernel counts them in the keeper's router."""
+    found = []
+    for entry in Path(f"/proc/{keeper_pid}/fd").iterdir():
+        if os.readlink(entry).startswith("net:"):
+            descriptor = os.open(entry, os.O_RDONLY)
+            try:
+                with namespaces.inside(descriptor):
+                    lines = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
+            finally:
+                os.close(descriptor)
+            found += [int(line.split()[-1]) for line in lines if line.split()[1].endswith(":0035")]
+    (dropped,) = found
+    return dropped
 
 
 @needs_root
@@ -193,14 +215,18 @@ async def test_a_flood_of_datagrams_to_the_resolver_takes_no_others_question(net
         harness.running(FLOOD, memory_mb=1_769) as one,
         harness.running(ASK) as other,
     ):
+        assert isinstance(harness.pool.network, KeptNetwork)
         assert await other.result(1) == 1
         flood = asyncio.create_task(one.result(3))
-        found = 0
         while not flood.done():
             assert await other.result(10) == 10
-            found += 10
         await flood
-        assert found >= 10
+        assert dropped_at_the_resolver(harness.pool.network.keeper_pid) == 0
+
+
+def open_files_max(pid: int) -> int:
+    (line,) = [line for line in Path(f"/proc/{pid}/limits").read_text().splitlines() if line.startswith("Max open files")]
+    return int(line.split()[3])
 
 
 @needs_root
@@ -213,8 +239,7 @@ async def test_the_gateway_has_the_descriptors_that_its_bounds_come_to(net: Worl
             assert isinstance(harness.pool.network, KeptNetwork)
             (found,) = psutil.Process(harness.pool.network.keeper_pid).children()
             await until(lambda: found.uids().real == gateway.NOBODY, "it has given up what it may")
-            has, _ = resource.prlimit(found.pid, resource.RLIMIT_NOFILE)
             needed = 2 * (gateway.CONNECTIONS_MAX + gateway.STREAMS_MAX) + gateway.QUERIES_MAX
-            assert has >= min(needed, hard)
+            assert open_files_max(found.pid) >= min(needed, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
