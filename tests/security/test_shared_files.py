@@ -59,8 +59,10 @@ LOCKER = probe("""
         except OSError as error:
             found[path] = errno.errorcode[error.errno]
             continue
-        found[path] = attempt(__import__("fcntl").flock, file, 6)  # LOCK_EX | LOCK_NB
-        held.append(file)
+        # Two of these paths are one folder where the interpreter is the system's: its lock is held by then.
+        if not any(os.path.sameopenfile(file, other) for other in held):
+            found[path] = attempt(__import__("fcntl").flock, file, 6)  # LOCK_EX | LOCK_NB
+            held.append(file)
     return found
 """).replace("def handler", f"held = []\nSHARED = {SHARED!r}\ndef handler")
 
@@ -86,6 +88,7 @@ async def test_nobody_can_be_signalled_by_the_lock_of_a_file(harness: Harness) -
                 # The interpreter's own file is the zygote's, which all its forks share: it cannot be opened.
                 assert found.pop("/proc/self/exe") == "EACCES"
                 assert set(found.values()) == {"allowed"}, found
+                assert len(found) >= len(SHARED) - 2
     finally:
         os.close(ours)
 
