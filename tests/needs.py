@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from functools import cache
 
 import pytest
@@ -17,6 +18,8 @@ from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.nodejs.family import SDK
 from shared.settings import WorkerSettings
 
+_TOOLCHAINS = {"cargo": ["cargo", "--version"], "go": ["go", "version"]}
+"""What may be on PATH for the toolchain that a version manager would have, and has not."""
 _RUNTIME = re.compile(r"(python3\.|nodejs|java|ruby|dotnet|provided)[\w.]*")
 
 
@@ -39,4 +42,10 @@ def missing(name: str) -> str | None:
         return None
     if name == SDK:
         return None if (RUNTIMES / SDK).is_dir() else f"{SDK} is not installed: lambdad runtimes install {SDK}"
-    return None if shutil.which(name) else f"{name} is not on PATH"
+    if not shutil.which(name):
+        return f"{name} is not on PATH"
+    if name in _TOOLCHAINS:
+        done = subprocess.run(_TOOLCHAINS[name], capture_output=True, text=True, check=False)
+        if done.returncode:
+            return f"{name} is on PATH and does not work: {done.stderr.strip().splitlines()[:1]}"
+    return None
