@@ -45,7 +45,8 @@ def missing(name: str) -> str | None:
     if not shutil.which(name):
         return f"{name} is not on PATH"
     if name in _TOOLCHAINS:
-        done = subprocess.run(_TOOLCHAINS[name], capture_output=True, text=True, check=False)
+        done = subprocess.run(_TOOLCHAINS[name], capture_output=True, text=True, check=False, timeout=60)
         if done.returncode:
-            return f"{name} is on PATH and does not work: {done.stderr.strip().splitlines()[:1]}"
+            said = done.stderr.strip() or f"status {done.returncode}"
+            return f"{name} is on PATH and does not work: {said.splitlines()[0]}"
     return None
