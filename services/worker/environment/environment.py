@@ -175,6 +175,11 @@ class Environment:
         if self._sandbox is not None:
             self._sandbox.freeze()
 
+    def rest(self) -> None:
+        """Of one that is likely to stay frozen: take less memory from now on, for some work at once."""
+        if self.state is State.FROZEN and self._sandbox is not None:
+            self._sandbox.rest()
+
     def held_bytes(self) -> int:
         """What its end would make free, about."""
         return 0 if self._sandbox is None else self._sandbox.held_bytes()

@@ -238,7 +238,9 @@ class LaunchedSandbox:
 
     def freeze(self) -> None:
         self._set_frozen(True)
-        # Of one user alone, all processes can get at init: it goes on watching over them.
+
+    def rest(self) -> None:
+        # Extensions are started and ended by init. Of one user alone, all can get at init: it goes on watching over them.
         if self._host is None and self._failure is None and self._slot.owner == self.uid:
             self._init.sleep()
 

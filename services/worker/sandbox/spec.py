@@ -164,6 +164,9 @@ class Sandbox(Protocol):
     def freeze(self) -> None:
         """Stop every process but init until `thaw`. Only between invocations, of a sandbox that was started."""
 
+    def rest(self) -> None:
+        """Take less memory from now on. Of one that is frozen; it costs some work now, and `restart` a little more."""
+
     def thaw(self) -> None:
         """Let them go on; before anything else is asked of the sandbox, but for its end."""
 

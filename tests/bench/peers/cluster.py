@@ -10,6 +10,9 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from deploy.local.runtimes import example_runtime, usable_pythons
 from tests.bench.peers.sdk import Functions
@@ -56,14 +59,23 @@ class Cluster:
 
     def worker_figures(self, *names: str) -> tuple[float, ...]:
         """What the workers count under these names, over all labels."""
-        status = json.loads(self._run([*COMMAND, "status", "--json", "--data-dir", str(self._data_dir)], 30.0))
-        ports = [port for name, port in status["cluster"]["ports"].items() if name.startswith("worker-")]
+        ports = [port for name, port in self._state()["ports"].items() if name.startswith("worker-")]
         texts = []
         for port in ports:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as answer:
                 texts.append(answer.read().decode())
         lines = [line for text in texts for line in text.splitlines() if not line.startswith("#")]
         return tuple(sum(float(line.split()[-1]) for line in lines if re.match(rf"{name}[ {{]", line)) for name in names)
+
+    def processes(self) -> list[psutil.Process]:
+        """Its supervisor, its services and engines, and all that runs in sandboxes."""
+        supervisor = psutil.Process(self._state()["supervisor_pid"])
+        return [supervisor, *supervisor.children(recursive=True)]
+
+    def _state(self) -> dict[str, Any]:
+        status = json.loads(self._run([*COMMAND, "status", "--json", "--data-dir", str(self._data_dir)], 30.0))
+        state: dict[str, Any] = status["cluster"]
+        return state
 
     def functions(self) -> Functions:
         return Functions(self.endpoint(), python=python_runtime(), node="nodejs20.x")

@@ -50,8 +50,9 @@ def init_of(function: Running) -> psutil.Process:
 
 
 def put_to_sleep(function: Running) -> None:
-    """As the freezer does what was not used for a moment, and the next event."""
+    """As the freezer does what was not used for some seconds, and the next event."""
     function.sandbox.freeze()
+    function.sandbox.rest()
     function.sandbox.thaw()
 
 

@@ -146,6 +146,9 @@ class ProcessSandbox:
             return RuntimeExit(None, signal.strsignal(-status).lower(), False, document)
         return RuntimeExit(status, None, status == 99, document)
 
+    def rest(self) -> None:
+        pass
+
     def freeze(self) -> None:
         self.frozen = True
         self._signal(signal.SIGSTOP)

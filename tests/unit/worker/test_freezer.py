@@ -1,12 +1,17 @@
-"""What was not used since the freezer looked last is frozen when it looks again, and nothing else."""
+"""What was not used since the freezer looked last is frozen when it looks again, and nothing else; what stays frozen rests."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import cast
 
+import pytest
+
+from services.worker import freezer as freezer_module
 from services.worker.environment.environment import Environment
 from services.worker.environment.machine import State
 from services.worker.freezer import STEP_MAX, Freezer
+from tests.support import PATIENCE_S
 
 
 class Watched:
@@ -15,9 +20,15 @@ class Watched:
         self.state = State.IDLE
         self.busy = False
         self.used = True
+        self.frozen_at = 0.0
+        self.rests = 0
 
     def freeze(self) -> None:
         self.state = State.FROZEN
+        self.frozen_at = asyncio.get_running_loop().time()
+
+    def rest(self) -> None:
+        self.rests += 1
 
 
 def watching(freezer: Freezer, count: int = 1) -> list[Watched]:
@@ -59,4 +70,45 @@ async def test_so_many_are_frozen_in_one_go_and_the_others_in_the_next() -> None
         freezer._step()
         assert sum(each.state is State.FROZEN for each in environments) == expected
     assert freezer._timer is None, "nothing is left to look at"
+    freezer.close()
+
+
+async def test_what_stays_frozen_rests_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freezer_module, "REST_AFTER_S", 0.0)
+    freezer = Freezer()
+    environments = watching(freezer, 3)
+    for _ in range(2):
+        freezer._step()
+    for rested in (1, 2, 3):
+        freezer._rest_one()
+        assert [each.rests for each in environments] == [1] * rested + [0] * (3 - rested)
+    freezer._rest_one()
+    assert freezer._rest_timer is None, "nobody is left to rest"
+    freezer.close()
+
+
+async def test_what_was_thawed_does_not_rest_until_it_was_frozen_for_long_enough() -> None:
+    freezer = Freezer()
+    [environment] = watching(freezer)
+    for _ in range(2):
+        freezer._step()
+    freezer._rest_one()
+    assert environment.rests == 0, "it was frozen just now"
+    freezer.watch(cast("Environment", environment))
+    environment.state = State.IDLE
+    environment.frozen_at = 0.0
+    freezer._rest_one()
+    assert environment.rests == 0
+    freezer.close()
+
+
+async def test_it_rests_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INTERVAL_S", "REST_AFTER_S", "REST_PAUSE_S"):
+        monkeypatch.setattr(freezer_module, name, 0.001)
+    freezer = Freezer()
+    environments = watching(freezer, 2)
+    async with asyncio.timeout(PATIENCE_S):
+        while not all(each.rests for each in environments):  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0.001)
+    assert [each.rests for each in environments] == [1, 1]
     freezer.close()
