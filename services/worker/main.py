@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 from services.worker import rootless
 from services.worker.callers.server import WorkerServer
 from services.worker.code.cache import CodeCache
+from services.worker.deployments import Deployments
 from services.worker.environment.credentials import function_credentials
 from services.worker.fleet import Fleet, StartSettings
 from services.worker.pool import SandboxPool
@@ -80,6 +81,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         architecture=capabilities.architecture,
     )
     pool.on_network_lost = fleet.replace_all
+    deployments = Deployments(functools.partial(_get_ready, pool, cache))
     server = WorkerServer(settings, fleet)
     await server.start()
     membership = WorkerMembership(
@@ -91,7 +93,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         fleet.inventory,
         capabilities,
         fleet.retire,
-        functools.partial(_get_ready, pool, cache),
+        deployments.add,
     )
     REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)
@@ -129,6 +131,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                     task.cancel()
     finally:
         REGISTRY.unregister(metrics)
+        deployments.close()
         await fleet.close(DESTROY_TIMEOUT_S)
         server.close()
         await membership.leave()

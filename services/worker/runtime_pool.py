@@ -31,7 +31,7 @@ MAKING_MAX = (os.cpu_count() or 2) + 1
 """At once, while somebody waits: one waits for the kernel while the others compute."""
 QUIET_S = 0.05
 """So long after a sandbox was taken, others are left to start."""
-ENOUGH = 8
+ENOUGH = 4
 """With fewer left, or less than half of what is to be ready, they are made beside cold starts."""
 REVIEW_S = 1.0
 """Between two looks whether fewer would do."""

@@ -87,6 +87,7 @@ def cold_start_large(ours: Lambdad, absent: str | None) -> Outcome:
         send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=len(names))
         for name in names:
             ours.replace_environments(name)
+        settle(ours)
         return send_all(peer.endpoint(), names, PAYLOAD, clients=1, count=len(names))
 
     found = rows(alternate([(ours, absent)], ROUNDS, measure), rate=False)

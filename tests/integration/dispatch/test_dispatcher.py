@@ -10,7 +10,7 @@ import pytest
 
 from shared.dispatch.cell.announce import Announcer
 from shared.dispatch.cell.cell import ACCOUNT_REASON, RESERVED_REASON
-from shared.dispatch.cell.directory import WorkerDirectory
+from shared.dispatch.cell.directory import KNOWN_S, WorkerDirectory
 from shared.dispatch.cell.worker_record import Capabilities
 from shared.dispatch.client.dispatcher import cell_number
 from shared.dispatch.wire.messages import Refusal, RefusalReason, WireError
@@ -401,14 +401,17 @@ async def test_the_one_worker_that_has_the_runtime_is_waited_for_while_it_has_no
 
 
 async def test_what_workers_can_run_is_known_as_long_as_they_are_there(cell: Cell) -> None:
-    directory = WorkerDirectory(cell.redis, cell.settings.dispatch)
-    assert await directory.capabilities() == []
+    now = 0.0
+    directory = WorkerDirectory(cell.redis, cell.settings.dispatch, lambda: now)
+    assert not await directory.capabilities()
     has = Capabilities("arm64", ("python3.12", "provided.al2023"))
     worker = await cell.worker("w1", capabilities=has)
     await cell.worker("w2", capabilities=Capabilities("x86_64", ()))
     assert sorted(each.architecture for each in await directory.capabilities()) == ["arm64", "x86_64"]
     assert has in await directory.capabilities()
     await worker.leave()
+    assert has in await directory.capabilities(), "it is not asked for again at once"
+    now = KNOWN_S
     assert await directory.capabilities() == [Capabilities("x86_64", ())]
 
 

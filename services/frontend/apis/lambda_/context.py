@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from services.frontend.edge.homes import Homes
@@ -53,7 +53,7 @@ class Announcer(Protocol):
 class Workers(Protocol):
     """`shared.dispatch.cell.directory.WorkerDirectory`."""
 
-    async def capabilities(self) -> list[Capabilities]:
+    async def capabilities(self) -> Sequence[Capabilities]:
         """Of the workers that say what they can run; none while nothing is known."""
 
 
@@ -177,7 +177,7 @@ class ControlContext:
 
     async def _say_deployed(self, found: FunctionVersion) -> None:
         """What comes next is likely to be its first invocation."""
-        workers = [] if self.workers is None else await self.workers.capabilities()
+        workers = () if self.workers is None else await self.workers.capabilities()
         version, configuration = found.version, found.version.configuration
         await self.announcer.deployed(
             Deployment(

@@ -1,0 +1,76 @@
+"""What is deployed is got ready for once no more is on its way, late deployments included, and in its order."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.worker import deployments as module
+from services.worker.deployments import Deployments
+from shared.dispatch.cell.deployment import Deployment
+from tests.support import PATIENCE_S
+
+
+def deployment(name: str) -> Deployment:
+    return Deployment("python3.12", "x86_64", 128, name, 1, (), workers=1)
+
+
+class Ready:
+    def __init__(self, expected: int) -> None:
+        self.names: list[str] = []
+        self._expected = expected
+        self._all = asyncio.Event()
+
+    def __call__(self, each: Deployment) -> None:
+        self.names.append(each.code_sha256)
+        if len(self.names) == self._expected:
+            self._all.set()
+
+    async def wait(self) -> list[str]:
+        async with asyncio.timeout(PATIENCE_S):
+            await self._all.wait()
+        return self.names
+
+
+async def test_it_waits_until_no_more_are_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.01)
+    ready = Ready(3)
+    deployments = Deployments(ready)
+    for name in ("a", "b", "c"):
+        deployments.add(deployment(name))
+        assert ready.names == []
+    assert await ready.wait() == ["a", "b", "c"]
+    deployments.close()
+
+
+async def test_those_that_keep_coming_do_not_put_it_off_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 3600.0)
+    monkeypatch.setattr(module, "LATE_S", 0.01)
+    ready = Ready(2)
+    deployments = Deployments(ready)
+    deployments.add(deployment("a"))
+    deployments.add(deployment("b"))
+    assert await ready.wait() == ["a", "b"]
+    deployments.close()
+
+
+async def test_the_oldest_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT_MAX", 2)
+    monkeypatch.setattr(module, "QUIET_S", 0.01)
+    ready = Ready(2)
+    deployments = Deployments(ready)
+    for name in ("a", "b", "c"):
+        deployments.add(deployment(name))
+    assert await ready.wait() == ["b", "c"]
+    deployments.close()
+
+
+async def test_once_closed_it_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.0)
+    ready = Ready(1)
+    deployments = Deployments(ready)
+    deployments.add(deployment("a"))
+    deployments.close()
+    await asyncio.sleep(0.01)
+    assert ready.names == []
