@@ -115,6 +115,7 @@ def burst(ours: Lambdad, absent: str | None) -> Outcome:
     left_mb: list[int] = []
 
     def measure(peer: HttpPeer) -> Sample:
+        settle(ours)
         free_before, (waiting, environments) = _available_mb(), _held(ours)
         names = _create(ours, BURST)
         settle(ours)
