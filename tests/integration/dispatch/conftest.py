@@ -185,6 +185,10 @@ class Cell:
         account = sum(int(v) for k, v in state.items() if k.startswith("running:"))
         return not await self.leases() and counts == held and account <= held
 
+    async def has_epoch(self) -> bool:
+        """Whether one of the present run of Redis is open: before it, all is being forgotten."""
+        return epoch_field((await self.redis.info("server"))["run_id"]) in await self.state()
+
     async def check(self) -> None:
         """Counts agree with the leases, slots with the environments, and nothing is both idle and leased."""
         state, leases = await self.state(), await self.leases()

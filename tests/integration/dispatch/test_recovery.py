@@ -85,6 +85,7 @@ async def test_a_kept_lease_still_works_while_redis_is_away_for_a_moment(cell: C
     finally:
         redis_process.start()
     await dispatcher.invoke(target(), event(), wait_s=PATIENCE_S)
+    await until(cell.has_epoch)
     await until(cell.no_leases)
     await cell.check()
 
