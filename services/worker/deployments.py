@@ -23,9 +23,12 @@ class Deployments:
         self._get_ready = get_ready
         self._gathered: deque[Deployment] = deque(maxlen=KEPT_MAX)
         self._late_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._closed = False
 
     def add(self, deployment: Deployment) -> None:
+        if self._closed:
+            return
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self._timer is None:
@@ -36,12 +39,15 @@ class Deployments:
         self._timer = loop.call_at(min(now + QUIET_S, self._late_at), self._tell)
 
     def close(self) -> None:
+        """A worker that ends gets ready for nothing, whatever is still announced."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._gathered.clear()
 
     def _tell(self) -> None:
-        self._timer = None
-        while self._gathered:
-            self._get_ready(self._gathered.popleft())
+        """One a turn of the loop: a thousand would hold up everything else, and one that fails is not the others' failure."""
+        deployment = self._gathered.popleft()
+        self._timer = asyncio.get_running_loop().call_soon(self._tell) if self._gathered else None
+        self._get_ready(deployment)

@@ -318,6 +318,7 @@ class Fleet:
     def _discard(self, environment: Environment, *, tell: bool) -> None:
         if self._environments.pop(environment.id, None) is not None:
             self._lifetimes.forget(environment.id)
+            self._freezer.forget(environment)
             self._teardowns.add(self._destroy(environment, tell))
 
     async def _destroy(self, environment: Environment, tell: bool) -> None:

@@ -35,6 +35,11 @@ class Freezer:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._step)
 
+    def forget(self, environment: Environment) -> None:
+        """It is about to end, so that resting would be work for nothing. It is still frozen: its end may take its time."""
+        if self._tired.get(environment.id) is environment:
+            del self._tired[environment.id]
+
     def close(self) -> None:
         self._awake.clear()
         self._tired.clear()
@@ -44,6 +49,9 @@ class Freezer:
         self._timer = self._rest_timer = None
 
     def _step(self) -> None:
+        loop = asyncio.get_running_loop()
+        # First of all: one that cannot be frozen does not keep the others from it for ever.
+        self._timer = loop.call_later(INTERVAL_S, self._step)
         left = STEP_MAX
         for environment in list(self._awake.values()):
             if environment.busy:
@@ -57,8 +65,9 @@ class Freezer:
                 del self._awake[environment.id]
                 environment.freeze()
                 self._tired[environment.id] = environment
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(INTERVAL_S, self._step) if self._awake else None
+        if not self._awake:
+            self._timer.cancel()
+            self._timer = None
         if self._tired and self._rest_timer is None:
             self._rest_timer = loop.call_later(REST_AFTER_S, self._rest_one)
 
@@ -66,10 +75,14 @@ class Freezer:
         """The one that has been frozen for longest is the first."""
         self._rest_timer = None
         loop = asyncio.get_running_loop()
-        for environment in self._tired.values():
+        while self._tired:
+            environment = next(iter(self._tired.values()))
+            if environment.state is not State.FROZEN:
+                del self._tired[environment.id]
+                continue
             wait_s = environment.frozen_at + REST_AFTER_S - loop.time()
+            self._rest_timer = loop.call_later(max(wait_s, REST_PAUSE_S), self._rest_one)
             if wait_s <= 0:
                 del self._tired[environment.id]
                 environment.rest()
-            self._rest_timer = loop.call_later(max(wait_s, REST_PAUSE_S), self._rest_one)
             return

@@ -123,6 +123,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                     group.create_task(asyncio.to_thread(dead_cgroups.tidy_up, cgroups.mount_points(), tidying))
                 await stop.wait()
                 tidying.set()
+                deployments.close()
                 await membership.drain()
                 await server.drain(worker.drain_timeout_s)
                 await fleet.close(DESTROY_TIMEOUT_S)

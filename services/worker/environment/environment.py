@@ -450,8 +450,6 @@ class Environment:
             task.uncancel()
         return SandboxError(STUCK)
 
-    # What is said about it
-
     def on_output(self, data: bytes, whole: bool) -> None:
         self._publish(FunctionOutput(data, whole))
 

@@ -286,6 +286,18 @@ async def test_a_function_that_is_used_all_the_time_is_not_frozen(
         looks.close()
 
 
+async def test_an_environment_that_ends_is_not_kept_for_it_has_yet_to_rest(
+    worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezer, "REST_AFTER_S", 3600.0)
+    await caller.answer(worker.function("def handler(event, context):\n    return event\n"), "r-1", cold=True)
+    tired = worker.fleet._freezer._tired
+    await until(lambda: "r-1" in tired, "the environment to be frozen")
+    worker.fleet.stop(["r-1"])
+    assert not tired
+    await until(lambda: "r-1" in worker.gone, "the environment's end")
+
+
 async def test_children_that_ignore_signals_use_no_processor_after_the_answer_and_end_with_the_environment(
     worker: TestWorker, caller: Caller
 ) -> None:

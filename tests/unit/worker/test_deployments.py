@@ -66,11 +66,66 @@ async def test_the_oldest_are_forgotten_when_there_are_too_many(monkeypatch: pyt
     deployments.close()
 
 
-async def test_once_closed_it_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_that_fails_is_not_the_others_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.01)
+    unseen = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(str(context["exception"])))
+    ready = Ready(2)
+
+    def get_ready(each: Deployment) -> None:
+        if each.code_sha256 == "bad":
+            raise RuntimeError("nobody foresaw this")
+        ready(each)
+
+    deployments = Deployments(get_ready)
+    for name in ("a", "bad", "b"):
+        deployments.add(deployment(name))
+    assert await ready.wait() == ["a", "b"]
+    assert unseen == ["nobody foresaw this"]
+    deployments.close()
+
+
+async def test_many_at_once_let_everything_else_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.0)
+    told: list[int] = []
+    ready = Ready(3)
+
+    def get_ready(each: Deployment) -> None:
+        asyncio.get_running_loop().call_soon(lambda: told.append(len(ready.names)))
+        ready(each)
+
+    deployments = Deployments(get_ready)
+    for name in ("a", "b", "c"):
+        deployments.add(deployment(name))
+    await ready.wait()
+    assert told[0] < 3, "what came in with the first was done before the last was told"
+    deployments.close()
+
+
+async def test_what_is_announced_while_they_are_told_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.01)
+    ready = Ready(4)
+
+    def get_ready(each: Deployment) -> None:
+        if each.code_sha256 == "a":
+            deployments.add(deployment("d"))
+        ready(each)
+
+    deployments = Deployments(get_ready)
+    for name in ("a", "b", "c"):
+        deployments.add(deployment(name))
+    assert await ready.wait() == ["a", "b", "c", "d"]
+    deployments.close()
+
+
+async def test_once_closed_it_tells_nobody_of_what_it_has_or_of_what_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "QUIET_S", 0.0)
     ready = Ready(1)
     deployments = Deployments(ready)
     deployments.add(deployment("a"))
     deployments.close()
-    await asyncio.sleep(0.01)
+    deployments.add(deployment("b"))
+    assert deployments._timer is None
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert ready.names == []

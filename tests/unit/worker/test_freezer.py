@@ -102,6 +102,75 @@ async def test_what_was_thawed_does_not_rest_until_it_was_frozen_for_long_enough
     freezer.close()
 
 
+async def test_what_is_gone_costs_those_that_rest_after_it_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freezer_module, "REST_AFTER_S", 0.0)
+    freezer = Freezer()
+    *gone, last = watching(freezer, STEP_MAX)
+    for _ in range(2):
+        freezer._step()
+    for each in gone:
+        each.state = State.GONE
+    freezer._rest_one()
+    assert ([each.rests for each in gone], last.rests) == ([0] * len(gone), 1)
+    assert not freezer._tired, "none of them is held"
+    freezer.close()
+
+
+async def test_what_is_about_to_go_does_not_rest_before_and_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freezer_module, "REST_AFTER_S", 0.0)
+    freezer = Freezer()
+    [environment] = watching(freezer)
+    for _ in range(2):
+        freezer._step()
+    replacement = Watched(environment.id)
+    freezer.forget(cast("Environment", replacement))
+    assert environment.id in freezer._tired, "another one of that name is not it"
+    freezer.forget(cast("Environment", environment))
+    freezer._rest_one()
+    assert (environment.rests, freezer._tired) == (0, {})
+    freezer.close()
+
+
+class Unfit(Watched):
+    def freeze(self) -> None:
+        raise RuntimeError("this one cannot be frozen")
+
+    def rest(self) -> None:
+        raise RuntimeError("nor rest")
+
+
+async def test_one_that_cannot_be_frozen_does_not_keep_the_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freezer_module, "INTERVAL_S", 0.001)
+    unseen = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(str(context["exception"])))
+    freezer = Freezer()
+    unfit = Unfit("e-unfit")
+    freezer.watch(cast("Environment", unfit))
+    environments = watching(freezer, 2)
+    async with asyncio.timeout(PATIENCE_S):
+        while not all(each.state is State.FROZEN for each in environments):  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0.001)
+    assert unseen == ["this one cannot be frozen"]
+    freezer.close()
+
+
+async def test_one_that_cannot_rest_does_not_keep_the_others_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INTERVAL_S", "REST_AFTER_S", "REST_PAUSE_S"):
+        monkeypatch.setattr(freezer_module, name, 0.001)
+    unseen = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(str(context["exception"])))
+    freezer = Freezer()
+    unfit = Unfit("e-unfit")
+    unfit.state = State.FROZEN
+    freezer._tired[unfit.id] = cast("Environment", unfit)
+    [environment] = watching(freezer)
+    async with asyncio.timeout(PATIENCE_S):
+        while not environment.rests:  # noqa: ASYNC110 (it tells nobody)
+            await asyncio.sleep(0.001)
+    assert unseen == ["nor rest"]
+    freezer.close()
+
+
 async def test_it_rests_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("INTERVAL_S", "REST_AFTER_S", "REST_PAUSE_S"):
         monkeypatch.setattr(freezer_module, name, 0.001)
