@@ -35,8 +35,9 @@ demo: setup ## deploy a function and invoke it in every way; starts the cluster 
 bench: setup ## the benchmarks beside their peers (NAME=warm-latency for one of them)
 	@$(BIN)/python -m tests.bench $(NAME) $(ARGS)
 
-faults: setup ## 1,000 random faults in a cluster of its own, and what is left behind (FAULTS=100 makes fewer)
-	@FAULTS=$(or $(FAULTS),1000) $(BIN)/python -m pytest -s tests/chaos/test_faults.py
+faults: setup ## 1,000 random faults, 1,000 environments with a network, and what is left (FAULTS=100 ENVIRONMENTS=100: fewer)
+	@FAULTS=$(or $(FAULTS),1000) ENVIRONMENTS=$(or $(ENVIRONMENTS),1000) $(BIN)/python -m pytest -s \
+	tests/chaos/test_faults.py tests/integration/network/test_slots.py::test_many_environments_leave_nothing_behind
 
 test-compose: setup ## build the images, run docker-compose.yml, drive it, stop it
 	@deploy/docker/test_compose.sh

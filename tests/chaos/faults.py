@@ -62,8 +62,13 @@ def handler(event, context):
 FAILING = ("raise", "exit", "crash", "hang", "grow", "leave", "fill", "late")
 
 
+class NobodyThereError(Exception):
+    """Who was to be killed is not there, or ended by itself just now."""
+
+
 class Faults:
-    """made: what was done how often. wrong: answers that are of another event, and what else must never be seen."""
+    """made: what was done how often; refused: what could not be. wrong: answers that are of another event, and what else must
+    never be seen."""
 
     def __init__(self, client: Any, census: Census, seed: int) -> None:
         self._client = client
@@ -88,8 +93,13 @@ class Faults:
             with contextlib.suppress(self._client.exceptions.ResourceNotFoundException):
                 self._client.delete_function(FunctionName=name)
 
+    def forget(self) -> None:
+        """What was made until now was to get ready."""
+        self.made.clear()
+        self.refused.clear()
+
     def run(self, count: int, *, workers: bool = True) -> None:
-        """So many faults, by several at once. workers: kill whole workers too."""
+        """Try so many faults, by several at once. workers: kill whole workers too."""
         kinds: list[tuple[Fault, int, str]] = [
             *((self._failing(kind), 1 if kind in ("hang", "grow") else 3, kind) for kind in FAILING),
             (self._call, 12, "call"),
@@ -121,7 +131,7 @@ class Faults:
             except ClientError as error:
                 with self._lock:
                     self.refused[f"{name}: {error.response['Error']['Code']}"] += 1
-            except (BotoCoreError, psutil.Error) as error:
+            except (BotoCoreError, psutil.Error, NobodyThereError) as error:
                 with self._lock:
                     self.refused[f"{name}: {type(error).__name__}"] += 1
             except Exception as error:
@@ -196,24 +206,24 @@ class Faults:
             processes = Processes(self._census.worker_pid())
             self._census.remember(processes)
             found = of(processes)
-            if found:
+            if not found:
+                raise NobodyThereError
+            try:
                 os.kill(self._random.choice(found).pid, signal.SIGKILL)
+            except ProcessLookupError as error:
+                raise NobodyThereError from error
 
     def _kill_runtime(self, function: str) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._kill(lambda processes: processes.runtimes)
+        self._kill(lambda processes: processes.runtimes)
 
     def _kill_init(self, function: str) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._kill(lambda processes: processes.inits)
+        self._kill(lambda processes: processes.inits)
 
     def _kill_zygote(self, function: str) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._kill(lambda processes: processes.zygotes)
+        self._kill(lambda processes: processes.zygotes)
 
     def _kill_helper(self, function: str) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._kill(lambda processes: [each for each in processes.helpers if each not in processes.zygotes])
+        self._kill(lambda processes: [each for each in processes.helpers if each not in processes.zygotes])
 
     def _kill_worker(self, function: str) -> str | None:
         with self._lock:

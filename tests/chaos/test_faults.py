@@ -1,6 +1,7 @@
 """After any number of random faults, everything that a worker makes is as it was before.
 
-As many as the suite has time for; `make faults` makes 1,000 of them, FAULTS=n any other number, FAULTS_SEED=n others.
+As many as the suite has time for; `make faults` makes 1,000 of them, FAULTS=n any other number, FAULTS_SEED=n others. What could
+not be made (a worker is away, nobody is there to be killed) is no fault, and others are made for it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from tests.support import wait_until
 
 COUNT = int(os.environ.get("FAULTS", "80"))
 SEED = int(os.environ.get("FAULTS_SEED", random.randrange(10_000)))
+TRIES_MAX = 3
+"""Faults that are tried, by those that are wanted."""
 
 
 @pytest.fixture
@@ -51,12 +54,16 @@ def test_after_random_faults_everything_is_as_it_was(faults: tuple[Faults, Censu
     before = settled(census)
     sys.stderr.write(f"before: {before}\n")
     made.prepare()
-    made.run(COUNT)
+    made.forget()
+    tried = 0
+    while (missing := COUNT - made.made.total()) > 0 and tried < TRIES_MAX * COUNT:
+        made.run(missing)
+        tried += missing
     made.call_until_right()
     made.clear()
-    sys.stderr.write(f"seed {SEED}: made {sum(made.made.values())}: {dict(made.made)}; refused {dict(made.refused)}\n")
+    sys.stderr.write(f"seed {SEED}: made {made.made.total()}: {dict(made.made)}; refused {dict(made.refused)}\n")
     assert not made.wrong, made.wrong[:5]
-    assert sum(made.made.values()) >= COUNT * 0.7, (made.made, made.refused)
+    assert made.made.total() >= COUNT, (made.made, made.refused)
     more: dict[str, str] = {}
 
     def is_as_before() -> bool:

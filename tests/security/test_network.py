@@ -26,12 +26,14 @@ from services.worker.sandbox.network.keeper.netlink import (
 )
 from tests.integration.network.functions import handler, sandboxes
 from tests.integration.network.world import (
-    ENGINE,
     HOST,
     HOST_6,
     INTERNET,
+    IPV4,
+    IPV6,
     METADATA,
     METADATA_6,
+    Places,
     World,
     container,
     datagram,
@@ -42,25 +44,43 @@ from tests.support import PATIENCE_S
 
 pytestmark = needs_root
 CONNECT = handler("return connect(*event)")
-LISTEN = handler(
-    """
+REFUSED = ("EHOSTUNREACH", "EACCES")
+"""What a function is told at once: by IPv4, and by IPv6."""
+
+
+def listening(ip: Places) -> str:
+    """A function that listens at the port which it gets, everywhere, and answers with its address."""
+    return handler(
+        f"""
 global kept, taken
 import threading
-kept, taken = socket.create_server(("0.0.0.0", event)), []
+kept, taken = socket.create_server(("{ip.everywhere}", event), family=socket.{ip.family.name}), []
 def accept():
     while True:
         taken.append(kept.accept())
 threading.Thread(target=accept, daemon=True).start()
-probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-probe.connect(("INTERNET", 1))
+probe = socket.socket(socket.{ip.family.name}, socket.SOCK_DGRAM)
+probe.connect(("{ip.internet}", 1))
 return probe.getsockname()[0]
-""".replace("INTERNET", INTERNET)
-)
+"""
+    )
 
 
 @pytest.fixture
 def net() -> Iterator[World]:
     with world() as made:
+        yield made
+
+
+@pytest.fixture(params=[IPV4, IPV6], ids=str)
+def ip(request: pytest.FixtureRequest) -> Places:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def net_of(ip: Places) -> Iterator[World]:
+    """Of that version of IP; IPv4 is everywhere."""
+    with world(ipv6=ip.version == 6) as made:
         yield made
 
 
@@ -175,22 +195,22 @@ def expression(name: str, *attributes: bytes) -> bytes:
     return text(1, name) + nested(2, *attributes)
 
 
-async def test_engines_on_other_hosts_are_refused_by_port(net: World, tmp_path: Path) -> None:
-    engine, other = net.serve(ENGINE, 6379), net.serve(ENGINE, 80)
+async def test_engines_on_other_hosts_are_refused_by_port(net_of: World, ip: Places, tmp_path: Path) -> None:
+    engine, other = net_of.serve(ip.engine, 6379), net_of.serve(ip.engine, 80)
     async with sandboxes(tmp_path) as harness, harness.running(CONNECT) as function:
 
-        async def comes_to(found: str) -> None:
+        async def comes_to(*found: str) -> None:
             """The keeper is told, and does it a moment later."""
             async with asyncio.timeout(PATIENCE_S):
-                while await function.result([ENGINE, 6379]) != found:
+                while await function.result([ip.engine, 6379]) not in found:
                     pass
 
-        harness.pool.network.refuse([(ENGINE, 6379)])
-        await comes_to("EHOSTUNREACH")
-        assert await function.result([ENGINE, 80]) == "connected"
+        harness.pool.network.refuse([(ip.engine, 6379)])
+        await comes_to(*REFUSED)
+        assert await function.result([ip.engine, 80]) == "connected"
         await until(lambda: len(other.seen) == 1, "all that came before is counted")
         before = len(engine.seen)
-        assert await function.result([ENGINE, 6379]) == "EHOSTUNREACH"
+        assert await function.result([ip.engine, 6379]) in REFUSED
         assert len(engine.seen) == before
         harness.pool.network.refuse([])
         await comes_to("connected")
@@ -227,33 +247,36 @@ async def test_metadata_and_link_local_addresses_are_refused(tmp_path: Path) -> 
         assert [server.seen for server in servers] == [[], []]
 
 
-async def test_no_function_reaches_another(net: World, tmp_path: Path) -> None:
-    async with sandboxes(tmp_path) as harness, harness.running(LISTEN) as one, harness.running(CONNECT) as other:
+async def test_no_function_reaches_another(net_of: World, ip: Places, tmp_path: Path) -> None:
+    async with sandboxes(tmp_path) as harness, harness.running(listening(ip)) as one, harness.running(CONNECT) as other:
         address = await one.result(8_000)
-        assert address.startswith("169.254.1")
-        assert await other.result([address, 8_000]) == "EHOSTUNREACH"
+        assert ipaddress.ip_address(address) in ipaddress.ip_network(ip.sandboxes)
+        with in_the_network_of(one):
+            assert answers(address, 8_000)
+        assert await other.result([address, 8_000]) in REFUSED
         with in_the_network_of(other):
             assert not answers(address, 8_000)
 
 
-async def test_no_connection_leads_into_a_sandbox(net: World, tmp_path: Path) -> None:
+async def test_no_connection_leads_into_a_sandbox(net_of: World, ip: Places, tmp_path: Path) -> None:
     """Not from the host, not from outside, even by a route to its very address."""
-    async with sandboxes(tmp_path) as harness, harness.running(LISTEN) as function:
+    async with sandboxes(tmp_path) as harness, harness.running(listening(ip)) as function:
         address = await function.result(8_000)
         with in_the_network_of(function):
-            assert answers("127.0.0.1", 8_000)
-        (device,) = {name for name in net.devices() if name.startswith("lambdad")}
-        way_in = ipaddress.ip_address("169.254.101.2"), ipaddress.ip_network("169.254.128.0/17")
+            assert answers(ip.loopback, 8_000)
+        (device,) = {name for name in net_of.devices() if name.startswith("lambdad")}
+        behind, router = ipaddress.ip_network(ip.sandboxes), ipaddress.ip_address(ip.uplink)
         with NetlinkSocket(ROUTE) as sock:
-            sock.request(links.route(way_in[1], device=links.index_of(sock, device), gateway=way_in[0]))
-        for target in (address, "169.254.101.2"):
+            sock.request(links.route(behind, device=links.index_of(sock, device), gateway=router))
+        for target in (address, ip.uplink):
             assert not answers(target, 8_000)
             assert not answers(target, 53)
-        with namespaces.inside(net.outside):
+        with namespaces.inside(net_of.outside):
             with NetlinkSocket(ROUTE) as sock:
-                for network in (way_in[1], ipaddress.ip_network("169.254.101.0/30")):
-                    sock.request(links.route(network, device=links.index_of(sock, "net0"), gateway=ipaddress.ip_address(HOST)))
-            for target in (address, "169.254.101.2", "169.254.100.2"):
+                for network in (behind, ipaddress.ip_network(router), ipaddress.ip_network(ip.gateway)):
+                    way = links.route(network, device=links.index_of(sock, "net0"), gateway=ipaddress.ip_address(ip.host))
+                    sock.request(way)
+            for target in (address, ip.uplink, ip.gateway):
                 assert not answers(target, 8_000)
 
 
@@ -265,17 +288,17 @@ def answers(address: str, port: int) -> bool:
     return True
 
 
-async def test_packets_with_a_source_that_is_not_the_sandboxs_go_nowhere(net: World, tmp_path: Path) -> None:
-    with namespaces.inside(net.outside):
-        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        receiver.bind((INTERNET, 5_000))
+async def test_packets_with_a_source_that_is_not_the_sandboxs_go_nowhere(net_of: World, ip: Places, tmp_path: Path) -> None:
+    with namespaces.inside(net_of.outside):
+        receiver = socket.socket(ip.family, socket.SOCK_DGRAM)
+        receiver.bind((ip.internet, 5_000))
         receiver.settimeout(5)
-    listen = LISTEN
+    listen = listening(ip)
     async with sandboxes(tmp_path) as harness, harness.running(listen) as one, harness.running(listen) as other:
         own, neighbour = await one.result(8_000), await other.result(8_000)
-        with in_the_network_of(one), socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-            for source in (neighbour, "203.0.113.99", HOST, "127.0.0.1", own):
-                raw.sendto(datagram(source, INTERNET, 5_000, source.encode()), (INTERNET, 0))
+        with in_the_network_of(one), socket.socket(ip.family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for source in (neighbour, ip.stranger, ip.host, ip.loopback, own):
+                raw.sendto(datagram(source, ip.internet, 5_000, source.encode()), (ip.internet, 0))
         assert receiver.recv(100) == own.encode()  # The last: what came before it would be here.
     receiver.close()
 

@@ -10,7 +10,7 @@ import pytest
 from services.worker.sandbox.network.addresses import ENDPOINT, ENDPOINT_URL
 from services.worker.sandbox.network.keeper.options import Reach
 from tests.integration.network.functions import handler, sandboxes
-from tests.integration.network.world import HOST, HOST_6, INTERNET, INTERNET_6, OUTSIDE, PRIVATE, World, world
+from tests.integration.network.world import HOST, HOST_6, INTERNET, INTERNET_6, IPV4, IPV6, PRIVATE, Places, World, world
 from tests.integration.sandbox.harness import needs_root, until
 
 pytestmark = needs_root
@@ -77,15 +77,33 @@ async def test_ipv6_leads_outside_where_the_host_has_it(tmp_path: Path) -> None:
         assert server.seen == [HOST_6]
 
 
-async def test_only_allowed_networks_are_reached_and_what_is_denied_within_them_is_not(net: World, tmp_path: Path) -> None:
-    for address in (INTERNET, PRIVATE, OUTSIDE):
-        net.serve(address)
-    source = handler(f"return [connect(address, 80) for address in {[INTERNET, PRIVATE, OUTSIDE]}]")
-    async with sandboxes(tmp_path, allowed=["198.51.100.0/24", "10.0.0.0/8"], denied=["10.9.0.0/16"]) as harness:
-        async with harness.running(source) as function:
-            assert await function.result() == ["connected", "EHOSTUNREACH", "EHOSTUNREACH"]
-    async with sandboxes(tmp_path, attached=False) as harness, harness.running(source) as function:
-        assert await function.result() == ["connected", "connected", "EHOSTUNREACH"]
+LISTS = {
+    IPV4: ({"allowed": ["198.51.100.0/24", "10.0.0.0/8"], "denied": ["10.9.0.0/16"]}, "EHOSTUNREACH"),
+    IPV6: ({"allowed": ["2001:db8:1::/48", "fd00::/8"], "denied": ["fd12:3456:789a::/48"]}, "EACCES"),
+}
+"""Settings, and what a function is told."""
+
+
+@pytest.mark.parametrize("ip", LISTS, ids=str)
+async def test_only_allowed_networks_are_reached_and_what_is_denied_within_them_is_not(ip: Places, tmp_path: Path) -> None:
+    places, (lists, refused) = [ip.internet, ip.private, ip.outside], LISTS[ip]
+    source = handler(f"return [connect(address, 80) for address in {places}]")
+    with world(ipv6=ip.version == 6) as net:
+        servers = [net.serve(address) for address in places]
+        async with sandboxes(tmp_path, **lists) as harness, harness.running(source) as function:
+            assert await function.result() == ["connected", refused, refused]
+        async with sandboxes(tmp_path, attached=False) as harness, harness.running(source) as function:
+            assert await function.result() == ["connected", "connected", refused]
+        await until(lambda: [len(server.seen) for server in servers] == [2, 1, 0], "all are counted")
+
+
+async def test_a_list_of_one_version_of_ip_opens_nothing_of_the_other(tmp_path: Path) -> None:
+    source = handler(f"return [connect(address, 80) for address in {[INTERNET, INTERNET_6]}]")
+    with world(ipv6=True) as net:
+        for address in (INTERNET, INTERNET_6):
+            net.serve(address)
+        async with sandboxes(tmp_path, allowed=["198.51.100.0/24"]) as harness, harness.running(source) as function:
+            assert await function.result() == ["connected", "EACCES"]
 
 
 @pytest.mark.parametrize("settings", [{"kind": "none"}, {}])

@@ -17,6 +17,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from services.worker.sandbox import libc
 from services.worker.sandbox.namespaces import NEW_NET
@@ -37,11 +38,44 @@ from services.worker.sandbox.network.keeper.netlink import (
 
 HOST, OUTSIDE = "192.0.2.1", "192.0.2.2"
 HOST_6, OUTSIDE_6 = "2001:db8::1", "2001:db8::2"
-INTERNET, PRIVATE, INTERNET_6 = "198.51.100.10", "10.9.8.7", "2001:db8:1::10"
-ENGINE = "203.0.113.5"
+INTERNET, PRIVATE, INTERNET_6, PRIVATE_6 = "198.51.100.10", "10.9.8.7", "2001:db8:1::10", "fd12:3456:789a::7"
+ENGINE, ENGINE_6 = "203.0.113.5", "2001:db8:2::5"
 METADATA, METADATA_6 = "169.254.169.254", "fd00:ec2::254"
-OUTSIDE_ADDRESSES = (INTERNET, PRIVATE, ENGINE, METADATA, INTERNET_6, METADATA_6)
+OUTSIDE_ADDRESSES = (INTERNET, PRIVATE, ENGINE, METADATA, INTERNET_6, PRIVATE_6, ENGINE_6, METADATA_6)
 _DEVICE = 50
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are in a world, by one version of IP. stranger: an address that is nobody's. uplink: where the first worker's
+    router is, seen from the host; gateway: where it is, seen from sandboxes; sandboxes: the network that they are in."""
+
+    version: int
+    family: socket.AddressFamily
+    everywhere: str
+    loopback: str
+    host: str
+    outside: str
+    internet: str
+    private: str
+    engine: str
+    stranger: str
+    uplink: str
+    gateway: str
+    sandboxes: str
+
+    def __str__(self) -> str:
+        return f"IPv{self.version}"
+
+
+IPV4 = Places(
+    4, socket.AF_INET, "0.0.0.0", "127.0.0.1", HOST, OUTSIDE, INTERNET, PRIVATE, ENGINE,
+    "203.0.113.99", "169.254.101.2", "169.254.100.2", "169.254.128.0/17",
+)  # fmt: skip
+IPV6 = Places(
+    6, socket.AF_INET6, "::", "::1", HOST_6, OUTSIDE_6, INTERNET_6, PRIVATE_6, ENGINE_6,
+    "2001:db8:2::99", "fd6c:616d:6264:1::2", "fd6c:616d:6264::1", "fd6c:616d:6264::/64",
+)  # fmt: skip
 
 
 class Server:
@@ -230,11 +264,27 @@ def enslaved(port: int, master: int) -> Message:
 
 
 def datagram(source: str, target: str, port: int, payload: bytes) -> bytes:
-    """An IPv4 packet with a UDP datagram in it, as one without rights could never send it."""
-    udp = struct.pack("!HHHH", 4_444, port, 8 + len(payload), 0) + payload
-    addresses = socket.inet_aton(source) + socket.inet_aton(target)
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + addresses
-    total = sum(struct.unpack("!10H", header))
+    """A packet of IP with a UDP datagram in it, as one without rights could never send it."""
+    addresses = ipaddress.ip_address(source).packed + ipaddress.ip_address(target).packed
+    length = 8 + len(payload)
+    udp = struct.pack("!HHH", 4_444, port, length)
+    if ":" in target:
+        pseudo = addresses + struct.pack("!IxxxB", length, _UDP)
+        checksum = _checksum(pseudo + udp + bytes(2) + payload) or 0xFFFF
+        header = struct.pack("!IHBB", 6 << 28, length, _UDP, 64) + addresses
+    else:
+        checksum = 0  # There need not be one.
+        first = struct.pack("!BBHHHBB", 0x45, 0, 20 + length, 1, 0, 64, _UDP)
+        header = first + struct.pack("!H", _checksum(first + addresses)) + addresses
+    return header + udp + struct.pack("!H", checksum) + payload
+
+
+_UDP = 17
+
+
+def _checksum(data: bytes) -> int:
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return header[:10] + struct.pack("!H", ~total & 0xFFFF) + header[12:] + udp
+    return ~total & 0xFFFF

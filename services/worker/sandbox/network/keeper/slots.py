@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -100,12 +101,18 @@ class Slot:
                     sock.request(*self._way_out())
                 self._cut = False
             namespaces.set_value("ipv4/route/flush", "1")
-        if self._router.tracks_connections():
-            self._router.filters.request(traces.forget_connections(int.from_bytes(self._address.packed, sys.byteorder)))
+        self._forget_connections()
 
     def close(self) -> None:
         """The kernel removes the rest of it, and the router's device with it."""
         os.close(self.namespace)
+        with contextlib.suppress(OSError):  # They would be forgotten with time.
+            self._forget_connections()
+
+    def _forget_connections(self) -> None:
+        """The router's, which would take what still comes for them to the next slot of this address."""
+        if self._router is not None and self._router.tracks_connections():
+            self._router.filters.request(traces.forget_connections(int.from_bytes(self._address.packed, sys.byteorder)))
 
 
 def _only(address: links.Address) -> links.Network:
