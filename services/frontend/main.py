@@ -43,6 +43,7 @@ from shared.aws.signatures import session_tokens
 from shared.aws.signatures.sigv4 import FindSecret, Verifier
 from shared.dispatch.cell.announce import Announcer
 from shared.dispatch.cell.directory import WorkerDirectory
+from shared.dispatch.cell.engines import EngineAnnouncer
 from shared.dispatch.client.dispatcher import Dispatcher
 from shared.dispatch.client.invoker import FunctionInvoker
 from shared.domain.errors import ConfigurationError
@@ -53,6 +54,7 @@ from shared.registry.registry import Registry
 from shared.registry.url_cache import UrlCache
 from shared.settings import FrontendSettings, Settings
 from shared.telemetry.health import Health
+from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.frontend")
 
@@ -194,6 +196,8 @@ class Parts:
             max_connections=ANNOUNCE_CONNECTIONS_MAX,
         )
         self._stack.push_async_callback(redis.aclose)
+        telling = supervise("engine-addresses", EngineAnnouncer(redis, settings, queue.brokers).run)
+        self._stack.callback(telling.cancel)
         urls = UrlCache(registry, settings)
         dispatcher.on_urls_changed = urls.forget
         context = ControlContext(

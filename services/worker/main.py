@@ -21,7 +21,8 @@ from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.variables import function_variables
 from services.worker.sandbox import cgroups, dead_cgroups
 from services.worker.sandbox.network.addresses import ENDPOINT_URL
-from services.worker.sandbox.network.from_settings import keep_engines_out
+from services.worker.sandbox.network.endpoint import EndpointWatch
+from services.worker.sandbox.network.from_settings import ServicesKeptOut, endpoint
 from services.worker.telemetry.environment_log import LogSink
 from services.worker.telemetry.log_shipper import LogShipper
 from services.worker.telemetry.metrics import EnvironmentMetrics
@@ -94,7 +95,10 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
         capabilities,
         fleet.retire,
         deployments.add,
+        before_joining=lambda: kept_out.look(),
     )
+    kept_out = ServicesKeptOut(settings, pool.network, membership.cluster)
+    watch = EndpointWatch(endpoint(settings))
     REGISTRY.register(metrics)
     log.info("listens on %s with room for %d environments", server.address, worker.environments_max)
     try:
@@ -102,7 +106,7 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
             settings.telemetry,
             service="worker",
             checks={"cluster": lambda: membership.problem},
-            details={"weaker": pool.weaker},
+            details={"weaker": lambda: pool.weaker() | watch.weaker()},
         ):
             async with asyncio.TaskGroup() as group:
                 memory = MemoryPressure(pool.memory_mb * 1024**2, pool.used_bytes, fleet.idle, fleet.stop)
@@ -111,7 +115,8 @@ async def _serve_on(settings: Settings, stop: asyncio.Event, pool: SandboxPool, 
                     for name, work in (
                         ("log-shipper", logs.run),
                         ("memory-pressure", memory.run),
-                        ("network-refusals", lambda: keep_engines_out(settings, pool.network)),
+                        ("network-refusals", kept_out.run),
+                        *([("network-endpoint", watch.run)] if _leads_to_endpoint(settings) else []),
                     )
                 ]
                 # Heartbeats go on while the worker drains: what still runs is not given up for lost.
@@ -152,10 +157,11 @@ def _variables(catalogue: Catalogue, settings: Settings, spec: VersionSpec, sink
         access_key_id=credentials.access_key_id,
         secret_access_key=credentials.secret_access_key,
         session_token=credentials.session_token,
-        endpoint_url=ENDPOINT_URL if settings.functions.endpoint_variable and _has_network(settings, spec) else None,
+        endpoint_url=ENDPOINT_URL if _leads_to_endpoint(settings) and wants_network(spec.environment) else None,
     )
 
 
-def _has_network(settings: Settings, spec: VersionSpec) -> bool:
-    given = settings.network.kind != NONE and settings.worker.isolation != rootless.ROOTLESS
-    return given and wants_network(spec.environment)
+def _leads_to_endpoint(settings: Settings) -> bool:
+    """Those of its functions that want a network."""
+    has_network = settings.network.kind != NONE and settings.worker.isolation != rootless.ROOTLESS
+    return has_network and settings.functions.endpoint_variable

@@ -129,6 +129,10 @@ class BatchingProducer:
         self._producer = await self._make()
         self._problem = None
 
+    def brokers(self) -> list[tuple[str, int]]:
+        """Host and port of each, as Kafka advertises them; none while it is not connected."""
+        return [] if self._producer is None else [(each.host, each.port) for each in self._producer.client.cluster.brokers()]
+
     def problem(self) -> str | None:
         """What is wrong with the connection to Kafka, None when the last delivery worked."""
         return self._problem

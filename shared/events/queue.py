@@ -33,6 +33,10 @@ class AsyncQueue:
     async def close(self) -> None:
         await self._producer.close()
 
+    def brokers(self) -> list[tuple[str, int]]:
+        """Host and port of each, as Kafka advertises them."""
+        return self._producer.brokers()
+
     def problem(self) -> str | None:
         """For readiness: what is wrong, None when the last delivery worked."""
         return self._producer.problem()

@@ -40,7 +40,8 @@ class NetworkSettings(BaseModel):
         description="connections of one environment at one time, UDP's for a while after the last packet",
     )
     endpoint_host: str = Field(
-        "", description="where workers find the cluster's endpoint; by default where the frontend listens"
+        "",
+        description="where workers find the cluster's endpoint; by default where the frontend listens, on their own host",
     )
     endpoint_port: int = Field(0, ge=0, le=65_535, description="its port; 0: the frontend's")
     resolvers: tuple[IPvAnyAddress, ...] = Field(

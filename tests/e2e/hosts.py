@@ -27,12 +27,15 @@ from deploy.local.credentials import load
 from deploy.local.engines.kafka import KafkaEngine
 from deploy.local.engines.redis import RedisEngine
 from deploy.local.layout import CHECKOUT, RUNTIMES, DataDir
+from deploy.local.state import read_state
 from deploy.local.status import environment
 from tests.certificates import Authority
 from tests.support import PYTHON, mortal, wait_until
 
 T = TypeVar("T")
 FIRST, SECOND = "198.18.77.1", "198.18.77.2"
+HEALTH_PORT = 9101
+"""Of the second host's worker."""
 WORKER = "second-host"
 START_TIMEOUT_S = 150.0
 CLONE_NEWNET = 0x4000_0000
@@ -48,7 +51,8 @@ class Hosts:
         mark = f"{os.getpid()}-{secrets.token_hex(2)}"
         self.first, self.second = f"lambdad-{mark}-1", f"lambdad-{mark}-2"
         self._authority = Authority(root / "certificates")
-        self._threads = ThreadPoolExecutor(32, initializer=self._enter_first)
+        self._threads = ThreadPoolExecutor(32, initializer=self._enter, initargs=(self.first,))
+        self._threads_of_second = ThreadPoolExecutor(1, initializer=self._enter, initargs=(self.second,))
         self.engines: dict[str, str] = {}
         self.worker: subprocess.Popen[bytes] | None = None
 
@@ -62,9 +66,12 @@ class Hosts:
             _ip("-n", name, "address", "add", f"{address}/30", "dev", "eth0")
             for link in ("lo", "eth0"):
                 _ip("-n", name, "link", "set", link, "up")
+            # As docs/networking.md asks of a host: functions then reach what is outside of it.
+            _run(*_inside(name), "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
 
     def disconnect(self) -> None:
         self._threads.shutdown()
+        self._threads_of_second.shutdown()
         for name in (self.first, self.second):
             _ip("netns", "delete", name, check=False)
 
@@ -77,8 +84,12 @@ class Hosts:
         for done in [self._threads.submit(call) for call in calls]:
             done.result()
 
-    def _enter_first(self) -> None:
-        with Path(f"/run/netns/{self.first}").open("rb") as namespace:
+    def on_second(self, call: Callable[[], T]) -> T:
+        return self._threads_of_second.submit(call).result()
+
+    @staticmethod
+    def _enter(name: str) -> None:
+        with Path(f"/run/netns/{name}").open("rb") as namespace:
             if _libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
                 raise OSError(ctypes.get_errno(), "setns")
 
@@ -109,7 +120,8 @@ class Hosts:
     def cluster_runs(self) -> Iterator[None]:
         """`lambdad up`, its worker reachable from the network as well."""
         given = {f"LAMBDAD_{name}": value for name, value in self.engines.items()}
-        self._lambdad("up", "--detach", "--port", "9000", variables=given | self._settings(FIRST))
+        reached = {"LAMBDAD_FRONTEND__HOST": "0.0.0.0"}
+        self._lambdad("up", "--detach", "--port", "9000", variables=given | reached | self._settings(FIRST))
         try:
             yield
         finally:
@@ -155,6 +167,8 @@ class Hosts:
                 "LAMBDAD_CLUSTER_SECRET": credentials.cluster_secret,
                 "LAMBDAD_DATA_DIR": str(self.root / "second"),
                 "LAMBDAD_INSTANCE": WORKER,
+                "LAMBDAD_NETWORK__ENDPOINT_HOST": FIRST,
+                "LAMBDAD_TELEMETRY__PORT": str(HEALTH_PORT),
                 "LAMBDAD_WORKER__DRAIN_TIMEOUT_S": "30",
                 "LAMBDAD_WORKER__RUNTIME_DIR": str(RUNTIMES),
                 "LAMBDAD_WORKER__PRESTART_RUNTIMES": f'["{PYTHON}"]',
@@ -166,6 +180,20 @@ class Hosts:
 
     def has_joined(self) -> bool:
         return bool(self.redis(lambda found: found.hexists("lambdad:{0}:room", WORKER)))
+
+    def address_of_the_first_worker(self) -> tuple[str, int]:
+        """Where the first host's takes invocations."""
+        records: dict[bytes, bytes] = self.redis(lambda found: found.hgetall("lambdad:{0}:workers"))  # type: ignore[arg-type, return-value]
+        host, _, port = (
+            next(each for name, each in records.items() if name != WORKER.encode()).decode().split()[0].rpartition(":")
+        )
+        return host, int(port)
+
+    def postgres_port(self) -> int:
+        """Of the first host's loopback address."""
+        state = read_state(DataDir.at(self.data_dir).state)
+        assert state is not None
+        return state.ports["postgres"]
 
     def environments(self, worker: str) -> int:
         return int(self.redis(lambda found: found.hlen(f"lambdad:{{0}}:envs:{worker}")))
@@ -238,8 +266,12 @@ def _inside(namespace: str) -> list[str]:
 
 
 def _ip(*words: str, check: bool = True) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, timeout=20, check=False)
-    assert not check or done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+    _run("ip", *words, check=check)
+
+
+def _run(*words: str, check: bool = True) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import threading
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +21,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.events.kafka import client_arguments
 from shared.events.log_records import decode_log_batch
 from shared.settings.kafka import KafkaCluster
-from tests.e2e.hosts import WORKER, Hosts, two_hosts
+from tests.e2e.hosts import FIRST, HEALTH_PORT, SECOND, WORKER, Hosts, two_hosts
+from tests.integration.network.world import Server
 from tests.support import PYTHON, ROLE, wait_until, zip_of
 
 pytestmark = [
@@ -29,8 +32,26 @@ pytestmark = [
 ]
 
 SOURCE = """
-import time
+import errno, socket, time
+
+def connect(address):
+    try:
+        socket.create_connection(tuple(address), 5).close()
+        return 'connected'
+    except TimeoutError:
+        return 'ETIMEDOUT'
+    except OSError as error:
+        return errno.errorcode[error.errno]
+
+def who():
+    import boto3
+    return boto3.client('sts').get_caller_identity()['Arn']
+
 def handler(event, context):
+    if 'connect' in event:
+        return [connect(each) for each in event['connect']]
+    if 'who' in event:
+        return who()
     print('this is call', event['n'])
     time.sleep(event.get('s', 0.02))
     return {'n': event['n'], 'stream': context.log_stream_name}
@@ -49,22 +70,22 @@ def hosts() -> Iterator[Hosts]:
 def functions(hosts: Hosts) -> list[str]:
     names = [f"hosts-{number}-{uuid.uuid4().hex[:6]}" for number in range(FUNCTIONS)]
     client: Any = hosts.on_first(lambda: hosts.client("lambda"))
-
-    def make(name: str) -> None:
-        package = zip_of({"app.py": SOURCE})
-        client.create_function(
-            FunctionName=name,
-            Runtime=PYTHON,
-            Handler="app.handler",
-            Role=ROLE,
-            Code={"ZipFile": package},
-            MemorySize=512,
-            Timeout=25,
-        )
-        client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0, "MaxAttempts": 500})
-
-    hosts.all_on_first([partial(make, name) for name in names])
+    hosts.all_on_first([partial(make, client, name) for name in names])
     return names
+
+
+def make(client: Any, name: str) -> None:
+    package = zip_of({"app.py": SOURCE})
+    client.create_function(
+        FunctionName=name,
+        Runtime=PYTHON,
+        Handler="app.handler",
+        Role=ROLE,
+        Code={"ZipFile": package},
+        MemorySize=512,
+        Timeout=25,
+    )
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0, "MaxAttempts": 500})
 
 
 def renew(hosts: Hosts, functions: list[str]) -> None:
@@ -138,6 +159,60 @@ def test_both_hosts_take_their_share_and_both_log(hosts: Hosts, functions: list[
     assert FUNCTIONS // 6 <= on_second <= FUNCTIONS * 5 // 6, f"{on_second} of {FUNCTIONS}"
     missing = hosts.on_first(lambda: asyncio.run(_missing_in_logs(hosts, streams)))
     assert not missing, f"{on_second} ran on the second host"
+
+
+@pytest.fixture
+def witnesses(hosts: Hosts) -> Iterator[tuple[Server, Server]]:
+    """Servers on the first host that know who came: one at a port of its own, one where its Postgres would be, listened that on
+    more than loopback."""
+    port = hosts.postgres_port()
+    servers = hosts.on_first(lambda: (Server("beside", FIRST, 0), Server("postgres", FIRST, port)))
+    yield servers
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def on_second(hosts: Hosts, worker: None, witnesses: tuple[Server, Server]) -> str:
+    """A function whose one environment is there, idle: it reaches a port of the first host, which functions of that do not."""
+    beside = [FIRST, witnesses[0].port]
+    client: Any = hosts.on_first(lambda: hosts.client("lambda"))
+    for _ in range(FUNCTIONS):
+        name = f"hosts-second-{uuid.uuid4().hex[:6]}"
+        hosts.on_first(partial(make, client, name))
+        if call(hosts, name, {"connect": [beside]}) == ["connected"]:
+            wait_until(lambda: witnesses[0].seen == [SECOND], what="the connection to be seen to come from the second host")
+            return name
+    raise AssertionError("all functions run on the first host")
+
+
+def call(hosts: Hosts, name: str, event: object) -> Any:
+    client: Any = hosts.on_first(lambda: hosts.client("lambda"))
+    reply = hosts.on_first(lambda: client.invoke(FunctionName=name, Payload=json.dumps(event)))
+    payload = json.loads(reply["Payload"].read())
+    assert "FunctionError" not in reply, payload
+    return payload
+
+
+def test_functions_of_a_host_without_a_frontend_call_their_cluster(hosts: Hosts, on_second: str) -> None:
+    """By the variables that docs/hosts.md names; and the worker has nothing to say against it."""
+    assert call(hosts, on_second, {"who": True}).endswith(f"/{on_second}")
+    assert hosts.on_second(lambda: json.load(urllib.request.urlopen(f"http://127.0.0.1:{HEALTH_PORT}/ready")))["weaker"] == {}
+
+
+def test_engines_and_workers_of_another_host_are_kept_from_functions(
+    hosts: Hosts, on_second: str, witnesses: tuple[Server, Server]
+) -> None:
+    """Also Postgres, of which the second host's worker was told nothing."""
+    beside, postgres = witnesses
+    closed = [(FIRST, postgres.port), hosts.address_of_the_first_worker(), (FIRST, 6379), (FIRST, 9092)]
+    for address in closed:
+        hosts.on_second(lambda: socket.create_connection(address, 5).close())  # noqa: B023
+    wait_until(lambda: postgres.seen == [SECOND], what="the host's own connection to be seen")
+    found = call(hosts, on_second, {"connect": [*closed, (FIRST, beside.port)]})
+    assert found == [*["EHOSTUNREACH"] * len(closed), "connected"]
+    wait_until(lambda: beside.seen == [SECOND] * 2, what="the connection beside them to be seen")
+    assert postgres.seen == [SECOND]
 
 
 async def _missing_in_logs(hosts: Hosts, streams: dict[str, int]) -> set[str]:

@@ -9,7 +9,7 @@ run:<function> (leases and provisioned environments), held:<function> (of these,
 prov:<version key> (its provisioned environments). What there is none of may be missing.
 
 A function is `<region>/<id>` here (`VersionSpec.counted_as`), so that a script can tell which account's pool it counts in. What
-room workers have is told in lua/parts/room.lua.
+room workers have is told in lua/parts/room.lua, what is in `engines` in engines.py.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import re
 
 CHANNEL_EVENTS = (
     *("room", "recall", "changed", "retired", "wiped", "rebuilding", "epoch", "joined", "lost", "provisioned", "urls"),
+    "engines",
 )
 """First words of what is published on `events`."""
 
@@ -33,6 +34,7 @@ class Keys:
     __slots__ = (
         "alive_holders",
         "alive_workers",
+        "engines",
         "events",
         "free",
         "leader",
@@ -61,6 +63,7 @@ class Keys:
         self.workers = self.prefix + "workers"
         self.alive_workers = self.prefix + "alive:workers"
         self.alive_holders = self.prefix + "alive:holders"
+        self.engines = self.prefix + "engines"
         self.events = self.prefix + "events"
         self.leader = self.prefix + "leader"
         self.leader_fence = self.prefix + "leader:fence"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import islice
 
 import msgspec
 
+from shared.dispatch.cell.cluster_addresses import ClusterAddresses
 from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.deployment import decode as decode_deployment
 from shared.dispatch.cell.heartbeat import pause, set_after
@@ -59,8 +60,9 @@ class WorkerMembership:
     sizes of these may add up to; None where their number alone is the bound. inventory: called on
     the event loop whenever everything has to be reported; it must not block and lists every environment that exists now.
     capabilities: what it can run, as far as it says. on_retired: told which environments run what nobody invokes any more.
-    on_deployed: told which versions can be invoked from now on, of those that this worker is to get ready for. clock: this
-    host's Unix time.
+    on_deployed: told which versions can be invoked from now on, of those that this worker is to get ready for. before_joining:
+    what has to be done, with Redis there, before anything is placed here; may fail, then it is tried again. clock: this host's
+    Unix time.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class WorkerMembership:
         capabilities: Capabilities | None = None,
         on_retired: Callable[[Retirement], None] = lambda retirement: None,
         on_deployed: Callable[[Deployment], None] = lambda deployment: None,
+        before_joining: Callable[[], Awaitable[None]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings.dispatch
         self._inventory = inventory
         self._on_retired = on_retired
         self._on_deployed = on_deployed
+        self._before_joining = before_joining
         self._clock = clock
         self._keys = Keys(settings.dispatch.cell)
         self._beat_now = asyncio.Event()
@@ -90,8 +94,9 @@ class WorkerMembership:
             timeout_s=settings.dispatch.redis_timeout_s,
             channel=self._keys.events,
             on_published=self._on_published,
-            on_connected=self._beat_now.set,
+            on_connected=self._on_connected,
         )
+        self.cluster = ClusterAddresses(self._redis, self._keys)
         self._began = False
         self._draining = False
         self._left = False
@@ -168,7 +173,12 @@ class WorkerMembership:
             log.warning("Redis was not told that this worker leaves; the scheduler will find out: %s", error)
         await self._redis.close()
 
+    def _on_connected(self) -> None:
+        self.cluster.connected()
+        self._beat_now.set()
+
     def _on_published(self, message: bytes) -> None:
+        self.cluster.heard(message)
         if message.startswith((b"rebuilding ", b"epoch ")):
             self._beat_now.set()
         elif message.startswith(b"retired "):
@@ -192,6 +202,8 @@ class WorkerMembership:
         if not self._began:
             # An earlier life under the same name may have left environments that do not exist any more.
             await self._forget()
+            if self._before_joining is not None:
+                await self._before_joining()
             self._began = True
         keys = self._keys
         beat = script("worker_heartbeat")

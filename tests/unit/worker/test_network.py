@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.sandbox.network.from_settings import engines
 from services.worker.sandbox.network.gateway import dns
 from services.worker.sandbox.network.gateway.resolver import HostServers
 from services.worker.sandbox.network.keeper import stock
 from services.worker.sandbox.network.keeper.plan import NEVER, Network, routes
+from shared.dispatch.cell.engines import engines
 from shared.domain.networks import wants_network
 from shared.settings import Settings
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import ipaddress
-import socket
+import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from services.worker.sandbox.network.addresses import ENDPOINT_PORT, RESOLVER_PORT
 from services.worker.sandbox.network.gateway.process import GatewayOptions
 from services.worker.sandbox.network.keeper.options import KeeperOptions, Reach
-from services.worker.sandbox.network.kept import Addresses, KeptNetwork
+from services.worker.sandbox.network.kept import KeptNetwork
 from services.worker.sandbox.network.own import OwnNetwork
+from shared.dispatch.cell.cluster_addresses import ClusterAddresses
+from shared.dispatch.cell.engines import Address, engines, resolved
+from shared.dispatch.cell.heartbeat import pause
+from shared.dispatch.cell.redis_connection import RedisError
 from shared.settings import Settings
 
-_RESOLVE_TIMEOUT_S = 10.0
+log = logging.getLogger("lambdad.worker")
+
 LOOK_INTERVAL_S = 30.0
+TARGETS_MAX = 500
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
@@ -24,8 +27,7 @@ def network(settings: Settings, on_lost: Callable[[], None]) -> KeptNetwork | Ow
     if settings.worker.isolation == "rootless":
         return OwnNetwork(settings.network.kind)
     own, frontend = settings.network, settings.frontend
-    host = own.endpoint_host or ("127.0.0.1" if frontend.host in _EVERY_ADDRESS else frontend.host)
-    port = own.endpoint_port or frontend.port
+    host, port = endpoint(settings)
     options = KeeperOptions(
         reach=Reach.OUTSIDE if own.kind == "public" else Reach.NOWHERE,
         # By the frontend's port, too: it is in the addresses of function URLs.
@@ -44,37 +46,31 @@ def network(settings: Settings, on_lost: Callable[[], None]) -> KeptNetwork | Ow
     return KeptNetwork(options, on_lost)
 
 
-async def keep_engines_out(settings: Settings, provider: KeptNetwork | OwnNetwork) -> None:
-    """For as long as the worker runs: names of engines may lead elsewhere later."""
-    while True:
-        provider.refuse(await _addresses(engines(settings)))
-        await asyncio.sleep(LOOK_INTERVAL_S)
+def endpoint(settings: Settings) -> Address:
+    """Where this host finds the cluster's endpoint."""
+    own, frontend = settings.network, settings.frontend
+    host = own.endpoint_host or ("127.0.0.1" if frontend.host in _EVERY_ADDRESS else frontend.host)
+    return host, own.endpoint_port or frontend.port
 
 
-def engines(settings: Settings) -> list[tuple[str, int]]:
-    """Host and port of every engine that the settings name as the cluster's own."""
-    found = []
-    for url, default in ((settings.redis_url, 6379), (settings.queues_url, 6379), (settings.database_url, 5432)):
-        parts = urlsplit(url)
-        if parts.hostname:
-            found.append((parts.hostname, parts.port or default))
-    for server in settings.kafka_bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        if host and port.isdigit():
-            found.append((host.strip("[]"), int(port)))
-    return sorted(set(found))
+class ServicesKeptOut:
+    """Functions do not reach the cluster's engines, nor other workers. cluster: what the cell knows of them."""
 
+    def __init__(self, settings: Settings, provider: KeptNetwork | OwnNetwork, cluster: ClusterAddresses) -> None:
+        self._own = engines(settings)
+        self._provider = provider
+        self._cluster = cluster
 
-async def _addresses(names: list[tuple[str, int]]) -> Addresses:
-    """What does not resolve now is left out: it leads nowhere."""
-    loop = asyncio.get_running_loop()
-    found: set[tuple[str, int]] = set()
-    for host, port in names:
-        try:
-            async with asyncio.timeout(_RESOLVE_TIMEOUT_S):
-                answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError:
-            continue
-        for *_, address in answers:
-            found.add((str(ipaddress.ip_address(str(address[0]).partition("%")[0])), port))
-    return sorted(found)
+    async def look(self) -> None:
+        """Raises RedisError; what was refused stays so."""
+        self._cluster.news.clear()
+        self._provider.refuse(sorted(await resolved({*self._own, *await self._cluster.look()}))[:TARGETS_MAX])
+
+    async def run(self) -> None:
+        """For as long as the worker runs: names may lead elsewhere later, and workers come and go."""
+        while True:
+            await pause(self._cluster.news, LOOK_INTERVAL_S)
+            try:
+                await self.look()
+            except RedisError as error:
+                log.warning("what functions must not reach was not looked up again: %s", error)
