@@ -16,6 +16,7 @@ from deploy.local.layout import RUNTIMES
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.nodejs.family import SDK
+from shared.domain.runtimes import RUNTIMES_OFFERED
 from shared.settings import WorkerSettings
 
 _TOOLCHAINS = {"cargo": ["cargo", "--version"], "go": ["go", "version"]}
@@ -26,9 +27,25 @@ _RUNTIME = re.compile(r"(python3\.|nodejs|java|ruby|dotnet|provided)[\w.]*")
 def skip_where_missing(item: pytest.Item) -> None:
     """Raises pytest.skip.Exception that names everything that is missing."""
     names = [name for marker in item.iter_markers("needs") for name in marker.args]
-    found_missing = [reason for name in names if (reason := missing(name)) is not None]
+    found_missing = [reason for name in dict.fromkeys(names) if (reason := missing(name)) is not None]
     if found_missing:
         pytest.skip("; ".join(found_missing))
+
+
+def offered(family: str) -> list[str]:
+    """The runtimes of a family (`ruby`) that functions may name and a worker can have, oldest first."""
+    found = [name for name in RUNTIMES_OFFERED if re.fullmatch(rf"{family}\d+([.](\d+|x))?", name)]
+    return sorted(found, key=lambda name: [int(number) for number in re.findall(r"\d+", name)])
+
+
+def first_here(*runtimes: str) -> str:
+    """The first of them that runs here; the first of all where none does, for a test to say that it needs that one."""
+    return next((name for name in runtimes if missing(name) is None), runtimes[0])
+
+
+def each(*runtimes: str) -> pytest.MarkDecorator:
+    """The test's `runtime` is each of these, where it is."""
+    return pytest.mark.parametrize("runtime", [pytest.param(name, marks=pytest.mark.needs(name)) for name in runtimes])
 
 
 @cache

@@ -8,20 +8,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 import yaml
 
 from services.frontend.apis.lambda_.environment import RESERVED
-from services.worker.runtimes.ruby.interpreters import find_rubies
 from services.worker.sandbox.spec import RuntimeResponse
 from tests.conformance.facts import HERE
 from tests.integration.sandbox.harness import Harness, harness
+from tests.java import packages
+from tests.needs import each, first_here, offered
 
 __all__ = ["harness"]
 
-PYTHONS = [f"python3.{minor}" for minor in range(8, 16)]
-NODES = [f"nodejs{major}.x" for major in (18, 20, 22, 24, 26)]
-RUBIES = list(find_rubies()) or ["ruby3.4"]
+PYTHONS, NODES, RUBIES, JAVAS = (offered(family) for family in ("python", "nodejs", "ruby", "java"))
+ONE_OF_EACH = [first_here(*reversed(family)) for family in (PYTHONS, NODES, RUBIES)]
+JAVA = first_here("java21", *JAVAS)
 CUSTOM = ["provided.al2", "provided.al2023"]
 PLACES = {
     "<ip>": "169.254.100.1",
@@ -33,6 +33,8 @@ PLACES = {
     "<token>": "TOKEN",
     "<trace-header>": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
 }
+HANDLER = "app.handler"
+HANDLERS = {"java": "example.Functions::everything"}
 NOT_HERE = {"NODE_EXTRA_CA_CERTS": "Amazon's own authorities are not trusted here: Node.js has a list of its own"}
 """Variables that AWS's functions have, with the reason why ours do not."""
 TELL = {
@@ -67,17 +69,15 @@ def filled(text: str) -> str:
     return functools.reduce(lambda value, place: value.replace(place, PLACES[place]), PLACES, text)
 
 
-def each(*runtimes: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("runtime", [pytest.param(name, marks=pytest.mark.needs(name)) for name in runtimes])
-
-
 def family(runtime: str) -> str:
     found = re.match(r"[a-z]+", runtime)
     assert found is not None
     return found[0]
 
 
-def kernel(runtime: str) -> dict[str, str | bytes]:
+def kernel(runtime: str) -> Mapping[str, str | bytes]:
+    if family(runtime) == "java":
+        return packages.classes()
     file, source = TELL[family(runtime)]
     return {file: source}
 
@@ -85,6 +85,7 @@ def kernel(runtime: str) -> dict[str, str | bytes]:
 async def seen(harness: Harness, runtime: str, *, layers: Mapping[str, str] | None = None, **options: Any) -> dict[str, str]:
     """Every variable that a function of this runtime sees, and its folder as `cwd`."""
     files = {**kernel(runtime), **options.pop("files", {})}
+    options.setdefault("handler", HANDLERS.get(family(runtime), HANDLER))
     async with harness.running(files, runtime=runtime, memory_mb=128, layers=layers, **options) as function:
         answer: dict[str, str] = await function.result({}, trace=PLACES["<trace-header>"])
         return answer
@@ -94,7 +95,7 @@ async def seen(harness: Harness, runtime: str, *, layers: Mapping[str, str] | No
 def recorded() -> dict[str, str]:
     """Of a python3.14 function whose handler is app.handler."""
     env = {name: filled(value) for name, value in facts()["env-python314-complete"]["env"].items()}
-    return env | {"_HANDLER": "app.handler"}
+    return env | {"_HANDLER": HANDLER}
 
 
 @each(*PYTHONS)
@@ -124,6 +125,21 @@ async def test_other_managed_runtimes_see_the_same_but_for_their_languages_own(h
     assert found == expected
 
 
+@each(*JAVAS)
+async def test_java_sees_the_same_but_for_what_its_client_reads(harness: Harness, runtime: str) -> None:
+    found = await seen(harness, runtime)
+    assert found.pop("cwd") == "/var/task"
+    expected = {name: value for name, value in recorded().items() if name not in ("LC_CTYPE", "PYTHONPATH")}
+    expected |= {"AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}", "_HANDLER": HANDLERS["java"]}
+    assert facts()["env-trace-id"]["java17_and_later"].startswith("not in the environment; system property")
+    if runtime != "java11":
+        del expected["_X_AMZN_TRACE_ID"]
+        # The clients of other languages take it away when they have read it; in Java nothing can.
+        expected["_LAMBDA_TELEMETRY_LOG_FD"] = found["_LAMBDA_TELEMETRY_LOG_FD"]
+        assert found["_LAMBDA_TELEMETRY_LOG_FD"].isdecimal()
+    assert found == expected
+
+
 @each(*CUSTOM)
 async def test_a_custom_runtime_sees_what_is_not_a_languages(harness: Harness, runtime: str) -> None:
     found = await seen(harness, runtime, handler="whatever form", variables={"Hello": "World"})
@@ -134,7 +150,7 @@ async def test_a_custom_runtime_sees_what_is_not_a_languages(harness: Harness, r
     assert found == expected | facts()["env-user-variables"]["env"] | {"_HANDLER": "whatever form", "cwd": "/var/task"}
 
 
-@each(PYTHONS[3], NODES[3], RUBIES[-1], CUSTOM[1])
+@each(*ONE_OF_EACH, JAVA, CUSTOM[1])
 async def test_log_settings_are_told_where_the_function_has_some(harness: Harness, runtime: str) -> None:
     names = facts()["env-log-settings"]["env"]
     found = await seen(harness, runtime, log_format="JSON")
@@ -142,7 +158,7 @@ async def test_log_settings_are_told_where_the_function_has_some(harness: Harnes
     assert found["AWS_LAMBDA_LOG_LEVEL"] in re.findall(r"[A-Z]+", names["AWS_LAMBDA_LOG_LEVEL"])
 
 
-@each(PYTHONS[3], NODES[3], RUBIES[-1], CUSTOM[1])
+@each(*ONE_OF_EACH, JAVA, CUSTOM[1])
 async def test_functions_set_the_variables_that_are_not_reserved_and_no_others(harness: Harness, runtime: str) -> None:
     free = facts()["env-unreserved-keys"]["unreserved"]
     # What programs read when they start, or find their libraries by, has to make sense.
@@ -153,7 +169,7 @@ async def test_functions_set_the_variables_that_are_not_reserved_and_no_others(h
     assert set(facts()["env-reserved-keys"]["reserved"]) == set(RESERVED)
 
 
-@each(*PYTHONS, *NODES, *RUBIES)
+@each(*PYTHONS, *NODES, *RUBIES, JAVA)
 async def test_a_wrapper_of_a_managed_runtime_starts_it(harness: Harness, runtime: str) -> None:
     assert facts()["env-exec-wrapper"]["function_sees"] == "the exported variable"
     wrapper = '#!/bin/sh\nexport FROM_WRAPPER=yes ARGUMENTS=$#\nexec "$@"\n'
@@ -174,7 +190,7 @@ async def test_a_wrapper_of_a_custom_runtime_is_not_used(harness: Harness, runti
     assert "FROM_WRAPPER" not in await seen(harness, runtime, files={"wrapper": wrapper}, variables=variables)
 
 
-@each(PYTHONS[3], NODES[3], RUBIES[-1])
+@each(*ONE_OF_EACH)
 async def test_the_trace_header_is_in_the_environment_of_each_invocation(harness: Harness, runtime: str) -> None:
     pattern = facts()["env-trace-id"]["pattern"]
     assert pattern.startswith("Root=1-<8 hex>-<24 hex>;Parent=<16 hex>;Sampled=<0|1>")

@@ -13,9 +13,10 @@ import pytest
 
 from tests.e2e.test_aws_cli import AWS, aws
 from tests.java import packages
+from tests.needs import first_here, offered
 from tests.support import ROLE, zip_of
 
-JAVA = "java21"
+JAVA = first_here("java21", *offered("java"))
 MEMORY_MB = 512
 SQS_EVENT = {"Records": [{"messageId": "1", "body": "hello", "eventSourceARN": "arn:queue", "attributes": {}}]}
 pytestmark = pytest.mark.needs(JAVA)

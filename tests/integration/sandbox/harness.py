@@ -32,8 +32,6 @@ from shared.domain.functions import VersionSpec
 from shared.settings import Settings
 from tests.support import PATIENCE_S, PYTHON
 
-NODE_WITH_CALLBACKS = "nodejs22.x"
-
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="sandboxes need root: namespaces, mounts, users")
 
 

@@ -9,9 +9,10 @@ import pytest
 from services.worker.sandbox.spec import RuntimeExit
 from tests.integration.sandbox.harness import Harness
 from tests.java import packages
+from tests.needs import each, first_here, offered
 
-JAVA = "java21"
-EVERY_JAVA = [pytest.param(name, marks=pytest.mark.needs(name)) for name in ("java11", "java17", "java21", "java25")]
+EVERY_JAVA = offered("java")
+JAVA = first_here("java21", *EVERY_JAVA)
 pytestmark = pytest.mark.needs(JAVA)
 FUNCTIONS = "example.Functions"
 
@@ -43,7 +44,7 @@ async def test_a_class_that_implements_an_interface_is_named_alone(harness: Harn
             assert await function.result(event) == event
 
 
-@pytest.mark.parametrize("runtime", EVERY_JAVA)
+@each(*EVERY_JAVA)
 async def test_a_runtime_is_its_own_major_version_prepared_and_anew(harness: Harness, runtime: str) -> None:
     files = {**packages.classes(), "data.txt": "relative"}
     handler = f"{FUNCTIONS}::around"
@@ -116,9 +117,10 @@ async def test_classes_and_their_libraries_are_found_in_every_place(harness: Har
         assert await function.result(event) == {"batchItemFailures": [{"itemIdentifier": "hello arn:queue"}]}
 
 
-async def test_the_context_has_what_aws_gives(harness: Harness) -> None:
+@each(*EVERY_JAVA)
+async def test_the_context_has_what_aws_gives(harness: Harness, runtime: str) -> None:
     request_id = "8e1b3b2a-0000-4000-8000-000000000001"
-    async with harness.running(packages.classes(), runtime=JAVA, handler=f"{FUNCTIONS}::context") as function:
+    async with harness.running(packages.classes(), runtime=runtime, handler=f"{FUNCTIONS}::context") as function:
         context = await function.result({}, request_id=request_id, client_context='{"custom": {"a": "b"}}')
     assert 0 < context.pop("left") <= 3_000
     assert context == {
@@ -134,7 +136,7 @@ async def test_the_context_has_what_aws_gives(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("variables", [{}, {"JAVA_TOOL_OPTIONS": "-Da=b"}], ids=["prepared", "anew"])
-@pytest.mark.parametrize("runtime", EVERY_JAVA)
+@each(*EVERY_JAVA)
 async def test_the_trace_header_is_a_property_and_before_java_17_a_variable(
     harness: Harness, runtime: str, variables: dict[str, str]
 ) -> None:

@@ -8,10 +8,25 @@ import re
 import pytest
 
 from services.worker.sandbox.spec import RuntimeExit, RuntimeResponse
-from tests.integration.sandbox.harness import NODE_WITH_CALLBACKS, Harness, until
-from tests.support import NODE
+from tests.integration.sandbox.harness import Harness, until
+from tests.needs import each, first_here, offered
+from tests.support import NODE as USUAL_NODE
 
+NODES = offered("nodejs")
+NODE = first_here(USUAL_NODE, *reversed(NODES))
+WITH_CALLBACKS = [name for name in NODES if int(name[6:8]) <= 22]
+ID = "8e1b3b2a-0000-4000-8000-000000000000"
 pytestmark = pytest.mark.needs(NODE)
+
+
+@each(*NODES)
+async def test_every_node_of_this_machine_runs_its_own_version(harness: Harness, runtime: str) -> None:
+    source = "export const handler = async (event, context) => [process.version, event, context.awsRequestId];"
+    async with harness.running({"app.mjs": source}, runtime=runtime) as function:
+        version, event, request_id = await function.result({"a": [1, None, "ü"]}, request_id=ID)
+    assert f"nodejs{version.removeprefix('v').partition('.')[0]}.x" == runtime
+    assert event == {"a": [1, None, "ü"]}
+    assert request_id == ID
 
 
 @pytest.mark.parametrize(
@@ -96,22 +111,21 @@ async def test_errors_are_answered_as_on_aws(harness: Harness, source: str, erro
         assert (await function.error())["errorType"] == error_type
 
 
-@pytest.mark.needs(NODE_WITH_CALLBACKS)
-async def test_callbacks_answer_where_aws_has_them(harness: Harness) -> None:
+@each(*WITH_CALLBACKS)
+async def test_callbacks_answer_where_aws_has_them(harness: Harness, runtime: str) -> None:
     source = (
         "exports.handler = (event, context, callback) => callback(event ? new TypeError(event) : null, context.awsRequestId)"
     )
-    async with harness.running(source, runtime=NODE_WITH_CALLBACKS) as function:
-        assert (
-            await function.result(None, request_id="8e1b3b2a-0000-4000-8000-000000000000")
-            == "8e1b3b2a-0000-4000-8000-000000000000"
-        )
+    async with harness.running(source, runtime=runtime) as function:
+        assert await function.result(None, request_id=ID) == ID
         document = await function.error("wrong")
         assert (document["errorType"], document["errorMessage"]) == ("TypeError", "wrong")
 
 
-async def test_a_handler_with_a_callback_is_refused_from_version_24_on(harness: Harness) -> None:
-    async with harness.running("exports.handler = (event, context, callback) => callback(null, 1)", runtime=NODE) as function:
+@each(*(name for name in NODES if name not in WITH_CALLBACKS))
+async def test_a_handler_with_a_callback_is_refused_from_version_24_on(harness: Harness, runtime: str) -> None:
+    source = "exports.handler = (event, context, callback) => callback(null, 1)"
+    async with harness.running(source, runtime=runtime) as function:
         assert isinstance(function.ready, RuntimeExit)
         document = json.loads(function.ready.init_error or b"")
     assert document["errorType"] == "Runtime.CallbackHandlerDeprecated"

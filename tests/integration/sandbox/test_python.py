@@ -11,13 +11,13 @@ import pytest
 
 from services.worker.sandbox.spec import InvalidInvocationError, RuntimeExit, RuntimeResponse
 from tests.integration.sandbox.harness import Harness, until
+from tests.needs import each, offered
 from tests.support import PYTHON
 
 ECHO = "def handler(event, context):\n    return event\n"
-VERSIONS = [pytest.param(name, marks=pytest.mark.needs(name)) for name in (f"python3.{minor}" for minor in range(8, 15))]
 
 
-@pytest.mark.parametrize("runtime", VERSIONS)
+@each(*offered("python"))
 async def test_every_python_of_this_machine_runs_its_own_version(harness: Harness, runtime: str) -> None:
     source = "import sys, boto3\ndef handler(event, context):\n    return [list(sys.version_info[:2]), event, context.aws_request_id]\n"
     async with harness.running(source, runtime=runtime) as function:

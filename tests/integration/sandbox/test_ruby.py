@@ -1,4 +1,4 @@
-"""What Ruby functions see, answer and log. They run on whichever Ruby this machine has, under the name of its own version."""
+"""What Ruby functions see, answer and log: on the newest Ruby that this machine has of those that functions may name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from services.worker.runtimes.ruby.interpreters import find_rubies
 from services.worker.sandbox.spec import RuntimeExit, RuntimeResponse
 from tests.integration.sandbox.harness import Harness, until
+from tests.needs import each, first_here, offered
 
-RUBY = next(reversed(find_rubies()), "ruby3.4")
+RUBY = first_here(*reversed(offered("ruby")))
 VERSION = RUBY.removeprefix("ruby")
 ID = "8e1b3b2a-0000-4000-8000-000000000000"
 HANDLERS = """
@@ -30,6 +30,16 @@ end
 """
 
 pytestmark = pytest.mark.needs(RUBY)
+
+
+@each(*offered("ruby"))
+async def test_every_ruby_of_this_machine_runs_its_own_version(harness: Harness, runtime: str) -> None:
+    source = "def handler(event:, context:) = [RUBY_VERSION, event, context.aws_request_id]\n"
+    async with harness.running({"app.rb": source}, runtime=runtime) as function:
+        version, event, request_id = await function.result({"a": [1, None, "ü"]}, request_id=ID)
+    assert f"ruby{version.rpartition('.')[0]}" == runtime
+    assert event == {"a": [1, None, "ü"]}
+    assert request_id == ID
 
 
 @pytest.mark.parametrize(
