@@ -69,6 +69,7 @@ class Lines(socketserver.StreamRequestHandler):
             keep(line.decode())
 def serve(kind):
     socketserver.ThreadingTCPServer.allow_reuse_address = True
+    socketserver.ThreadingTCPServer.daemon_threads = True
     server = socketserver.ThreadingTCPServer(("sandbox.localdomain", 0), kind)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_address[1]
@@ -77,13 +78,9 @@ def subscribe(port, path="/2022-07-01/telemetry", tcp=False, **more):
     asked = {"schemaVersion": "2022-12-13", "types": ["platform", "function", "extension"], "destination": to,
              "buffering": {"timeoutMs": 25}, **more}
     return call("PUT", path, {key: value for key, value in asked.items() if value is not None})
-def runs(until="SHUTDOWN"):
-    while True:
-        event = following()
-        if event["eventType"] == until:
-            # What has happened is told before the end.
-            time.sleep(0.3)
-            return
+def runs():
+    while following()["eventType"] != "SHUTDOWN":
+        pass
 """
 )
 """Helpers of an extension that receives telemetry, and keeps each record as a line of /tmp/telemetry-NAME."""

@@ -7,11 +7,15 @@ import json
 import os
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from services.worker import freezer
 from services.worker.environment.machine import State
+from services.worker.sandbox import extension_host
+from services.worker.sandbox.runtime_api.extensions import phases
 from services.worker.telemetry.events import Report, Status
 from tests.integration.sandbox.harness import processes_of
 from tests.integration.sandbox.test_provided import BOOTSTRAP
@@ -189,6 +193,29 @@ async def test_ten_internal_extensions_may_register_and_the_eleventh_is_refused(
     assert "EXTENSION\tName: in-9\tState: Ready\tEvents: []\n" in log_of(worker, "e-3")
 
 
+async def test_ten_programs_are_extensions_and_the_eleventh_is_refused(worker: TestWorker, caller: Caller) -> None:
+    """The first by name are started, one more than may register: that there are too many is told."""
+    counted = extension(
+        'status, _, body = register()\nif status != 200:\n    say("refused", status, json.dumps(body))\n    sys.exit(1)\n'
+        "following()\n"
+    )
+    ten = extended(worker, *[counted] * 10, memory_mb=1_024)
+    assert (await caller.answer(ten, "e-18", 1, cold=True)).json() == [1, 1]
+    assert (
+        len(re.findall(r"^EXTENSION\tName: ext-\d+\tState: Ready\tEvents: \[\]$", log_of(worker, "e-18"), re.MULTILINE)) == 10
+    )
+    twelve = extended(worker, *[counted] * 12, memory_mb=1_024)
+    answer = await caller.answer(twelve, "e-19", 1, cold=True, request_id=ID)
+    assert answer.json() == {"errorType": "Extension.Crash", "errorMessage": f"RequestId: {ID} Error: exit status 1"}
+    log = log_of(worker, "e-19")
+    refused = re.findall(r"^ext-\d+ refused (\d+) (.+)$", log, re.MULTILINE)
+    error = {"errorMessage": "Extension limit (10) reached", "errorType": "Extension.TooManyExtensions"}
+    assert [(int(status), json.loads(body)) for status, body in refused] == [(403, error)] * 2, (
+        "once, and when all is tried again"
+    )
+    assert "ext-9 " not in log, "the last by name was not started"
+
+
 def let_go_on(pid: int, uid: int) -> None:
     path = f"/proc/{pid}/root/tmp/go-on"
     os.close(os.open(path + ".made", os.O_CREAT | os.O_EXCL, 0o600))
@@ -233,7 +260,7 @@ while True:
 
 
 async def test_an_extension_that_never_asks_again_runs_into_the_functions_timeout(worker: TestWorker, caller: Caller) -> None:
-    stuck = extension('register("INVOKE", "SHUTDOWN")\nfollowing()\ntime.sleep(0.2)\n') + (
+    stuck = extension('register("INVOKE")\nfollowing()\n') + (
         'if not os.path.exists("/tmp/second"):\n    open("/tmp/second", "w").close()\n    signal.pause()\n'
         "while True:\n    following()\n"
     )
@@ -262,6 +289,11 @@ async def test_an_extension_that_never_asks_again_runs_into_the_functions_timeou
             "Extension.InitError",
             "exit code 0",
         ),
+        (
+            'register(); call("POST", "/2020-01-01/extension/exit/error", {}, {"Lambda-Extension-Function-Error-Type": "Mine.Bad"})',
+            "Extension.ExitError",
+            "exit code 0",
+        ),
     ],
 )
 async def test_an_extension_that_fails_to_initialise_fails_the_invocation(
@@ -276,8 +308,9 @@ async def test_an_extension_that_fails_to_initialise_fails_the_invocation(
     assert init == ("init", f"error\tError Type: {error_type}")
     assert again == ("invoke", f"error\tError Type: {error_type}")
     assert f"Status: error\tError Type: {error_type}\n" in log
-    if error_type == "Extension.InitError":
-        assert "EXTENSION\tName: ext-1\tState: InitError\tEvents: []\tError Type: Mine.Bad\n" in log
+    if error_type != "Extension.Crash":
+        state = error_type.removeprefix("Extension.")
+        assert f"EXTENSION\tName: ext-1\tState: {state}\tEvents: []\tError Type: Mine.Bad\n" in log
     assert "START" in log, "the function itself never began"
 
 
@@ -322,6 +355,72 @@ async def test_an_extension_that_ends_during_an_invocation_fails_it_and_everythi
     assert (await caller.answer(spec, "e-9", 5)).json() == [5, 2]
 
 
+@pytest.fixture
+def never_frozen(worker: TestWorker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What an extension does while nothing runs, it does in its own time."""
+    worker.fleet._freezer.close()
+    monkeypatch.setattr(freezer, "INTERVAL_S", 3_600.0)
+    yield
+    worker.fleet._freezer.close()
+
+
+GIVES_UP = """
+def give_up():
+    open("/tmp/gave-up", "w").close()
+    headers = {"Lambda-Extension-Function-Error-Type": "Mine.Gone"}
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    say("exit error", *map(json.dumps, call("POST", "/2020-01-01/extension/exit/error", {}, headers, api)[::2]))
+    os._exit(9)
+"""
+GAVE_UP = "EXTENSION\tName: ext-1\tState: ExitError\tEvents: [INVOKE]\tError Type: Mine.Gone\n"
+
+
+async def test_an_extension_that_says_that_it_fails_ends_its_invocation_and_everything_starts_anew(
+    worker: TestWorker, caller: Caller
+) -> None:
+    fails = extension(
+        GIVES_UP
+        + 'register("INVOKE")\nwhile True:\n    following()\n    if not os.path.exists("/tmp/gave-up"):\n        give_up()\n'
+    )
+    spec = extended(worker, fails, timeout_s=20)
+    answer = await caller.answer(spec, "e-20", "hang", cold=True, request_id=ID)
+    assert answer.json() == {"errorType": "Extension.ExitError", "errorMessage": f"RequestId: {ID} Error: exit status 9"}
+    log = log_of(worker, "e-20")
+    assert told(worker, "e-20") == {"exit error": (202, {"status": "OK"})}
+    assert log.count(GAVE_UP) == 1
+    assert log.rstrip().endswith("Status: error\tError Type: Extension.ExitError")
+    assert (await caller.answer(spec, "e-20", 5)).json() == [5, 2]
+
+
+async def test_an_extension_that_says_that_it_fails_while_nothing_runs_costs_the_next_event_nothing_but_time(
+    worker: TestWorker, caller: Caller, never_frozen: None
+) -> None:
+    fails = extension(
+        GIVES_UP
+        + """
+register("INVOKE")
+def wait():
+    while not os.path.exists("/tmp/go-on"):
+        time.sleep(0.002)
+    give_up()
+if not os.path.exists("/tmp/gave-up"):
+    threading.Thread(target=wait).start()
+while True:
+    following()
+"""
+    )
+    spec = extended(worker, fails)
+    assert (await caller.answer(spec, "e-21", 1, cold=True)).header.reusable
+    sandbox = worker.fleet._environments["e-21"]._sandbox
+    assert sandbox is not None
+    (child,) = [each for each in processes_of(sandbox.uid) if "extensions" in " ".join(each.cmdline())]
+    let_go_on(child.pid, sandbox.uid)
+    await until(lambda: GAVE_UP in log_of(worker, "e-21"), "the extension's error")
+    again = await caller.answer(spec, "e-21", 2)
+    assert (again.header.function_error, again.json()) == (None, [2, 2])
+    assert told(worker, "e-21") == {"exit error": (202, {"status": "OK"})}
+
+
 @pytest.mark.parametrize(
     ("event", "reason", "error_type"), [("hang", "timeout", "Sandbox.Timedout"), ("exit", "failure", "Runtime.ExitError")]
 )
@@ -338,17 +437,98 @@ async def test_extensions_are_told_why_an_environment_is_reset(
     assert (await caller.answer(spec, environment_id, 2)).json() == [2, 2]
 
 
-async def test_the_runtime_is_asked_to_end_before_its_extensions_are_told(worker: TestWorker, caller: Caller) -> None:
+INTERNAL = """
+import http.client, os, threading
+def takes_part():
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    api.request("POST", "/2020-01-01/extension/register", '{"events": ["INVOKE"]}', {"Lambda-Extension-Name": "inside"})
+    answer = api.getresponse()
+    answer.read()
+    headers = {"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}
+    def follow():
+        while True:
+            api.request("GET", "/2020-01-01/extension/event/next", headers=headers)
+            api.getresponse().read()
+    threading.Thread(target=follow, daemon=True).start()
+takes_part()
+"""
+"""The head of a function that has an internal extension."""
+
+
+@pytest.mark.parametrize("external", [True, False])
+async def test_the_runtime_is_asked_to_end_and_before_its_extensions_are_told(
+    worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch, external: bool
+) -> None:
+    for module, name in ((extension_host, "RUNTIME_SHARE_S"), (extension_host, "INTERNAL_S"), (phases, "EXTERNAL_S")):
+        monkeypatch.setattr(module, name, PATIENCE_S)
     source = (
         "import signal, sys\n"
         "def end(*_):\n    print('ended with care', flush=True)\n    sys.exit(0)\n"
         "signal.signal(signal.SIGTERM, end)\n"
         "def handler(event, context):\n    return event\n"
     )
-    spec = extended(worker, LISTENS, source=source)
-    await caller.answer(spec, "e-11", 1, cold=True)
-    await ended(worker, "e-11")
-    assert re.search(r"ended with care\next-1 SHUTDOWN spindown\n", log_of(worker, "e-11"))
+    spec = extended(worker, LISTENS, source=source) if external else worker.function(INTERNAL + source)
+    environment_id = f"e-11-{external}"
+    await caller.answer(spec, environment_id, 1, cold=True)
+    await ended(worker, environment_id)
+    following = r"ext-1 SHUTDOWN spindown\n" if external else "$"
+    assert re.search(rf"ended with care\n{following}", log_of(worker, environment_id))
+
+
+IGNORES = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open("/tmp/runtime", "w").write(str(os.getpid()))
+def handler(event, context):
+    return event
+"""
+
+
+def test_the_time_to_shut_down_is_awss() -> None:
+    assert (phases.EXTERNAL_S, phases.INTERNAL_S, phases.RUNTIME_SHARE_S) == (2.0, 0.5, 0.3)
+
+
+async def test_a_runtime_that_does_not_end_is_killed_after_its_share_of_the_time_that_external_extensions_have(
+    worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extension_host, "INTERNAL_S", 3_600.0)  # It is not what counts.
+    looks = extension(
+        """
+register("SHUTDOWN")
+event = following()
+say("has", event["deadlineMs"] - int(time.time() * 1000))
+runtime = int(open("/tmp/runtime").read())
+try:
+    while True:
+        os.kill(runtime, 0)
+        time.sleep(0.001)
+except ProcessLookupError:
+    say("the runtime is gone")
+"""
+    )
+    spec = extended(worker, looks, source=IGNORES)
+    await caller.answer(spec, "e-22", 1, cold=True)
+    began = time.monotonic()
+    await ended(worker, "e-22")
+    assert time.monotonic() - began >= 0.29
+    log = log_of(worker, "e-22")
+    has = re.search(r"^ext-1 has (-?\d+)\next-1 the runtime is gone$", log, re.MULTILINE)
+    assert has is not None, log
+    assert int(has[1]) <= 1_702, "of 2,000 ms, 300 were the runtime's, and before it was told"
+
+
+async def test_a_runtime_that_does_not_end_is_killed_after_the_time_that_internal_extensions_have(
+    worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extension_host, "RUNTIME_SHARE_S", 3_600.0)  # It is not what counts.
+    await caller.answer(worker.function(INTERNAL + IGNORES), "e-23", 1, cold=True)
+    sandbox = worker.fleet._environments["e-23"]._sandbox
+    assert sandbox is not None
+    began = time.monotonic()
+    worker.fleet.stop(["e-23"])
+    await until(lambda: not processes_of(sandbox.uid), "the runtime's end")
+    assert time.monotonic() - began >= 0.49
+    await until(lambda: "e-23" in worker.gone, "the environment's end")
 
 
 async def test_an_extension_that_does_not_end_is_killed_after_two_seconds(worker: TestWorker, caller: Caller) -> None:
@@ -422,7 +602,7 @@ async def test_extensions_extend_runtimes_that_speak_the_runtime_api(worker: Tes
 
 
 async def test_an_extension_that_ended_while_nothing_ran_costs_the_next_event_nothing_but_time(
-    worker: TestWorker, caller: Caller
+    worker: TestWorker, caller: Caller, never_frozen: None
 ) -> None:
     ends = extension(
         'register("INVOKE")\nfollowing()\n'

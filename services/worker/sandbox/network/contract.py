@@ -1,8 +1,11 @@
 """The contract between sandboxes and the network that they are in. A network is given by a provider, as slots.
 
-`public`: outside, by the host, as functions on AWS that are in no VPC; and the cluster's endpoint. `none`: nothing but
-loopback. Both are kept.py's. A provider of its own is the place of functions that are to be in a network of their operator
-(VpcConfig): it makes slots whose device is in there, and all else stays as it is, for a sandbox knows its slot alone.
+A worker has one provider, which its settings choose (from_settings.py). kept.py's: `public`, which leads outside by the host,
+as functions on AWS have it that are in no VPC, and to the cluster's endpoint; or `none`, nothing but loopback. own.py's,
+without root: loopback alone. A sandbox takes its slot when it is made, which is before anybody knows for which function: what
+one function may be given is what the provider gives to all, or less (`cut`).
+
+So networks by function (VpcConfig) have a place here and are not there: ARCHITECTURE.md says what they need beside a provider.
 
 A slot is one sandbox's at a time: taken, entered by its init, then given back once no process is left in it, or lost when that
 is not sure. A provider makes nothing on the way of a cold start: it has slots ready.
