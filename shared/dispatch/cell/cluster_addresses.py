@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import NamedTuple
 
 from shared.dispatch.cell.engines import TOLD_FOR_S, Address
 from shared.dispatch.cell.keys import Keys
@@ -13,13 +14,20 @@ from shared.dispatch.cell.worker_record import decode
 from shared.dispatch.wire.addresses import UNIX
 
 
+class Found(NamedTuple):
+    """Hosts by whatever name they are told or registered."""
+
+    engines: frozenset[Address]
+    workers: frozenset[Address]
+
+
 class ClusterAddresses:
     """All workers are read once a connection; after that only those that are heard of, for thousands of them are a megabyte."""
 
     def __init__(self, redis: RedisConnection, keys: Keys) -> None:
         self._redis = redis
         self._keys = keys
-        self._engines: set[Address] = set()
+        self._engines: frozenset[Address] = frozenset()
         self._workers: dict[bytes, Address] = {}
         self._changed: set[bytes] | None = None
         """Workers that were heard of; None when any may have been missed."""
@@ -39,14 +47,14 @@ class ClusterAddresses:
         if self._changed is not None and what in (b"joined", b"lost"):
             self._changed.add(worker_id)
 
-    async def look(self) -> set[Address]:
-        """Hosts by whatever name they are registered. Raises RedisError."""
+    async def look(self) -> Found:
+        """Raises RedisError."""
         since = time.time() - TOLD_FOR_S
         told = await self._redis.command("ZRANGE", self._keys.engines, int(since), "+inf", "BYSCORE")
         # None at all: that Redis was replaced, and no frontend has told the new one yet.
-        self._engines = {_engine(each) for each in told} or self._engines
+        self._engines = frozenset(map(_engine, told)) or self._engines
         await self._read_workers()
-        return {*self._engines, *self._workers.values()}
+        return Found(self._engines, frozenset(self._workers.values()))
 
     async def _read_workers(self) -> None:
         changed, self._changed = self._changed, set()

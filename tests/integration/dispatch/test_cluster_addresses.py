@@ -55,35 +55,35 @@ def announcer(redis: Redis) -> EngineAnnouncer:
 async def test_a_frontends_engines_are_known_with_the_brokers_that_kafka_advertises(
     redis: Redis, known: ClusterAddresses
 ) -> None:
-    assert await known.look() == set()
+    assert (await known.look()).engines == set()
     known.news.clear()
     await announcer(redis).tell()
     async with asyncio.timeout(PATIENCE_S):
         await known.news.wait()
-    assert await known.look() == TOLD
+    assert (await known.look()).engines == TOLD
 
 
 async def test_what_nobody_says_any_more_is_forgotten_after_a_day(redis: Redis, known: ClusterAddresses) -> None:
     a_day_ago = time.time() - TOLD_FOR_S
     await redis.zadd(KEYS.engines, {"10.0.0.1 5432": a_day_ago - 60, "10.0.0.2 5432": a_day_ago + 3_600})
-    assert await known.look() == {("10.0.0.2", 5432)}
+    assert (await known.look()).engines == {("10.0.0.2", 5432)}
     await announcer(redis).tell()
     assert await redis.zscore(KEYS.engines, "10.0.0.1 5432") is None
-    assert await known.look() == {*TOLD, ("10.0.0.2", 5432)}
+    assert (await known.look()).engines == {*TOLD, ("10.0.0.2", 5432)}
 
 
 async def test_a_redis_that_lost_everything_opens_nothing(redis: Redis, known: ClusterAddresses) -> None:
     await announcer(redis).tell()
     await known.look()
     await redis.flushall()
-    assert await known.look() == TOLD
+    assert (await known.look()).engines == TOLD
 
 
 async def test_workers_are_known_as_they_come_and_go(cell: Cell, known: ClusterAddresses) -> None:
     """All of them at first, then each that is heard of: the one on a Unix socket has no address that others reach."""
     await cell.open_by_hand({"w1": 1, "w2": 1})
     await cell.redis.hset(KEYS.workers, mapping={"w1": "10.0.1.1:9100 1", "w2": "[fd00::2]:9100 1", "w3": "unix:w3 1"})
-    assert await known.look() == {("10.0.1.1", 9100), ("fd00::2", 9100)}
+    assert (await known.look()).workers == {("10.0.1.1", 9100), ("fd00::2", 9100)}
 
     await cell.redis.hset(KEYS.workers, mapping={"w4": "worker-4.test:9100 1 x86_64 python3.12"})
     await cell.redis.publish(KEYS.events, "joined w4")
@@ -98,7 +98,7 @@ async def test_what_was_not_heard_while_redis_was_away_is_read_again(
     cell: Cell, redis_process: RedisProcess, known: ClusterAddresses
 ) -> None:
     await cell.redis.hset(KEYS.workers, "w1", "10.0.1.1:9100 1")
-    assert await known.look() == {("10.0.1.1", 9100)}
+    assert (await known.look()).workers == {("10.0.1.1", 9100)}
     redis_process.kill()
     redis_process.start()
     await cell.redis.delete(KEYS.workers)
@@ -109,7 +109,7 @@ async def test_what_was_not_heard_while_redis_was_away_is_read_again(
 async def comes_to(known: ClusterAddresses, wanted: set[tuple[str, int]]) -> None:
     async def they_are() -> bool:
         try:
-            return await known.look() == wanted
+            return (await known.look()).workers == wanted
         except RedisError:
             return False
 

@@ -19,7 +19,8 @@ from shared.settings import Settings
 log = logging.getLogger("lambdad.worker")
 
 LOOK_INTERVAL_S = 30.0
-TARGETS_MAX = 500
+REFUSED_MAX = 2_000
+"""Engines first: the keeper is told of all within one step."""
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
@@ -64,7 +65,10 @@ class ServicesKeptOut:
     async def look(self) -> None:
         """Raises RedisError; what was refused stays so."""
         self._cluster.news.clear()
-        self._provider.refuse(sorted(await resolved({*self._own, *await self._cluster.look()}))[:TARGETS_MAX])
+        found = await self._cluster.look()
+        wanted = await resolved({*self._own, *found.engines})
+        wanted |= set(sorted(await resolved(found.workers))[: REFUSED_MAX - len(wanted)])
+        self._provider.refuse(wanted)
 
     async def run(self) -> None:
         """For as long as the worker runs: names may lead elsewhere later, and workers come and go."""

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,10 @@ STOP_TIMEOUT_S = 5.0
 RESTART_DELAY_S = 1.0
 _ROOT = Path(__file__).resolve().parents[4]
 
-Addresses = list[tuple[str, int]]
+REFUSED_A_MESSAGE = 400
+"""Which may have 64 KiB, and is one transaction of the kernel's."""
+
+Address = tuple[str, int]
 
 
 class KeptSlot:
@@ -165,9 +168,9 @@ class KeeperLink:
             log.error("the keeper of functions' networks does not listen and is replaced: %s", error)
             self._ended()
 
-    def refuse(self, targets: Addresses) -> None:
-        """From now on exactly these TCP ports, whatever else may be reached. Raises SandboxError."""
-        self._control.send({"op": "refuse", "targets": targets})
+    def refuse(self, more: Sequence[Address], no_more: Sequence[Address]) -> None:
+        """TCP ports, whatever else may be reached; and some no longer: so many as a message may have. Raises SandboxError."""
+        self._control.send({"op": "refuse", "more": more, "no_more": no_more})
 
     async def stop(self) -> None:
         self._stopped = True
@@ -236,6 +239,12 @@ class KeeperLink:
         self._waiting.clear()
 
 
+def _parts(addresses: Collection[Address]) -> Iterator[list[Address]]:
+    listed = sorted(addresses)
+    for first in range(0, len(listed), REFUSED_A_MESSAGE):
+        yield listed[first : first + REFUSED_A_MESSAGE]
+
+
 class KeptNetwork:
     """Implements contract.NetworkProvider. on_lost: all slots that were taken lead nowhere any more."""
 
@@ -244,7 +253,7 @@ class KeptNetwork:
         self._on_lost = on_lost
         self._link: KeeperLink | None = None
         self._restarting: asyncio.Task[None] | None = None
-        self._refused: Addresses = []
+        self._refused: frozenset[Address] = frozenset()
         self._closed = False
         self.report = Report()
 
@@ -259,7 +268,8 @@ class KeptNetwork:
         link = KeeperLink(self._options, self._on_keeper_end)
         try:
             self.report = await link.start()
-            link.refuse(self._refused)
+            for part in _parts(self._refused):
+                link.refuse(part, [])
         except BaseException:
             await link.stop()
             raise
@@ -278,13 +288,18 @@ class KeptNetwork:
             raise SandboxError("functions' networks are not there")
         return await self._link.take()
 
-    def refuse(self, targets: Addresses) -> None:
+    def refuse(self, targets: Collection[Address]) -> None:
         """From now on exactly these TCP ports (address, port), whatever else may be reached. Raises SandboxError; then it is
         to be asked for again."""
-        if targets != self._refused:
+        wanted = frozenset(targets)
+        for part in _parts(wanted - self._refused):
             if self._link is not None:
-                self._link.refuse(targets)
-            self._refused = targets
+                self._link.refuse(part, [])
+            self._refused |= frozenset(part)
+        for part in _parts(self._refused - wanted):
+            if self._link is not None:
+                self._link.refuse([], part)
+            self._refused -= frozenset(part)
 
     async def close(self) -> None:
         self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 WEAKER = "functions reach no network: their worker runs without root"
 
@@ -47,7 +48,7 @@ class OwnNetwork:
     async def take(self) -> OwnSlot:
         return OwnSlot()
 
-    def refuse(self, targets: list[tuple[str, int]]) -> None:
+    def refuse(self, targets: Collection[tuple[str, int]]) -> None:
         """Nothing is reached anyway."""
 
     async def close(self) -> None:

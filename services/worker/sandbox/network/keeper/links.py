@@ -31,7 +31,7 @@ UNICAST, PROHIBIT = 1, 8
 """Types of routes: lead somewhere, are refused (EHOSTUNREACH at once)."""
 
 _NEW_LINK, _DELETE_LINK, _GET_LINK, _SET_LINK, _NEW_ADDRESS, _GET_ADDRESS = 16, 17, 18, 19, 20, 22
-_NEW_ROUTE, _GET_ROUTE, _NEW_RULE, _DELETE_RULE = 24, 26, 32, 33
+_NEW_ROUTE, _GET_ROUTE, _NEW_RULE = 24, 26, 32
 _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 _UP, _NO_ARP = 0x1, 0x80
 _STATIC = 4
@@ -106,15 +106,6 @@ def rule(family: int, priority: int, table: int, arriving_on: str | None = None)
     if arriving_on is not None:
         body += text(device, arriving_on)
     return _NEW_RULE, CREATE | EXCLUSIVE | ACKNOWLEDGE, body
-
-
-def refusal(priority: int, target: Address, protocol: int, port: int, *, gone: bool = False) -> Message:
-    """Refuse what is for one port of an address. gone: take that back."""
-    destination, priority_of, protocol_of, ports = 1, 6, 22, 24
-    body = struct.pack("=BBBBBBBBI", _family(target), target.max_prefixlen, 0, 0, 0, 0, 0, PROHIBIT, 0)
-    body += attribute(destination, target.packed) + number(priority_of, priority)
-    body += attribute(protocol_of, bytes([protocol])) + attribute(ports, struct.pack("=HH", port, port))
-    return _DELETE_RULE if gone else _NEW_RULE, (0 if gone else CREATE | EXCLUSIVE) | ACKNOWLEDGE, body
 
 
 def index_of(sock: NetlinkSocket, name: str) -> int | None:

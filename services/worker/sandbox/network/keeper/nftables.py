@@ -7,7 +7,7 @@ because its process was killed. (Names and numbers: linux/netfilter/nf_tables.h.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.worker.sandbox.network.keeper.netlink import (
@@ -33,10 +33,15 @@ Rule = Sequence[Expression]
 _SUBSYSTEM = 10
 _BEGIN, _END = 16, 17
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE, _NEW_SET = 0, 3, 6, 9
+_NEW_ELEMENTS, _DELETE_ELEMENTS = 12, 14
 _INET = 1
 _OWNER = 0x2
 _VALUE, _VERDICT_REGISTER, _REGISTER = 1, 0, 1
+_WORD_REGISTER = 8
+"""The first four bytes of the register above, which further ones of four bytes follow."""
 _IPV4, _IPV6 = 2, 10
+_IPV4_ADDRESS, _IPV6_ADDRESS, _PORT = 7, 8, 13
+"""Types of what is in a set, as `nft` shows them."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +65,20 @@ class CountedSet:
     forgotten_after_s: int | None = None
 
 
-def table(name: str, chains: Sequence[Chain], sets: Sequence[CountedSet] = ()) -> list[Message]:
+@dataclass(frozen=True)
+class PortSet:
+    """Ports of addresses of one version, changed by `elements`: to look one up costs the same however many there are."""
+
+    name: str
+    version: int
+
+
+def table(name: str, chains: Sequence[Chain], sets: Sequence[CountedSet | PortSet] = ()) -> list[Message]:
     """All or nothing."""
     messages = [_message(_NEW_TABLE, CREATE | EXCLUSIVE, text(1, name) + network_number(2, _OWNER))]
     for number, each in enumerate(sets):
-        dynamic, with_timeout = 0x20, 0x10
-        flags = dynamic if each.forgotten_after_s is None else dynamic | with_timeout
-        body = (
-            text(1, name) + text(2, each.name) + network_number(3, flags) + network_number(4, 7 if each.key_bytes == 4 else 8)
-        )
-        body += network_number(5, each.key_bytes) + network_number(10, number + 1)
-        if each.forgotten_after_s is not None:
-            body += attribute(11, struct.pack("!Q", each.forgotten_after_s * 1000))
+        described = _described(each) if isinstance(each, PortSet) else _described_counting(each)
+        body = text(1, name) + text(2, each.name) + network_number(10, number + 1) + described
         messages.append(_message(_NEW_SET, CREATE, body))
     for chain in chains:
         hook = nested(4, network_number(1, chain.hook), network_number(2, chain.priority & 0xFFFFFFFF))
@@ -81,8 +88,35 @@ def table(name: str, chains: Sequence[Chain], sets: Sequence[CountedSet] = ()) -
         for rule in chain.rules:
             expressions = nested(4, *(nested(1, each) for each in rule))
             messages.append(_message(_NEW_RULE, CREATE | APPEND, text(1, name) + text(2, chain.name) + expressions))
+    return _transaction(messages)
+
+
+def elements(table_name: str, of: PortSet, ports: Iterable[tuple[bytes, int]], *, gone: bool = False) -> list[Message]:
+    """Put ports of addresses into a set, or take out those that are in it; hundreds at a time. All or nothing."""
+    listed = (nested(1, nested(1, attribute(_VALUE, packed + struct.pack("!HH", port, 0)))) for packed, port in ports)
+    body = text(1, table_name) + text(2, of.name) + nested(3, *listed)
+    return _transaction([_message(_DELETE_ELEMENTS if gone else _NEW_ELEMENTS, 0 if gone else CREATE, body)])
+
+
+def _transaction(messages: Sequence[Message]) -> list[Message]:
     bound = struct.pack("!BBH", 0, 0, _SUBSYSTEM)
     return [(_BEGIN, 0, bound), *messages, (_END, 0, bound)]
+
+
+def _described_counting(each: CountedSet) -> bytes:
+    dynamic, with_timeout = 0x20, 0x10
+    flags = dynamic if each.forgotten_after_s is None else dynamic | with_timeout
+    key = _IPV4_ADDRESS if each.key_bytes == 4 else _IPV6_ADDRESS
+    body = network_number(3, flags) + network_number(4, key) + network_number(5, each.key_bytes)
+    if each.forgotten_after_s is not None:
+        body += attribute(11, struct.pack("!Q", each.forgotten_after_s * 1000))
+    return body
+
+
+def _described(each: PortSet) -> bytes:
+    """What is looked up: address and port one after the other, each filled up to four bytes."""
+    address, size = (_IPV4_ADDRESS, 4) if each.version == 4 else (_IPV6_ADDRESS, 16)
+    return network_number(3, 0) + network_number(4, address << 6 | _PORT) + network_number(5, size + 4)
 
 
 def _message(kind: int, flags: int, body: bytes) -> Message:
@@ -119,9 +153,9 @@ def _of_version(version: int) -> Rule:
     return [_meta(15), _equal(bytes([_IPV4 if version == 4 else _IPV6]))]
 
 
-def _field(base: int, offset: int, size: int) -> Expression:
+def _field(base: int, offset: int, size: int, register: int = _REGISTER) -> Expression:
     return _expression(
-        "payload", network_number(1, _REGISTER), network_number(2, base), network_number(3, offset), network_number(4, size)
+        "payload", network_number(1, register), network_number(2, base), network_number(3, offset), network_number(4, size)
     )
 
 
@@ -133,6 +167,13 @@ def from_address(packed: bytes, *, otherwise: bool = False) -> Rule:
 def to_address(packed: bytes) -> Rule:
     size = len(packed)
     return [*_of_version(4 if size == 4 else 6), _field(1, 16 if size == 4 else 24, size), _equal(packed)]
+
+
+def to_one_of(protocol: int, ports: PortSet) -> Rule:
+    offset, size = (16, 4) if ports.version == 4 else (24, 16)
+    both = [_field(1, offset, size), _field(2, 2, 2, _WORD_REGISTER + size // 4)]
+    found = _expression("lookup", text(1, ports.name), network_number(2, _REGISTER))
+    return [*_of_version(ports.version), _meta(16), _equal(bytes([protocol])), *both, found]
 
 
 def _source(size: int) -> Expression:

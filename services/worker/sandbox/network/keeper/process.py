@@ -3,7 +3,7 @@ beside its worker, for the kernel makes them one after the other and holds up wh
 
 All that it made ends with it: namespaces and devices with their descriptors, the host's table with its socket. `KeeperOptions`
 is the first message; then the worker says `took`, `back`, `lost` and `cut` with a slot's number, `refuse` with addresses and
-ports.
+ports, and with those that are not refused any more.
 """
 
 from __future__ import annotations
@@ -221,8 +221,10 @@ class Keeper:
 
     def on_refuse(self, message: dict[str, Any]) -> None:
         if self._router is not None and self._uplink is not None:
-            targets = {(ipaddress.ip_address(address), port) for address, port in message["targets"]}
-            self._router.refuse({each for each in targets if each[0].version in self._router.versions})
+            more, no_more = (
+                {(ipaddress.ip_address(address), port) for address, port in message[kind]} for kind in ("more", "no_more")
+            )
+            self._router.refuse(more, no_more)
 
     def close(self) -> None:
         if self._uplink is not None:

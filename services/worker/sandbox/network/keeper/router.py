@@ -22,7 +22,7 @@ UP_INDEX = 999
 TABLE = "lambdad"
 _FROM_SLOTS = 100
 """The routing table for what slots send."""
-_REFUSALS_FROM, _OF_ITSELF, _FROM_HOST, _OTHERS = 50, 1000, 1001, 1002
+_OF_ITSELF, _FROM_HOST, _OTHERS = 1000, 1001, 1002
 """Priorities of the rules that choose a table."""
 ENDPOINT_IPV6 = OWN_IPV6[1]
 """Of slots' gateway alone: the endpoint answers by IPv4."""
@@ -34,6 +34,7 @@ _RECEIVE_BUFFER_FORCE = 33
 
 Refused = tuple[links.Address, int]
 """One TCP port of an address."""
+_REFUSED = (nftables.PortSet("refused4", 4), nftables.PortSet("refused6", 6))
 
 
 class Router:
@@ -79,13 +80,14 @@ class Router:
                 route = links.route(network, kind=links.PROHIBIT, table=_FROM_SLOTS)
             self.links.request(route)
 
-    def refuse(self, wanted: set[Refused]) -> None:
-        """From now on exactly these ports."""
-        for target, port in self._refused - wanted:
-            self.links.request(links.refusal(_REFUSALS_FROM, target, nftables.TCP, port, gone=True))
-        for target, port in wanted - self._refused:
-            self.links.request(links.refusal(_REFUSALS_FROM, target, nftables.TCP, port))
-        self._refused = set(wanted)
+    def refuse(self, more: set[Refused], no_more: set[Refused]) -> None:
+        """Hundreds at a time."""
+        for ports in _REFUSED:
+            for changed, gone in ((no_more & self._refused, True), (more - self._refused, False)):
+                listed = [(address.packed, port) for address, port in changed if address.version == ports.version]
+                if listed:
+                    self.filters.request(*nftables.elements(TABLE, ports, listed, gone=gone))
+        self._refused = (self._refused - no_more) | more
 
     def tracks_connections(self) -> bool:
         with namespaces.inside(self.namespace):
@@ -119,7 +121,9 @@ def _choice_of_tables(version: int) -> list[Message]:
     ]
 
 
-def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Chain], list[nftables.CountedSet]]:
+def _rules(
+    ports: Sequence[int], connections_max: int
+) -> tuple[list[nftables.Chain], list[nftables.CountedSet | nftables.PortSet]]:
     n = nftables
     from_host, from_slot = n.arrives_on(UP), n.arrives_on(UP, otherwise=True)
     counted = [n.CountedSet("connections4", 4), n.CountedSet("connections6", 16)]
@@ -174,6 +178,8 @@ def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Ch
         n.FORWARD,
         n.FILTER,
         [
+            # Connections that were there before as well.
+            *([*n.to_one_of(n.TCP, each), *n.refuse()] for each in _REFUSED),
             [*n.is_answer(), *n.accept()],
             [*n.is_invalid(), *n.drop()],
             [*from_host, *n.drop()],
@@ -182,4 +188,4 @@ def _rules(ports: Sequence[int], connections_max: int) -> tuple[list[nftables.Ch
         ],
     )
     leaving = n.Chain("leaving", n.POSTROUTING, n.SOURCE_NAT, [[*n.leaves_by(UP), *n.masquerade()]], kind="nat")
-    return [arriving, for_itself, of_itself, passing, leaving], [*counted, questions]
+    return [arriving, for_itself, of_itself, passing, leaving], [*counted, questions, *_REFUSED]
