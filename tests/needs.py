@@ -21,6 +21,8 @@ from shared.settings import WorkerSettings
 
 _TOOLCHAINS = {"cargo": ["cargo", "--version"], "go": ["go", "version"]}
 """What may be on PATH for the toolchain that a version manager would have, and has not."""
+_BUILT_BY = {"lambda-adapter": ": cargo install lambda_web_adapter --version 0.9.1 --locked"}
+"""What is in a registry as source alone, and takes minutes: no run of CI makes it."""
 _RUNTIME = re.compile(r"(python3\.|nodejs|java|ruby|dotnet|provided)[\w.]*")
 
 
@@ -60,7 +62,7 @@ def missing(name: str) -> str | None:
     if name == SDK:
         return None if (RUNTIMES / SDK).is_dir() else f"{SDK} is not installed: lambdad runtimes install {SDK}"
     if not shutil.which(name):
-        return f"{name} is not on PATH"
+        return f"{name} is not on PATH{_BUILT_BY.get(name, '')}"
     if name in _TOOLCHAINS:
         done = subprocess.run(_TOOLCHAINS[name], capture_output=True, text=True, check=False, timeout=60)
         if done.returncode:

@@ -31,6 +31,7 @@ COLD = (
     "cold-start-boto3",
     "cold-start-provided",
     "cold-start-java",
+    "cold-start-ruby",
     "cold-start-large",
     "burst",
     "cold-start-crowded",
@@ -72,6 +73,8 @@ class Bench:
                 return cold_cases.cold_start_provided(*self._ours())
             case "cold-start-java":
                 return cold_cases.cold_start_java(*self._ours())
+            case "cold-start-ruby":
+                return cold_cases.cold_start_ruby(*self._ours())
             case "cold-start-large":
                 return cold_cases.cold_start_large(*self._ours())
             case "burst":

@@ -14,7 +14,7 @@ from tests.bench.http_cases import Running, alternate, rows
 from tests.bench.measure import Sample, send_all
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Lambdad
-from tests.bench.peers.sdk import JAVA
+from tests.bench.peers.sdk import JAVA, RUBY
 from tests.bench.report import Outcome, Row
 from tests.needs import missing
 from tests.support import wait_until
@@ -22,7 +22,7 @@ from tests.support import wait_until
 ROUNDS = 2
 COUNT = {"python": 50, "boto3": 25}
 """Cold starts in one round."""
-PROVIDED_COUNT, JAVA_COUNT, LARGE_COUNT, CROWDED_COUNT = 50, 20, 10, 50
+PROVIDED_COUNT, JAVA_COUNT, RUBY_COUNT, LARGE_COUNT, CROWDED_COUNT = 50, 20, 20, 10, 50
 IDLE_ENVIRONMENTS = 1_000
 BURST = 500
 BURST_ROUNDS = 1
@@ -77,6 +77,12 @@ def cold_start_java(ours: Lambdad, absent: str | None) -> Outcome:
         absent = missing(JAVA)
     found = rows(alternate([(ours, absent)], ROUNDS, measure), rate=False)
     return Outcome("cold-start-java", "first invoke of a new Java function", "p50_ms", 60.0, found, p99_ms_max=150.0)
+
+
+def cold_start_ruby(ours: Lambdad, absent: str | None) -> Outcome:
+    """Nothing is promised; not here where no Ruby is that a function may name."""
+    found = _cold([(ours, absent or missing(RUBY))], lambda _: "ruby", RUBY_COUNT)
+    return Outcome("cold-start-ruby", "first invoke of a new Ruby function", "p50_ms", rows=found)
 
 
 def cold_start_large(ours: Lambdad, absent: str | None) -> Outcome:

@@ -25,7 +25,17 @@ PYTHON_BOTO3 = "import boto3\n\n\ndef handler(event, context):\n    return event
 PYTHON_BATCH = "def handler(event, context):\n    return None\n"
 NODE = "exports.handler = async (event) => event;\n"
 
-SOURCES = {"python": PYTHON, "boto3": PYTHON_BOTO3, "node": NODE, "batch": PYTHON_BATCH, "large": PYTHON, "idle": PYTHON}
+RUBY = "def handler(event:, context:) = event\n"
+
+SOURCES = {
+    "python": PYTHON,
+    "ruby": RUBY,
+    "boto3": PYTHON_BOTO3,
+    "node": NODE,
+    "batch": PYTHON_BATCH,
+    "large": PYTHON,
+    "idle": PYTHON,
+}
 LARGE_FILES, LARGE_FILE_BYTES = 40, 1_250_000
 COMPILE_TIMEOUT_S = 60.0
 HANDLERS = {"java": "example.Echo"}
@@ -38,7 +48,7 @@ def package(kind: str) -> bytes:
         return zip_of({"bootstrap": program(), "note": uuid.uuid4().hex})
     if kind == "java":
         return zip_of({**java.class_of("example.Echo"), "note": uuid.uuid4().hex})
-    file, comment = ("index.js", "//") if kind == "node" else ("index.py", "#")
+    file, comment = {"node": ("index.js", "//"), "ruby": ("index.rb", "#")}.get(kind, ("index.py", "#"))
     files: dict[str, str | bytes] = {file: f"{SOURCES[kind]}{comment} {uuid.uuid4().hex}\n"}
     if kind == "large":
         files |= large_files()

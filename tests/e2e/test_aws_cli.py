@@ -1,17 +1,20 @@
-"""The AWS CLI, as a process of its own, with nothing but the variables that `lambdad env` prints."""
+"""The AWS CLI, as a process of its own, with nothing but the variables that `lambdad env` prints; and inside a function."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.conftest import MakeFunction
 from tests.support import PYTHON, ROLE, zip_of
 
 AWS = shutil.which("aws", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
@@ -81,3 +84,47 @@ def test_a_wrong_secret_is_refused_in_awss_words(cluster: Any) -> None:
     said = aws(Wrong, "list-functions", ok=False)
     assert "InvalidSignatureException" in said
     assert "The request signature we calculated does not match the signature you provided." in said
+
+
+IN_A_LAYER = ("awscli", "colorama", "docutils", "pyasn1", "PyYAML", "rsa")
+"""What the CLI is made of."""
+NEVER_READ = re.compile(r".*[.]pyc|[.][.]/.*|awscli/examples/.*")
+OF_ANOTHER_SERVICE = re.compile(r"awscli/botocore/data/(?!(lambda|sts)/)[^/]+/.*[.]json")
+"""Nine tenths of it: the CLI wants to see that they are there, and reads those of the service that is called."""
+CALLS_THE_CLI = """
+import json, subprocess
+def aws(*words):
+    done = subprocess.run(["aws", *words], capture_output=True, text=True, timeout=25)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+def handler(event, context):
+    identity = aws("sts", "get-caller-identity")
+    told = aws("lambda", "invoke", "--function-name", event["name"], "--payload", json.dumps({"from": "cli"}), "/tmp/out")
+    return [identity["Arn"], told["StatusCode"], json.load(open("/tmp/out"))]
+"""
+
+
+def cli_layer() -> bytes:
+    """As `pip install --target` makes it, and a program that starts it: layers' folders for modules are a handler's alone."""
+    files: dict[str, str | bytes] = {"bin/aws": f"#!/var/lang/bin/{PYTHON}\n" + (
+        "import sys\nsys.path.insert(0, '/opt/python')\nfrom awscli.clidriver import main\nsys.exit(main())\n"
+    )}  # fmt: skip
+    for name in IN_A_LAYER:
+        for file in distribution(name).files or ():
+            path = file.as_posix()
+            if not NEVER_READ.fullmatch(path):
+                files[f"python/{path}"] = b"{}" if OF_ANOTHER_SERVICE.fullmatch(path) else file.read_binary()
+    return zip_of(files)
+
+
+def test_inside_a_function_it_calls_the_functions_own_cluster_unchanged(client: Any, make_function: MakeFunction) -> None:
+    layer = client.publish_layer_version(LayerName="aws-cli", Content={"ZipFile": cli_layer()})
+    try:
+        echo = make_function("def handler(event, context):\n    return event\n")
+        caller = make_function(CALLS_THE_CLI, Layers=[layer["LayerVersionArn"]], MemorySize=1_769)
+        answer = client.invoke(FunctionName=caller, Payload=json.dumps({"name": echo}))
+        result = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, result
+        assert result == [f"arn:aws:sts::000000000000:assumed-role/test/{caller}", 200, {"from": "cli"}]
+    finally:
+        client.delete_layer_version(LayerName="aws-cli", VersionNumber=layer["Version"])

@@ -10,14 +10,16 @@ from botocore.config import Config
 
 from tests.bench.functions import HANDLERS, IDLE_MEMORY_MB, MEMORY_MB, package
 from tests.bench.signing import Endpoint
+from tests.needs import first_here, offered
 from tests.support import ROLE, wait_until
 
 JAVA = "java21"
+RUBY = first_here(*reversed(offered("ruby")))
 
 
 class Functions:
     def __init__(self, endpoint: Endpoint, python: str, node: str) -> None:
-        self._runtimes = {"node": node, "provided": "provided.al2023", "java": JAVA}
+        self._runtimes = {"node": node, "provided": "provided.al2023", "java": JAVA, "ruby": RUBY}
         self._python = python
         self.client: Any = boto3.client(
             "lambda",

@@ -265,4 +265,4 @@ async def test_a_wrapper_starts_it(harness: Harness) -> None:
     async with harness.running(files, runtime=RUBY, variables=variables) as function:
         seen, arguments = await function.result({})
     assert seen == "yes"
-    assert re.fullmatch(r"/var/lang/bin/ruby[\d.]* /var/runtime/bootstrap\.rb", arguments)
+    assert re.fullmatch(r"/var/lang/bin/ruby[\d.]*( -I\S+)* /var/runtime/bootstrap\.rb", arguments)

@@ -14,10 +14,11 @@ import pytest
 from pydantic import SecretStr
 
 from services.worker.main import serve
+from services.worker.sandbox.network.addresses import ENDPOINT_URL
 from shared.dispatch.wire.messages import RefusalReason
 from shared.domain.errors import ConfigurationError
 from shared.registry.packages import PackageStore
-from shared.settings import Settings, TelemetrySettings, WorkerSettings
+from shared.settings import FunctionSettings, Settings, TelemetrySettings, WorkerSettings
 from tests.integration.worker.cluster import SECRET, Answer, Caller, header_for
 from tests.support import PATIENCE_S, PYTHON, zip_of
 from tests.unit.worker.specs import version
@@ -91,6 +92,21 @@ async def test_it_serves_without_kafka_finishes_what_runs_and_leaves_nothing(wor
     assert answer.json() == "slept"
     assert not list((worker_settings.data_dir / "worker-main/code").glob("new-*"))
     await caller.close()
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_functions_are_told_the_endpoint_unless_the_setting_says_not_to(worker_settings: Settings, told: bool) -> None:
+    settings = worker_settings.model_copy(update={"functions": FunctionSettings(endpoint_variable=told)})
+    package = zip_of({"app.py": "import os\ndef handler(event, context):\n    return os.environ.get('AWS_ENDPOINT_URL')\n"})
+    spec = version(code_sha256=await PackageStore(settings).put(package), runtime=PYTHON, timeout_s=60)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(settings, stop))
+    caller = await connected(settings)
+    assert (await caller.answer(spec, "m-2", 0, cold=True)).json() == (ENDPOINT_URL if told else None)
+    await caller.close()
+    stop.set()
+    async with asyncio.timeout(PATIENCE_S):
+        await serving
 
 
 async def test_a_second_worker_of_the_same_name_is_told_so(worker_settings: Settings) -> None:

@@ -15,7 +15,9 @@ from services.worker.main import _variables
 from services.worker.runtimes import catalogue as catalogue_module
 from services.worker.runtimes.catalogue import Catalogue
 from services.worker.runtimes.contract import RuntimeFamily, UnsupportedRuntimeError
+from services.worker.runtimes.ruby.family import RubyFamily
 from services.worker.runtimes.variables import function_variables
+from services.worker.sandbox import mounts
 from services.worker.sandbox.network.addresses import ENDPOINT_URL
 from services.worker.sandbox.spec import SandboxSpec
 from shared.dispatch.cell.worker_record import WorkerRecord, decode
@@ -116,6 +118,24 @@ def test_a_runtime_whose_interpreter_is_of_another_version_is_refused_with_the_c
     assert runtime not in catalogue.installed()
     with pytest.raises(UnsupportedRuntimeError, match=rf"^{runtime} is not installed .*lambdad runtimes install {runtime}`"):
         catalogue.recipe(runtime)
+
+
+@pytest.mark.parametrize("layers", ["", "elsewhere"])
+def test_a_ruby_where_layers_will_lie_is_told_where_its_libraries_are(
+    layers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = tmp_path / "versions" / "3.4.1"
+    for folder in ("bin", "lib/ruby/site_ruby/3.4.0", "lib/ruby/3.4.0/x86_64-linux"):
+        (prefix / folder).mkdir(parents=True)
+    (prefix / "lib/ruby/3.4.0/x86_64-linux/rbconfig.rb").touch()
+    (prefix / "bin/ruby").write_text("#!/bin/sh\nprintf ruby3.4\n")
+    (prefix / "bin/ruby").chmod(0o755)
+    monkeypatch.setenv("RBENV_ROOT", str(tmp_path))
+    monkeypatch.setattr(mounts, "LAYERS", str(tmp_path / layers))
+    command = RubyFamily().recipe("ruby3.4").argv
+    places = ("site_ruby/3.4.0", "3.4.0", "3.4.0/x86_64-linux")
+    flags = [] if layers else [f"-I/var/lang/lib/ruby/{place}" for place in places]
+    assert command == ("/var/lang/bin/ruby", *flags, "/var/runtime/bootstrap.rb", "prepared")
 
 
 def test_a_function_may_override_what_its_family_sets_but_not_what_the_platform_sets(catalogue: Catalogue) -> None:

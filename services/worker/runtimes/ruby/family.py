@@ -9,7 +9,7 @@ from services.worker.runtimes.contract import UnsupportedRuntimeError
 from services.worker.runtimes.host import beyond_usr, own_interpreter, prefix_of
 from services.worker.runtimes.ruby.interpreters import find_rubies
 from services.worker.runtimes.variables import reads_other_libraries
-from services.worker.sandbox import protocol
+from services.worker.sandbox import mounts, protocol
 from services.worker.sandbox.recipe import Recipe
 from services.worker.sandbox.spec import SandboxSpec
 from shared.domain.runtimes import how_to_install
@@ -19,6 +19,8 @@ _INSIDE = Path(__file__).parent / "inside"
 _BOOTSTRAP = "/var/runtime/bootstrap.rb"
 _READ_AT_START = ("RUBYOPT", "RUBY_", "MALLOC_", "SSL_CERT_")
 """What variables begin with that Ruby, or a library of its, reads once: a prepared process has started without them."""
+_LIBRARIES = ("site_ruby/{0}", "site_ruby/{0}/{1}", "vendor_ruby/{0}", "vendor_ruby/{0}/{1}", "{0}", "{0}/{1}")
+"""Where Ruby looks for its own below lib/ruby, in its order, by version and machine."""
 
 
 class RubyFamily:
@@ -52,7 +54,7 @@ class RubyFamily:
             waiting_bytes=24 * 1024**2,
             runtime_dirs=(_INSIDE,),
             language_root=prefix_of(ruby),
-            argv=(f"/var/lang/{ruby.relative_to(prefix_of(ruby))}", _BOOTSTRAP, "prepared"),
+            argv=(f"/var/lang/{ruby.relative_to(prefix_of(ruby))}", *_load_path(prefix_of(ruby)), _BOOTSTRAP, "prepared"),
             http=True,
         )
 
@@ -72,7 +74,7 @@ class RubyFamily:
         return f"AWS_Lambda_{runtime}"
 
     def programs(self, recipe: Recipe, spec: SandboxSpec) -> list[list[str]]:
-        command = [*recipe.argv[:2]]
+        command = [*recipe.argv[:-1]]
         if spec.wrapper:
             return [[spec.wrapper, *command]]
         early = any(name.startswith(_READ_AT_START) for name in spec.environment) or reads_other_libraries(spec)
@@ -80,3 +82,14 @@ class RubyFamily:
 
     def missing_entrypoint(self, spec: SandboxSpec) -> tuple[str, str] | None:
         return None
+
+
+def _load_path(prefix: Path) -> list[str]:
+    """Flags for a Ruby of /opt: it looks for its libraries where it was built for, and that is where functions have layers."""
+    libraries = prefix / "lib/ruby"
+    settings = next(libraries.glob("*/*/rbconfig.rb"), None) if prefix.is_relative_to(mounts.LAYERS) else None
+    if settings is None:
+        return []
+    version, machine = settings.parts[-3:-1]
+    places = (place.format(version, machine) for place in _LIBRARIES)
+    return [f"-I/var/lang/lib/ruby/{place}" for place in places if (libraries / place).is_dir()]
