@@ -13,6 +13,10 @@ from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.worker_record import decode
 from shared.dispatch.wire.addresses import UNIX
 
+WORKERS_MAX = 2_000
+"""Those that are known: to read more whenever Redis comes back, and to refuse them, would cost more than it is worth."""
+WORKERS_A_READ = 500
+
 
 class Found(NamedTuple):
     """Hosts by whatever name they are told or registered."""
@@ -22,7 +26,7 @@ class Found(NamedTuple):
 
 
 class ClusterAddresses:
-    """All workers are read once a connection; after that only those that are heard of, for thousands of them are a megabyte."""
+    """Workers are read once a connection; after that only those that are heard of, for all of them together are much."""
 
     def __init__(self, redis: RedisConnection, keys: Keys) -> None:
         self._redis = redis
@@ -37,7 +41,6 @@ class ClusterAddresses:
     def connected(self) -> None:
         """Redis is there (again): what was said meanwhile was not heard."""
         self._changed = None
-        self.news.set()
 
     def heard(self, message: bytes) -> None:
         """What is published on `events`."""
@@ -60,7 +63,7 @@ class ClusterAddresses:
         changed, self._changed = self._changed, set()
         try:
             if changed is None:
-                records = await self._redis.command("HGETALL", self._keys.workers)
+                records = await self._all_workers()
                 self._workers.clear()
             else:
                 names = sorted(changed)
@@ -73,8 +76,19 @@ class ClusterAddresses:
             address = None if record is None else _worker(record)
             if address is None:
                 self._workers.pop(worker_id, None)
-            else:
+            elif worker_id in self._workers or len(self._workers) < WORKERS_MAX:
                 self._workers[worker_id] = address
+
+    async def _all_workers(self) -> dict[bytes, bytes]:
+        """A part at a time: Redis serves others in between."""
+        found: dict[bytes, bytes] = {}
+        cursor = b"0"
+        while len(found) < WORKERS_MAX:
+            cursor, flat = await self._redis.command("HSCAN", self._keys.workers, cursor, "COUNT", WORKERS_A_READ)
+            found |= zip(flat[::2], flat[1::2], strict=True)
+            if cursor == b"0":
+                break
+        return found
 
 
 def _engine(told: bytes) -> Address:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from shared.dispatch.cell.cluster_addresses import ClusterAddresses
+from shared.dispatch.cell.cluster_addresses import WORKERS_MAX, ClusterAddresses
 from shared.dispatch.cell.engines import TOLD_FOR_S, EngineAnnouncer, as_others_see, own_addresses
 from shared.dispatch.cell.keys import Keys
+from shared.dispatch.cell.membership import WorkerMembership
 from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, RedisProcess
@@ -92,6 +93,41 @@ async def test_workers_are_known_as_they_come_and_go(cell: Cell, known: ClusterA
     await cell.redis.hdel(KEYS.workers, "w1")
     await cell.redis.publish(KEYS.events, "lost w1")
     await comes_to(known, {("fd00::2", 9100), ("worker-4.test", 9100)})
+
+
+async def test_of_very_many_workers_as_many_are_known_as_can_be_refused(cell: Cell, known: ClusterAddresses) -> None:
+    await cell.redis.hset(KEYS.workers, mapping={f"w{number}": f"10.0.0.1:{number} 1" for number in range(1, 3 * WORKERS_MAX)})
+    found = (await known.look()).workers
+    assert WORKERS_MAX // 2 < len(found) <= WORKERS_MAX
+    assert found <= {("10.0.0.1", number) for number in range(1, 3 * WORKERS_MAX)}
+
+
+async def test_a_worker_joins_once_it_has_done_what_comes_first(cell: Cell, settings: Settings) -> None:
+    """So that no function runs before its network is closed where it has to be."""
+    await cell.open_by_hand({})
+    began, ends, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    attempts = []
+
+    async def comes_first() -> None:
+        attempts.append(len(attempts))
+        if len(attempts) == 1:
+            raise RedisError("not now")
+        began.set()
+        await ends.wait()
+
+    membership = WorkerMembership(settings, "late", "127.0.0.1:1", 5, None, list, before_joining=comes_first)
+    running = asyncio.create_task(membership.run(stop))
+    async with asyncio.timeout(PATIENCE_S):
+        await began.wait()
+    assert attempts == [0, 1]
+    assert await cell.redis.hget(KEYS.workers, "late") is None
+    assert membership.problem is not None
+    ends.set()
+    await until(lambda: membership.problem is None)
+    assert await cell.redis.hget(KEYS.workers, "late") is not None
+    stop.set()
+    await running
+    await membership.leave()
 
 
 async def test_what_was_not_heard_while_redis_was_away_is_read_again(

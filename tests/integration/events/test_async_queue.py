@@ -243,6 +243,17 @@ async def test_a_delivery_that_breaks_in_a_way_nobody_foresaw_leaves_nobody_wait
         await producer.send(names.asynchronous, b"x")
 
 
+async def test_brokers_are_known_by_the_names_that_kafka_advertises(kafka_engine: KafkaCluster) -> None:
+    """Which need not be those that the settings name: functions must not reach either."""
+    host, _, port = kafka_engine.bootstrap_servers.partition(":")
+    assert host == "127.0.0.1"
+    settings = settings_of(kafka_engine).model_copy(update={"kafka_bootstrap_servers": f"localhost:{port}"})
+    queue = AsyncQueue(settings)
+    assert queue.brokers() == []
+    async with queue_of(settings) as queue:
+        assert queue.brokers() == [(host, int(port))]
+
+
 async def test_an_event_of_one_mebibyte_fits(kafka_engine: KafkaCluster) -> None:
     functions = Functions()
     async with poller_of(settings_of(kafka_engine), functions) as queue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable
 
 from services.worker.sandbox.network.addresses import ENDPOINT_PORT, RESOLVER_PORT
@@ -73,7 +74,8 @@ class ServicesKeptOut:
     async def run(self) -> None:
         """For as long as the worker runs: names may lead elsewhere later, and workers come and go."""
         while True:
-            await pause(self._cluster.news, LOOK_INTERVAL_S)
+            # Not all workers of a cluster at one time, when its Redis has come back.
+            await pause(self._cluster.news, LOOK_INTERVAL_S * random.uniform(0.5, 1.0))
             try:
                 await self.look()
             except RedisError as error:
