@@ -81,7 +81,7 @@ class Census:
         services = self._cluster.ready(WORKER, "scheduler")
         processes = Processes(int(services[WORKER]["pid"]))
         self.remember(processes)
-        metrics = _metrics(int(services[WORKER]["port"]))
+        metrics = read_metrics(int(services[WORKER]["port"]))
         living = {each.pid for each in processes.all}
         redis = self._in_redis()
         return {
@@ -178,7 +178,7 @@ def _descriptors(process: psutil.Process) -> int:
         return 0
 
 
-def _metrics(port: int) -> dict[str, float]:
+def read_metrics(port: int) -> dict[str, float]:
     """Those without labels."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
         lines = reply.read().decode().splitlines()

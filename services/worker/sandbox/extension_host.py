@@ -109,7 +109,7 @@ class ExtensionHost:
         """Execute the external extensions. Raises SandboxError."""
         self._close_output()
         output = self._output = OutputPipe(self._uid, self._budget)
-        output.deliver_to(self._on_output)
+        output.deliver_to(self._on_output, self._watcher.on_event)
         fd = output.take_write_end()
         try:
             errors = await self._init.start_extensions(self._external, self._environment, fd)

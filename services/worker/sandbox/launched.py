@@ -128,7 +128,7 @@ class LaunchedSandbox:
         if not wants_network(spec.environment):
             await self._slot.network.cut()
         self._watcher = watcher
-        self._output.deliver_to(watcher.on_output)
+        self._output.deliver_to(watcher.on_output, watcher.on_event)
         self._missing_entrypoint = self._recipe.family.missing_entrypoint(spec)
         self._programs = self._recipe.family.programs(self._recipe, spec)
         mount_fds: list[int] = []

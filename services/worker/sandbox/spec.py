@@ -121,7 +121,7 @@ class Watcher(Protocol):
         """What the function writes, as it comes, and whether it is one record or any part of what it writes."""
 
     def on_event(self, event: TelemetryEvent) -> None:
-        """What extensions do and write."""
+        """What extensions do and write, and what is missing of anybody's output before what comes next."""
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """An extension gets what happens here from now on."""

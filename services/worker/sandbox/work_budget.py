@@ -20,8 +20,8 @@ AT_ONCE_STEPS = 500
 
 # What things cost.
 FRAME_STEPS, READ_STEPS, REQUEST_STEPS, HEADER_STEPS, PIECE_STEPS, CONNECTION_STEPS = 3, 10, 25, 1, 1, 100
-BYTES_A_STEP, LOG_BYTES_A_STEP = 4_096, 512
-"""Bytes that only pass; bytes whose lines are counted."""
+BYTES_A_STEP, LOG_BYTES_A_STEP, THROWN_BYTES_A_STEP = 4_096, 512, 8_192
+"""Bytes that only pass; bytes whose lines are counted; bytes that go no further."""
 
 
 class Saved:

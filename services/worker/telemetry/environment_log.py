@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from services.worker.telemetry.events import Output, TelemetryEvent
+from services.worker.telemetry.events import LogsDropped, Output, TelemetryEvent
 from services.worker.telemetry.platform_lines import Makers
 from shared.domain.limits import LOG_TAIL_BYTES
 
@@ -16,6 +16,9 @@ class LogSink(Protocol):
 
     def append(self, data: bytes, *, whole: bool = False) -> None:
         """whole: it is one record, whatever lines it has."""
+
+    def dropped(self, size_bytes: int, lines: int) -> None:
+        """So much is missing here."""
 
 
 class EnvironmentLog:
@@ -38,6 +41,10 @@ class EnvironmentLog:
         return self._tail is not None
 
     def on_event(self, event: TelemetryEvent) -> None:
+        if isinstance(event, LogsDropped):
+            # The stream tells of it, with whatever else is missing.
+            self._sink.dropped(event.dropped_bytes, event.dropped_records)
+            return
         make = self._makers.get(type(event))  # type: ignore[arg-type]
         if make is None:
             assert isinstance(event, Output)

@@ -102,6 +102,10 @@ class Report(msgspec.Struct, frozen=True, gc=False, tag="platform.report"):
     error_type: str | None = None
 
 
+TOO_FAST = "they came faster than they could be stored"
+"""A reason of LogsDropped."""
+
+
 class LogsDropped(msgspec.Struct, frozen=True, tag="platform.logsDropped"):
     """Part of the log is missing here."""
 

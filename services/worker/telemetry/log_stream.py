@@ -11,7 +11,7 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
-from services.worker.telemetry.events import LogsDropped
+from services.worker.telemetry.events import TOO_FAST, LogsDropped
 from services.worker.telemetry.log_events import Written, events_of
 from services.worker.telemetry.platform_lines import makers_for
 from shared.domain.functions import VersionSpec
@@ -26,7 +26,6 @@ QUIET_BYTES = 16 * 1024
 """That little: who writes no more loses nothing to those who write much."""
 LINE_WAIT_S = 1.0
 """So long the rest of a line is waited for: one that is written in pieces is one event wherever a flush falls."""
-REASON = "they came faster than they could be stored"
 
 DROPPED_BYTES = Counter("lambdad_worker_log_dropped_bytes_total", "Function log that was dropped")
 DROPPED_LINES = Counter("lambdad_worker_log_dropped_lines_total", "Lines of function log that were dropped")
@@ -76,7 +75,7 @@ class LogStream:
             self._drop_oldest()
 
     def dropped(self, size_bytes: int, lines: int) -> None:
-        """Part of what was taken from here went no further."""
+        """Part of what was taken from here went no further, or part of what was written never came here."""
         DROPPED_BYTES.inc(size_bytes)
         DROPPED_LINES.inc(lines)
         self._note(size_bytes, lines)
@@ -106,7 +105,7 @@ class LogStream:
             return None, events_of(pending)
         dropped = Dropped(self._dropped_bytes, self._dropped_lines)
         self._dropped_bytes = self._dropped_lines = 0
-        words = makers_for(self._spec)[LogsDropped](LogsDropped(dropped.bytes, dropped.lines, REASON)).decode()
+        words = makers_for(self._spec)[LogsDropped](LogsDropped(dropped.bytes, dropped.lines, TOO_FAST)).decode()
         return dropped, _told(LogEvent(int(time.time() * 1e3), words), pending)
 
     def _keep_begun(self, pending: deque[Written]) -> None:

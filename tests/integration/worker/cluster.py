@@ -80,6 +80,9 @@ class MemoryLog:
         if whole:
             self.records.append(data.decode())
 
+    def dropped(self, size_bytes: int, lines: int) -> None:
+        pass
+
     @property
     def text(self) -> str:
         return self.data.decode()

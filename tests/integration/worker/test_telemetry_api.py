@@ -34,7 +34,8 @@ def records(worker: TestWorker, environment_id: str, name: str = "ext-1") -> lis
     if pid is None:
         return []
     kept = Path(f"/proc/{pid}/root/tmp/telemetry-{name}")
-    return [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    # It may be in the middle of a line.
+    return [json.loads(line) for line in kept.read_text().rpartition("\n")[0].splitlines()] if kept.exists() else []
 
 
 async def has_received(
