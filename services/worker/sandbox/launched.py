@@ -240,8 +240,9 @@ class LaunchedSandbox:
         self._set_frozen(True)
 
     def rest(self) -> None:
-        # Extensions are started and ended by init. Of one user alone, all can get at init: it goes on watching over them.
-        if self._host is None and self._failure is None and self._slot.owner == self.uid:
+        # Extensions are started and ended by init, also those that a runtime whose last start failed may have yet. Of one user
+        # alone, all can get at init: it goes on watching over them.
+        if self._host is None and self._ended is None and self._failure is None and self._slot.owner == self.uid:
             self._init.sleep()
 
     def thaw(self) -> None:

@@ -475,6 +475,30 @@ async def test_the_runtime_is_asked_to_end_and_before_its_extensions_are_told(
     assert re.search(rf"ended with care\n{following}", log_of(worker, environment_id))
 
 
+async def test_a_runtime_that_was_long_in_getting_ready_may_have_an_internal_extension(
+    worker: TestWorker, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It failed to before it registered, and then nothing was asked of it for a while."""
+    monkeypatch.setattr(extension_host, "INTERNAL_S", PATIENCE_S)
+    source = (
+        "import os, signal, sys\n"
+        "os.close(os.open(f'/tmp/start-{len(os.listdir(\"/tmp\"))}', os.O_CREAT))\n"
+        "if len(os.listdir('/tmp')) < 3:\n    raise OSError('away')\n"
+        f"{INTERNAL}"
+        "def end(*_):\n    print('ended with care', flush=True)\n    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "def handler(event, context):\n    return event\n"
+    )
+    spec = worker.function(source)
+    assert (await caller.answer(spec, "e-24", 1, cold=True)).header.function_error == "Unhandled"
+    environment = worker.fleet._environments["e-24"]
+    await until(lambda: environment.state is State.FROZEN, "the environment to be frozen")
+    environment.rest()
+    assert (await caller.answer(spec, "e-24", 2)).json() == 2
+    await ended(worker, "e-24")
+    assert log_of(worker, "e-24").endswith("ended with care\n")
+
+
 IGNORES = """
 import os, signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

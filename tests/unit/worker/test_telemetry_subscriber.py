@@ -118,6 +118,7 @@ async def test_a_batch_is_cut_when_there_are_as_many_records_as_were_asked_for()
     assert receiver.batches == [], "one is missing"
     for each in records[999:]:
         subscriber.add(each)
+    await receiver.has(1_000)
     subscriber.flush()
     assert await receiver.has(1_700) == records
     assert [len(batch) for batch in receiver.batches] == [1_000, 700]
@@ -132,6 +133,7 @@ async def test_a_batch_is_cut_when_there_are_as_many_bytes_as_were_asked_for() -
     await settle()
     assert receiver.batches == [], "144 bytes are free"
     subscriber.add(records[262])
+    await receiver.has(262)
     subscriber.flush()
     assert await receiver.has(263) == records
     assert [len(batch) for batch in receiver.batches] == [262, 1]
@@ -160,6 +162,7 @@ async def test_a_batch_waits_for_as_long_as_was_asked_for_and_no_longer_when_mor
             told += 1
             await asyncio.sleep(0.001)
     assert loop.time() - began >= 0.049
+    assert told < subscriber.subscription.items_max, "it was cut by time"
     assert receiver.batches[0][0] == b"0"
     assert (await receiver.has(told))[-1] == b"%d" % (told - 1), "the rest has a timer of its own"
     subscriber.close()
