@@ -21,7 +21,7 @@ __all__ = ["harness"]
 
 PYTHONS, NODES, RUBIES, JAVAS = (offered(family) for family in ("python", "nodejs", "ruby", "java"))
 ONE_OF_EACH = [first_here(*reversed(family)) for family in (PYTHONS, NODES, RUBIES)]
-JAVA = first_here("java21", *JAVAS)
+JAVA = first_here("java21", *reversed(JAVAS))
 CUSTOM = ["provided.al2", "provided.al2023"]
 PLACES = {
     "<ip>": "169.254.100.1",

@@ -13,10 +13,10 @@ import pytest
 
 from tests.e2e.test_aws_cli import AWS, aws
 from tests.java import packages
-from tests.needs import first_here, offered
+from tests.needs import first_here
 from tests.support import ROLE, zip_of
 
-JAVA = first_here("java21", *offered("java"))
+JAVA = first_here("java21", "java25", "java17")
 MEMORY_MB = 512
 SQS_EVENT = {"Records": [{"messageId": "1", "body": "hello", "eventSourceARN": "arn:queue", "attributes": {}}]}
 pytestmark = pytest.mark.needs(JAVA)
