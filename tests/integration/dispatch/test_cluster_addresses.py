@@ -25,6 +25,12 @@ TOLD = {("10.0.0.9", 5432), ("10.0.0.9", 6379), ("10.0.0.8", 7000), ("10.0.0.7",
 
 
 @pytest.fixture
+def cell(settings: Settings, redis: Redis) -> Cell:
+    """Without a scheduler, which would give up workers that are only names."""
+    return Cell(settings, redis)
+
+
+@pytest.fixture
 async def known(settings: Settings, redis: Redis) -> AsyncIterator[ClusterAddresses]:
     """As a worker has it, which is told of Redis alone."""
     connection = RedisConnection(
