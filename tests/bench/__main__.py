@@ -14,7 +14,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import cold_cases, density_cases, egress, event_cases, http_cases, leases, placement, registry_cases, report
+from tests.bench import (
+    cold_cases,
+    density_cases,
+    egress,
+    event_cases,
+    http_cases,
+    leases,
+    placement,
+    registry_cases,
+    report,
+    thaw,
+)
 from tests.bench.http_cases import Running
 from tests.bench.peers import HttpPeer
 from tests.bench.peers.cluster import Cluster, Lambdad
@@ -38,7 +49,7 @@ COLD = (
 )
 EVENTS = ("asynchronous", "kafka-trigger")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-DEFAULT = (*HTTP, *COLD, "density", "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
+DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
 BY_NAME = ("crowd",)
 """Takes two minutes, and gigabytes of memory: asked for by its name."""
 NAMES = (*DEFAULT, *BY_NAME)
@@ -85,6 +96,8 @@ class Bench:
                 return density_cases.density(*self._ours())
             case "crowd":
                 return density_cases.crowd(*self._ours())
+            case "thaw":
+                return thaw.thaw()
             case "egress":
                 return egress.egress(self._seconds)
             case "lease-rate":

@@ -6,15 +6,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import ModuleType
 
 import psutil
 import pytest
 import pytest_asyncio
 
-from services.worker.pool import SandboxPool
-from services.worker.sandbox import cgroup_v1, cgroup_v2, cgroups
-from shared.settings import Settings
+from services.worker.sandbox import cgroup_v1, cgroup_v2
+from tests.integration.sandbox.freezers import ABSENT, frozen_by
 from tests.integration.sandbox.harness import Harness, processes_of, processor_seconds, until
 from tests.support import PATIENCE_S
 
@@ -32,29 +30,13 @@ def handler(event, context):
 
 
 @pytest_asyncio.fixture(params=[cgroup_v1, cgroup_v2], ids=["v1", "v2"], loop_scope="session")
-async def frozen_by(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> AsyncIterator[tuple[Harness, ModuleType]]:
+async def made(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Harness]:
     if os.geteuid() != 0:
         pytest.skip("sandboxes need root: namespaces, mounts, users")
-    parents, _problems = cgroups.find_parents()
-    mounts, paths = cgroups._mounts(), cgroups._own_paths()
-    name = cgroups.FREEZER if request.param is cgroup_v1 else ""
-    if name not in mounts:
-        pytest.skip("no such hierarchy here")
-    folder = cgroups._folder(mounts[name], paths.get(name, "/"))
-    if not cgroups._is_writable(folder):
-        pytest.skip("it cannot be written here")
-    monkeypatch.setattr(cgroups, "find_parents", lambda: (parents | {cgroups.FREEZER: (folder, request.param)}, {}))
-    settings = Settings()
-    settings.worker.prestart_runtimes = []
-    settings.worker.pool_size = settings.worker.pool_size_max = 0
-    pool = SandboxPool(settings, tmp_path / "root")
-    await pool.start()
-    try:
-        yield Harness(pool, tmp_path), request.param
-    finally:
-        await pool.close()
+    async with frozen_by(request.param, tmp_path) as harness:
+        if harness is None:
+            pytest.skip(ABSENT)
+        yield harness
 
 
 async def _seconds_when_it_stopped(processes: list[psutil.Process]) -> float:
@@ -74,9 +56,8 @@ async def _pass_time(seconds: float) -> None:
     await until(lambda: asyncio.get_running_loop().time() > end, "time passes")
 
 
-async def test_a_frozen_sandbox_does_nothing_and_goes_on_when_thawed(frozen_by: tuple[Harness, ModuleType]) -> None:
-    harness, _version = frozen_by
-    async with harness.running(COUNTING) as function:
+async def test_a_frozen_sandbox_does_nothing_and_goes_on_when_thawed(made: Harness) -> None:
+    async with made.running(COUNTING) as function:
         processes = processes_of(function.sandbox.uid)
         assert len(processes) == 1
         function.sandbox.freeze()
@@ -88,15 +69,14 @@ async def test_a_frozen_sandbox_does_nothing_and_goes_on_when_thawed(frozen_by: 
         assert await function.result() > 0
 
 
-async def test_a_frozen_sandbox_can_be_destroyed_and_its_runtime_killed(frozen_by: tuple[Harness, ModuleType]) -> None:
-    harness, _version = frozen_by
-    async with harness.running(COUNTING) as function:
+async def test_a_frozen_sandbox_can_be_destroyed_and_its_runtime_killed(made: Harness) -> None:
+    async with made.running(COUNTING) as function:
         processes = processes_of(function.sandbox.uid)
         function.sandbox.freeze()
         async with asyncio.timeout(PATIENCE_S):
             await function.sandbox.destroy()
         assert not any(process.is_running() for process in processes)
-    async with harness.running(COUNTING) as function:
+    async with made.running(COUNTING) as function:
         function.sandbox.freeze()
         function.sandbox.on_violation("meddled while frozen")
         await until(lambda: function.sandbox._ended is not None, "the runtime ended")
