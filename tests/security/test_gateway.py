@@ -8,13 +8,12 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from services.worker.sandbox.network.addresses import ENDPOINT
 from services.worker.sandbox.network.gateway import process as gateway
@@ -24,17 +23,11 @@ from services.worker.sandbox.network.gateway.shares import Shares
 from services.worker.sandbox.network.keeper import namespaces
 from services.worker.sandbox.network.kept import KeptNetwork
 from tests.integration.network.functions import handler, sandboxes
-from tests.integration.network.world import INTERNET, OUTSIDE, World, world
+from tests.integration.network.world import INTERNET, OUTSIDE, World
 from tests.integration.sandbox.harness import needs_root, until
 
 QUESTION = struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + b"\x04some\x04name\x00" + struct.pack("!HH", 1, 1)
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@pytest.fixture
-def net() -> Iterator[World]:
-    with world() as made:
-        yield made
 
 
 class Echo:

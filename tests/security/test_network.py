@@ -29,8 +29,6 @@ from tests.integration.network.world import (
     HOST,
     HOST_6,
     INTERNET,
-    IPV4,
-    IPV6,
     METADATA,
     METADATA_6,
     Places,
@@ -64,24 +62,6 @@ probe.connect(("{ip.internet}", 1))
 return probe.getsockname()[0]
 """
     )
-
-
-@pytest.fixture
-def net() -> Iterator[World]:
-    with world() as made:
-        yield made
-
-
-@pytest.fixture(params=[IPV4, IPV6], ids=str)
-def ip(request: pytest.FixtureRequest) -> Places:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def net_of(ip: Places) -> Iterator[World]:
-    """Of that version of IP; IPv4 is everywhere."""
-    with world(ipv6=ip.version == 6) as made:
-        yield made
 
 
 @contextmanager

@@ -15,13 +15,14 @@ from services.worker.sandbox.flood import Flood
 from services.worker.sandbox.log_frames import LogFrames
 from services.worker.sandbox.work_budget import LOG_BYTES_A_STEP, READ_STEPS, THROWN_BYTES_A_STEP, Saved, WorkBudget
 from services.worker.telemetry.events import TOO_FAST, LogsDropped
+from services.worker.telemetry.log_stream import STREAM_BYTES_MAX
 
 OnOutput = Callable[[bytes, bool], None]
 """Gets what was written, as it comes, and whether it is one record or any part of what is written."""
 OnDropped = Callable[[LogsDropped], None]
 """Told of what is missing before what comes next: its bytes, and about how many lines."""
-KEPT_BYTES_A_SECOND = KEPT_BYTES_SAVED_MAX = 4 * 1024 * 1024
-"""What one environment's log may keep between two flushes (telemetry/log_stream.py)."""
+KEPT_BYTES_A_SECOND = KEPT_BYTES_SAVED_MAX = STREAM_BYTES_MAX
+"""What one environment's log may keep between two flushes, a second apart."""
 KEPT_BYTES_AT_ONCE = 1024 * 1024
 """A flood is told of once for so many that are kept after it."""
 _READ_BYTES = 64 * 1024

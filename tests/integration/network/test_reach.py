@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,6 @@ from tests.integration.sandbox.harness import needs_root, until
 
 pytestmark = needs_root
 GET = handler("return get(event)")
-
-
-@pytest.fixture
-def net() -> Iterator[World]:
-    with world() as made:
-        yield made
 
 
 async def test_a_function_reaches_the_internet_and_private_networks_as_its_host(net: World, tmp_path: Path) -> None:

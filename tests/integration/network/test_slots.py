@@ -20,31 +20,13 @@ from services.worker.sandbox.network.keeper.router import Router
 from services.worker.sandbox.network.keeper.slots import Slot
 from services.worker.sandbox.network.keeper.uplink import Uplink
 from tests.integration.network.functions import handler, sandboxes
-from tests.integration.network.world import INTERNET, INTERNET_6, IPV4, IPV6, Places, World, world
+from tests.integration.network.world import INTERNET, INTERNET_6, Places, World, world
 from tests.integration.sandbox.harness import needs_root, until
 
 pytestmark = needs_root
 GET = handler("return get(event)")
 ENVIRONMENTS = int(os.environ.get("ENVIRONMENTS", "60"))
 """As many as the suite has time for; `make faults` has 1,000."""
-
-
-@pytest.fixture
-def net() -> Iterator[World]:
-    with world() as made:
-        yield made
-
-
-@pytest.fixture(params=[IPV4, IPV6], ids=str)
-def ip(request: pytest.FixtureRequest) -> Places:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def net_of(ip: Places) -> Iterator[World]:
-    """Of that version of IP; IPv4 is everywhere."""
-    with world(ipv6=ip.version == 6) as made:
-        yield made
 
 
 @pytest.fixture

@@ -33,14 +33,16 @@ class Ready:
         return self.names
 
 
-async def test_it_waits_until_no_more_are_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kept_max", "told"), [(3, ["a", "b", "c"]), (2, ["b", "c"])], ids=["all", "the oldest is forgotten"])
+async def test_it_waits_until_no_more_are_coming(monkeypatch: pytest.MonkeyPatch, kept_max: int, told: list[str]) -> None:
     monkeypatch.setattr(module, "QUIET_S", 0.01)
-    ready = Ready(3)
+    monkeypatch.setattr(module, "KEPT_MAX", kept_max)
+    ready = Ready(len(told))
     deployments = Deployments(ready)
     for name in ("a", "b", "c"):
         deployments.add(deployment(name))
         assert ready.names == []
-    assert await ready.wait() == ["a", "b", "c"]
+    assert await ready.wait() == told
     deployments.close()
 
 
@@ -52,17 +54,6 @@ async def test_those_that_keep_coming_do_not_put_it_off_for_ever(monkeypatch: py
     deployments.add(deployment("a"))
     deployments.add(deployment("b"))
     assert await ready.wait() == ["a", "b"]
-    deployments.close()
-
-
-async def test_the_oldest_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEPT_MAX", 2)
-    monkeypatch.setattr(module, "QUIET_S", 0.01)
-    ready = Ready(2)
-    deployments = Deployments(ready)
-    for name in ("a", "b", "c"):
-        deployments.add(deployment(name))
-    assert await ready.wait() == ["b", "c"]
     deployments.close()
 
 

@@ -68,7 +68,7 @@ class ServicesKeptOut:
         self._cluster.news.clear()
         found = await self._cluster.look()
         wanted = await resolved({*self._own, *found.engines})
-        wanted |= set(sorted(await resolved(found.workers))[: REFUSED_MAX - len(wanted)])
+        wanted |= set(sorted(await resolved(found.workers))[: max(0, REFUSED_MAX - len(wanted))])
         self._provider.refuse(wanted)
 
     async def run(self) -> None:
