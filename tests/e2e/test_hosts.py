@@ -57,6 +57,8 @@ def handler(event, context):
     return {'n': event['n'], 'stream': context.log_stream_name}
 """
 FUNCTIONS = 24
+MEMORY_MB = 3_008
+"""So much that a worker has a share: below a 256th of its memory, whatever functions a worker is home to may all be there."""
 CALLERS = 6
 
 
@@ -82,7 +84,7 @@ def make(client: Any, name: str) -> None:
         Handler="app.handler",
         Role=ROLE,
         Code={"ZipFile": package},
-        MemorySize=512,
+        MemorySize=MEMORY_MB,
         Timeout=25,
     )
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0, "MaxAttempts": 500})
