@@ -140,9 +140,13 @@ class ExtensionHost:
     def set_frozen(self, frozen: bool) -> None:
         self._hub.set_frozen(frozen)
 
-    def on_exit(self, name: str, status: int, *, memory_kill: bool) -> None:
+    def drain(self) -> None:
+        """What they wrote before now is in the log before what comes next."""
         if self._output is not None:
             self._output.drain()
+
+    def on_exit(self, name: str, status: int, *, memory_kill: bool) -> None:
+        self.drain()
         self.extensions.exited(name, status, memory_kill=memory_kill)
 
     async def shut_down(self, reason: ShutdownReason, runtime_ended: asyncio.Future[None]) -> None:

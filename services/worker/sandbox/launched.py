@@ -216,16 +216,18 @@ class LaunchedSandbox:
 
     def settled(self, on_settled: Callable[[Failure | None], None]) -> None:
         assert self._host is not None
+        self._on_settled = on_settled
         extensions = self._host.extensions
         if extensions.failure is not None:
-            on_settled(extensions.failure)
-            return
-        self._on_settled = on_settled
-        extensions.settled(lambda: self._tell_settled(None))
+            self._tell_settled(extensions.failure)
+        else:
+            extensions.settled(lambda: self._tell_settled(None))
 
     def _tell_settled(self, failure: Failure | None) -> None:
         on_settled, self._on_settled = self._on_settled, None
         if on_settled is not None:
+            if self._host is not None:
+                self._host.drain()
             on_settled(failure)
 
     async def shut_down(self, reason: ShutdownReason) -> None:

@@ -30,6 +30,8 @@ _SHORT_READ_BYTES, _PAUSE_S = 16 * 1024, 0.001
 """Who writes much in small pieces is given the time to write some of them: a read costs the same whatever it brings."""
 _DRAIN_READS_MAX = 4
 """A pipe holds 64 KiB; more reads than that would let a function that never stops writing hold the worker."""
+_LINE_BYTES_MAX = 64 * 1024
+"""Of a line that is written in pieces, so much is held until it ends: what else writes to the log does not come in between."""
 
 
 class OutputPipe:
@@ -44,6 +46,7 @@ class OutputPipe:
         self._deliver: OnOutput | None = None
         self._on_dropped: OnDropped | None = None
         self._frames = LogFrames()
+        self._line = bytearray()
         self._kept = Saved(KEPT_BYTES_A_SECOND, KEPT_BYTES_SAVED_MAX)
         self._flood: Flood | None = None
         self._flood_ends: asyncio.TimerHandle | None = None
@@ -77,6 +80,7 @@ class OutputPipe:
     def close(self) -> None:
         if self._flood_ends is not None:
             self._flood_ends.cancel()
+        self._tell_line()
         if self._read_fd >= 0:
             self._loop.remove_reader(self._read_fd)
             os.close(self._read_fd)
@@ -126,8 +130,7 @@ class OutputPipe:
         self._kept.take(len(data))
         self._budget.spend(len(data) // LOG_BYTES_A_STEP)
         for part, whole in self._frames.feed(data):
-            if self._deliver is not None:
-                self._deliver(part, whole)
+            self._tell(part, whole)
 
     def _end_flood(self) -> None:
         """What was written last is kept, and told what is missing before it."""
@@ -145,5 +148,26 @@ class OutputPipe:
 
     def _flush(self, *, ended: bool) -> None:
         for data, whole in self._frames.flush(ended=ended):
-            if self._deliver is not None:
-                self._deliver(data, whole)
+            self._tell(data, whole)
+        self._tell_line()
+
+    def _tell(self, part: bytes, whole: bool) -> None:
+        """Of lines only such as have ended."""
+        if self._deliver is None:
+            return
+        if whole:
+            self._tell_line()
+            self._deliver(part, True)
+            return
+        end = part.rfind(b"\n") + 1
+        if end or len(self._line) + len(part) > _LINE_BYTES_MAX:
+            end = end or len(part)
+            self._deliver(bytes(self._line) + part[:end] if self._line else part[:end], False)
+            self._line.clear()
+        self._line += part[end:]
+
+    def _tell_line(self) -> None:
+        if self._line and self._deliver is not None:
+            line = bytes(self._line)
+            self._line.clear()
+            self._deliver(line, False)

@@ -24,13 +24,13 @@ class LogSink(Protocol):
 class EnvironmentLog:
     """Subscribes to its environment's events."""
 
-    __slots__ = ("_at_line_start", "_makers", "_sink", "_tail")
+    __slots__ = ("_makers", "_sink", "_tail", "_unended")
 
     def __init__(self, sink: LogSink, makers: Makers) -> None:
         self._sink = sink
         self._makers = makers
         self._tail: bytearray | None = None
-        self._at_line_start = True
+        self._unended: type[Output] | None = None
 
     def begin(self, *, tail: bool) -> None:
         """An invocation begins; tail: its caller wants the end of its log."""
@@ -53,17 +53,24 @@ class EnvironmentLog:
                 return
             if event.whole and data[-1] != 0x0A:
                 data += b"\n"
-            self._at_line_start = data[-1] == 0x0A
-            self._sink.append(data, whole=event.whole)
+            self._end_line(but_of=type(event))
+            self._unended = None if data[-1] == 0x0A else type(event)
+            self._add(data, whole=event.whole)
         else:
             data = make(event)
             if not data:
                 return
-            if not self._at_line_start:
-                # The platform's lines are lines of their own.
-                data = b"\n" + data
-                self._at_line_start = True
-            self._sink.append(data)
+            self._end_line()
+            self._add(data)
+
+    def _end_line(self, *, but_of: type[Output] | None = None) -> None:
+        """The lines of the function, of its extensions and of the platform are lines of their own."""
+        if self._unended not in (None, but_of):
+            self._unended = None
+            self._add(b"\n")
+
+    def _add(self, data: bytes, *, whole: bool = False) -> None:
+        self._sink.append(data, whole=whole)
         if self._tail is not None:
             self._add_to_tail(data)
 

@@ -278,6 +278,44 @@ async def test_an_extension_that_never_asks_again_runs_into_the_functions_timeou
     assert again.json() == [2, 2], "everything starts anew, /tmp stays"
 
 
+async def test_what_an_extension_wrote_of_an_event_is_in_its_log_before_the_event_is_over(
+    worker: TestWorker, caller: Caller
+) -> None:
+    """The worker hears of both at once: of what it wrote, and that it asks for the next event."""
+    writes = extension(
+        """
+register("INVOKE")
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+while True:
+    event = call("GET", "/2020-01-01/extension/event/next", api=api)[2]
+    time.sleep(0.05)
+    say("done with", event["requestId"])
+"""
+    )
+    spec = extended(worker, writes)
+    await caller.answer(spec, "e-25", 1, cold=True)
+    stream, answer = await untailed(caller, spec, "e-25")
+    assert answer.header.settling
+    time.sleep(0.2)  # noqa: ASYNC251 # The loop that is held up is the worker's.
+    await until(lambda: stream in caller.settled, "what follows the answer")
+    log = log_of(worker, "e-25")
+    assert log.count("ext-1 done with") == 2
+    assert log.rindex("ext-1 done with") < log.rindex("END RequestId")
+
+
+async def test_lines_of_a_function_and_of_its_extensions_do_not_mix(worker: TestWorker, caller: Caller) -> None:
+    says = 'register("INVOKE")\nwhile True:\n    following()\n    for n in range(300):\n        say("at", n)\n        time.sleep(0.001)\n'
+    source = (
+        "import time\ndef handler(event, context):\n    for n in range(300):\n"
+        "        print('hello', n, 'times')\n        time.sleep(0.001)\n    print('the last one', end='')\n"
+    )
+    await caller.answer(extended(worker, extension(says), source=source, timeout_s=20), "e-26", cold=True)
+    lines = log_of(worker, "e-26").splitlines()
+    assert [line for line in lines if line.startswith("ext-1")] == [f"ext-1 at {n}" for n in range(300)]
+    hello = [line for line in lines if not re.match("INIT_START|EXTENSION|START|END|REPORT|ext-1", line)]
+    assert hello == [*(f"hello {n} times" for n in range(300)), "the last one"]
+
+
 @pytest.mark.parametrize(
     ("end", "error_type", "text"),
     [
@@ -427,7 +465,7 @@ while True:
 async def test_extensions_are_told_why_an_environment_is_reset(
     worker: TestWorker, caller: Caller, event: str, reason: str, error_type: str
 ) -> None:
-    spec = extended(worker, LISTENS, timeout_s=1)
+    spec = extended(worker, LISTENS, timeout_s=3 if event == "hang" else 20)
     environment_id = f"e-10-{event}"
     await caller.answer(spec, environment_id, 1, cold=True)
     stream, answer = await untailed(caller, spec, environment_id, json.dumps(event).encode())

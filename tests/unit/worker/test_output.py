@@ -60,6 +60,31 @@ async def test_what_a_log_may_keep_comes_out_as_it_was_written() -> None:
     reader.close()
 
 
+async def test_a_line_that_is_written_in_pieces_comes_out_when_it_ends_or_its_event_is_over_or_it_is_very_long() -> None:
+    reader = Reader()
+    os.write(reader.fd, b"one\ntwo")
+    reader.pipe._on_readable()
+    os.write(reader.fd, b" words")
+    reader.pipe._on_readable()
+    assert reader.out == [(b"one\n", False)]
+    os.write(reader.fd, b"\nthr")
+    reader.pipe._on_readable()
+    assert reader.out[1:] == [(b"two words\n", False)]
+    await reader.write(b"ee")
+    assert reader.out[2:] == [(b"three", False)]
+    for _ in range(16):
+        os.write(reader.fd, b"x" * 4_096)
+        reader.pipe._on_readable()
+    assert reader.out[3:] == []
+    os.write(reader.fd, b"y")
+    reader.pipe._on_readable()
+    assert reader.out[3:] == [(b"x" * 65_536 + b"y", False)]
+    os.write(reader.fd, b"last")
+    reader.pipe._on_readable()
+    reader.close()
+    assert reader.out[4:] == [(b"last", False)]
+
+
 @pytest.fixture
 def nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine: what is saved up may be kept, and no more comes with time."""
