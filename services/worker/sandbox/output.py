@@ -15,7 +15,7 @@ from services.worker.sandbox.flood import Flood
 from services.worker.sandbox.log_frames import LogFrames
 from services.worker.sandbox.work_budget import LOG_BYTES_A_STEP, READ_STEPS, THROWN_BYTES_A_STEP, Saved, WorkBudget
 from services.worker.telemetry.events import TOO_FAST, LogsDropped
-from services.worker.telemetry.log_stream import STREAM_BYTES_MAX
+from services.worker.telemetry.log_stream import LINE_WAIT_S, STREAM_BYTES_MAX
 
 OnOutput = Callable[[bytes, bool], None]
 """Gets what was written, as it comes, and whether it is one record or any part of what is written."""
@@ -31,7 +31,7 @@ _SHORT_READ_BYTES, _PAUSE_S = 16 * 1024, 0.001
 _DRAIN_READS_MAX = 4
 """A pipe holds 64 KiB; more reads than that would let a function that never stops writing hold the worker."""
 _LINE_BYTES_MAX = 64 * 1024
-"""Of a line that is written in pieces, so much is held until it ends: what else writes to the log does not come in between."""
+"""Of a line that is written in pieces, so much is held for LINE_WAIT_S: what else writes to the log comes after it."""
 
 
 class OutputPipe:
@@ -47,6 +47,7 @@ class OutputPipe:
         self._on_dropped: OnDropped | None = None
         self._frames = LogFrames()
         self._line = bytearray()
+        self._line_waits: asyncio.TimerHandle | None = None
         self._kept = Saved(KEPT_BYTES_A_SECOND, KEPT_BYTES_SAVED_MAX)
         self._flood: Flood | None = None
         self._flood_ends: asyncio.TimerHandle | None = None
@@ -164,10 +165,20 @@ class OutputPipe:
             end = end or len(part)
             self._deliver(bytes(self._line) + part[:end] if self._line else part[:end], False)
             self._line.clear()
+            self._wait_no_more()
         self._line += part[end:]
+        if self._line and self._line_waits is None:
+            self._line_waits = self._loop.call_later(LINE_WAIT_S, self._tell_line)
 
     def _tell_line(self) -> None:
+        """As far as it has come."""
+        self._wait_no_more()
         if self._line and self._deliver is not None:
             line = bytes(self._line)
             self._line.clear()
             self._deliver(line, False)
+
+    def _wait_no_more(self) -> None:
+        if self._line_waits is not None:
+            self._line_waits.cancel()
+            self._line_waits = None

@@ -85,6 +85,19 @@ async def test_a_line_that_is_written_in_pieces_comes_out_when_it_ends_or_its_ev
     assert reader.out[4:] == [(b"last", False)]
 
 
+async def test_a_line_that_does_not_end_is_not_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "LINE_WAIT_S", 0.1)
+    reader = Reader()
+    os.write(reader.fd, b"one\nworking")
+    reader.pipe._on_readable()
+    assert reader.out == [(b"one\n", False)]
+    told: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    reader.pipe.deliver_to(lambda data, whole: told.set_result(data), reader.out.append)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await told == b"working"
+    reader.close()
+
+
 @pytest.fixture
 def nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine: what is saved up may be kept, and no more comes with time."""
