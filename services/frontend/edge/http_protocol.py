@@ -61,6 +61,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._phase = Phase.IDLE
         self._deadline = NEVER
         self._idle_since = 0.0
+        self.half_closed = False
+        """The client has said that it sends no more."""
         self._has_host = False
         self._active: Exchange | None = None
         self._coming: Exchange | None = None
@@ -152,8 +154,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
         True keeps our half open. Not where such a client counts as gone, nor for a request that is not all there.
         """
-        latest = self.cycle
-        if self._phase != Phase.ANSWERING or latest is None or self.bounds.cancel_on_disconnect:
+        self.half_closed = True
+        latest, bound = self.cycle, self._active is not None and self._active.ends_with_client
+        if self._phase != Phase.ANSWERING or latest is None or bound or self.bounds.cancel_on_disconnect:
             return False
         latest.keep_alive = False
         return True
@@ -333,6 +336,8 @@ class Exchange(RequestResponseCycle):
         self.task: asyncio.Task[None] | None = None
         self.cancel: Callable[[], object] | None = None
         """Ends the invocation that runs for it."""
+        self.ends_with_client = False
+        """It only waits: a client that sends no more counts as gone."""
         self._head = b""
         self._outlives: asyncio.Future[None] | None = None
         super().__init__(
@@ -398,6 +403,13 @@ class Exchange(RequestResponseCycle):
     def prove(self) -> None:
         """Its signature is valid: its connection is no stranger's from now on."""
         self.protocol.proven = True
+
+    async def client_gone(self) -> None:
+        """Returns once the client has closed its connection, or its half of it, or has its answer."""
+        self.ends_with_client = True
+        while not (self.disconnected or self.protocol.half_closed or self.response_complete):
+            self.message_event.clear()
+            await self.message_event.wait()
 
     def more_time(self) -> None:
         """For an application that reads a body of any size as it comes: the deadline is for the next piece."""

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from services.frontend.edge.answers import LARGE_BYTES, Scope, Send, log, translate
 from services.frontend.edge.bodies import ClientGoneError, Receive
+from services.frontend.edge.http_protocol import EXCHANGE
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import Limit, RequestReader, SignedRequest
 from services.frontend.endpoint import asked
@@ -21,7 +22,6 @@ from shared.aws.protocols.protocol import BODILESS, Params, Response, WireProtoc
 from shared.aws.routing import Route, parse_query
 from shared.aws.signatures.canonical import normal_path
 from shared.aws.signatures.sigv4 import Expected
-from shared.aws.validation import validate
 from shared.domain.errors import AccessDeniedException, ApiError, ServiceException, UserError
 
 HANDLER_TIMEOUT_S = 30.0
@@ -88,7 +88,17 @@ class ServiceApp:
             raise NotImplementedYetException(f"The operation {route.operation.name} is not implemented yet.")
         host = signed.headers.get(b"host", b"")
         endpoint = f"http://{host.decode()}" if _HOST.fullmatch(host) else None
-        return await self._run(protocol, handler, route, params, Call(signed.caller, signed.home, request_id, endpoint))
+        exchange = scope.get(EXCHANGE)
+        call = Call(
+            signed.caller,
+            signed.home,
+            request_id,
+            endpoint,
+            scope["raw_path"],
+            signed.headers,
+            None if exchange is None else exchange.client_gone,
+        )
+        return await self._run(protocol, handler, route, params, call)
 
     def _named(self, protocol: WireProtocol, scope: Scope, signed: SignedRequest) -> Route:
         """The operation of a protocol in which it is not the path that says it. Raises UnknownActionException."""
@@ -114,7 +124,7 @@ class ServiceApp:
             params = await asyncio.to_thread(protocol.parse, route, query, texts, body)
         else:
             params = protocol.parse(route, query, texts, body)
-        validate(route.operation, params)
+        self._api.check(route.operation, params)
         return params
 
     async def _run(self, protocol: WireProtocol, handler: Handler, route: Route, params: Params, call: Call) -> Response:
