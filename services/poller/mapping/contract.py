@@ -111,7 +111,7 @@ class Source(Protocol[R]):
 
 
 class FilterView(NamedTuple):
-    """A record as filters see it. metadata: JSON values by field, numbers as filter_patterns.Number. data: what is in the
+    """A record as filters see it. metadata: JSON values by field, numbers as event_patterns.Number. data: what is in the
     kind's data_field: bytes or text that may hold JSON, or a document that was parsed already; None when there is none."""
 
     metadata: dict[str, Any]
