@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
-from services.router.deliverers import Deliverers
-from services.router.destinations.kafka import KafkaDestination
-from services.router.outcomes import OutcomeRouter
+from services.router.deliveries.contract import Ended
+from services.router.deliveries.courier import Courier
+from services.router.deliveries.targets import Targets
+from services.router.outcomes.making import deliveries_of
+from services.router.topic_consumer import TopicConsumer
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
+from shared.events.records import decode_outcome
 from shared.events.supervision import keep_running
+from shared.events.topics import TopicNames
 from shared.queues import QueueWriter
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
@@ -20,16 +25,34 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     queues = QueueWriter.of(settings)
     queue = AsyncQueue(settings)
     producer = BatchingProducer.of(settings, "router")
-    topics = KafkaDestination(settings)
-    router = OutcomeRouter(settings, producer, Deliverers.of(settings, queues, queue, topics))
-    checks = {"kafka": producer.problem, "queue": queue.problem, "outcomes": router.problem}
-    async with HealthServer(settings.telemetry, service="router", checks=checks):
+    names = TopicNames.of(settings.events)
+    targets = Targets(settings, queues, queue)
+    courier = Courier(settings, producer, targets.deliverers, targets.keepers, on_end=_untold)
+
+    async def tell(value: bytes) -> None:
+        await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))
+
+    consumers = {
+        "outcomes": TopicConsumer(settings, names.outcomes, producer, tell),
+        "deliveries": TopicConsumer(settings, names.deliveries, producer, courier.take_up),
+    }
+    checks = {
+        "kafka": producer.problem,
+        "queue": queue.problem,
+        **{name: consumer.problem for name, consumer in consumers.items()},
+    }
+    async with HealthServer(settings.telemetry, service="router", checks=checks), targets:
         try:
             await queue.open()
             await producer.open()
-            await keep_running("outcomes", lambda: router.run(stop), stop)
+            async with asyncio.TaskGroup() as tasks:
+                for name, consumer in consumers.items():
+                    tasks.create_task(keep_running(name, partial(consumer.run, stop), stop))
         finally:
-            await topics.close()
             await queue.close()
             await producer.close()
             await queues.close()
+
+
+def _untold(_ended: Ended) -> None:
+    """Nothing keeps the ends of deliveries yet."""

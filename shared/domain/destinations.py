@@ -16,6 +16,8 @@ from shared.domain.arns import Home, parse_function_reference
 from shared.domain.errors import ValidationException
 
 TOPIC_SCHEME = "kafka://"
+ADDRESS = "http"
+"""What an address of http or https is called beside the kinds: subscriptions have them, no destination is one."""
 
 
 class Use(enum.Enum):
@@ -51,6 +53,7 @@ BUCKET = DestinationKind(
 KAFKA_TOPIC = DestinationKind(
     "kafka", re.compile(re.escape(TOPIC_SCHEME) + r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,248}"), frozenset({Use.DISCARDED_BATCH})
 )
+EVENT_BUS = DestinationKind("events", _arn("events", r"event-bus/[a-zA-Z0-9._/-]{1,256}"), frozenset())
 KINDS = (QUEUE, TOPIC, FUNCTION, BUCKET, KAFKA_TOPIC)
 """FIFO queues and topics are none of them: AWS does not take them either."""
 
@@ -61,9 +64,11 @@ NOT_YET = {
 
 
 def kind_of(target: str) -> str:
-    """What a target is called in metrics and messages: the service of an ARN, or "kafka"; whether or not it is one of KINDS."""
+    """What a target is called in metrics and messages: the service of an ARN, "kafka" or "http"; also of none of KINDS."""
     if target.startswith(TOPIC_SCHEME):
         return KAFKA_TOPIC.name
+    if target.startswith(("http://", "https://")):
+        return ADDRESS
     return [*target.split(":"), "", "", ""][2]
 
 

@@ -53,6 +53,11 @@ class TopicNames(msgspec.Struct, frozen=True):
         return f"{self.prefix}.outcomes"
 
     @property
+    def deliveries(self) -> str:
+        """What is to be handed to a queue, topic, function, bus, bucket or address, and is not there yet."""
+        return f"{self.prefix}.deliveries"
+
+    @property
     def undeliverable(self) -> str:
         """What no destination would take after every retry: kept without limit, for a person to look at."""
         return f"{self.prefix}.undeliverable"
@@ -96,6 +101,7 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
     return [
         topic(names.asynchronous, settings.async_partitions),
         topic(names.outcomes, settings.async_partitions),
+        topic(names.deliveries, settings.async_partitions),
         topic(names.undeliverable, 1, retention_ms=-1),
         topic(names.logs, settings.async_partitions, bytes_max=settings.log_bytes_max),
         # One partition a tier: order in it is the order of due times, whoever wrote.

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from shared.domain.arns import LATEST
-from shared.events.records import Condition, Outcome
-from shared.queues import Attribute
+from shared.events.records import Condition, MessageAttribute, Outcome
 
 VERSION = "1.0"
 FUNCTION_STATUS = 200
@@ -171,7 +170,7 @@ def topic_messages(outcome: Outcome) -> Iterator[tuple[bytes | None, bytes]]:
             yield record.key, _encode(value)
 
 
-def dead_letter_attributes(outcome: Outcome) -> dict[str, Attribute]:
+def dead_letter_attributes(outcome: Outcome) -> dict[str, MessageAttribute]:
     """The attributes of a dead letter, whose body is the event itself."""
     status, message = FUNCTION_STATUS, ""
     if outcome.last is not None:
@@ -181,11 +180,11 @@ def dead_letter_attributes(outcome: Outcome) -> dict[str, Attribute]:
     elif outcome.condition is Condition.RECURSIVE_INVOCATION:
         status, message = REFUSED_STATUS, "Lambda has detected the function in a recursive loop and stopped its invocation."
     attributes = {
-        "RequestID": Attribute("String", outcome.event_id),
-        "ErrorCode": Attribute("Number", str(status)),
+        "RequestID": MessageAttribute("String", outcome.event_id),
+        "ErrorCode": MessageAttribute("Number", str(status)),
     }
     # An attribute cannot be empty.
-    attributes["ErrorMessage"] = Attribute("String", message or outcome.condition.value)
+    attributes["ErrorMessage"] = MessageAttribute("String", message or outcome.condition.value)
     return attributes
 
 

@@ -1,4 +1,4 @@
-"""Kafka topics as on-failure destination of Kafka mappings: one message for each record that was given up."""
+"""Kafka topics as targets, on the cluster's own Kafka or on another one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import contextlib
 from collections import OrderedDict
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from services.router.destinations import DeliveryError, UndeliverableError, record
+from services.router.deliveries.contract import DeliveryError, UndeliverableError
 from shared.domain.destinations import TOPIC_SCHEME
 from shared.events.internal import is_internal
 from shared.events.kafka import client_arguments
-from shared.events.records import RECORD_BYTES_MAX, Outcome
+from shared.events.records import RECORD_BYTES_MAX, Delivery, KafkaParameters
 from shared.settings import Settings
 
 DELIVERY_TIMEOUT_S = 20.0
@@ -21,28 +21,29 @@ CLUSTERS_MAX = 8
 STOP_TIMEOUT_S = 3.0
 
 
-class KafkaDestination:
-    """Writes to the cluster that the records came from. Keeps a producer for each of the clusters used last."""
+class ToKafkaTopic:
+    """Keeps a producer for each of the clusters used last."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._producers: OrderedDict[str, AIOKafkaProducer] = OrderedDict()
         self._opening = asyncio.Lock()
 
-    async def deliver(self, outcome: Outcome, target: str) -> None:
-        if outcome.batch is None or not outcome.request_payload:
-            raise UndeliverableError("a topic can only take records of a Kafka event source mapping")
-        servers, topic = outcome.batch.bootstrap_servers, target.removeprefix(TOPIC_SCHEME)
+    async def deliver(self, delivery: Delivery) -> None:
+        parameters = delivery.parameters if isinstance(delivery.parameters, KafkaParameters) else KafkaParameters()
+        servers = parameters.bootstrap_servers or self._settings.kafka.bootstrap_servers
+        topic = delivery.target.removeprefix(TOPIC_SCHEME)
         if self._settings.kafka.shares(servers) and is_internal(topic, self._settings):
             raise UndeliverableError(f"{topic} is internal to the cluster")
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 producer = await self._producer(servers)
-                sent = [await producer.send(topic, value, key=key) for key, value in record.topic_messages(outcome)]
-                await asyncio.gather(*sent)
+                await producer.send_and_wait(topic, delivery.payload, key=parameters.key)
+        except MessageSizeTooLargeError as error:
+            raise UndeliverableError(f"{len(delivery.payload)} bytes are too large for {delivery.target}") from error
         except (KafkaError, OSError, TimeoutError) as error:
             await self._drop(servers)
-            raise DeliveryError(f"{target} at {servers}: {error!r}") from error
+            raise DeliveryError(f"{delivery.target} at {servers}: {error!r}") from error
 
     async def close(self) -> None:
         for servers in list(self._producers):

@@ -1,0 +1,38 @@
+"""One deliverer for each kind of target in shared/domain/destinations, by the kind's name."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from services.router.deliveries.contract import Deliverer
+from services.router.deliveries.to_bucket import ToBucket
+from services.router.deliveries.to_function import ToFunction
+from services.router.deliveries.to_kafka_topic import ToKafkaTopic
+from services.router.deliveries.to_stream import ToStream
+from shared.domain.destinations import BUCKET, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
+from shared.events.queue import AsyncQueue
+from shared.queues import QueueWriter
+from shared.settings import Settings
+
+
+class Targets:
+    """deliverers: by kind. keepers: by kind, for targets that do not exist. Use as an async context manager."""
+
+    def __init__(self, settings: Settings, queues: QueueWriter, queue: AsyncQueue) -> None:
+        """queues: left open. queue: where functions' events wait."""
+        self._kafka = ToKafkaTopic(settings)
+        to_queue, to_topic = ToStream(queues.send, settings.region), ToStream(queues.publish, settings.region)
+        self.deliverers: dict[str, Deliverer] = {
+            QUEUE.name: to_queue,
+            TOPIC.name: to_topic,
+            FUNCTION.name: ToFunction(queue),
+            BUCKET.name: ToBucket(settings),
+            KAFKA_TOPIC.name: self._kafka,
+        }
+        self.keepers: dict[str, Deliverer] = {QUEUE.name: to_queue, TOPIC.name: to_topic}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._kafka.close()
