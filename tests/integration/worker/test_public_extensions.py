@@ -67,7 +67,9 @@ async def test_serverless_otel_extension_of_npm_follows_a_function_by_its_logs(
     """It registers, subscribes to the Logs API, and has a server for what it is sent."""
     source = "exports.handler = async event => { console.log('seen', event); return event; };"
     # Its own setting: it waits otherwise for what its makers' other half sends from inside the handler.
-    spec = worker.program(source, "app.js", runtime="nodejs20.x", memory_mb=512, timeout_s=20, environment={"DO_NOT_WAIT": "1"})
+    spec = worker.program(
+        source, "app.js", runtime="nodejs20.x", memory_mb=1_769, timeout_s=20, environment={"DO_NOT_WAIT": "1"}
+    )
     spec = worker.with_layer(spec, otel_layer)
     for number in range(2):
         answer = await caller.answer(spec, "p-2", number, cold=number == 0)
