@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import boto3
 import pytest
-from botocore.config import Config
 
 import services.frontend.main as frontend
 import services.poller.main as poller
@@ -24,12 +22,13 @@ from services.frontend.apis.lambda_.context import ControlContext
 from shared.registry.records import FunctionVersion
 from shared.registry.tables import Base
 from shared.settings import Settings
+from tests.conformance.wire import Wire
 from tests.conftest import Engines, settings_for
 from tests.integration.registry.support import new_database
 from tests.support import wait_until
 
 KEY, SECRET, REGION = "AKIDCONFORMANCE", "a-secret-of-the-conformance-tests", "us-east-1"
-START_S, STOP_S, CALL_S = 60.0, 30.0, 60.0
+START_S, STOP_S, QUERY_S = 60.0, 30.0, 60.0
 
 
 class HeldContext(ControlContext):
@@ -78,29 +77,21 @@ class ControlPlane:
             thread.join(STOP_S)
             assert not thread.is_alive(), "the control plane did not stop"
 
-    def client(self) -> Any:
-        """boto3's client as anyone has it, but that it sends what the model forbids too, and everything once."""
-        return boto3.session.Session().client(
-            "lambda",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-            config=Config(
-                retries={"total_max_attempts": 1}, parameter_validation=False, read_timeout=CALL_S, connect_timeout=5
-            ),
-        )
+    def wire(self, service: str, protocol: str, region: str = REGION, **credentials: str) -> Wire:
+        """service: its name in botocore. credentials: key, secret and token, where not the root's."""
+        given = {"key": KEY, "secret": SECRET, **credentials}
+        return Wire(service, protocol, endpoint=self.endpoint, region=region, **given)
 
     def empty_account(self) -> None:
         """No function, layer or anything else is left in the registry."""
 
         async def truncate() -> None:
-            connection = await asyncpg.connect(self.database_url, timeout=CALL_S)
+            connection = await asyncpg.connect(self.database_url, timeout=QUERY_S)
             try:
                 tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-                await connection.execute(f"TRUNCATE {tables} CASCADE", timeout=CALL_S)
+                await connection.execute(f"TRUNCATE {tables} CASCADE", timeout=QUERY_S)
             finally:
-                await connection.close(timeout=CALL_S)
+                await connection.close(timeout=QUERY_S)
 
         self._await(truncate())
 
@@ -118,7 +109,7 @@ class ControlPlane:
         HeldContext.held = held
 
     def _await(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_S)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(QUERY_S)
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
@@ -139,6 +130,6 @@ class ControlPlane:
 
     def _answers(self) -> bool:
         try:
-            return bool(self.client().list_functions())
+            return self.wire("lambda", "rest-json").call("ListFunctions", {}).status == 200
         except Exception:
             return False

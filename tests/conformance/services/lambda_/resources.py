@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 from tests.conformance.facts import load
-from tests.conformance.given.functions import UUID, Say
-from tests.conformance.given.script import IMAGE, MIN, Script, Step
+from tests.conformance.services.lambda_.functions import UUID, Say
+from tests.conformance.services.lambda_.script import IMAGE, MIN, Script
+from tests.conformance.steps import Step
 
-DYNAMODB_MAPPING = next(fact.request for fact in load() if fact.id == "create-event-source-mapping.dynamodb")
+DYNAMODB_MAPPING = next(fact.request for fact in load("management") if fact.id == "create-event-source-mapping.dynamodb")
 IMAGE_CONFIG = {"EntryPoint": ["sh"], "Command": ["-c", "echo test"], "WorkingDirectory": "/app1"}
 STUFFED = {"at least": "<zip that unpacks to 262144000 bytes>", "about": "<zip that unpacks to 262143000 bytes>"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.conformance.given.script import VPC, Script, revision
+from tests.conformance.services.lambda_.script import VPC, Script, revision
 
 Say = Callable[[Script, re.Match[str]], object]
 BOTH = {"MaximumEventAgeInSeconds": 60, "MaximumRetryAttempts": 1}

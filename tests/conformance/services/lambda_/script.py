@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 from tests.conformance.facts import Fact
+from tests.conformance.steps import Step
 
 Request = dict[str, Any]
 VPC: Request = {"SubnetIds": ["<subnet>"], "SecurityGroupIds": ["<sg>"]}
@@ -29,18 +30,9 @@ S3_OBJECT = "s3:PutObject"
 """Not an operation of Lambda: the runner puts it into the object store."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """A call, and which members of its reply are remembered under which placeholder's name (path to name).
-
-    refused: the call is given as one that AWS refused. leaves: (member, value): the call is made again until the member has another value.
-    """
-
-    operation: str
-    request: Request
-    takes: dict[str, str] = field(default_factory=dict)
-    refused: bool = False
-    leaves: tuple[str, str] | None = None
+def left(member: str, value: str) -> Callable[[Any], bool]:
+    """Whether a reply's member has another value by now; one that was refused has it not."""
+    return lambda reply: reply.get(member) != value
 
 
 def revision(placeholder: str | None) -> dict[str, str]:
@@ -144,10 +136,10 @@ class Script:
         self.mapping_exists = True
 
     def mapping_settled(self) -> None:
-        self.steps.append(Step("GetEventSourceMapping", {"UUID": "<uuid>"}, leaves=("State", "Creating")))
+        self.steps.append(Step("GetEventSourceMapping", {"UUID": "<uuid>"}, until=left("State", "Creating")))
 
     def mapping_gone(self) -> None:
-        self.steps.append(Step("GetEventSourceMapping", {"UUID": "<uuid>"}, refused=True, leaves=("State", "Deleting")))
+        self.steps.append(Step("GetEventSourceMapping", {"UUID": "<uuid>"}, refused=True, until=left("State", "Deleting")))
 
     def need_layer(self, versions: int = 1, **more: Any) -> None:
         while self.layer_versions < versions:

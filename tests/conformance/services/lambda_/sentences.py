@@ -6,14 +6,9 @@ import re
 from typing import Any
 
 from tests.conformance.facts import Fact
-from tests.conformance.given import functions, resources
-from tests.conformance.given.script import S3_OBJECT, Script, Step
-
-__all__ = ["S3_OBJECT", "NotUnderstoodError", "Script", "Step", "script_of"]
-
-
-class NotUnderstoodError(Exception):
-    """A sentence that the vocabulary does not have."""
+from tests.conformance.services.lambda_ import functions, resources
+from tests.conformance.services.lambda_.script import Script
+from tests.conformance.steps import NotUnderstoodError, Step
 
 
 def script_of(fact: Fact) -> Script:
@@ -33,7 +28,7 @@ def _say(script: Script, sentence: str) -> None:
     if match := functions.FUNCTION.fullmatch(sentence):
         functions.function(script, match)
         return
-    special = resources.OF_LAYERS if "Layer" in script.fact.call else {}
+    special = resources.OF_LAYERS if "Layer" in str(script.fact.call) else {}
     for pattern, say in {**special, **functions.SENTENCES, **resources.SENTENCES}.items():
         if match := re.fullmatch(pattern, sentence):
             say(script, match)

@@ -1,0 +1,9 @@
+"""The services whose recorded entries are run: add one once its API is served."""
+
+from __future__ import annotations
+
+from tests.conformance.services.lambda_.service import Lambda
+from tests.conformance.services.service import Service
+from tests.conformance.services.sts import Sts
+
+CATALOGUE: tuple[Service, ...] = (Lambda(), Sts())
