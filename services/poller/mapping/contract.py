@@ -143,6 +143,10 @@ class Format(Protocol[S]):
 
     def filter_view(self, record: S) -> FilterView: ...
 
+    def traces(self, records: Sequence[S]) -> Sequence[str]:
+        """The trace headers that the records carry: by them a run is known to be one in a chain of invocations. () for a kind
+        whose records have none."""
+
     def batch_info(self, lane: LaneName, records: Sequence[S], payload_bytes: int) -> BatchInfo:
         """What on-failure destinations are told of records that were given up. payload_bytes: of their event."""
 

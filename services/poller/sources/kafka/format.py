@@ -109,6 +109,9 @@ class KafkaFormat:
         }
         return FilterView(metadata, record.value)
 
+    def traces(self, records: Sequence[ConsumerRecord]) -> Sequence[str]:
+        return ()
+
     def batch_info(self, lane: LaneName, records: Sequence[ConsumerRecord], payload_bytes: int) -> KafkaBatchInfo:
         first, last = records[0], records[-1]
         partition = KafkaPartitionInfo(first.offset, last.offset, first.timestamp, last.timestamp)
