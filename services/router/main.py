@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from functools import partial
 
-from services.router.deliveries.contract import Ended
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.targets import Targets
+from services.router.ledger.consumer import LedgerConsumer
+from services.router.ledger.deliveries import tell_end
 from services.router.outcomes.making import deliveries_of
 from services.router.topic_consumer import TopicConsumer
 from shared.events.producer import BatchingProducer
@@ -15,9 +17,12 @@ from shared.events.queue import AsyncQueue
 from shared.events.records import decode_outcome
 from shared.events.supervision import keep_running
 from shared.events.topics import TopicNames
+from shared.ledger.writer import LedgerWriter
 from shared.queues import QueueWriter
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
+
+LEDGER_FLUSH_S = 2.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -27,7 +32,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     producer = BatchingProducer.of(settings, "router")
     names = TopicNames.of(settings.events)
     targets = Targets(settings, queues, queue)
-    courier = Courier(settings, producer, targets.deliverers, targets.keepers, on_end=_untold)
+    ledger = LedgerWriter(settings, producer)
+    courier = Courier(settings, producer, targets.deliverers, targets.keepers, partial(tell_end, ledger))
 
     async def tell(value: bytes) -> None:
         await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))
@@ -36,23 +42,25 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         "outcomes": TopicConsumer(settings, names.outcomes, producer, tell),
         "deliveries": TopicConsumer(settings, names.deliveries, producer, courier.take_up),
     }
+    written = LedgerConsumer(settings, producer)
     checks = {
         "kafka": producer.problem,
         "queue": queue.problem,
         **{name: consumer.problem for name, consumer in consumers.items()},
+        "ledger": written.problem,
     }
     async with HealthServer(settings.telemetry, service="router", checks=checks), targets:
         try:
             await queue.open()
             await producer.open()
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(keep_running("ledger", partial(written.run, stop), stop))
                 for name, consumer in consumers.items():
                     tasks.create_task(keep_running(name, partial(consumer.run, stop), stop))
         finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEDGER_FLUSH_S):
+                    await ledger.flush()
             await queue.close()
             await producer.close()
             await queues.close()
-
-
-def _untold(_ended: Ended) -> None:
-    """Nothing keeps the ends of deliveries yet."""

@@ -51,11 +51,15 @@ class StepKind(enum.IntEnum):
     """A destination did not take it now; it is tried again."""
     DELIVERY_REFUSED = 13
     """A destination will never take it, or was tried for too long."""
+    KEPT = 14
+    """Its queue or topic is not there: it waits in the stream of that name."""
     REDRIVEN = 20
     """It was run again as another event; target is that event's id."""
-    REPLAYED = 21
+    REDRIVE_OF = 21
+    """It is another event once more, or a message of a dead-letter queue; target is that event's id."""
+    REPLAYED = 22
     """It was run once more beside everything, to compare answers; target is the version."""
-    CANCEL_ASKED = 22
+    CANCEL_ASKED = 23
 
     @property
     def label(self) -> str:
@@ -68,7 +72,7 @@ class EventEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     function: index into the batch's functions. accepted_at_ms: the same in every entry of an event. partition, offset: where
     on the event topic it is. attempts: how often the function ran for it. started_at_ms: of the last attempt. version: that
     ran last. reason: the condition of its end, or why it waits. next_at_ms: when it is to be tried again. error: what it
-    failed with, at most ERROR_CHARS_MAX. origin: the event that it is a redrive of.
+    failed with, at most ERROR_CHARS_MAX.
     """
 
     event_id: str
@@ -85,7 +89,6 @@ class EventEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     next_at_ms: int = 0
     error: str = ""
-    origin: str = ""
 
 
 class StepEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):

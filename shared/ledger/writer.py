@@ -62,7 +62,6 @@ class LedgerWriter:
         reason: str = "",
         next_at_ms: int = 0,
         error: str = "",
-        origin: str = "",
         *,
         on_written: OnWritten | None = None,
     ) -> None:
@@ -87,7 +86,6 @@ class LedgerWriter:
                 reason,
                 next_at_ms,
                 error[:ERROR_CHARS_MAX],
-                origin,
             )
         )
         self._added(on_written)

@@ -226,6 +226,22 @@ class EventSettings(BaseModel):
     )
 
 
+class LedgerSettings(BaseModel):
+    """What became of asynchronous events, in Postgres: docs/ledger.md."""
+
+    keep_h: int = Field(
+        168,
+        ge=6,
+        le=8_784,
+        description="how long an event is known; its payload, which redrives need, is in Kafka for a week",
+    )
+    bytes_max: int = Field(
+        20 * 1024**3,
+        ge=64 * 1024**2,
+        description="what its tables may take on Postgres's disk: beyond it the oldest six hours go before their time",
+    )
+
+
 class RegistrySettings(BaseModel):
     """What Postgres and the package store hold, and caches of it."""
 
@@ -341,6 +357,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
     events: EventSettings = Field(default_factory=EventSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     s3: S3Settings = Field(default_factory=S3Settings)
     code_signing: CodeSigningSettings = Field(default_factory=CodeSigningSettings)

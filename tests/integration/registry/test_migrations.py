@@ -17,9 +17,9 @@ from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError, ServiceException
 from shared.domain.mappings import ErrorHandling, SourceKind
 from shared.registry import code_signing, functions, layers
+from shared.registry.ledger_tables import Base
 from shared.registry.migrate import HEAD, SCRIPTS, config_for
 from shared.registry.registry import Registry
-from shared.registry.tables import Base
 from tests.integration.registry.support import new_database, settings_of
 
 
