@@ -17,11 +17,12 @@ from services.scheduler.reaper import Reaper
 from services.scheduler.rebuild import Rebuilder
 from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.scripts import SCRIPTS
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.wire.tls import for_caller
 from shared.domain.errors import ConfigurationError
 from shared.domain.pauses import Bounds
+from shared.redis.connection import RedisConnection, RedisError
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
 from shared.telemetry.supervision import keep_running
@@ -53,6 +54,7 @@ class Scheduler:
             channel=keys.events,
             on_published=self._on_published,
             on_connected=self._step_now.set,
+            scripts=SCRIPTS.all(),
         )
         self._workers = WorkerConnections(
             self._redis,

@@ -1,6 +1,6 @@
-"""The connection that leases are taken on: scripts of all callers, pipelined, written once per turn of the event loop.
+"""The connection of leases and of queues: scripts of all callers, pipelined, written once per turn of the event loop.
 
-redis-py costs ten times the processor time per script; it is used for everything that is not on the path of an invoke.
+redis-py costs ten times the processor time per script; it is used for everything that is on the path of neither.
 Replies and published messages share one RESP3 connection, so that a holder that hears nothing published also gets no reply
 to its heartbeat, and knows it.
 """
@@ -13,17 +13,17 @@ import logging
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from hiredis import ProtocolError, PushNotification, Reader, ReplyError
 from redis.asyncio.connection import parse_url
 
-from shared.dispatch.cell.scripts import Script, all_scripts, pack
 from shared.domain.errors import DispatchUnavailableError
+from shared.redis.scripts import Script, pack
 from shared.telemetry.supervision import supervise
 
-log = logging.getLogger("lambdad.dispatch")
+log = logging.getLogger("lambdad.redis")
 
 IN_FLIGHT_MAX = 20_000
 BACKOFF_S_MAX = 1.0
@@ -164,7 +164,8 @@ class RedisConnection:
     """Stays connected to one Redis, with backoff, until closed.
 
     on_published: gets what is published on `channel`. on_connected: called after each (re)connection, before anybody else
-    can send. run_id: names the life of the Redis process that is connected now.
+    can send. scripts: sent to each Redis before anything else; others are sent when they are first called. run_id: names the
+    life of the Redis process that is connected now.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class RedisConnection:
         channel: str | None = None,
         on_published: Callable[[bytes], None] | None = None,
         on_connected: Callable[[], None] | None = None,
+        scripts: Iterable[Script] = (),
     ) -> None:
         self._url = url
         self._name = name
@@ -185,6 +187,7 @@ class RedisConnection:
         self._channel = channel
         self._on_published = on_published or (lambda message: None)
         self._on_connected = on_connected
+        self._scripts = tuple(scripts)
         self._link: _Link | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._up = asyncio.Event()
@@ -293,7 +296,7 @@ class RedisConnection:
             hello += ["AUTH", where.get("username") or "default", where["password"]]
         asked = [self._ask(link, pack(*hello, "SETNAME", self._name))]
         asked.append(self._ask(link, pack("SELECT", int(where.get("db", 0)))))
-        asked += [self._ask(link, each.load_command()) for each in all_scripts()]
+        asked += [self._ask(link, each.load_command()) for each in self._scripts]
         if self._channel is not None:
             link.push(pack("SUBSCRIBE", self._channel))
         asked.append(self._ask(link, pack("INFO", "server")))
