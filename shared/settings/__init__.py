@@ -242,6 +242,12 @@ class LedgerSettings(BaseModel):
     )
 
 
+class QueuesSettings(BaseModel):
+    """Queues, on Redis."""
+
+    timeout_s: float = Field(5.0, gt=0, description="for an answer of the Redis of queues")
+
+
 class RegistrySettings(BaseModel):
     """What Postgres and the package store hold, and caches of it."""
 
@@ -358,6 +364,7 @@ class Settings(BaseSettings):
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
     events: EventSettings = Field(default_factory=EventSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    queues: QueuesSettings = Field(default_factory=QueuesSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     s3: S3Settings = Field(default_factory=S3Settings)
     code_signing: CodeSigningSettings = Field(default_factory=CodeSigningSettings)

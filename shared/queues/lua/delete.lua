@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+-- Delete messages of a standard queue by their receipt handles.
+-- KEYS parts/start.lua, standard: 10
+-- ARGV[2] on, of each: entry, the count of receives that its handle is of
+-- Reply {"s", number, ...}: of each 1 deleted or gone before, 2 received again since: left alone, 3 (FIFO) visible again: left
+--         alone
+--       {"u"} no settings: install them; {"d"} the queue was deleted
+-- include start
+-- include standard
+local s = redis.call('HMGET', SETTINGS, 'revision', 'deleted')
+if not s[1] then
+  return {s[2] and 'd' or 'u'}
+end
+local reply = {'s'}
+for at = 2, #ARGV, 2 do
+  local known = redis.call('HGET', RECEIVED, ARGV[at])
+  if known and string.match(known, '^%d+') ~= ARGV[at + 1] then
+    reply[#reply + 1] = 2
+  else
+    if known then
+      drop(ARGV[at])
+    end
+    reply[#reply + 1] = 1
+  end
+end
+return reply
