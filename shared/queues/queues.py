@@ -38,6 +38,8 @@ Load = Callable[[QueueId], Awaitable[QueueSettings | None]]
 """The settings of a queue from where they are kept for good; None when there is no such queue."""
 
 UNDER_WAY_BYTES_MAX = 256 * 1024**2
+RECONNECT_S = 1.0
+"""How long a call waits for a connection that is just being made anew."""
 DELETED_REMEMBERED_S = 600
 RETENTION_MS_MAX = 14 * 86_400 * 1_000
 LOADS_MAX = 3
@@ -274,6 +276,8 @@ class Queues:
             raise QueueUnavailableError("too much is on its way to Redis")
         self._under_way_bytes += len(command)
         try:
+            if not self._redis.connected:
+                await self._redis.wait_connected(RECONNECT_S)
             return await self._redis.call(command, scripts.SCRIPTS.script(name))
         except RedisError as error:
             raise QueueUnavailableError(str(error)) from error

@@ -2,8 +2,8 @@
 -- Change when messages of a standard queue that are in flight are visible again.
 -- KEYS parts/start.lua, standard: 10
 -- ARGV[2] on, of each: entry, the count of receives that its handle is of, in how many ms it is to be visible
--- Reply {"s", number, ...}: of each 1 done, 2 received again since: left alone, 3 (FIFO) visible again, 4 no such message,
---         5 (standard) visible again and stays so, 6 more than 12 hours after it was received: left alone
+-- Reply {"s", number, ...}: of each 1 done, 2 (standard) received again since: left alone, 3 (FIFO) visible or received again,
+--         4 no such message, 5 (standard) visible again and stays so, 6 more than 12 hours after it was received: left alone
 --       {"u"} no settings: install them; {"d"} the queue was deleted
 -- include start
 local s = redis.call('HMGET', SETTINGS, 'revision', 'deleted')
