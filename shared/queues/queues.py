@@ -31,7 +31,7 @@ from shared.queues.records import (
 from shared.queues.scripts import Letter
 from shared.queues.waiting import Waiting
 from shared.redis.connection import RedisConnection, RedisError
-from shared.redis.scripts import Argument, pack
+from shared.redis.scripts import Argument, Script, pack
 from shared.settings import Settings
 
 Load = Callable[[QueueId], Awaitable[QueueSettings | None]]
@@ -109,13 +109,13 @@ class Queues:
     async def install(self, queue: QueueId, settings: QueueSettings) -> bool:
         """Write through what was changed. Returns False when the queue was deleted at a later revision."""
         arguments = scripts.settings_arguments(settings, fifo=queue.is_fifo)
-        written = await self._call("install", queue, arguments)
-        await self._command("SADD", QUEUES, stream_of(queue, self._own))
+        written = await self._run("install", self.stream(queue), arguments)
+        await self.command("SADD", QUEUES, self.stream(queue))
         return bool(written >= 0)
 
     async def remove(self, queue: QueueId, revision: int) -> None:
         """Delete it with all its messages. revision: higher than that of any settings that it had."""
-        await self._call("remove", queue, [revision, DELETED_REMEMBERED_S])
+        await self._run("remove", self.stream(queue), [revision, DELETED_REMEMBERED_S])
 
     async def send(self, queue: QueueId, messages: Sequence[Message]) -> list[Sent | TooLong]:
         """All of them, in their order, but those that are too long. Also raises DeduplicationIdMissingError."""
@@ -124,7 +124,7 @@ class Queues:
     async def keep(self, queue: QueueId, messages: Sequence[Message]) -> list[Sent | TooLong]:
         """As `send`, also to a queue that does not exist: the messages are in it once it is made, two weeks long."""
         results = await self._send(queue, messages, [None] * len(messages), keep=True)
-        await self._command("SADD", QUEUES, stream_of(queue, self._own))
+        await self.command("SADD", QUEUES, self.stream(queue))
         return results
 
     async def receive(
@@ -141,7 +141,7 @@ class Queues:
         visibility_s, wait_s: None for the queue's own. attempt_id: of a FIFO queue, ReceiveRequestAttemptId. Dead letters
         are moved. Also raises TooManyInFlightError, of a standard queue and where nobody waits.
         """
-        loop, stream = asyncio.get_running_loop(), stream_of(queue, self._own)
+        loop, stream = asyncio.get_running_loop(), self.stream(queue)
         arguments: list[Argument] = [
             min(count_max, RECEIVED_MAX),
             "" if visibility_s is None else visibility_s * 1_000,
@@ -196,6 +196,34 @@ class Queues:
         """Also raises PurgeInProgressError."""
         await self._ask("purge", queue, [], fifo_too=False)
 
+    async def take(self, queue: QueueId, count_max: int, visibility_s: int) -> list[Received]:
+        """What is visible now, dead letters as well: for who moves it."""
+        arguments: list[Argument] = [count_max, visibility_s * 1_000, 0, 0, *([""] if queue.is_fifo else [])]
+        words = (await self._ask("receive", queue, arguments))[4:]
+        return [message for message, _ in scripts.received(self.stream(queue), words, fifo=queue.is_fifo)]
+
+    async def send_letters(self, queue: QueueId, messages: Sequence[Message], letters: Sequence[Letter]) -> None:
+        """Messages that are moved here."""
+        await self._send(queue, messages, letters)
+
+    async def keep_up(self, stream: str) -> bool:
+        """What is too old leaves the stream, what is due comes in. -> whether it is in use."""
+        name = "count_fifo" if stream.endswith(".fifo") else "count"
+        kind, *counts = await self._run(name, stream, [RETENTION_MS_MAX])
+        return kind == b"c" and any(counts)
+
+    def stream(self, queue: QueueId) -> str:
+        return stream_of(queue, self._own)
+
+    async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        """A script that is none of a queue's."""
+        one = scripts.SCRIPTS.script(name)
+        return await self._under_way(one.command(tuple(keys), *arguments), one)
+
+    async def command(self, *words: Argument) -> Any:
+        """A plain command by its words."""
+        return await self._under_way(pack(*words), None)
+
     async def _send(
         self, queue: QueueId, messages: Sequence[Message], letters: Sequence[Letter | None], *, keep: bool = False
     ) -> list[Sent | TooLong]:
@@ -205,7 +233,7 @@ class Queues:
 
     async def _without_dead(self, queue: QueueId, letters_to: str, words: list[Any]) -> list[Received]:
         """Moves the dead letters of what was received. -> the rest; with them what has nowhere to go."""
-        found = scripts.received(stream_of(queue, self._own), words, fifo=queue.is_fifo)
+        found = scripts.received(self.stream(queue), words, fifo=queue.is_fifo)
         dead = [message for message, is_dead in found if is_dead]
         if not dead:
             return [message for message, _ in found]
@@ -233,7 +261,7 @@ class Queues:
         await self.delete(queue, [message.receipt_handle for message in dead])
 
     async def _settle(self, name: str, queue: QueueId, asked: Sequence[tuple[str, tuple[int, ...]]]) -> list[Settlement]:
-        stream = stream_of(queue, self._own)
+        stream = self.stream(queue)
         results: list[Settlement] = ["invalid"] * len(asked)
         arguments: list[Argument] = []
         positions = []
@@ -251,7 +279,7 @@ class Queues:
         """What a script says of a queue that exists. fifo_too: whether FIFO queues have one of their own."""
         name = f"{name}_fifo" if fifo_too and queue.is_fifo else name
         for _ in range(LOADS_MAX):
-            reply: list[Any] = await self._call(name, queue, arguments)
+            reply: list[Any] = await self._run(name, self.stream(queue), arguments)
             kind = reply[0]
             if kind == b"u":
                 await self._install_loaded(queue)
@@ -268,27 +296,23 @@ class Queues:
         if settings is None or not await self.install(queue, settings):
             raise QueueMissingError(queue.arn)
 
-    async def _call(self, name: str, queue: QueueId, arguments: Sequence[Argument]) -> Any:
+    async def _run(self, name: str, stream: str, arguments: Sequence[Argument]) -> Any:
         now = "" if self._clock is None else self._clock()
-        keys = packed(stream_of(queue, self._own), fifo=queue.is_fifo)
-        command = scripts.call(name, keys, (now, *arguments))
+        command = scripts.call(name, packed(stream, fifo=stream.endswith(".fifo")), (now, *arguments))
+        return await self._under_way(command, scripts.SCRIPTS.script(name))
+
+    async def _under_way(self, command: bytes, script: Script | None) -> Any:
         if self._under_way_bytes + len(command) > UNDER_WAY_BYTES_MAX:
             raise QueueUnavailableError("too much is on its way to Redis")
         self._under_way_bytes += len(command)
         try:
             if not self._redis.connected:
                 await self._redis.wait_connected(RECONNECT_S)
-            return await self._redis.call(command, scripts.SCRIPTS.script(name))
+            return await self._redis.call(command, script)
         except RedisError as error:
             raise QueueUnavailableError(str(error)) from error
         finally:
             self._under_way_bytes -= len(command)
-
-    async def _command(self, *words: Argument) -> Any:
-        try:
-            return await self._redis.call(pack(*words))
-        except RedisError as error:
-            raise QueueUnavailableError(str(error)) from error
 
 
 def copied(message: Received, *, delivery_id: str) -> Message:
