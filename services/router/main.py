@@ -8,8 +8,8 @@ from functools import partial
 
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.targets import Targets
+from services.router.ledger import deliveries as told
 from services.router.ledger.consumer import LedgerConsumer
-from services.router.ledger.deliveries import tell_end
 from services.router.outcomes.making import deliveries_of
 from services.router.topic_consumer import TopicConsumer
 from shared.events.producer import BatchingProducer
@@ -33,7 +33,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     names = TopicNames.of(settings.events)
     targets = Targets(settings, queues, queue)
     ledger = LedgerWriter(settings, producer)
-    courier = Courier(settings, producer, targets.deliverers, targets.keepers, partial(tell_end, ledger))
+    courier = Courier(settings, producer, targets.deliverers, targets.keepers, partial(told.tell, ledger))
 
     async def tell(value: bytes) -> None:
         await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))

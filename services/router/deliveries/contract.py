@@ -41,9 +41,11 @@ class Deliverer(Protocol):
         TargetMissingError."""
 
 
-class End(enum.StrEnum):
-    """How a delivery ended. In the end nothing is nowhere."""
+class Happening(enum.StrEnum):
+    """What a try at a delivery came to. All but RETRIED end it: in the end nothing is nowhere."""
 
+    RETRIED = "retried"
+    """It failed, and is tried again when it is due."""
     DELIVERED = "delivered"
     DEAD_LETTERED = "dead_lettered"
     """Its dead letter is a delivery of its own, which ends by itself."""
@@ -53,14 +55,16 @@ class End(enum.StrEnum):
     """Nobody takes it: it is on the topic of what is undeliverable."""
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """delivery: as it was tried last. error: of the last try that failed, "" where none did. at_ms: Unix time."""
+class Happened(msgspec.Struct, frozen=True):
+    """delivery: as it was tried. error: what the try failed with, "" where it did not. at_ms: Unix time. due_ms: of the next
+    try; 0 where there is none."""
 
     delivery: Delivery
-    end: End
+    what: Happening
     at_ms: int
     error: str = ""
+    due_ms: int = 0
 
 
-OnEnd = Callable[[Ended], None]
-"""Told of each end, once a try that ends it: the ledger. It must not raise and does not wait."""
+Tell = Callable[[Happened], None]
+"""Told of whatever a try came to, once that is durable: the ledger. It must not raise and does not wait."""

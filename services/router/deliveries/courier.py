@@ -19,10 +19,10 @@ from services.router.deliveries import decisions
 from services.router.deliveries.contract import (
     Deliverer,
     DeliveryError,
-    End,
-    Ended,
-    OnEnd,
+    Happened,
+    Happening,
     TargetMissingError,
+    Tell,
     UndeliverableError,
 )
 from services.router.deliveries.places import Places
@@ -52,7 +52,7 @@ EARLY_S = 0.05
 
 class Courier:
     """deliverers: by the kind of a target (shared/domain/destinations). keepers: by kind, who keeps what was meant for a target
-    that does not exist. on_end: told of every end."""
+    that does not exist. tell: of whatever a try came to."""
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class Courier:
         producer: BatchingProducer,
         deliverers: Mapping[str, Deliverer],
         keepers: Mapping[str, Deliverer],
-        on_end: OnEnd,
+        tell: Tell,
     ) -> None:
         self._names = TopicNames.of(settings.events)
         self._tiers = DelayTiers(settings.events, producer)
         self._producer = producer
         self._deliverers = deliverers
         self._keepers = keepers
-        self._on_end = on_end
+        self._tell = tell
         self._places = Places()
         self._groups: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
 
@@ -99,17 +99,18 @@ class Courier:
                 match decision:
                     case None:
                         return
-                    case decisions.Again(delivery=again, pause_s=0):
+                    case decisions.Again(delivery=again, pause_s=pause_s) if pause_s == 0 or self._holds(again):
+                        self._happened(delivery, Happening.RETRIED, error, again.due_ms)
+                        await asyncio.sleep(pause_s)
                         delivery = again
-                    case decisions.Again(delivery=again) if self._holds(again):
-                        await asyncio.sleep(decision.pause_s)
-                        delivery = again
-                    case decisions.Again():
+                    case decisions.Again(delivery=again):
                         await self._later(decision)
+                        if error:
+                            self._happened(delivery, Happening.RETRIED, error, again.due_ms)
                         return
                     case decisions.Letter(delivery=letter):
                         LETTERS.labels(kind_of(letter.target), delivery.behalf.value).inc()
-                        self._end(delivery, End.DEAD_LETTERED, error)
+                        self._happened(delivery, Happening.DEAD_LETTERED, error)
                         delivery = letter
                     case decisions.Over():
                         await self._park(delivery, error)
@@ -133,7 +134,7 @@ class Courier:
         finally:
             self._places.leave(delivery.target, size_bytes, since_s)
         DELIVERED.labels(kind_of(delivery.target), delivery.behalf.value).inc()
-        self._end(delivery, End.DELIVERED, "")
+        self._happened(delivery, Happening.DELIVERED)
         return None, ""
 
     async def _hand_over(self, delivery: Delivery) -> None:
@@ -157,7 +158,7 @@ class Courier:
                 error, decision = failure, decisions.after_failure(delivery, failure, _now_ms(), self._tiers)
             else:
                 log.error("%s is not there: delivery %s is kept for it", delivery.target, delivery.delivery_id)
-                self._end(delivery, End.KEPT, str(error))
+                self._happened(delivery, Happening.KEPT, str(error))
                 return None
         FAILED.labels(kind, behalf).inc()
         log.warning("delivery %s did not reach %s: %s", delivery.delivery_id, delivery.target, error)
@@ -184,10 +185,10 @@ class Courier:
             reason = f"{reason}; {len(delivery.payload)} bytes of payload are not kept"
             record = encode(msgspec.structs.replace(delivery, payload=b""))
         await self._producer.persist(self._names.undeliverable, record, headers=(("reason", reason.encode()),))
-        self._end(delivery, End.REFUSED, reason)
+        self._happened(delivery, Happening.REFUSED, reason)
 
-    def _end(self, delivery: Delivery, end: End, error: str) -> None:
-        self._on_end(Ended(delivery, end, _now_ms(), error))
+    def _happened(self, delivery: Delivery, what: Happening, error: str = "", due_ms: int = 0) -> None:
+        self._tell(Happened(delivery, what, _now_ms(), error, due_ms))
 
     @contextlib.asynccontextmanager
     async def _turn(self, delivery: Delivery) -> AsyncIterator[None]:

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.poller.delays import DelayConsumer
-from services.router.deliveries.contract import Deliverer, DeliveryError, End, Ended
+from services.router.deliveries.contract import Deliverer, DeliveryError, Happened, Happening
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.targets import Targets
 from services.router.deliveries.to_bucket import ToBucket
@@ -75,11 +75,11 @@ class Router:
         self.queues = QueueWriter(redis)
         self.targets = Targets(settings, self.queues, queue)
         self.deliverers: dict[str, Deliverer] = dict(self.targets.deliverers)
-        self.ends: list[Ended] = []
+        self.happened: list[Happened] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """What reads outcomes and what reads deliveries."""
-        courier = Courier(self.settings, self.producer, self.deliverers, self.targets.keepers, self.ends.append)
+        courier = Courier(self.settings, self.producer, self.deliverers, self.targets.keepers, self.happened.append)
 
         async def deliver(value: bytes) -> None:
             await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))
@@ -365,7 +365,7 @@ async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) 
             (failing_for_long.event_id, failing_for_long.targets[0], "destination"),
         ]
     )
-    assert {(ended.delivery.target, ended.end) for ended in router.ends} == {(d.target, End.REFUSED) for d in kept}
+    assert {(h.delivery.target, h.what) for h in router.happened} == {(d.target, Happening.REFUSED) for d in kept}
     reasons = [dict(record.headers)["reason"].decode() for record in parked]
     assert all(reasons)
     assert any("Event buses of EventBridge cannot be delivered to yet" in reason for reason in reasons)
