@@ -19,6 +19,8 @@ from shared.events.supervision import keep_running
 from shared.events.topics import TopicNames
 from shared.ledger.writer import LedgerWriter
 from shared.queues import QueueWriter
+from shared.registry.cache import TargetCache
+from shared.registry.registry import Registry
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
 
@@ -31,7 +33,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     queue = AsyncQueue(settings)
     producer = BatchingProducer.of(settings, "router")
     names = TopicNames.of(settings.events)
-    targets = Targets(settings, queues, queue)
+    registry = Registry(settings)
+    targets = Targets(settings, queues, TargetCache(registry, settings), queue)
     ledger = LedgerWriter(settings, producer)
     courier = Courier(settings, producer, targets.deliverers, targets.keepers, partial(told.tell, ledger))
 
@@ -51,6 +54,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     }
     async with HealthServer(settings.telemetry, service="router", checks=checks), targets:
         try:
+            await registry.migrate()
+            await registry.open()
             await queue.open()
             await producer.open()
             async with asyncio.TaskGroup() as tasks:
@@ -64,3 +69,4 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await queue.close()
             await producer.close()
             await queues.close()
+            await registry.close()

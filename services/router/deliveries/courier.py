@@ -100,13 +100,12 @@ class Courier:
                     case None:
                         return
                     case decisions.Again(delivery=again, pause_s=pause_s) if pause_s == 0 or self._holds(again):
-                        self._happened(delivery, Happening.RETRIED, error, again.due_ms)
+                        self._retried(delivery, error, again)
                         await asyncio.sleep(pause_s)
                         delivery = again
                     case decisions.Again(delivery=again):
                         await self._later(decision)
-                        if error:
-                            self._happened(delivery, Happening.RETRIED, error, again.due_ms)
+                        self._retried(delivery, error, again)
                         return
                     case decisions.Letter(delivery=letter):
                         LETTERS.labels(kind_of(letter.target), delivery.behalf.value).inc()
@@ -186,6 +185,11 @@ class Courier:
             record = encode(msgspec.structs.replace(delivery, payload=b""))
         await self._producer.persist(self._names.undeliverable, record, headers=(("reason", reason.encode()),))
         self._happened(delivery, Happening.REFUSED, reason)
+
+    def _retried(self, delivery: Delivery, error: str, again: Delivery) -> None:
+        # What was put off was not tried.
+        if error:
+            self._happened(delivery, Happening.RETRIED, error, again.due_ms)
 
     def _happened(self, delivery: Delivery, what: Happening, error: str = "", due_ms: int = 0) -> None:
         self._tell(Happened(delivery, what, _now_ms(), error, due_ms))

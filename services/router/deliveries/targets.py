@@ -9,6 +9,7 @@ from services.router.deliveries.to_bucket import ToBucket
 from services.router.deliveries.to_function import ToFunction
 from services.router.deliveries.to_kafka_topic import ToKafkaTopic
 from services.router.deliveries.to_stream import ToStream
+from shared.dispatch.client.invoker import TargetResolver
 from shared.domain.destinations import BUCKET, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
 from shared.events.queue import AsyncQueue
 from shared.queues import QueueWriter
@@ -18,14 +19,14 @@ from shared.settings import Settings
 class Targets:
     """deliverers: by kind. keepers: by kind, for targets that do not exist. Use as an async context manager."""
 
-    def __init__(self, settings: Settings, queues: QueueWriter, queue: AsyncQueue) -> None:
-        """queues: left open. queue: where functions' events wait."""
+    def __init__(self, settings: Settings, queues: QueueWriter, resolver: TargetResolver, queue: AsyncQueue) -> None:
+        """queues: left open. resolver: knows functions. queue: where their events wait."""
         self._kafka = ToKafkaTopic(settings)
         to_queue, to_topic = ToStream(queues.send, settings.region), ToStream(queues.publish, settings.region)
         self.deliverers: dict[str, Deliverer] = {
             QUEUE.name: to_queue,
             TOPIC.name: to_topic,
-            FUNCTION.name: ToFunction(queue),
+            FUNCTION.name: ToFunction(resolver, queue),
             BUCKET.name: ToBucket(settings),
             KAFKA_TOPIC.name: self._kafka,
         }

@@ -41,7 +41,7 @@ from shared.events.topics import TopicNames
 from shared.queues import QueueUnavailableError, QueueWriter, stream_key, topic_key
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
-from tests.integration.events.parts import ARN, QUEUE, make_topic, read_topic, running, settings_of, until
+from tests.integration.events.parts import ARN, QUEUE, Functions, make_topic, read_topic, running, settings_of, until
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:"
 ERROR = b'{"errorMessage": "on purpose", "errorType": "Exception"}'
@@ -73,7 +73,8 @@ class Router:
         self.redis = redis
         self.producer = producer
         self.queues = QueueWriter(redis)
-        self.targets = Targets(settings, self.queues, queue)
+        self.functions = Functions()
+        self.targets = Targets(settings, self.queues, self.functions, queue)
         self.deliverers: dict[str, Deliverer] = dict(self.targets.deliverers)
         self.happened: list[Happened] = []
 
@@ -168,6 +169,15 @@ async def test_a_function_gets_the_record_as_an_asynchronous_event(router: Route
     event = decode_event(queued.value)
     assert (event.function_name, event.qualifier, event.attempts) == ("next", "live", 0)
     assert json.loads(event.payload)["requestContext"]["condition"] == "RetriesExhausted"
+
+
+async def test_a_function_that_is_gone_gets_nothing_and_what_it_should_have_had_is_not_lost(router: Router) -> None:
+    router.functions.gone.add("next")
+    async with router.running():
+        await router.tell(failure(targets=(f"{ARN}next",)))
+        [parked] = await read_topic(router.settings.kafka, router.names.undeliverable, 1)
+    assert decode_delivery(parked.value).target == f"{ARN}next"
+    assert b"Function not found" in dict(parked.headers)["reason"]
 
 
 async def test_what_is_told_stays_in_the_region_that_it_is_of(router: Router) -> None:

@@ -1,0 +1,131 @@
+"""Deliveries on real engines: tried where they are made, then from the delay tiers, then as dead letters; none holds up another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any
+
+from services.poller.delays import DelayConsumer
+from services.router.deliveries.contract import DeliveryError, Happening, TargetMissingError
+from services.router.deliveries.courier import Courier
+from shared.events.records import Behalf, DeadLetter, Delivery, QueueParameters, RetryPolicy, encode
+from tests.integration.events.parts import QUEUE, running, until
+from tests.integration.events.test_router import Router, queue_name, router
+
+__all__ = ["router"]
+RULE = "arn:aws:events:us-east-1:000000000000:rule/r"
+FLAKY = "arn:aws:flaky:us-east-1:000000000000:x"
+
+
+def delivery(target: str, **more: Any) -> Delivery:
+    fields = {"behalf": Behalf.EVENTS, "source_arn": RULE, "origin_id": "e", "payload": b'{"n": 1}'}
+    made = {"delivery_id": str(uuid.uuid4()), "made_at_ms": time.time_ns() // 1_000_000, "target": target}
+    return Delivery(**{**fields, **made, **more})
+
+
+class Fails:
+    """Fails so many times with an error; then keeps what it is given."""
+
+    def __init__(self, times: int, error: DeliveryError) -> None:
+        self.left = times
+        self.error = error
+        self.taken: list[Delivery] = []
+
+    async def deliver(self, delivery: Delivery) -> None:
+        if self.left:
+            self.left -= 1
+            raise self.error
+        self.taken.append(delivery)
+
+
+def courier_of(router: Router) -> Courier:
+    return Courier(router.settings, router.producer, router.deliverers, router.targets.keepers, router.happened.append)
+
+
+def happened(router: Router) -> list[Happening]:
+    return [each.what for each in router.happened]
+
+
+async def test_a_delivery_is_tried_where_it_is_made(router: Router) -> None:
+    name = queue_name()
+    await courier_of(router).deliver_now_or_later([delivery(QUEUE + name) for _ in range(700)])
+    assert len(await router.messages(name)) == 700
+    assert happened(router) == [Happening.DELIVERED] * 700
+
+
+async def test_what_fails_comes_back_from_its_tier_by_its_policy_and_then_becomes_a_dead_letter(router: Router) -> None:
+    name = queue_name()
+    router.deliverers["flaky"] = flaky = Fails(99, DeliveryError("not now", "THROTTLED"))
+    sent = delivery(FLAKY, retry=RetryPolicy(retries_max=2, pauses_s=(0, 2)), dead_letter=DeadLetter(QUEUE + name, b"event"))
+    began = time.time()
+    async with router.running(), running(DelayConsumer(router.settings, router.producer).run):
+        await courier_of(router).deliver_now_or_later([sent])
+        [letter] = await until(lambda: router.messages(name))
+    # The second pause, of two seconds, was waited for in two tiers of one.
+    assert time.time() - began >= 2
+    assert 99 - flaky.left == 3
+    assert letter[b"body"] == b"event"
+    attributes = json.loads(letter[b"attributes"])
+    assert attributes["ERROR_CODE"]["StringValue"] == "THROTTLED"
+    assert attributes["RETRY_ATTEMPTS"] == {"DataType": "Number", "StringValue": "2"}
+    assert happened(router) == [Happening.RETRIED] * 2 + [Happening.DEAD_LETTERED, Happening.DELIVERED]
+    assert {each.delivery.delivery_id for each in router.happened[:3]} == {sent.delivery_id}
+
+
+async def test_what_is_meant_for_a_queue_that_is_not_there_is_kept_for_it(router: Router) -> None:
+    name, dead = queue_name(), queue_name()
+    router.deliverers["sqs"] = Fails(1, TargetMissingError("no such queue"))
+    await courier_of(router).deliver_now_or_later([delivery(QUEUE + name)])
+    [kept] = await router.messages(name)
+    assert kept[b"body"] == b'{"n": 1}'
+    assert happened(router) == [Happening.KEPT]
+    # With a dead-letter queue, that has it.
+    router.deliverers["gone"] = Fails(1, TargetMissingError("no such target"))
+    await courier_of(router).deliver_now_or_later([delivery("arn:aws:gone:r:0:x", dead_letter=DeadLetter(QUEUE + dead))])
+    [letter] = router.deliverers["sqs"].taken
+    assert letter.target == QUEUE + dead
+    assert happened(router)[1:] == [Happening.DEAD_LETTERED, Happening.DELIVERED]
+
+
+async def test_a_target_that_hangs_holds_up_no_other(router: Router) -> None:
+    name, hanging = queue_name(), asyncio.Event()
+
+    class Hangs:
+        async def deliver(self, delivery: Delivery) -> None:
+            hanging.set()
+            await asyncio.Event().wait()
+
+    router.deliverers["hangs"] = Hangs()
+    async with router.running():
+        await asyncio.gather(
+            *(router.producer.send(router.names.deliveries, encode(delivery("arn:aws:hangs:r:0:x"))) for _ in range(2_500))
+        )
+        await hanging.wait()
+        await asyncio.gather(
+            *(router.producer.send(router.names.deliveries, encode(delivery(QUEUE + name))) for _ in range(50))
+        )
+        await until(lambda: arrived(router, name, 50))
+
+
+async def arrived(router: Router, name: str, count: int) -> bool:
+    return len(await router.messages(name)) == count
+
+
+async def test_messages_of_a_group_keep_their_order_while_the_queue_fails(router: Router) -> None:
+    router.deliverers["sqs"] = fifo = Fails(3, DeliveryError("not now"))
+    target = f"{QUEUE}{queue_name()}.fifo"
+
+    def message(number: int, group: str) -> Delivery:
+        policy = RetryPolicy(pauses_s=(0, 0.01))
+        return delivery(target, payload=str(number).encode(), parameters=QueueParameters(group), retry=policy)
+
+    courier = courier_of(router)
+    await asyncio.gather(
+        *(courier.deliver_now_or_later([message(number, "a"), message(-number, "b")]) for number in range(1, 20))
+    )
+    numbers = [int(taken.payload) for taken in fifo.taken]
+    assert [number for number in numbers if number > 0] == list(range(1, 20))
+    assert [number for number in numbers if number < 0] == list(range(-1, -20, -1))
