@@ -11,16 +11,19 @@ local s = redis.call('HMGET', SETTINGS, 'revision', 'deleted')
 if not s[1] then
   return {s[2] and 'd' or 'u'}
 end
-local reply = {'s'}
+local ids, counts, reply, gone = {}, {}, {'s'}, {}
 for at = 2, #ARGV, 2 do
-  local known = redis.call('HGET', RECEIVED, ARGV[at])
-  if known and string.match(known, '^%d+') ~= ARGV[at + 1] then
-    reply[#reply + 1] = 2
+  ids[#ids + 1], counts[#counts + 1] = ARGV[at], ARGV[at + 1]
+end
+for at, known in ipairs(#ids > 0 and redis.call('HMGET', RECEIVED, unpack(ids)) or {}) do
+  if known and string.match(known, '^%d+') ~= counts[at] then
+    reply[at + 1] = 2
   else
     if known then
-      drop(ARGV[at])
+      gone[#gone + 1] = ids[at]
     end
-    reply[#reply + 1] = 1
+    reply[at + 1] = 1
   end
 end
+drop(gone)
 return reply

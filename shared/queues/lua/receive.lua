@@ -15,28 +15,32 @@ local want = wanted()
 local cursor, taken = redis.call('HGET', STATE, 'cursor') or '0-0', 0
 local back = want > 0 and redis.call('ZRANGEBYSCORE', FLIGHT, '-inf', text(now), 'WITHSCORES', 'LIMIT', 0, want) or {}
 local fresh = want > 0 and redis.call('XRANGE', STREAM, '(' .. cursor, '+', 'COUNT', want) or {}
-local b, f = 1, 1
+local b, f, gone, flights, notes = 1, 1, {}, {}, {}
 while taken < want and (back[b] or fresh[f]) do
-  local entry
+  local entry, known
   if fresh[f] and (not back[b] or ms_of(fresh[f][1]) <= tonumber(back[b + 1])) then
     entry, cursor = fresh[f], fresh[f][1]
     f = f + 1
   else
     -- It is gone if somebody who reads the stream itself has deleted it.
     entry = redis.call('XRANGE', STREAM, back[b], back[b])[1]
+    known = redis.call('HGET', RECEIVED, back[b])
     if not entry then
-      drop(back[b])
+      gone[#gone + 1] = back[b]
     end
     b = b + 2
   end
-  if entry then
-    if ms_of(entry[1]) < oldest then
-      drop(entry[1])
-    else
-      receive(entry, '')
-      taken = taken + 1
-    end
+  if entry and ms_of(entry[1]) < oldest then
+    gone[#gone + 1] = entry[1]
+  elseif entry then
+    receive(entry, known, '', flights, notes)
+    taken = taken + 1
   end
+end
+drop(gone)
+if taken > 0 then
+  redis.call('ZADD', FLIGHT, unpack(flights))
+  redis.call('HSET', RECEIVED, unpack(notes))
 end
 if f > 1 then
   redis.call('HSET', STATE, 'cursor', cursor)

@@ -44,7 +44,7 @@ if before and again(before) then
   return reply
 end
 
-local want, taken, dead, due, ids = wanted(), 0, 0, nil, {}
+local want, taken, due, ids = wanted(), 0, nil, {}
 local groups = want > 0 and redis.call('ZRANGE', READY, 0, want - 1, 'WITHSCORES') or {}
 for g = 1, #groups, 2 do
   local group = groups[g]
@@ -52,6 +52,7 @@ for g = 1, #groups, 2 do
     due = tonumber(groups[g + 1]) + delay
     break
   end
+  local flights, notes = {}, {}
   for _, at in ipairs(places(group, want - taken)) do
     local id = id_at(at)
     if ms_of(id) + delay > now or redis.call('ZSCORE', FLIGHT, id) then
@@ -61,8 +62,7 @@ for g = 1, #groups, 2 do
     if entry then
       taken = taken + 1
       -- What follows a dead letter is received once that is moved.
-      if receive(entry, group) then
-        dead = dead + 1
+      if receive(entry, redis.call('HGET', RECEIVED, id), group, flights, notes) then
         break
       end
       ids[#ids + 1] = id .. ':' .. reply[#reply - 3]
@@ -71,6 +71,10 @@ for g = 1, #groups, 2 do
       redis.call('ZREM', ORDER, at)
       redis.call('HDEL', RECEIVED, id)
     end
+  end
+  if #flights > 0 then
+    redis.call('ZADD', FLIGHT, unpack(flights))
+    redis.call('HSET', RECEIVED, unpack(notes))
   end
   refresh(group)
   if taken >= want then

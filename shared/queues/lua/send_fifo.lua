@@ -49,7 +49,9 @@ for number = 1, count do
     end
     local id = redis.call('XADD', STREAM, stamp, unpack(fields))
     redis.call('ZADD', ORDER, 0, place(group, id))
-    refresh(group)
+    if not redis.call('ZSCORE', READY, group) then
+      refresh(group)
+    end
     if delay > 0 then
       redis.call('ZADD', DELAYED, text(now), id)
     end

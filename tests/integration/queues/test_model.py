@@ -104,8 +104,10 @@ async def _follow(world: World, fifo: bool, asked: list[tuple[object, ...]]) -> 
                 assert len(found) == min(count, len(expected))
                 if fifo:
                     assert [each.body.decode() for each in found] == [each.body for each in expected]
-                for received in found:
-                    [known] = [each for each in expected if each.body.encode() == received.body]
+                by_body = {each.body.encode(): each for each in expected}
+                for number, received in enumerate(found):
+                    # Of a FIFO queue the order tells which it is: its bodies may come again.
+                    known = expected[number] if fifo else by_body[received.body]
                     model.receive(known, visibility_s)
                     assert received.receive_count == known.receives
                     handles.append((known, received))

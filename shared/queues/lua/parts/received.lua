@@ -18,14 +18,14 @@ local function wanted()
   return math.max(0, math.min(tonumber(ARGV[2]), room))
 end
 
--- A message is in flight from now on. -> whether it is a dead letter.
-local function receive(entry, group)
-  local known = redis.call('HGET', RECEIVED, entry[1])
+-- A message is in flight from now on: what FLIGHT and RECEIVED are to get is put behind `flights` and `notes`.
+-- known: what RECEIVED has of it. -> whether it is a dead letter.
+local function receive(entry, known, group, flights, notes)
   local count, first = string.match(known or '0|' .. text(now), '^(%d+)|(%d+)')
   local dead = tonumber(count) >= receives_max
   local due = now + (dead and math.max(visibility, DEAD_FLIGHT_MS) or visibility)
-  redis.call('ZADD', FLIGHT, text(due), entry[1])
-  redis.call('HSET', RECEIVED, entry[1], (count + 1) .. '|' .. first .. '|' .. text(now) .. '|' .. group)
+  flights[#flights + 1], flights[#flights + 2] = text(due), entry[1]
+  notes[#notes + 1], notes[#notes + 2] = entry[1], (count + 1) .. '|' .. first .. '|' .. text(now) .. '|' .. group
   for _, each in ipairs({entry[1], count + 1, first, dead and 1 or 0, entry[2]}) do
     reply[#reply + 1] = each
   end
