@@ -28,6 +28,7 @@ from shared.queues.records import (
     Settlement,
     TooLong,
 )
+from shared.queues.room import SHARE_MAX, Room
 from shared.queues.scripts import Letter
 from shared.queues.waiting import Waiting
 from shared.redis.connection import RedisConnection, RedisError
@@ -50,8 +51,8 @@ class Queues:
     """One connection to the Redis of queues, for all of a process. Calls may be made at the same time; each is atomic.
 
     What Redis does not know of a queue (it was wiped, or the queue was never used) is loaded and installed. All calls raise
-    QueueUnavailableError, and those of a queue QueueMissingError, beside what they say. clock: Unix milliseconds, for tests;
-    Redis's own by default.
+    QueueUnavailableError, and those of a queue QueueMissingError, beside what they say. memory_share_max: how much of
+    Redis's memory may be in use when a message is sent. clock: Unix milliseconds, for tests; Redis's own by default.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Queues:
         name: str,
         connect_timeout_s: float,
         timeout_s: float,
+        memory_share_max: float = 1.0,
         clock: Callable[[], int] | None = None,
     ) -> None:
         self._own = own
@@ -80,6 +82,7 @@ class Queues:
             on_connected=self._waiting.wake_all,
             scripts=scripts.SCRIPTS.all(),
         )
+        self._room = Room(self._redis, memory_share_max)
 
     @classmethod
     def of(cls, settings: Settings, load: Load, *, name: str) -> Self:
@@ -91,6 +94,7 @@ class Queues:
             name=name,
             connect_timeout_s=settings.dispatch.connect_timeout_s,
             timeout_s=settings.queues.timeout_s,
+            memory_share_max=SHARE_MAX if settings.queues_url == settings.redis_url else 1.0,
         )
 
     async def open(self) -> None:
@@ -227,6 +231,7 @@ class Queues:
     async def _send(
         self, queue: QueueId, messages: Sequence[Message], letters: Sequence[Letter | None], *, keep: bool = False
     ) -> list[Sent | TooLong]:
+        self._room.check()
         described = scripts.send_arguments(messages, letters, fifo=queue.is_fifo)
         answers = await self._ask("send", queue, [int(keep), len(messages), *described])
         return scripts.sent(answers, described)

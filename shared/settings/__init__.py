@@ -246,6 +246,11 @@ class QueuesSettings(BaseModel):
     """Queues, on Redis."""
 
     timeout_s: float = Field(5.0, gt=0, description="for an answer of the Redis of queues")
+    fsync: Literal["no", "everysec", "always"] = Field(
+        "no",
+        description="when the Redis that the cluster starts itself has the disk keep what was acknowledged; what each loses "
+        "when Redis dies, or the machine loses its power: docs/operations.md",
+    )
 
 
 class RegistrySettings(BaseModel):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from shared.queues.errors import PurgeInProgressError, QueueMissingError, TooManyInFlightError
+from shared.queues.errors import (
+    PurgeInProgressError,
+    QueueMissingError,
+    TooManyInFlightError,
+)
 from shared.queues.records import Attribute, Message, QueueId, Sent, TooLong
 from tests.integration.queues.conftest import HOME, World
 
@@ -258,3 +262,11 @@ async def test_queues_of_other_regions_and_accounts_are_others(world: World) -> 
     assert await world.receive(here) == []
     assert await world.bodies(there) == [there.arn]
     assert await world.bodies(theirs) == [theirs.arn]
+
+
+async def test_a_message_of_a_mebibyte_comes_whole(world: World) -> None:
+    queue = world.make()
+    body = bytes(range(256)) * 4_096
+    await world.queues.send(queue, [Message(body)] * 3)
+    received = await world.receive(queue)
+    assert [message.body == body for message in received] == [True] * 3
