@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 from prometheus_client import Counter
 
-from services.router.deliveries import decisions
+from services.router.deliveries import attempts, decisions
 from services.router.deliveries.contract import (
     Deliverer,
     DeliveryError,
@@ -142,7 +142,7 @@ class Courier:
         if deliverer is None:
             # A configuration of an earlier version: today it would be refused.
             raise UndeliverableError(instead(delivery.target) or f"nothing delivers to targets of kind {kind!r}")
-        await deliverer.deliver(delivery)
+        await deliverer.deliver(attempts.numbered(delivery))
 
     async def _follow_failure(self, delivery: Delivery, error: DeliveryError) -> decisions.Decision | None:
         kind, behalf = kind_of(delivery.target), delivery.behalf.value

@@ -1,1 +1,0 @@
-"""EventBridge: event buses, rules, targets, events, archives, replays, connections and API destinations."""

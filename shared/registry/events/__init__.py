@@ -1,1 +1,0 @@
-"""What EventBridge remembers: event buses, rules, targets, archives, replays, connections and API destinations."""
