@@ -22,6 +22,8 @@ from tests.bench import (
     http_cases,
     leases,
     placement,
+    queue_cases,
+    queue_engine,
     registry_cases,
     report,
     thaw,
@@ -48,8 +50,9 @@ COLD = (
     "cold-start-crowded",
 )
 EVENTS = ("asynchronous", "kafka-trigger")
+QUEUES = ("queues", "queue-rate")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
+DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, *QUEUES, *REGISTRY)
 BY_NAME = ("crowd",)
 """Takes two minutes, and gigabytes of memory: asked for by its name."""
 NAMES = (*DEFAULT, *BY_NAME)
@@ -110,6 +113,10 @@ class Bench:
             case "kafka-trigger":
                 self._start_cluster()
                 return event_cases.kafka_trigger(self._cluster, self._cluster_absent)
+            case "queues":
+                return queue_cases.queues(self._registry_peers(), self._seconds)
+            case "queue-rate":
+                return queue_engine.queue_rate(self._workdir, self._seconds)
             case "registry-get":
                 return registry_cases.get(self._registry_peers())
             case "registry-create":
