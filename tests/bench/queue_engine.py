@@ -101,7 +101,8 @@ class _User:
             self.latencies_s.append(clock() - began)
 
     async def _send(self, queue: QueueId) -> None:
-        self.messages += len(await self._queues.send(queue, [Message(BODY)] * BATCH))
+        sent = await self._queues.send(queue, [Message(BODY)] * BATCH)
+        self.messages += len(sent)
 
     async def _receive(self, queue: QueueId) -> None:
         received = await self._queues.receive(queue, count_max=BATCH, wait_s=0)
