@@ -16,6 +16,8 @@ import uvicorn
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from services.frontend.apis.events.context import EventsContext
+from services.frontend.apis.events.operations import events
 from services.frontend.apis.lambda_ import package_links
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import lambda_api
@@ -49,8 +51,12 @@ from shared.dispatch.client.dispatcher import Dispatcher
 from shared.dispatch.client.invoker import FunctionInvoker
 from shared.domain.errors import ConfigurationError
 from shared.domain.function_urls import UrlHosts
+from shared.events.archive_topics import ArchiveTopics
+from shared.events.bus_queue import BusQueue
+from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.registry.cache import TargetCache
+from shared.registry.events.cache import BusCache
 from shared.registry.registry import Registry
 from shared.registry.url_cache import UrlCache
 from shared.settings import FrontendSettings, Settings
@@ -212,7 +218,11 @@ class Parts:
         )
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(package_links.download, settings, registry.packages)
-        apis = (lambda_api(context), sts(settings.account_id), scheduler_api(registry))
+        bus_producer = BatchingProducer.of(settings, "buses")
+        self._stack.push_async_callback(bus_producer.close)
+        await self._until_started("event buses", bus_producer.open)
+        buses = EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, bus_producer).put)
+        apis = (lambda_api(context), sts(settings.account_id), events(buses), scheduler_api(registry))
         forwarder = Forwarder(settings, reader, request_ids)
         self._stack.push_async_callback(forwarder.close)
         control = EndpointApp(apis, reader, request_ids, forwarder, regions=homes.regions)

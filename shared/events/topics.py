@@ -61,6 +61,11 @@ class TopicNames(msgspec.Struct, frozen=True):
         return f"{self.prefix}.deliveries"
 
     @property
+    def events(self) -> str:
+        """What was put on event buses and has not been seen by their rules yet."""
+        return f"{self.prefix}.events"
+
+    @property
     def undeliverable(self) -> str:
         """What no destination would take after every retry: kept without limit, for a person to look at."""
         return f"{self.prefix}.undeliverable"
@@ -115,6 +120,7 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
         topic(names.asynchronous, settings.async_partitions),
         topic(names.outcomes, settings.async_partitions),
         topic(names.deliveries, settings.async_partitions),
+        topic(names.events, settings.async_partitions),
         topic(names.undeliverable, 1, retention_ms=-1),
         topic(names.logs, settings.async_partitions, bytes_max=settings.log_bytes_max),
         topic(names.ledger, settings.async_partitions, retention_ms=LEDGER_MS),
