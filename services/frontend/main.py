@@ -22,6 +22,8 @@ from services.frontend.apis.lambda_ import package_links
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import lambda_api
 from services.frontend.apis.scheduler.operations import scheduler_api
+from services.frontend.apis.sns.context import SnsContext
+from services.frontend.apis.sns.operations import sns_api
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.edge.bodies import BodyReader
@@ -58,8 +60,10 @@ from shared.events.queue import AsyncQueue
 from shared.registry.cache import TargetCache
 from shared.registry.events.cache import BusCache
 from shared.registry.registry import Registry
+from shared.registry.topic_cache import TopicCache
 from shared.registry.url_cache import UrlCache
 from shared.settings import FrontendSettings, Settings
+from shared.sns.publisher import Publisher
 from shared.telemetry.health import Health
 from shared.telemetry.supervision import supervise
 
@@ -222,7 +226,13 @@ class Parts:
         self._stack.push_async_callback(bus_producer.close)
         await self._until_started("event buses", bus_producer.open)
         buses = EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, bus_producer).put)
-        apis = (lambda_api(context), sts(settings.account_id), events(buses), scheduler_api(registry))
+        apis = (
+            lambda_api(context),
+            events(buses),
+            scheduler_api(registry),
+            sns_api(self._sns(registry, queue)),
+            sts(settings.account_id),
+        )
         forwarder = Forwarder(settings, reader, request_ids)
         self._stack.push_async_callback(forwarder.close)
         control = EndpointApp(apis, reader, request_ids, forwarder, regions=homes.regions)
@@ -239,6 +249,11 @@ class Parts:
         )
         app.ready(invokes.serve, mounted(control), function_urls)
         await self._until_started("functions left pending", context.start)
+
+    def _sns(self, registry: Registry, queue: AsyncQueue) -> SnsContext:
+        publisher = Publisher(self._settings, queue.producer)
+        self._stack.push_async_callback(publisher.close)
+        return SnsContext(registry, TopicCache(registry), publisher, self._settings.account_id)
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
         """Try again until it works: an engine may come up long after this process. A ConfigurationError is final."""

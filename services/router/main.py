@@ -8,9 +8,11 @@ from functools import partial
 
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.targets import Targets
+from services.router.deliveries.to_topic import ToTopic
 from services.router.ledger import deliveries as told
 from services.router.ledger.consumer import LedgerConsumer
 from services.router.outcomes.making import deliveries_of
+from services.router.sns.fan_out import FanOut
 from services.router.topic_consumer import TopicConsumer
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
@@ -21,7 +23,9 @@ from shared.ledger.writer import LedgerWriter
 from shared.queues import QueueWriter
 from shared.registry.cache import TargetCache
 from shared.registry.registry import Registry
+from shared.registry.topic_cache import TopicCache
 from shared.settings import Settings
+from shared.sns.publisher import Publisher
 from shared.telemetry.health import HealthServer
 
 LEDGER_FLUSH_S = 2.0
@@ -34,16 +38,20 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     producer = BatchingProducer.of(settings, "router")
     names = TopicNames.of(settings.events)
     registry = Registry(settings)
-    targets = Targets(settings, queues, TargetCache(registry, settings), queue)
+    publisher = Publisher(settings, producer)
+    topics = ToTopic(TopicCache(registry), publisher)
+    targets = Targets(settings, queues, TargetCache(registry, settings), queue, topics)
     ledger = LedgerWriter(settings, producer)
     courier = Courier(settings, producer, targets.deliverers, targets.keepers, partial(told.tell, ledger))
 
     async def tell(value: bytes) -> None:
         await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))
 
+    fan_out = FanOut(settings, registry, courier.deliver_now_or_later)
     consumers = {
         "outcomes": TopicConsumer(settings, names.outcomes, producer, tell),
         "deliveries": TopicConsumer(settings, names.deliveries, producer, courier.take_up),
+        "sns": TopicConsumer(settings, names.sns, producer, fan_out.handle),
     }
     written = LedgerConsumer(settings, producer)
     checks = {
@@ -68,5 +76,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                     await ledger.flush()
             await queue.close()
             await producer.close()
+            await publisher.close()
             await queues.close()
             await registry.close()

@@ -66,6 +66,11 @@ class TopicNames(msgspec.Struct, frozen=True):
         return f"{self.prefix}.events"
 
     @property
+    def sns(self) -> str:
+        """What was published to topics of SNS, until it is fanned out."""
+        return f"{self.prefix}.sns"
+
+    @property
     def undeliverable(self) -> str:
         """What no destination would take after every retry: kept without limit, for a person to look at."""
         return f"{self.prefix}.undeliverable"
@@ -121,6 +126,7 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
         topic(names.outcomes, settings.async_partitions),
         topic(names.deliveries, settings.async_partitions),
         topic(names.events, settings.async_partitions),
+        topic(names.sns, settings.async_partitions),
         topic(names.undeliverable, 1, retention_ms=-1),
         topic(names.logs, settings.async_partitions, bytes_max=settings.log_bytes_max),
         topic(names.ledger, settings.async_partitions, retention_ms=LEDGER_MS),

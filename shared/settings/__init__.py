@@ -224,6 +224,14 @@ class EventSettings(BaseModel):
         description="where they may not be, even if allowed: link-local and metadata addresses by default. The cluster's own "
         "Redis and Postgres never",
     )
+    http_networks_allowed: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="where the addresses may be that topics deliver to, e.g. 10.1.0.0/16; anywhere when there is none"
+    )
+    http_networks_denied: tuple[IPvAnyNetwork, ...] = Field(
+        (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"), IPv6Network("fd00:ec2::/32")),
+        description="where they may not be, even if allowed: link-local and metadata addresses by default. The cluster's own "
+        "Redis, Postgres and Kafka never",
+    )
 
 
 class LedgerSettings(BaseModel):

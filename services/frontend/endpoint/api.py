@@ -42,6 +42,7 @@ class Call(msgspec.Struct, frozen=True):
 Handler = Callable[[Call, Params], Awaitable[dict[str, Any] | None]]
 """Types of the parameters were checked against the model, and by `Api.check`. -> the reply's members by the model's names."""
 Check = Callable[[Operation, Params], None]
+Pages = tuple[bytes, Callable[[str], Awaitable[Response | None]]]
 
 
 def body_too_large(operation: str, size_bytes: int) -> ApiError:
@@ -57,6 +58,8 @@ class Api:
 
     body_bytes_max: the largest request. render: how errors look, where it is not as the protocol has it. check: what parameters
     have to satisfy before a handler sees them, the model's constraints where a service has no words of its own.
+    pages: what anybody may read by a GET: what their paths begin with, and who answers for what follows.
+    links: operations of the query protocol that anybody may ask for by a GET, its parameters in the query, without a signature.
     """
 
     model: ServiceModel
@@ -65,6 +68,8 @@ class Api:
     too_large: Callable[[str, int], ApiError] = body_too_large
     render: Callable[[ApiError, str], Response] | None = None
     check: Check = validate
+    links: frozenset[str] = frozenset()
+    pages: Pages | None = None
 
     @functools.cached_property
     def protocols(self) -> tuple[WireProtocol, ...]:

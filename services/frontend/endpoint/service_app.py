@@ -72,7 +72,8 @@ class ServiceApp:
         query = parse_query(scope["query_string"].decode("latin-1"))
         path = normal_path(scope["raw_path"])
         route = self._api.router.route(scope["method"], path.decode("latin-1"), query) if rest else None
-        claimed = self._reader.claim(scope, self._expected)
+        linked = not rest and asked.linked(scope) in self._api.links
+        claimed = self._reader.unsigned(scope) if linked else self._reader.claim(scope, self._expected)
         signed = await claimed.read(receive, Limit(self._api.body_bytes_max, self._too_large(route)))
         if route is None:
             if rest:
@@ -104,11 +105,12 @@ class ServiceApp:
         """The operation of a protocol in which it is not the path that says it. Raises UnknownActionException."""
         model = self._api.model
         if protocol.name in ("query", "ec2"):
-            form = signed.body if scope["method"] == "POST" else signed.query
+            form = signed.body or signed.query
             name, version = _action(form)
             if not name:
                 raise UnknownActionException("MissingAction", "Missing Action")
-            if name not in model.operations or version != model.api_version:
+            known = version == model.api_version or (not version and name in self._api.links)
+            if name not in model.operations or not known:
                 raise UnknownActionException("InvalidAction", f"Could not find operation {name} for version {version}")
             return Route(model.operations[name], {})
         name = asked.operation_named(scope, signed.headers)

@@ -7,10 +7,11 @@ from typing import Self
 from services.router.deliveries.contract import Deliverer
 from services.router.deliveries.to_bucket import ToBucket
 from services.router.deliveries.to_function import ToFunction
+from services.router.deliveries.to_http import ToHttp
 from services.router.deliveries.to_kafka_topic import ToKafkaTopic
 from services.router.deliveries.to_stream import ToStream
 from shared.dispatch.client.invoker import TargetResolver
-from shared.domain.destinations import BUCKET, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
+from shared.domain.destinations import ADDRESS, BUCKET, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
 from shared.events.queue import AsyncQueue
 from shared.queues import QueueWriter
 from shared.settings import Settings
@@ -19,21 +20,26 @@ from shared.settings import Settings
 class Targets:
     """deliverers: by kind. keepers: by kind, for targets that do not exist. Use as an async context manager."""
 
-    def __init__(self, settings: Settings, queues: QueueWriter, resolver: TargetResolver, queue: AsyncQueue) -> None:
-        """queues: left open. resolver: knows functions. queue: where their events wait."""
+    def __init__(
+        self, settings: Settings, queues: QueueWriter, resolver: TargetResolver, queue: AsyncQueue, topics: Deliverer
+    ) -> None:
+        """queues: left open. resolver: knows functions. queue: where their events wait. topics: those of SNS."""
         self._kafka = ToKafkaTopic(settings)
-        to_queue, to_topic = ToStream(queues.send, settings.region), ToStream(queues.publish, settings.region)
+        self._http = ToHttp(settings)
+        to_queue, kept_topic = ToStream(queues.send, settings.region), ToStream(queues.publish, settings.region)
         self.deliverers: dict[str, Deliverer] = {
             QUEUE.name: to_queue,
-            TOPIC.name: to_topic,
+            TOPIC.name: topics,
             FUNCTION.name: ToFunction(resolver, queue),
             BUCKET.name: ToBucket(settings),
             KAFKA_TOPIC.name: self._kafka,
+            ADDRESS: self._http,
         }
-        self.keepers: dict[str, Deliverer] = {QUEUE.name: to_queue, TOPIC.name: to_topic}
+        self.keepers: dict[str, Deliverer] = {QUEUE.name: to_queue, TOPIC.name: kept_topic}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
         await self._kafka.close()

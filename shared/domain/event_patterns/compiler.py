@@ -8,7 +8,7 @@ implementation (aws/event-ruler on GitHub) for what is checked in which order.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -40,6 +40,24 @@ _BUT_NOT_A_STRING = {
 }
 
 
+class Language(msgspec.Struct, frozen=True):
+    """Which operators there are besides those that all have. inside_anything_but: operators, each with what is said of an
+    argument that is no text; listed: whether those take a list, too. wildcards, ignoring_case: of texts, and of how they begin
+    or end."""
+
+    inside_anything_but: Mapping[str, str]
+    listed: bool = True
+    wildcards: bool = True
+    ignoring_case: bool = True
+
+
+EVENT_PATTERNS = Language(_BUT_NOT_A_STRING)
+FILTER_POLICIES = Language(
+    {"prefix": "prefix match pattern must be a string"}, listed=False, wildcards=False, ignoring_case=False
+)
+"""Of SNS's subscriptions: recorded from AWS, where they stand on an older version of the same."""
+
+
 class Condition(msgspec.Struct, frozen=True):
     """What a branch asks of one path: a value that is in `exact` or passes one of the tests, or none where `absent`."""
 
@@ -67,15 +85,16 @@ def read_number(text: str) -> float:
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
-def compile_pattern(text: str, number: ReadNumber = read_number) -> list[Branch]:
+def compile_pattern(text: str, number: ReadNumber = read_number, language: Language = EVENT_PATTERNS) -> list[Branch]:
     """number: what a number of the pattern is compared as. Raises PatternError."""
-    return _Compiler(text, number).branches()
+    return _Compiler(text, number, language).branches()
 
 
 class _Compiler:
-    def __init__(self, text: str, number: ReadNumber) -> None:
+    def __init__(self, text: str, number: ReadNumber, language: Language) -> None:
         self._text = text
         self._number = number
+        self._language = language
         self._tokens = Tokens(text)
 
     def branches(self) -> list[Branch]:
@@ -172,13 +191,13 @@ class _Compiler:
         tokens = self._tokens
         if name in ("prefix", "suffix"):
             token = tokens.next()
-            ignore_case = token is Token.START_OBJECT
+            ignore_case = token is Token.START_OBJECT and self._language.ignoring_case
             text = self._ignoring_case(name) if ignore_case else self._string(token, f"{name} match pattern must be a string")
             make = operators.prefix if name == "prefix" else operators.suffix
             test = make(text, ignore_case=ignore_case)
         elif name == "equals-ignore-case":
             test = operators.equals_ignore_case(self._string(tokens.next(), f"{name} match pattern must be a string"))
-        elif name == "wildcard":
+        elif name == "wildcard" and self._language.wildcards:
             test = self._wildcard(self._string(tokens.next(), "wildcard match pattern must be a string"))
         elif name == "cidr":
             text = self._string(tokens.next(), "prefix match pattern must be a string")
@@ -217,9 +236,11 @@ class _Compiler:
             if tokens.next() is not Token.FIELD_NAME:
                 raise tokens.error("Anything-But expression name not found")
             name = tokens.name
-            if name not in _BUT_NOT_A_STRING:
+            if name not in self._language.inside_anything_but:
                 raise tokens.error(f"Unsupported anything-but pattern: {name}")
             token = tokens.next()
+            if token is not Token.STRING and not self._language.listed:
+                raise tokens.error(self._language.inside_anything_but[name])
         if token not in (Token.START_ARRAY, Token.STRING, Token.NUMBER):
             raise tokens.error("Value of anything-but must be an array or single string/number value.")
         excluded = self._values_but(name) if token is Token.START_ARRAY else [self._value_but(token, name)]
@@ -255,7 +276,7 @@ class _Compiler:
             except ValueError as error:
                 raise PatternError(str(error)) from None
         if name and token is not Token.STRING:
-            raise tokens.error(_BUT_NOT_A_STRING[name])
+            raise tokens.error(self._language.inside_anything_but[name])
         text = tokens.text
         if name in ("prefix", "suffix") and not text:
             raise tokens.error("Null prefix/suffix not allowed")

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.domain.event_patterns.compiler import Branch, Condition, ReadNumber, compile_pattern, read_number
+from shared.domain.event_patterns.compiler import (
+    EVENT_PATTERNS,
+    Branch,
+    Condition,
+    Language,
+    ReadNumber,
+    compile_pattern,
+    read_number,
+)
 from shared.domain.event_patterns.values import LITERALS, Found, Literal, Paths, Value
 
 
 class EventPattern:
     """Raises PatternError for what is none. number: what numbers of the pattern, and so of events, are compared as."""
 
-    def __init__(self, text: str, number: ReadNumber = read_number) -> None:
-        self.branches = compile_pattern(text, number)
+    def __init__(self, text: str, number: ReadNumber = read_number, language: Language = EVENT_PATTERNS) -> None:
+        self.branches = compile_pattern(text, number, language)
         self._prepare()
 
     def _prepare(self) -> None:

@@ -20,9 +20,10 @@ from services.router.deliveries.contract import Deliverer, DeliveryError, Happen
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.targets import Targets
 from services.router.deliveries.to_bucket import ToBucket
+from services.router.deliveries.to_topic import ToTopic
 from services.router.outcomes.making import deliveries_of
 from services.router.topic_consumer import TopicConsumer
-from shared.domain.destinations import KINDS, Use, is_deliverable
+from shared.domain.destinations import ADDRESS, KINDS, Use, is_deliverable
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.events.records import (
@@ -39,9 +40,13 @@ from shared.events.records import (
 )
 from shared.events.topics import TopicNames
 from shared.queues import QueueUnavailableError, QueueWriter, stream_key, topic_key
+from shared.registry.registry import Registry
+from shared.registry.topic_cache import TopicCache
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
+from shared.sns.publisher import Publisher
 from tests.integration.events.parts import ARN, QUEUE, Functions, make_topic, read_topic, running, settings_of, until
+from tests.integration.registry.support import new_database
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:"
 ERROR = b'{"errorMessage": "on purpose", "errorType": "Exception"}'
@@ -74,7 +79,10 @@ class Router:
         self.producer = producer
         self.queues = QueueWriter(redis)
         self.functions = Functions()
-        self.targets = Targets(settings, self.queues, self.functions, queue)
+        self.registry = Registry(settings)
+        self.publisher = Publisher(settings, producer)
+        topics = ToTopic(TopicCache(self.registry), self.publisher)
+        self.targets = Targets(settings, self.queues, self.functions, queue, topics)
         self.deliverers: dict[str, Deliverer] = dict(self.targets.deliverers)
         self.happened: list[Happened] = []
 
@@ -103,15 +111,25 @@ class Router:
 
 
 @pytest.fixture
-async def router(kafka_engine: KafkaCluster, redis_engine: str) -> AsyncIterator[Router]:
-    settings = settings_of(kafka_engine)
+async def router(kafka_engine: KafkaCluster, redis_engine: str, postgres_engine: str) -> AsyncIterator[Router]:
+    async with new_database(postgres_engine) as url:
+        settings = settings_of(kafka_engine).model_copy(update={"database_url": url, "redis_url": redis_engine})
+        async with made(settings, redis_engine) as found:
+            yield found
+
+
+@contextlib.asynccontextmanager
+async def made(settings: Settings, redis_engine: str) -> AsyncIterator[Router]:
     queue = AsyncQueue(settings)
     await queue.open()
     producer = BatchingProducer.of(settings, "test")
     await producer.open()
     parts = Router(settings, Redis.from_url(redis_engine, socket_timeout=5), producer, queue)
+    await parts.registry.migrate()
     async with parts.targets:
         yield parts
+    await parts.publisher.close()
+    await parts.registry.close()
     await parts.queues.close()
     await producer.close()
     await queue.close()
@@ -300,7 +318,8 @@ async def test_whatever_may_be_configured_is_delivered(router: Router, tmp_path:
 
 
 async def test_the_router_has_a_deliverer_for_every_kind_of_the_catalogue_and_no_other(router: Router) -> None:
-    assert set(router.targets.deliverers) == {kind.name for kind in KINDS}
+    """Addresses are none of the catalogue: they are subscribed to topics."""
+    assert set(router.targets.deliverers) == {*(kind.name for kind in KINDS), ADDRESS}
 
 
 async def test_a_bucket_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
