@@ -34,12 +34,15 @@ from services.frontend.edge.http_server import FrontendServer
 from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
+from services.frontend.endpoint.api import Api
 from services.frontend.endpoint.app import EndpointApp, mounted
 from services.frontend.forwarding.app import Forwarder
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.request import InvokeRequests
 from services.frontend.invoke.routes import Invokes
 from services.frontend.invoke.targets import InvocableResolver
+from services.frontend.ledger.actions import LedgerActions
+from services.frontend.ledger.routes import LedgerApp
 from services.frontend.native import NativeApp
 from services.frontend.urls.routes import FunctionUrlApp
 from shared.aws.routing import Router
@@ -57,6 +60,7 @@ from shared.events.archive_topics import ArchiveTopics
 from shared.events.bus_queue import BusQueue
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
+from shared.ledger.writer import LedgerWriter
 from shared.registry.cache import TargetCache
 from shared.registry.events.cache import BusCache
 from shared.registry.registry import Registry
@@ -209,6 +213,8 @@ class Parts:
         self._stack.push_async_callback(redis.aclose)
         telling = supervise("engine-addresses", EngineAnnouncer(redis, settings, queue.brokers).run)
         self._stack.callback(telling.cancel)
+        actions = LedgerActions(settings, queue, LedgerWriter(settings, queue.producer), invoker, resolver, request_ids)
+        native.events = LedgerApp(settings, registry, reader, request_ids, actions)
         urls = UrlCache(registry, settings)
         dispatcher.on_urls_changed = urls.forget
         context = ControlContext(
@@ -222,13 +228,9 @@ class Parts:
         )
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(package_links.download, settings, registry.packages)
-        bus_producer = BatchingProducer.of(settings, "buses")
-        self._stack.push_async_callback(bus_producer.close)
-        await self._until_started("event buses", bus_producer.open)
-        buses = EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, bus_producer).put)
         apis = (
             lambda_api(context),
-            events(buses),
+            await self._event_buses(registry),
             scheduler_api(registry),
             sns_api(self._sns(registry, queue)),
             sts(settings.account_id),
@@ -249,6 +251,13 @@ class Parts:
         )
         app.ready(invokes.serve, mounted(control), function_urls)
         await self._until_started("functions left pending", context.start)
+
+    async def _event_buses(self, registry: Registry) -> Api:
+        settings = self._settings
+        producer = BatchingProducer.of(settings, "buses")
+        self._stack.push_async_callback(producer.close)
+        await self._until_started("event buses", producer.open)
+        return events(EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, producer).put))
 
     def _sns(self, registry: Registry, queue: AsyncQueue) -> SnsContext:
         publisher = Publisher(self._settings, queue.producer)
