@@ -133,7 +133,7 @@ class Schedules:
         now_ms = self._now_ms()
         late = [firing for firing in firings if firing.late_ms]
         for firing in firings:
-            FIRED.labels(claimed[firing.owner].service, "late" if firing.late_ms else "in_time").inc()
+            FIRED.labels(firing.service, "late" if firing.late_ms else "in_time").inc()
             LATENESS.observe(max(0, now_ms - (claimed[firing.owner].fire_at_ms or now_ms)) / 1000)
         if late:
             worst = max(late, key=lambda firing: firing.late_ms)

@@ -72,8 +72,7 @@ class Timer(msgspec.Struct, frozen=True):
 
     @property
     def service(self) -> str:
-        """Whose it is, as ARNs name services."""
-        return self.owner.split(":")[2]
+        return _service_of(self.owner)
 
 
 class Firing(msgspec.Struct, frozen=True):
@@ -83,6 +82,10 @@ class Firing(msgspec.Struct, frozen=True):
     generation: str
     due_ms: int
     late_ms: int = 0
+
+    @property
+    def service(self) -> str:
+        return _service_of(self.owner)
 
     @property
     def firing_id(self) -> str:
@@ -117,3 +120,8 @@ def fired(timer: Timer, now_ms: int, age_s_max: int = AGE_S_MAX) -> tuple[Firing
 def put_right(timer: Timer, now_ms: int) -> Timer:
     """After the clock has been put back: what was passed over while it was ahead is to come, what was fired is not."""
     return planned(timer, timer.timing.due_after(max(now_ms, timer.last_due_ms)), now_ms)
+
+
+def _service_of(owner: str) -> str:
+    """As ARNs name services."""
+    return owner.split(":")[2]

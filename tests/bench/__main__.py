@@ -26,6 +26,7 @@ from tests.bench import (
     queue_engine,
     registry_cases,
     report,
+    schedules,
     thaw,
 )
 from tests.bench.http_cases import Running
@@ -52,7 +53,7 @@ COLD = (
 EVENTS = ("asynchronous", "kafka-trigger")
 QUEUES = ("queues", "queue-rate")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, *QUEUES, *REGISTRY)
+DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, "schedules", *QUEUES, *REGISTRY)
 BY_NAME = ("crowd",)
 """Takes two minutes, and gigabytes of memory: asked for by its name."""
 NAMES = (*DEFAULT, *BY_NAME)
@@ -117,6 +118,9 @@ class Bench:
                 return queue_cases.queues(self._registry_peers(), self._seconds)
             case "queue-rate":
                 return queue_engine.queue_rate(self._workdir, self._seconds)
+            case "schedules":
+                self._start_cluster()
+                return schedules.schedules(self._cluster, self._cluster_absent)
             case "registry-get":
                 return registry_cases.get(self._registry_peers())
             case "registry-create":

@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.arns import Home
 from shared.domain.event_buses import Rule, RuleState, RuleTarget
-from shared.registry.events.buses import touch
+from shared.registry import timers
+from shared.registry.events.buses import now_ms, touch
 from shared.registry.events.tables import RuleTable, TargetTable
 
 _RULE: tuple[ColumnElement[Any], ...] = (
@@ -62,18 +63,27 @@ async def put(connection: AsyncConnection, rule: Rule) -> None:
         .values(region=rule.home.region, bus=rule.bus, name=rule.name, **values)
         .on_conflict_do_update(index_elements=[RuleTable.region, RuleTable.bus, RuleTable.name], set_=values)
     )
+    await _follow(connection, rule, rule.state)
     await touch(connection, rule.home, rule.bus)
 
 
 async def change(connection: AsyncConnection, rule: Rule, **values: Any) -> None:
     """values: by column."""
     await connection.execute(update(RuleTable).where(*_the(rule.home, rule.bus, rule.name)).values(**values))
+    await _follow(connection, rule, RuleState(values.get("state", rule.state)))
     await touch(connection, rule.home, rule.bus)
 
 
 async def remove(connection: AsyncConnection, rule: Rule) -> None:
     await connection.execute(delete(RuleTable).where(*_the(rule.home, rule.bus, rule.name)))
+    await _follow(connection, rule, RuleState.DISABLED)
     await touch(connection, rule.home, rule.bus)
+
+
+async def _follow(connection: AsyncConnection, rule: Rule, state: RuleState) -> None:
+    """The rule's timer, as the rule is now."""
+    schedule = None if state is RuleState.DISABLED else rule.schedule
+    await timers.follow_rule(connection, rule.arn, schedule, now_ms())
 
 
 async def page(connection: AsyncConnection, home: Home, bus: str, prefix: str, after: str, limit: int) -> list[Rule]:

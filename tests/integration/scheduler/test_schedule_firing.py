@@ -18,10 +18,13 @@ from services.scheduler import schedules as firing_module
 from services.scheduler.schedules import CLAIMED_MAX, Schedules
 from shared.domain.arns import Home
 from shared.domain.errors import LambdadError
+from shared.domain.event_buses import Rule, RuleState
 from shared.domain.schedules import Schedule
+from shared.events.bus_events import decode_bus_event
 from shared.events.records import Delivery, decode_delivery
 from shared.events.topics import TopicNames, ensure_topics
 from shared.registry import scheduler, timers
+from shared.registry.events import buses, rules
 from shared.registry.registry import Registry
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
@@ -100,7 +103,8 @@ async def world(postgres_engine: str, kafka_engine: KafkaCluster, tmp_path: Path
         settings = Settings.model_validate(
             {**settings_of(kafka_engine, async_partitions=1).model_dump(), "database_url": url, "data_dir": tmp_path}
         )
-        await ensure_topics(settings, {TopicNames.of(settings.events).deliveries, TopicNames.of(settings.events).asynchronous})
+        names = TopicNames.of(settings.events)
+        await ensure_topics(settings, {names.deliveries, names.events, names.asynchronous})
         registry = Registry(settings)
         await registry.migrate()
         await registry.open()
@@ -222,6 +226,34 @@ async def test_a_schedule_of_which_nothing_can_be_made_keeps_no_other_from_firin
     assert await one.fire_due() == 0
     [delivery] = await world.fired(1)
     assert delivery.source_arn.endswith("/s")
+
+
+async def test_a_scheduled_rule_makes_an_event_for_itself_every_period(world: World) -> None:
+    rule = Rule(HOME, "default", "r", None, "rate(1 minute)", RuleState.ENABLED, None, None, [])
+    async with world.registry.write() as connection:
+        await buses.lock(connection, HOME, "default")
+        await rules.put(connection, rule)
+        timer = await timers.lock(connection, rule.arn)
+        # Put again as it is, it keeps its phase.
+        await rules.put(connection, msgspec.structs.replace(rule, description="d"))
+        assert await timers.lock(connection, rule.arn) == timer
+    assert timer is not None
+    assert timer.due_ms is not None
+    one = await world.scheduler()
+    counts = []
+    for later_ms in (-1, 0, MINUTE - 1, MINUTE):
+        world.clock.now_ms = timer.due_ms + later_ms
+        counts.append(await one.fire_due())
+    assert counts == [0, 1, 0, 1]
+    async with world.registry.write() as connection:
+        await buses.lock(connection, HOME, "default")
+        await rules.change(connection, rule, state="DISABLED")
+        assert await timers.lock(connection, rule.arn) is None
+    records = await read_topic(world.kafka, TopicNames.of(world.settings.events).events, 2)
+    first, second = (decode_bus_event(record.value) for record in records)
+    assert (first.source, first.detail_type, first.detail, first.rules) == ("aws.events", "Scheduled Event", b"{}", (rule.arn,))
+    assert second.at_ms - first.at_ms == MINUTE
+    assert first.event_id != second.event_id
 
 
 async def test_the_loop_fires_in_time_what_is_made_while_it_runs(world: World) -> None:
