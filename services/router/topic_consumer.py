@@ -76,7 +76,7 @@ class TopicConsumer:
                     self._bytes += len(value)
                     job = asyncio.create_task(self._settle(reader, partition, record.offset, value))
                     self._jobs.add(job)
-                    job.add_done_callback(self._jobs.discard)
+                    job.add_done_callback(self._ended)
 
     async def _settle(self, reader: GroupReader, partition: TopicPartition, offset: int, value: bytes) -> None:
         try:
@@ -86,7 +86,10 @@ class TopicConsumer:
             log.exception("record %s@%d was left unsettled", partition, offset)
         finally:
             self._bytes -= len(value)
-            self._room.set()
+
+    def _ended(self, job: asyncio.Task[None]) -> None:
+        self._jobs.discard(job)
+        self._room.set()
 
     async def _handle_or_set_aside(self, partition: TopicPartition, offset: int, value: bytes) -> None:
         try:

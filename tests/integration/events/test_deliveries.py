@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 import uuid
 from typing import Any
 
+import pytest
+
 from services.poller.delays import DelayConsumer
+from services.router import topic_consumer
+from services.router.deliveries import courier as courier_module
 from services.router.deliveries.contract import DeliveryError, Happening, TargetMissingError
 from services.router.deliveries.courier import Courier
+from services.router.deliveries.places import Places
 from shared.events.records import Behalf, DeadLetter, Delivery, QueueParameters, RetryPolicy, encode
 from tests.integration.events.parts import QUEUE, running, until
 from tests.integration.events.test_router import Router, queue_name, router
@@ -90,24 +96,27 @@ async def test_what_is_meant_for_a_queue_that_is_not_there_is_kept_for_it(router
     assert happened(router)[1:] == [Happening.DEAD_LETTERED, Happening.DELIVERED]
 
 
-async def test_a_target_that_hangs_holds_up_no_other(router: Router) -> None:
-    name, hanging = queue_name(), asyncio.Event()
+async def test_a_target_that_hangs_holds_up_no_other(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier_module, "Places", functools.partial(Places, 40))
+    monkeypatch.setattr(topic_consumer, "IN_FLIGHT_MAX", 40)
+    name, hanging, end = queue_name(), asyncio.Event(), asyncio.Event()
 
     class Hangs:
         async def deliver(self, delivery: Delivery) -> None:
             hanging.set()
-            await asyncio.Event().wait()
+            await end.wait()
 
     router.deliverers["hangs"] = Hangs()
     async with router.running():
         await asyncio.gather(
-            *(router.producer.send(router.names.deliveries, encode(delivery("arn:aws:hangs:r:0:x"))) for _ in range(2_500))
+            *(router.producer.send(router.names.deliveries, encode(delivery("arn:aws:hangs:r:0:x"))) for _ in range(200))
         )
         await hanging.wait()
         await asyncio.gather(
             *(router.producer.send(router.names.deliveries, encode(delivery(QUEUE + name))) for _ in range(50))
         )
         await until(lambda: arrived(router, name, 50))
+        end.set()
 
 
 async def arrived(router: Router, name: str, count: int) -> bool:
