@@ -51,11 +51,13 @@ BUCKET = DestinationKind(
     "s3", _arn("s3", r"[a-zA-Z0-9_.-]{3,255}", regional=False), frozenset({Use.ON_FAILURE, Use.DISCARDED_BATCH})
 )
 KAFKA_TOPIC = DestinationKind(
-    "kafka", re.compile(re.escape(TOPIC_SCHEME) + r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,248}"), frozenset({Use.DISCARDED_BATCH})
+    "kafka",
+    re.compile(re.escape(TOPIC_SCHEME) + r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,248}"),
+    frozenset({Use.ON_SUCCESS, Use.ON_FAILURE, Use.DISCARDED_BATCH}),
 )
 EVENT_BUS = DestinationKind("events", _arn("events", r"event-bus/[a-zA-Z0-9._/-]{1,256}"), frozenset())
 KINDS = (QUEUE, TOPIC, FUNCTION, BUCKET, KAFKA_TOPIC)
-"""FIFO queues and topics are none of them: AWS does not take them either."""
+"""FIFO queues and topics are none of them: AWS does not take them either. Kafka topics it takes for batches alone."""
 
 NOT_YET = {
     "events": "Event buses of EventBridge cannot be delivered to yet: name a queue (sqs), a topic (sns) or a function.",

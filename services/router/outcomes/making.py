@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 
 from services.router.outcomes import record
 from shared.domain.arns import parse_function_reference
-from shared.domain.destinations import BUCKET, EVENT_BUS, KAFKA_TOPIC, kind_of
+from shared.domain.destinations import BUCKET, EVENT_BUS, KAFKA_TOPIC, TOPIC, kind_of
+from shared.domain.topics import MESSAGE_BYTES_MAX
 from shared.events.records import (
     Behalf,
     BucketParameters,
@@ -48,7 +49,10 @@ def _records(outcome: Outcome, target: str) -> Iterator[Delivery]:
         parameters = bus_parameters(outcome, target)
     elif kind == KAFKA_TOPIC.name:
         parameters = KafkaParameters(key=outcome.event_id.encode())
-    yield _delivery(outcome, target, record.invocation_record(outcome), Role.DESTINATION, parameters)
+    told = record.invocation_record(outcome)
+    if kind == TOPIC.name and len(told) > MESSAGE_BYTES_MAX and outcome.condition is not Condition.SUCCESS:
+        told = record.invocation_record(outcome, with_payloads=False)
+    yield _delivery(outcome, target, told, Role.DESTINATION, parameters)
 
 
 def _batch_records(outcome: Outcome, target: str, kind: str) -> Iterator[Delivery]:

@@ -52,7 +52,7 @@ class InvocationRecord(_Struct, frozen=True):
     version: str
     timestamp: str
     request_context: RequestContext
-    request_payload: msgspec.Raw
+    request_payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     response_context: ResponseContext | msgspec.UnsetType = msgspec.UNSET
     response_payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -98,19 +98,20 @@ class _Event(msgspec.Struct):
     records: dict[str, list[msgspec.Raw]]
 
 
-def invocation_record(outcome: Outcome) -> bytes:
-    """The record of an asynchronous invocation, as every kind of destination gets it."""
+def invocation_record(outcome: Outcome, *, with_payloads: bool = True) -> bytes:
+    """The record of an asynchronous invocation, as every kind of destination gets it. with_payloads: what went in and came out;
+    a topic is told of a failure without, where they are too large for it."""
     last = outcome.last
     return _encode(
         InvocationRecord(
             version=VERSION,
             timestamp=iso(outcome.finished_at_ms),
             request_context=_request_context(outcome),
-            request_payload=json_or_text(outcome.request_payload),
+            request_payload=json_or_text(outcome.request_payload) if with_payloads else msgspec.UNSET,
             response_context=msgspec.UNSET
             if last is None
             else ResponseContext(FUNCTION_STATUS, last.executed_version, last.function_error or msgspec.UNSET),
-            response_payload=msgspec.UNSET if last is None else json_or_text(last.payload),
+            response_payload=msgspec.UNSET if last is None or not with_payloads else json_or_text(last.payload),
         )
     )
 

@@ -20,7 +20,7 @@ ASYNCHRONOUS = {Use.ON_SUCCESS, Use.ON_FAILURE}
         (f"arn:aws:lambda:{HERE}:function:f", ASYNCHRONOUS),
         (f"arn:aws:lambda:{HERE}:function:f:live", ASYNCHRONOUS),
         ("arn:aws:s3:::a-bucket", {Use.ON_FAILURE, Use.DISCARDED_BATCH}),
-        ("kafka://topic", {Use.DISCARDED_BATCH}),
+        ("kafka://topic", {Use.DISCARDED_BATCH, *ASYNCHRONOUS}),
         (f"arn:aws:events:{HERE}:event-bus/default", set()),
         (f"arn:aws:sqs:{HERE}:q.fifo", set()),
         (f"arn:aws:sns:{HERE}:t.fifo", set()),

@@ -167,7 +167,8 @@ FUNCTION_ELSEWHERE = "arn:aws:lambda:us-east-1:111111111111:function:f"
         ("OnFailure", FUNCTION_ELSEWHERE, "Only functions of this account and region"),
         ("OnFailure", "arn:aws:lambda:us-east-1:000000000000:layer:l:1", "is invalid."),
         ("OnSuccess", "arn:aws:s3:::bucket", "is invalid."),
-        ("OnFailure", "kafka://topic", "is invalid."),
+        ("OnFailure", "kafka://lambdad.async", "internal to the cluster"),
+        ("OnFailure", "kafka://a/b", "is invalid."),
     ],
 )
 async def test_a_destination_that_nothing_delivers_to_is_refused(control: Control, side: str, target: str, why: str) -> None:
