@@ -57,9 +57,10 @@ THROTTLED = "throttled"
 CAPACITY_WAIT_S = 5.0
 FETCH_WAIT_S = 5.0
 WAITING_FETCH_WAIT_S = 0.5
-SPILL_AFTER_S = 3.0
 SPILL_BACKOFFS_MAX = 4
-"""Events that only waited for their turn come back soon: the function works, it has much to do."""
+"""Events that only waited for their turn come back soon, when nothing tells when that is: the function has much to do."""
+LEAVING_MAX = 2_000
+"""Events that are on their way to a delay tier, at most: so many writes that Kafka has not acknowledged."""
 HELD_BYTES_MAX = 64 * 1024 * 1024
 FULL_CHECK_S = 0.25
 REFILL_PART = 0.75
@@ -179,9 +180,10 @@ class AsyncPoller:
         self._running_max = settings.events.in_flight_max
         self._held_max = settings.events.in_flight_max * 2
         self._refill_below = self._held_max * REFILL_PART
-        self._admission: Admission[EventRun] = Admission(self._running_max)
+        self._admission: Admission[EventRun] = Admission(self._running_max, self._held_max)
         IN_FLIGHT.set_function(lambda: self._admission.running)
         self._held_bytes = 0
+        self._leaving = 0
         self._room = asyncio.Event()
         self._runs: set[EventRun] = set()
         self._watching: asyncio.TimerHandle | None = None
@@ -208,7 +210,7 @@ class AsyncPoller:
 
     async def _fetch_for_ever(self, reader: GroupReader) -> None:
         while True:
-            while self._admission.held >= self._held_max or self._held_bytes >= HELD_BYTES_MAX:
+            while self._is_full():
                 await self._wait_for_room()
             await self._ledger.wait_for_room()
             wait_s = WAITING_FETCH_WAIT_S if self._admission.waiting else FETCH_WAIT_S
@@ -230,19 +232,31 @@ class AsyncPoller:
             return
         self._held_bytes += len(value)
         run = EventRun(self, reader, partition, offset, event, event.function_arn(self._home), len(value))
-        self._admission.offer(run.function_arn, run, time.monotonic())
+        if not self._admission.offer(run.function_arn, run, time.monotonic(), returned=event.backoffs > 0):
+            self._send_away(run)
+
+    def _is_full(self) -> bool:
+        held = self._admission.held >= self._held_max or self._held_bytes >= HELD_BYTES_MAX
+        return held or self._leaving >= LEAVING_MAX
+
+    def _send_away(self, run: EventRun) -> None:
+        """To wait for its turn where it is in nobody's way."""
+        self._runs.add(run)
+        self._leaving += 1
+        turn_in_s = self._admission.turn_in_s(run.function_arn, time.monotonic())
+        run.following = asyncio.create_task(self._put_back_waiting(run, turn_in_s))
 
     async def _wait_for_room(self) -> None:
-        """Until something ended. Events of functions that hold the window for too long are moved to a delay tier."""
+        """Until something ended. Where there is no room left, what does not get its turn soon is moved to a delay tier."""
         self._room.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FULL_CHECK_S):
                 await self._room.wait()
         self._admission.grow_slow(time.monotonic())
         self._start_runs()
-        for run in self._admission.spill(time.monotonic() - SPILL_AFTER_S):
-            self._runs.add(run)
-            run.following = asyncio.create_task(self._put_back_waiting(run))
+        if self._admission.held >= self._held_max or self._held_bytes >= HELD_BYTES_MAX:
+            for _, run in self._admission.spill(time.monotonic()):
+                self._send_away(run)
 
     def _start_runs(self) -> None:
         while (chosen := self._admission.next()) is not None:
@@ -336,19 +350,26 @@ class AsyncPoller:
             now = time.monotonic()
             ran = None if run.own_s is None else Ran(run.own_s, now - run.started_s)
             self._admission.finished(run.function_arn, now, throttled=throttled, ran=ran)
-        if self._admission.held < self._refill_below:
+        if self._admission.held < self._refill_below and self._leaving < LEAVING_MAX:
             self._room.set()
         self._start_runs()
 
-    async def _put_back_waiting(self, run: EventRun) -> None:
+    async def _put_back_waiting(self, run: EventRun, turn_in_s: float | None) -> None:
+        """turn_in_s: when it is its turn; None where that is not known."""
         try:
             PUT_BACK.labels(BUSY).inc()
             event = msgspec.structs.replace(run.event, backoffs=min(run.event.backoffs + 1, SPILL_BACKOFFS_MAX))
-            put_back = decisions.PutBack(event, decisions.age_left_s(event, EventInvokeConfig(), _now_ms()))
-            self._teller.waits(run, BUSY, await self._put_back(put_back))
+            if turn_in_s is None:
+                put_back = decisions.PutBack(event, decisions.age_left_s(event, EventInvokeConfig(), _now_ms()))
+                delay_s = await self._put_back(put_back)
+            else:
+                delay_s = self._tiers.longest_within(turn_in_s)
+                await self._delay(delay_s, event)
+            self._teller.waits(run, BUSY, delay_s)
         except Exception:
             log.exception("event %s was left unsettled", run.event.event_id)
         finally:
+            self._leaving -= 1
             self._release(run, throttled=False)
 
     async def _follow(self, run: EventRun, decision: decisions.Decision, reason: str, error: Exception | None) -> bool:
@@ -388,7 +409,7 @@ class AsyncPoller:
 
     async def _drain(self) -> None:
         """Give what runs a short time; then cancel it, which tells the workers too."""
-        for run in self._admission.spill(float("inf")):
+        for run in self._admission.clear():
             self._release(run, throttled=False)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):

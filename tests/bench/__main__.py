@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tests.bench import (
+    backlog_cases,
     cold_cases,
     density_cases,
     egress,
@@ -50,7 +51,7 @@ COLD = (
     "burst",
     "cold-start-crowded",
 )
-EVENTS = ("asynchronous", "kafka-trigger")
+EVENTS = ("asynchronous", "kafka-trigger", "neighbours")
 QUEUES = ("queues", "queue-rate")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
 DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, "schedules", *QUEUES, *REGISTRY)
@@ -121,6 +122,9 @@ class Bench:
             case "schedules":
                 self._start_cluster()
                 return schedules.schedules(self._cluster, self._cluster_absent)
+            case "neighbours":
+                self._start_cluster()
+                return backlog_cases.neighbours(self._cluster, self._cluster_absent)
             case "registry-get":
                 return registry_cases.get(self._registry_peers())
             case "registry-create":

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from services.poller import async_queue
+from services.poller import admission, async_queue
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from shared.domain.errors import (
@@ -177,7 +177,7 @@ async def test_a_drain_counts_out_everything_that_was_held_whatever_it_waits_for
 ) -> None:
     """What would stay counted would in the end stop the fetching."""
     monkeypatch.setattr(async_queue, "DRAIN_S", 0.2)
-    monkeypatch.setattr(async_queue, "SPILL_AFTER_S", 0.05)
+    monkeypatch.setattr(admission, "CROWDED_WAIT_S_MAX", 0.05)
     settings = settings_of(kafka_engine, in_flight_max=4)
     waiting: list[str] = []
 
