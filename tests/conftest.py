@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from deploy.local.engines.starting import make_engine, running
 from deploy.local.layout import CHECKOUT, DataDir
 from deploy.local.ports import choose
 from deploy.local.proxies import exemption
-from deploy.local.status import environment
+from deploy.local.status import environment as variables_of
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from tests.needs import skip_where_missing
@@ -172,11 +172,15 @@ def cluster() -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def running_cluster(*options: str) -> Iterator[Cluster]:
-    """A cluster of its own, started with more options."""
+def running_cluster(
+    *options: str, prepare: Callable[[Path], None] = lambda data_dir: None, environment: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """A cluster of its own, started with more options. prepare: what is done to its data directory before. environment: more
+    variables for it alone."""
     root = Path(tempfile.mkdtemp(prefix="lambdad-test-cluster-"))
     data_dir = root / "data"
     try:
+        prepare(data_dir)
         up = lambdad(
             "up",
             "--detach",
@@ -186,18 +190,21 @@ def running_cluster(*options: str) -> Iterator[Cluster]:
             str(data_dir),
             *options,
             timeout_s=CLUSTER_START_TIMEOUT_S,
+            environment=environment,
         )
         assert up.returncode == 0, f"the cluster did not start:\n{up.stdout}{up.stderr}"
-        yield Cluster(data_dir, environment(DataDir.at(data_dir)))
+        yield Cluster(data_dir, variables_of(DataDir.at(data_dir)))
     finally:
         lambdad("down", "--data-dir", str(data_dir), timeout_s=CLUSTER_STOP_TIMEOUT_S)
         shutil.rmtree(root, ignore_errors=True)
 
 
-def lambdad(*arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """The command line, as a person calls it."""
-    argv = [sys.executable, "-m", "deploy.local.cli", *arguments]
-    return subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, timeout=timeout_s, check=False)
+def lambdad(
+    *arguments: str, timeout_s: float = 60.0, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command line, as a person calls it. environment: more variables."""
+    argv, variables = [sys.executable, "-m", "deploy.local.cli", *arguments], {**os.environ, **(environment or {})}
+    return subprocess.run(argv, cwd=CHECKOUT, env=variables, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def settings_for(engines: Engines, data_dir: Path) -> Settings:
