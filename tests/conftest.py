@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from deploy.local.credentials import Credentials
 from deploy.local.engines.starting import make_engine, running
@@ -142,6 +144,17 @@ class Cluster:
     @property
     def secret_access_key(self) -> str:
         return self.environment["AWS_SECRET_ACCESS_KEY"]
+
+    def client(self, service: str) -> Any:
+        """boto3's, without retries of its own, so that what the cluster answers is what a test sees."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=60, connect_timeout=5, max_pool_connections=50),
+        )
 
     def children(self) -> dict[str, dict[str, Any]]:
         """Every service and engine as `lambdad status --json` shows it, by name: one that is started anew has no pid and no port."""

@@ -24,6 +24,8 @@ from services.frontend.apis.lambda_.operations import lambda_api
 from services.frontend.apis.scheduler.operations import scheduler_api
 from services.frontend.apis.sns.context import SnsContext
 from services.frontend.apis.sns.operations import sns_api
+from services.frontend.apis.sqs.context import SqsContext, loader
+from services.frontend.apis.sqs.operations import sqs
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.edge.bodies import BodyReader
@@ -61,6 +63,9 @@ from shared.events.bus_queue import BusQueue
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.ledger.writer import LedgerWriter
+from shared.queues.moves import MoveTasks
+from shared.queues.queues import Queues
+from shared.queues.upkeep import sweep_queues
 from shared.registry.cache import TargetCache
 from shared.registry.events.cache import BusCache
 from shared.registry.registry import Registry
@@ -231,6 +236,7 @@ class Parts:
         apis = (
             lambda_api(context),
             await self._event_buses(registry),
+            await self._queues(registry),
             scheduler_api(registry),
             sns_api(self._sns(registry, queue)),
             sts(settings.account_id),
@@ -258,6 +264,16 @@ class Parts:
         self._stack.push_async_callback(producer.close)
         await self._until_started("event buses", producer.open)
         return events(EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, producer).put))
+
+    async def _queues(self, registry: Registry) -> Api:
+        queues = Queues.of(self._settings, loader(registry), name="frontend")
+        self._stack.push_async_callback(queues.close)
+        await queues.open()
+        self._checks.append(queues.problem)
+        moves, stop = MoveTasks(queues), asyncio.Event()
+        self._stack.callback(supervise("move-tasks", lambda: moves.run(stop)).cancel)
+        self._stack.callback(supervise("queue-upkeep", lambda: sweep_queues(queues, stop)).cancel)
+        return sqs(SqsContext(registry, queues, moves, self._settings.queues.deleted_name_wait_s))
 
     def _sns(self, registry: Registry, queue: AsyncQueue) -> SnsContext:
         publisher = Publisher(self._settings, queue.producer)

@@ -343,3 +343,30 @@ class SchedulerTokenTable(Base):
     token: Mapped[str] = mapped_column(String(64, collation="C"), primary_key=True)
     digest: Mapped[str] = mapped_column(String(64))
     used_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class QueueTable(Base):
+    """Queues. attributes: what their owners have set, as texts, without what has its default. dead_letter_arn: of the redrive
+    policy in there, for the search the other way round."""
+
+    __tablename__ = "queues"
+    __table_args__ = (Index("ix_queues_dead_letter_arn", "dead_letter_arn", "name"),)
+
+    region: Mapped[str] = region_column(primary_key=True)
+    name: Mapped[str] = name_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    attributes: Mapped[dict[str, str]] = mapped_column(JSON)
+    tags: Mapped[dict[str, str]] = mapped_column(JSON)
+    dead_letter_arn: Mapped[str | None] = mapped_column(Text)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    modified_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeletedQueueTable(Base):
+    """Names that may not be taken again for a while."""
+
+    __tablename__ = "deleted_queues"
+
+    region: Mapped[str] = region_column(primary_key=True)
+    name: Mapped[str] = name_column(primary_key=True)
+    deleted_ms: Mapped[int] = mapped_column(BigInteger)

@@ -259,6 +259,9 @@ class QueuesSettings(BaseModel):
         description="when the Redis that the cluster starts itself has the disk keep what was acknowledged; what each loses "
         "when Redis dies, or the machine loses its power: docs/operations.md",
     )
+    deleted_name_wait_s: float = Field(
+        60.0, ge=0, description="for how long the name of a queue that was deleted may not be taken again; 60 on AWS"
+    )
 
 
 class RegistrySettings(BaseModel):

@@ -1,6 +1,7 @@
 """A frontend as it runs in a cluster, on a port of its own, with the poller that settles mappings beside it.
 
-Only one thing is not as in a cluster: a test may hold what has been changed in Pending or InProgress, to look at it there.
+Two things are not as in a cluster: a test may hold what has been changed in Pending or InProgress, to look at it there, and
+for queues it may let time pass.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import services.frontend.main as frontend
 import services.poller.main as poller
 from deploy.local.ports import choose
 from services.frontend.apis.lambda_.context import ControlContext
+from shared.queues.queues import Queues
 from shared.registry.records import FunctionVersion
 from shared.registry.tables import Base
 from shared.settings import Settings
@@ -39,6 +42,15 @@ class HeldContext(ControlContext):
     def settle_later(self, *changed: FunctionVersion) -> None:
         if not HeldContext.held:
             super().settle_later(*changed)
+
+
+class ClockedQueues(Queues):
+    """By the machine's clock, put forward by `ahead_ms`."""
+
+    ahead_ms = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, clock=lambda: time.time_ns() // 1_000_000 + ClockedQueues.ahead_ms, **options)
 
 
 class ControlPlane:
@@ -95,6 +107,10 @@ class ControlPlane:
 
         self._await(truncate())
 
+    def pass_time(self, seconds: float) -> None:
+        """For queues."""
+        ClockedQueues.ahead_ms += int(seconds * 1_000)
+
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:
         """Into the folder that stands in for S3."""
         target = self._data_dir / "s3" / Bucket / Key
@@ -115,6 +131,7 @@ class ControlPlane:
         self._stop = asyncio.Event()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(frontend, "ControlContext", HeldContext)
+            patch.setattr(frontend, "Queues", ClockedQueues)
             async with new_database(self._engines.database_url) as url:
                 self.database_url = url
                 settings = self._settings(url)

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from services.frontend.edge.bodies import ClientGoneError
 from services.frontend.edge.canned import HEADERS_TOO_LARGE, MALFORMED, TOO_MANY_CONNECTIONS, TOO_SLOW
 from services.frontend.edge.http_bounds import HttpBounds
 from services.frontend.edge.room import make_room
@@ -115,7 +116,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
-            if active.cancel is not None and self.bounds.cancel_on_disconnect:
+            if active.cancel is not None and (active.ends_with_client or self.bounds.cancel_on_disconnect):
                 active.cancel()
             elif active.cancel is not None:
                 active.outlive()
@@ -404,12 +405,12 @@ class Exchange(RequestResponseCycle):
         """Its signature is valid: its connection is no stranger's from now on."""
         self.protocol.proven = True
 
-    async def client_gone(self) -> None:
-        """Returns once the client has closed its connection, or its half of it, or has its answer."""
+    def end_with_client(self) -> None:
+        """From here on the task only waits: it ends when the client closes, and be it its half of the connection alone."""
+        if self.disconnected or self.protocol.half_closed:
+            raise ClientGoneError
         self.ends_with_client = True
-        while not (self.disconnected or self.protocol.half_closed or self.response_complete):
-            self.message_event.clear()
-            await self.message_event.wait()
+        self.cancel_with_task()
 
     def more_time(self) -> None:
         """For an application that reads a body of any size as it comes: the deadline is for the next piece."""

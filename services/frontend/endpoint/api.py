@@ -26,8 +26,8 @@ GLOBAL_REGION = b"us-east-1"
 class Call(msgspec.Struct, frozen=True):
     """Who asks, where and how, for an operation. endpoint: `http://host:port` as the client reaches us, None for an odd one.
 
-    path: as on the wire. headers: by lower-case name. gone: returns once the client has gone away, for an operation that waits
-    for something on its behalf; it is to be asked for only then.
+    path: as on the wire. headers: by lower-case name. protocol: by its name in the models. end_with_client: for an operation
+    that waits on its client's behalf, so that it ends (is cancelled) when the client goes away; raises ClientGoneError.
     """
 
     caller: Caller
@@ -36,7 +36,8 @@ class Call(msgspec.Struct, frozen=True):
     endpoint: str | None = None
     path: bytes = b"/"
     headers: Mapping[bytes, bytes] = {}
-    gone: Callable[[], Awaitable[None]] | None = None
+    protocol: str = "json"
+    end_with_client: Callable[[], None] | None = None
 
 
 Handler = Callable[[Call, Params], Awaitable[dict[str, Any] | None]]

@@ -97,7 +97,8 @@ class ServiceApp:
             endpoint,
             scope["raw_path"],
             signed.headers,
-            None if exchange is None else exchange.client_gone,
+            protocol.name,
+            None if exchange is None else exchange.end_with_client,
         )
         return await self._run(protocol, handler, route, params, call)
 
