@@ -57,11 +57,26 @@ async def test_the_wait_of_the_queue_holds_where_none_is_said(world: World, here
     assert await bodies(receive(here, world.make(), wait_s=None)) == []
 
 
-async def test_nothing_comes_of_a_wait_that_is_over(world: World, here: Queues) -> None:
-    loop = asyncio.get_running_loop()
+async def test_nothing_comes_of_a_wait_that_is_over_and_redis_is_asked_at_its_ends_alone(world: World, here: Queues) -> None:
+    loop, queue = asyncio.get_running_loop(), world.make()
+    await here.count(queue)
+    await world.redis.config_resetstat()
     began = loop.time()
-    assert await bodies(receive(here, world.make(), wait_s=0.3)) == []
+    assert await bodies(receive(here, queue, wait_s=0.3)) == []
     assert loop.time() - began >= 0.3
+    asked = (await world.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert asked == 2
+
+
+async def test_thousands_wait_on_thousands_of_queues(world: World, here: Queues, there: Queues) -> None:
+    queues = [world.make() for _ in range(2_000)]
+    tasks = [receive(here, queue) for queue in queues]
+    for queue in queues:
+        await waiting(world, queue)
+    async with asyncio.TaskGroup() as group:
+        for queue in queues:
+            group.create_task(there.send(queue, [Message(queue.name.encode())]))
+    assert [await bodies(task) for task in tasks] == [[queue.name.encode()] for queue in queues]
 
 
 async def test_each_of_many_that_wait_gets_its_message(world: World, here: Queues, there: Queues) -> None:
