@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from shared.queues.errors import (
@@ -21,6 +23,7 @@ async def test_a_message_comes_with_all_that_is_known_of_it(world: World) -> Non
     world.pass_s(1)
     [received] = await world.receive(queue)
     assert isinstance(sent, Sent)
+    assert (uuid.UUID(sent.message_id).version, uuid.UUID(sent.message_id).variant) == (4, uuid.RFC_4122)
     assert (received.message_id, received.md5_of_body) == (sent.message_id, sent.md5_of_body)
     assert sent.md5_of_body == "841a2d689ad86bd1611447453c22c6fc"
     assert (received.body, received.attributes, received.sender_id) == (b"body", attributes, "AIDA")
