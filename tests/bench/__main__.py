@@ -22,6 +22,7 @@ from tests.bench import (
     event_cases,
     http_cases,
     leases,
+    ledger_cases,
     placement,
     queue_cases,
     queue_engine,
@@ -52,7 +53,7 @@ COLD = (
     "cold-start-crowded",
 )
 EVENTS = ("asynchronous", "kafka-trigger", "neighbours")
-QUEUES = ("queues", "queue-rate")
+QUEUES = ("queues", "queue-rate", "ledger-rate")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
 DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, "schedules", *QUEUES, *REGISTRY)
 BY_NAME = ("crowd",)
@@ -125,6 +126,8 @@ class Bench:
             case "neighbours":
                 self._start_cluster()
                 return backlog_cases.neighbours(self._cluster, self._cluster_absent)
+            case "ledger-rate":
+                return ledger_cases.ledger_rate(self._workdir, self._seconds)
             case "registry-get":
                 return registry_cases.get(self._registry_peers())
             case "registry-create":

@@ -59,6 +59,8 @@ class Backlog:
         """Below it every event was read here, or is settled."""
         self._ends: dict[TopicPartition, int] = {}
         """As they were at the last look."""
+        self._waiting = False
+        """Whether there was anything then that nobody had settled or read."""
 
     async def watch(self) -> None:
         """For ever. Raises KafkaError, OSError or TimeoutError when Kafka is lost: call again."""
@@ -82,7 +84,7 @@ class Backlog:
                     behind = await self._look(admin, consumer)
                 for partition, first, end in behind:
                     await self._tell(consumer, partition, first, end)
-                await asyncio.sleep(LOOK_S if behind else IDLE_LOOK_S)
+                await asyncio.sleep(LOOK_S if self._waiting else IDLE_LOOK_S)
         finally:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(STOP_TIMEOUT_S):
@@ -96,7 +98,7 @@ class Backlog:
             return []
         committed: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(self._group)
         ends = await consumer.end_offsets(partitions)
-        behind = []
+        behind, self._waiting = [], False
         for partition in partitions:
             known = committed.get(partition)
             settled, metadata = (0, "") if known is None or known.offset < 0 else (known.offset, known.metadata)
@@ -104,6 +106,7 @@ class Backlog:
             end = min(self._ends.get(partition, 0), ends[partition])
             behind += [(partition, *gap) for gap in gaps(first, end, decode_settled(settled, metadata))]
             self._read[partition] = max(first, end)
+            self._waiting = self._waiting or ends[partition] > first
         # A topic that was made anew begins at zero again.
         self._read = {partition: min(self._read[partition], ends[partition]) for partition in partitions}
         self._ends = ends

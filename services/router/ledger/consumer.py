@@ -13,7 +13,7 @@ import logging
 import time
 
 import asyncpg
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 from prometheus_client import Counter, Gauge
 
 from services.router.ledger.backlog import Backlog
@@ -33,10 +33,8 @@ UNREADABLE = Counter("lambdad_ledger_unreadable_total", "Records of the ledger's
 BEHIND = Gauge("lambdad_ledger_behind_seconds", "How old the newest entry was when it was written")
 
 FETCH_WAIT_S = 5.0
-COLLECT_S = 0.3
+COLLECT_MS = 300
 """Entries of one event that come within this become one row, written once."""
-ENTRIES_MAX = 10_000
-"""In one transaction."""
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 TEND_EVERY_S = 60.0
 FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -54,6 +52,7 @@ class LedgerConsumer:
             cluster=settings.kafka,
             group_id=self._names.ledger,
             client_id=f"{settings.instance or 'router'}-ledger",
+            collect_ms=COLLECT_MS,
         )
         self._reader: GroupReader | None = None
         self._problem: str | None = None
@@ -80,21 +79,19 @@ class LedgerConsumer:
                 await self._store.close()
 
     async def _write_for_ever(self, reader: GroupReader) -> None:
+        """What one fetch brings is one transaction: it is bounded in bytes."""
         while True:
-            joined, taken = Joined(), list[tuple[TopicPartition, int]]()
-            wait_s, until = FETCH_WAIT_S, 0.0
-            while joined.told < ENTRIES_MAX and wait_s > 0:
-                found = await reader.fetch(wait_s=wait_s)
-                for partition, records in found.items():
-                    for record in records:
-                        await self._take(record, joined)
-                        taken.append((partition, record.offset))
-                if taken and not until:
-                    until = time.monotonic() + COLLECT_S
-                wait_s = until - time.monotonic() if until else FETCH_WAIT_S
+            found = await reader.fetch(wait_s=FETCH_WAIT_S)
+            if not found:
+                continue
+            joined = Joined()
+            for records in found.values():
+                for record in records:
+                    await self._take(record, joined)
             await self._write(joined)
-            for partition, offset in taken:
-                reader.settle(partition, offset)
+            for partition, records in found.items():
+                for record in records:
+                    reader.settle(partition, record.offset)
 
     async def _take(self, record: ConsumerRecord, joined: Joined) -> None:
         try:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
-from shared.domain.errors import ResourceNotFoundException, TooManyRequestsException
+from shared.domain.errors import TooManyRequestsException
+from shared.domain.functions import EventInvokeConfig
 from shared.domain.invocations import Invocation, InvocationResult
-from shared.ledger.records import Status, StepKind
-from tests.integration.events.parts import FAILED, OK, Functions, event, until
+from shared.ledger.cancelling import encode_cancelled
+from shared.ledger.joining import Joined
+from shared.ledger.records import Status, StepKind, decode_batch
+from shared.ledger.store import LedgerStore
+from tests.integration.events.parts import FAILED, OK, Functions, event, read_topic, until
 from tests.integration.ledger.world import World
 
 
+def named() -> str:
+    return f"f-{uuid.uuid4().hex[:8]}"
+
+
+async def fails(_: Invocation) -> InvocationResult:
+    return FAILED
+
+
 async def test_an_event_that_ran_at_once_and_went_well_has_one_row_that_says_all_of_it(world: World) -> None:
-    accepted = event()
-    async with world.writing(), world.polling(Functions()):
-        await world.queue.enqueue(accepted)
-        row = await world.row_with(accepted, Status.SUCCEEDED)
+    accepted = event(named())
+    await world.queue.enqueue(accepted)
+    row = await world.row_with(accepted, Status.SUCCEEDED)
     assert row["attempts"] == 1
     assert row["version"] == "$LATEST"
     assert row["accepted_ms"] == accepted.accepted_at_ms
@@ -25,15 +37,12 @@ async def test_an_event_that_ran_at_once_and_went_well_has_one_row_that_says_all
 
 
 async def test_attempts_that_failed_are_steps_and_the_wait_between_them_shows_when_it_ends(world: World) -> None:
-    accepted = event()
-
-    async def fails(_: Invocation) -> InvocationResult:
-        return FAILED
-
-    async with world.writing(), world.polling(Functions(fails, retry_attempts_max=1)):
-        await world.queue.enqueue(accepted)
-        waiting = await world.row_with(accepted, Status.RETRYING)
-        row = await world.row_with(accepted, Status.FAILED)
+    accepted = event(name := named())
+    world.functions.does[name] = fails
+    world.functions.configs[name] = EventInvokeConfig(retry_attempts_max=1)
+    await world.queue.enqueue(accepted)
+    waiting = await world.row_with(accepted, Status.RETRYING)
+    row = await world.row_with(accepted, Status.FAILED)
     assert waiting["attempts"] == 1
     assert waiting["next_ms"] > accepted.accepted_at_ms
     assert row["attempts"] == 2
@@ -44,94 +53,69 @@ async def test_attempts_that_failed_are_steps_and_the_wait_between_them_shows_wh
 
 
 async def test_throttled_events_wait_until_they_run(world: World) -> None:
-    accepted = event()
-    refused = asyncio.Event()
+    accepted, free = event(name := named()), asyncio.Event()
 
     async def busy(_: Invocation) -> InvocationResult:
-        if not refused.is_set():
+        if not free.is_set():
             raise TooManyRequestsException("ReservedFunctionConcurrentInvocationLimitExceeded", "Rate Exceeded.")
         return OK
 
-    async with world.writing(), world.polling(Functions(busy)):
-        await world.queue.enqueue(accepted)
-        row = await world.row_with(accepted, Status.WAITING)
-        assert row["reason"] == "throttled"
-        assert row["attempts"] == 0
-        refused.set()
-        await world.row_with(accepted, Status.SUCCEEDED)
+    world.functions.does[name] = busy
+    await world.queue.enqueue(accepted)
+    row = await world.row_with(accepted, Status.WAITING)
+    assert row["reason"] == "throttled"
+    assert row["attempts"] == 0
+    free.set()
+    await world.row_with(accepted, Status.SUCCEEDED)
 
 
 async def test_events_that_are_not_to_be_run_are_discarded_with_the_reason(world: World) -> None:
-    old, gone, none = event(age_s=100), event("gone"), event()
-    async with world.writing():
-        functions = Functions(event_age_s_max=60)
-        functions.gone.add("gone")
-        async with world.polling(functions):
-            await world.queue.enqueue(old)
-            await world.queue.enqueue(gone)
-            rows = [await world.row_with(each, Status.DISCARDED) for each in (old, gone)]
-        async with world.polling(Functions(reserved=0)):
-            await world.queue.enqueue(none)
-            rows.append(await world.row_with(none, Status.DISCARDED))
+    old, gone, none = event(named(), age_s=100), event(named()), event(named())
+    world.functions.configs[old.function_name] = EventInvokeConfig(event_age_s_max=60)
+    world.functions.gone.add(gone.function_name)
+    world.functions.never_run.add(none.function_name)
+    for each in (old, gone, none):
+        await world.queue.enqueue(each)
+    rows = [await world.row_with(each, Status.DISCARDED) for each in (old, gone, none)]
     assert [row["reason"] for row in rows] == ["EventAgeExceeded", "FunctionDeleted", "ZeroReservedConcurrency"]
-    assert ResourceNotFoundException.code
 
 
 async def test_a_long_run_is_seen_while_it_runs(world: World) -> None:
-    accepted, go = event(), asyncio.Event()
+    accepted, go = event(name := named()), asyncio.Event()
 
     async def waits(_: Invocation) -> InvocationResult:
         await go.wait()
         return OK
 
-    async with world.writing(), world.polling(Functions(waits)):
-        await world.queue.enqueue(accepted)
-        row = await world.row_with(accepted, Status.RUNNING)
-        assert row["started_after_ms"] >= 0
-        go.set()
-        await world.row_with(accepted, Status.SUCCEEDED)
+    world.functions.does[name] = waits
+    await world.queue.enqueue(accepted)
+    row = await world.row_with(accepted, Status.RUNNING)
+    assert row["started_after_ms"] >= 0
+    go.set()
+    await world.row_with(accepted, Status.SUCCEEDED)
 
 
-async def test_events_that_no_poller_has_taken_up_are_queued(world: World) -> None:
-    accepted = [event() for _ in range(30)]
-    async with world.writing():
-        for each in accepted:
-            await world.queue.enqueue(each)
-        rows = [await world.row_with(each, Status.QUEUED) for each in accepted]
-        assert {row["changed_after_ms"] for row in rows} == {0}
-        async with world.polling(Functions()):
-            for each in accepted:
-                await world.row_with(each, Status.SUCCEEDED)
+async def test_a_cancelled_event_is_not_run_when_its_turn_comes(world: World) -> None:
+    """It comes from a delay tier, where it waits as long as its function is throttled."""
+    accepted = event(name := named())
 
+    async def busy(_: Invocation) -> InvocationResult:
+        raise TooManyRequestsException("ReservedFunctionConcurrentInvocationLimitExceeded", "Rate Exceeded.")
 
-async def test_what_a_poller_did_not_get_to_tell_is_told_by_the_next_one(world: World) -> None:
-    """A poller that dies in the middle of a run: nothing stays running for ever."""
-    accepted, never = event(), asyncio.Event()
-
-    async def hangs(_: Invocation) -> InvocationResult:
-        await never.wait()
-        return OK
-
-    async with world.writing():
-        async with world.polling(Functions(hangs), kill=True):
-            await world.queue.enqueue(accepted)
-            await world.row_with(accepted, Status.RUNNING)
-        async with world.polling(Functions()):
-            await world.row_with(accepted, Status.SUCCEEDED)
+    world.functions.does[name] = busy
+    await world.queue.enqueue(accepted)
+    await world.row_with(accepted, Status.WAITING)
+    await world.producer.send(world.names.cancellations, encode_cancelled([accepted.event_id]))
+    row = await world.row_with(accepted, Status.CANCELLED)
+    assert (row["attempts"], row["reason"]) == (0, "Cancelled")
 
 
 async def test_writing_the_same_again_changes_nothing(world: World) -> None:
-    """A router that dies before it has committed reads its records again; here all of them."""
-    from shared.ledger.joining import Joined
-    from shared.ledger.records import decode_batch
-    from shared.ledger.store import LedgerStore
-    from tests.integration.events.parts import read_topic
-
-    accepted = [event() for _ in range(5)]
-    async with world.writing(), world.polling(Functions()):
-        for each in accepted:
-            await world.queue.enqueue(each)
-        before = [await world.row_with(each, Status.SUCCEEDED) for each in accepted]
+    """A router that dies before it has committed reads its records again."""
+    accepted = [event(named()) for _ in range(5)]
+    for each in accepted:
+        await world.queue.enqueue(each)
+    before = [await world.row_with(each, Status.SUCCEEDED) for each in accepted]
     records = await read_topic(world.settings.kafka, world.names.ledger, 1)
     store = LedgerStore(world.settings)
     for record in records * 2:
@@ -142,15 +126,41 @@ async def test_writing_the_same_again_changes_nothing(world: World) -> None:
     assert [await world.row(each) for each in accepted] == before
 
 
-async def test_while_postgres_does_not_take_rows_they_stay_in_kafka(world: World) -> None:
-    accepted = event()
-    async with world.writing() as consumer, world.polling(Functions()):
-        await until(lambda: consumer.problem() is None, "the consumer is ready")
-        await world.rows.execute("ALTER TABLE ledger_functions RENAME TO ledger_functions_away")
+async def test_while_postgres_does_not_take_rows_they_stay_in_kafka(apart: World) -> None:
+    accepted = event(named())
+    async with apart.polling(Functions()):
+        await until(lambda: apart.consumer.problem() is None, "the consumer is ready")
+        await apart.rows.execute("ALTER TABLE ledger_functions RENAME TO ledger_functions_away")
         try:
-            await world.queue.enqueue(accepted)
-            await until(lambda: "Postgres" in (consumer.problem() or ""), "the consumer says that Postgres is away")
+            await apart.queue.enqueue(accepted)
+            await until(lambda: "Postgres" in (apart.consumer.problem() or ""), "the consumer says that Postgres is away")
         finally:
-            await world.rows.execute("ALTER TABLE ledger_functions_away RENAME TO ledger_functions")
-        await world.row_with(accepted, Status.SUCCEEDED)
-        await until(lambda: consumer.problem() is None, "the consumer is well again")
+            await apart.rows.execute("ALTER TABLE ledger_functions_away RENAME TO ledger_functions")
+        await apart.row_with(accepted, Status.SUCCEEDED)
+        await until(lambda: apart.consumer.problem() is None, "the consumer is well again")
+
+
+async def test_events_that_no_poller_has_taken_up_are_queued_and_then_what_becomes_of_them(apart: World) -> None:
+    accepted = [event(named()) for _ in range(30)]
+    for each in accepted:
+        await apart.queue.enqueue(each)
+    rows = [await apart.row_with(each, Status.QUEUED) for each in accepted]
+    assert {row["changed_after_ms"] for row in rows} == {0}
+    async with apart.polling(Functions()):
+        for each in accepted:
+            await apart.row_with(each, Status.SUCCEEDED)
+
+
+async def test_what_a_poller_did_not_get_to_tell_is_told_by_the_next_one(apart: World) -> None:
+    """A poller that dies in the middle of a run: nothing stays running for ever."""
+    accepted, never = event(named()), asyncio.Event()
+
+    async def hangs(_: Invocation) -> InvocationResult:
+        await never.wait()
+        return OK
+
+    async with apart.polling(Functions(hangs), kill=True):
+        await apart.queue.enqueue(accepted)
+        await apart.row_with(accepted, Status.RUNNING)
+    async with apart.polling(Functions()):
+        await apart.row_with(accepted, Status.SUCCEEDED)

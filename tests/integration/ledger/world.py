@@ -7,20 +7,49 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from services.router.ledger.consumer import LedgerConsumer
+from shared.domain.functions import EventInvokeConfig, InvokeTarget
+from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.events.records import AsyncEvent
 from shared.events.topics import TopicNames
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
-from tests.integration.events.parts import Functions, running, settings_of, until
+from tests.integration.events.parts import ARN, Behaviour, Functions, running, settings_of, until
+
+
+class ByName(Functions):
+    """Each function does what it is told to, under its own configuration: one poller for many tests. never_run: names of those
+    whose reserved concurrency is zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.does: dict[str, Behaviour] = {}
+        self.configs: dict[str, EventInvokeConfig] = {}
+        self.never_run: set[str] = set()
+
+    async def resolve(self, arn: str, qualifier: str | None) -> InvokeTarget:
+        name = arn.removeprefix(ARN)
+        target = await super().resolve(arn, qualifier)
+        reserved = 0 if name in self.never_run else None
+        config = self.configs.get(name, EventInvokeConfig())
+        return msgspec.structs.replace(target, event_invoke=config, reserved_concurrency=reserved)
+
+    async def invoke(self, arn: str, qualifier: str | None, invocation: Invocation, *, wait_s: float) -> InvocationResult:
+        return await self.does.get(arn.removeprefix(ARN), self._works)(invocation)
 
 
 class World:
+    """functions, consumer: of a poller and of the ledger's consumer that run for several tests, where they do."""
+
+    functions: ByName
+    consumer: LedgerConsumer
+
     def __init__(self, settings: Settings, queue: AsyncQueue, producer: BatchingProducer, rows: asyncpg.Connection) -> None:
         self.settings = settings
         self.names = TopicNames.of(settings.events)
