@@ -88,7 +88,8 @@ class Message(msgspec.Struct, frozen=True):
     trace_header: the system attribute AWSTraceHeader. delay_s: None for the queue's own; a FIFO queue has only that.
     group_id: of a FIFO queue's message in any case, of another's perhaps (fair queues). deduplication_id: of a FIFO queue;
     None takes the SHA-256 of the body where the queue deduplicates by content. delivery_id: for who may send a message
-    twice and must not: within 15 minutes the second with the same one is not sent, in any queue, and seen by nobody.
+    twice and must not: within 15 minutes the second with the same one is not sent, in any queue. The message id follows from
+    it.
     """
 
     body: bytes

@@ -38,6 +38,11 @@ local function again(answer)
   return #entries > 0
 end
 
+-- Without a delay no time is compared: a clock that is set back holds nothing up.
+local function is_due(sent_at)
+  return delay == 0 or sent_at + delay <= now
+end
+
 local attempt = ARGV[6] ~= '' and 'a\0' .. ARGV[6]
 local before = attempt and remembered(attempt)
 if before and again(before) then
@@ -48,14 +53,14 @@ local want, taken, due, ids = wanted(), 0, nil, {}
 local groups = want > 0 and redis.call('ZRANGE', READY, 0, want - 1, 'WITHSCORES') or {}
 for g = 1, #groups, 2 do
   local group = groups[g]
-  if tonumber(groups[g + 1]) + delay > now then
+  if not is_due(tonumber(groups[g + 1])) then
     due = tonumber(groups[g + 1]) + delay
     break
   end
   local flights, notes = {}, {}
   for _, at in ipairs(places(group, want - taken)) do
     local id = id_at(at)
-    if ms_of(id) + delay > now or redis.call('ZSCORE', FLIGHT, id) then
+    if not is_due(ms_of(id)) or redis.call('ZSCORE', FLIGHT, id) then
       break
     end
     local entry = redis.call('XRANGE', STREAM, id, id)[1]
@@ -82,7 +87,7 @@ for g = 1, #groups, 2 do
   end
 end
 if attempt and #ids > 0 then
-  remember(attempt, table.concat(ids, ' '), 300000, 2)
+  remember(attempt, table.concat(ids, ' '), 300000)
 end
 if taken > 0 then
   tell(0, now + visibility)

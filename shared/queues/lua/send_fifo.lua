@@ -2,9 +2,9 @@
 -- Append messages to a FIFO queue.
 -- KEYS parts/start.lua, FIFO: 10
 -- ARGV[2] "1": also to a queue that nobody knows (the message is there once the queue is made)   ARGV[3] count of messages
---       then of each: message id, body, attributes, MD5 of the body, size in bytes, delay in ms ("": the queue's), delivery id,
---       group, deduplication id, SHA-256 of the body, time of sending ("": now), count of further words, further fields and
---       values ("" for what is not there)
+--       then of each: message id, body, attributes, MD5 of the body, size in bytes, delay in ms ("": the queue's), MD5 of
+--       the delivery id, group, deduplication id, SHA-256 of the body, time of sending ("": now), count of further words,
+--       further fields and values ("" for what is not there)
 -- Reply {"s", answer, ...}: of each "<message id> <sequence number>" (of an earlier one, if it is a duplicate), or the number of
 --         bytes that the queue takes, when it is longer
 --       {"u"} no settings: install them; {"d"} the queue was deleted
@@ -33,7 +33,7 @@ for number = 1, count do
   local words = tonumber(ARGV[at + 11])
   local deduplication = ARGV[at + 8] ~= '' and ARGV[at + 8] or ARGV[at + 9]
   local key = s[6] == '1' and 'g\0' .. group .. '\0' .. deduplication or 'q\0' .. deduplication
-  local earlier = delivery ~= '' and remembered('d\0' .. delivery)
+  local earlier = delivery ~= '' and remembered('d' .. delivery)
   if not earlier and sent_at == '' then
     earlier = remembered(key)
   end
@@ -57,10 +57,10 @@ for number = 1, count do
     end
     local answer = message_id .. ' ' .. sequence(id)
     if sent_at == '' then
-      remember(key, answer, 300000, 2)
+      remember(key, answer, 300000)
     end
     if delivery ~= '' then
-      remember('d\0' .. delivery, answer, 900000, 2)
+      remember('d' .. delivery, answer, 900000)
     end
     added = added + 1
     reply[number + 1] = answer

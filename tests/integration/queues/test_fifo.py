@@ -185,3 +185,10 @@ async def test_what_somebody_else_deletes_from_the_stream_does_not_hold_up_its_g
     [(first, _), _] = await world.redis.xrange(world.stream(queue))
     await world.redis.xdel(world.stream(queue), first)
     assert await world.bodies(queue) == ["b"]
+
+
+async def test_a_clock_that_is_set_back_holds_no_group_up(world: World) -> None:
+    queue = world.make(fifo=True)
+    await world.send(queue, "a", "b")
+    world.pass_s(-3_600)
+    assert await world.bodies(queue) == ["a", "b"]

@@ -46,3 +46,15 @@ async def test_queues_that_were_deleted_are_forgotten(world: World) -> None:
     await world.queues.remove(queue, 2)
     await sweep(world.queues)
     assert await world.redis.scard(QUEUES) == 0
+
+
+async def test_what_must_not_be_sent_twice_is_forgotten_when_it_may_be(world: World) -> None:
+    standard, fifo = world.make(), world.make(fifo=True)
+    for queue in (standard, fifo):
+        await world.queues.send(
+            queue, [Message(b"m", delivery_id=str(n), group_id="g", deduplication_id=str(n)) for n in range(50)]
+        )
+    world.pass_s(901)
+    await sweep(world.queues)
+    keys = [f"{{{world.stream(queue)}}}:{what}" for queue in (standard, fifo) for what in ("sent", "sent-ids")]
+    assert await world.redis.exists(*keys) == 0

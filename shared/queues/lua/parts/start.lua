@@ -7,7 +7,7 @@
 --             visible and wait for their next receive here. FIFO: these are taken out
 --   RECEIVED  hash: an entry that was received -> "<receives>|<first receive, ms>|<last receive, ms>|<group>"
 --   DELAYED   sorted set. Standard: entries of LATER, by when they are due. FIFO: entries of STREAM, by when they were sent
---   SENT      sorted set: what must not be sent twice, by when that may be forgotten. "d" + delivery id, "q" + deduplication
+--   SENT      sorted set: what must not be sent twice, by when that may be forgotten. "d" + MD5 of a delivery id, "q" + deduplication
 --             id, "g" + group + deduplication id, "a" + receive attempt id; parts are divided by NUL
 --   SENT_IDS  hash: the same -> what was answered then
 --   LATER     (standard) stream: messages that are delayed, until they are due
