@@ -8,12 +8,15 @@ from functools import partial
 
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.targets import Targets
+from services.router.deliveries.to_bus import ToBus
 from services.router.deliveries.to_topic import ToTopic
+from services.router.events.service import EventBuses
 from services.router.ledger import deliveries as told
 from services.router.ledger.consumer import LedgerConsumer
 from services.router.outcomes.making import deliveries_of
 from services.router.sns.fan_out import FanOut
 from services.router.topic_consumer import TopicConsumer
+from shared.events.bus_queue import BusQueue
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.events.records import decode_outcome
@@ -22,6 +25,7 @@ from shared.events.topics import TopicNames
 from shared.ledger.writer import LedgerWriter
 from shared.queues import QueueWriter
 from shared.registry.cache import TargetCache
+from shared.registry.events.cache import BusCache
 from shared.registry.registry import Registry
 from shared.registry.topic_cache import TopicCache
 from shared.settings import Settings
@@ -40,9 +44,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     registry = Registry(settings)
     publisher = Publisher(settings, producer)
     topics = ToTopic(TopicCache(registry), publisher)
-    targets = Targets(settings, queues, TargetCache(registry, settings), queue, topics)
+    bus_queue = BusQueue(settings, producer)
+    to_bus = ToBus(bus_queue, BusCache(registry).find, settings.account_id)
+    targets = Targets(settings, queues, TargetCache(registry, settings), queue, topics, to_bus)
     ledger = LedgerWriter(settings, producer)
     courier = Courier(settings, producer, targets.deliverers, targets.keepers, partial(told.tell, ledger))
+    buses = EventBuses(settings, registry, bus_queue, courier)
 
     async def tell(value: bytes) -> None:
         await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))
@@ -52,6 +59,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         "outcomes": TopicConsumer(settings, names.outcomes, producer, tell),
         "deliveries": TopicConsumer(settings, names.deliveries, producer, courier.take_up),
         "sns": TopicConsumer(settings, names.sns, producer, fan_out.handle),
+        "events": TopicConsumer(settings, names.events, producer, buses.handle),
     }
     written = LedgerConsumer(settings, producer)
     checks = {
@@ -66,7 +74,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             await registry.open()
             await queue.open()
             await producer.open()
+            await buses.open()
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(buses.run(stop))
                 tasks.create_task(keep_running("ledger", partial(written.run, stop), stop))
                 for name, consumer in consumers.items():
                     tasks.create_task(keep_running(name, partial(consumer.run, stop), stop))
@@ -74,6 +84,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEDGER_FLUSH_S):
                     await ledger.flush()
+            await buses.close()
             await queue.close()
             await producer.close()
             await publisher.close()

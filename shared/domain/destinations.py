@@ -55,14 +55,11 @@ KAFKA_TOPIC = DestinationKind(
     re.compile(re.escape(TOPIC_SCHEME) + r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,248}"),
     frozenset({Use.ON_SUCCESS, Use.ON_FAILURE, Use.DISCARDED_BATCH}),
 )
-EVENT_BUS = DestinationKind("events", _arn("events", r"event-bus/[a-zA-Z0-9._/-]{1,256}"), frozenset())
-KINDS = (QUEUE, TOPIC, FUNCTION, BUCKET, KAFKA_TOPIC)
+EVENT_BUS = DestinationKind(
+    "events", _arn("events", r"event-bus/[a-zA-Z0-9._/-]{1,256}"), frozenset({Use.ON_SUCCESS, Use.ON_FAILURE})
+)
+KINDS = (QUEUE, TOPIC, FUNCTION, EVENT_BUS, BUCKET, KAFKA_TOPIC)
 """FIFO queues and topics are none of them: AWS does not take them either. Kafka topics it takes for batches alone."""
-
-NOT_YET = {
-    "events": "Event buses of EventBridge cannot be delivered to yet: name a queue (sqs), a topic (sns) or a function.",
-}
-"""What AWS has besides, by service: nothing here could deliver to it, so it is refused with these words."""
 
 
 def kind_of(target: str) -> str:
@@ -92,8 +89,3 @@ def is_function_elsewhere(target: str, home: Home) -> bool:
     except ValidationException:
         return True
     return (function.region, function.account) != (home.region, home.account_id)
-
-
-def instead(target: str) -> str:
-    """What to say of a target that AWS takes and that cannot be delivered to here; "" of any other."""
-    return NOT_YET.get(kind_of(target), "")

@@ -147,12 +147,19 @@ class TopicParameters(msgspec.Struct, frozen=True, array_like=True, tag="topic")
 
 
 class BusParameters(msgspec.Struct, frozen=True, array_like=True, tag="bus"):
-    """Of the event whose detail is the payload. at_ms: its time, Unix milliseconds."""
+    """Of the event whose detail is the payload. at_ms: its time, Unix milliseconds.
+
+    event_id, account, region: of one that a bus passes on, empty for a new one. hops: buses that it has passed.
+    """
 
     source: str
     detail_type: str
     resources: tuple[str, ...] = ()
     at_ms: int = 0
+    event_id: str = ""
+    account: str = ""
+    region: str = ""
+    hops: int = 0
 
 
 class BucketParameters(msgspec.Struct, frozen=True, array_like=True, tag="bucket"):

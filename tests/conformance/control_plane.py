@@ -1,4 +1,4 @@
-"""A frontend as it runs in a cluster, on a port of its own, with the poller that settles mappings beside it.
+"""A frontend as it runs in a cluster, on a port of its own, with the poller that settles mappings and the router beside it.
 
 Two things are not as in a cluster: a test may hold what has been changed in Pending or InProgress, to look at it there, and
 for queues it may let time pass.
@@ -19,6 +19,7 @@ import pytest
 
 import services.frontend.main as frontend
 import services.poller.main as poller
+import services.router.main as router
 from deploy.local.ports import choose
 from services.frontend.apis.lambda_.context import ControlContext
 from shared.queues.queues import Queues
@@ -138,6 +139,7 @@ class ControlPlane:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(frontend.serve(settings, self._stop))
                     group.create_task(poller.serve(settings, self._stop))
+                    group.create_task(router.serve(settings, self._stop))
 
     def _settings(self, database_url: str) -> Settings:
         settings = settings_for(self._engines, self._data_dir)

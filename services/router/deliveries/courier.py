@@ -26,7 +26,7 @@ from services.router.deliveries.contract import (
     UndeliverableError,
 )
 from services.router.deliveries.places import Places
-from shared.domain.destinations import instead, kind_of
+from shared.domain.destinations import kind_of
 from shared.events.producer import BatchingProducer
 from shared.events.records import RECORD_BYTES_MAX, Delivery, QueueParameters, TopicParameters, decode_delivery, encode
 from shared.events.tiers import DelayTiers
@@ -141,7 +141,7 @@ class Courier:
         deliverer = self._deliverers.get(kind)
         if deliverer is None:
             # A configuration of an earlier version: today it would be refused.
-            raise UndeliverableError(instead(delivery.target) or f"nothing delivers to targets of kind {kind!r}")
+            raise UndeliverableError(f"nothing delivers to targets of kind {kind!r}")
         await deliverer.deliver(attempts.numbered(delivery))
 
     async def _follow_failure(self, delivery: Delivery, error: DeliveryError) -> decisions.Decision | None:

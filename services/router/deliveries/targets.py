@@ -11,7 +11,7 @@ from services.router.deliveries.to_http import ToHttp
 from services.router.deliveries.to_kafka_topic import ToKafkaTopic
 from services.router.deliveries.to_stream import ToStream
 from shared.dispatch.client.invoker import TargetResolver
-from shared.domain.destinations import ADDRESS, BUCKET, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
+from shared.domain.destinations import ADDRESS, BUCKET, EVENT_BUS, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
 from shared.events.queue import AsyncQueue
 from shared.queues import QueueWriter
 from shared.settings import Settings
@@ -21,7 +21,13 @@ class Targets:
     """deliverers: by kind. keepers: by kind, for targets that do not exist. Use as an async context manager."""
 
     def __init__(
-        self, settings: Settings, queues: QueueWriter, resolver: TargetResolver, queue: AsyncQueue, topics: Deliverer
+        self,
+        settings: Settings,
+        queues: QueueWriter,
+        resolver: TargetResolver,
+        queue: AsyncQueue,
+        topics: Deliverer,
+        buses: Deliverer,
     ) -> None:
         """queues: left open. resolver: knows functions. queue: where their events wait. topics: those of SNS."""
         self._kafka = ToKafkaTopic(settings)
@@ -31,6 +37,7 @@ class Targets:
             QUEUE.name: to_queue,
             TOPIC.name: topics,
             FUNCTION.name: ToFunction(resolver, queue),
+            EVENT_BUS.name: buses,
             BUCKET.name: ToBucket(settings),
             KAFKA_TOPIC.name: self._kafka,
             ADDRESS: self._http,

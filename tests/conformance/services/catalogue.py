@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tests.conformance.services.events.service import EventBridge
 from tests.conformance.services.lambda_.service import Lambda
 from tests.conformance.services.scheduler import Scheduler
 from tests.conformance.services.service import Service
 from tests.conformance.services.sqs import Sqs
 from tests.conformance.services.sts import Sts
 
-CATALOGUE: tuple[Service, ...] = (Lambda(), Scheduler(), Sqs(), Sts())
+CATALOGUE: tuple[Service, ...] = (Lambda(), EventBridge(), Scheduler(), Sqs(), Sts())

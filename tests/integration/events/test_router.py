@@ -20,10 +20,14 @@ from services.router.deliveries.contract import Deliverer, DeliveryError, Happen
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.targets import Targets
 from services.router.deliveries.to_bucket import ToBucket
+from services.router.deliveries.to_bus import ToBus
 from services.router.deliveries.to_topic import ToTopic
 from services.router.outcomes.making import deliveries_of
 from services.router.topic_consumer import TopicConsumer
+from shared.domain.arns import Home
 from shared.domain.destinations import ADDRESS, KINDS, Use, is_deliverable
+from shared.domain.event_buses import Bus
+from shared.events.bus_queue import BusQueue
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.events.records import (
@@ -69,6 +73,10 @@ def queue_name() -> str:
     return f"q-{uuid.uuid4().hex[:8]}"
 
 
+async def a_bus(home: Home, name: str) -> Bus | None:
+    return Bus(home, name, None, None, {}, [], 0, 0, 1)
+
+
 class Router:
     """A router's parts on real engines."""
 
@@ -82,7 +90,8 @@ class Router:
         self.registry = Registry(settings)
         self.publisher = Publisher(settings, producer)
         topics = ToTopic(TopicCache(self.registry), self.publisher)
-        self.targets = Targets(settings, self.queues, self.functions, queue, topics)
+        buses = ToBus(BusQueue(settings, producer), a_bus, settings.account_id)
+        self.targets = Targets(settings, self.queues, self.functions, queue, topics, buses)
         self.deliverers: dict[str, Deliverer] = dict(self.targets.deliverers)
         self.happened: list[Happened] = []
 
@@ -295,7 +304,19 @@ async def topic_of_kafka(router: Router, _folder: Path) -> tuple[str, Arrived]:
     return f"kafka://{topic}", lambda: read_topic(kafka, topic, 1)
 
 
-TARGETS = {"sqs": queue_of, "sns": topic_of_sns, "lambda": function_of, "s3": bucket_of, "kafka": topic_of_kafka}
+async def bus_of(router: Router, _folder: Path) -> tuple[str, Arrived]:
+    kafka = router.settings.kafka
+    return "arn:aws:events:us-east-1:000000000000:event-bus/b", lambda: read_topic(kafka, router.names.events, 1)
+
+
+TARGETS = {
+    "events": bus_of,
+    "sqs": queue_of,
+    "sns": topic_of_sns,
+    "lambda": function_of,
+    "s3": bucket_of,
+    "kafka": topic_of_kafka,
+}
 
 
 @pytest.mark.parametrize(("kind", "use"), [(kind.name, use) for kind in KINDS for use in Use if use in kind.uses])
@@ -370,8 +391,8 @@ async def test_a_destination_that_fails_is_tried_again_and_the_others_are_not(ro
 async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) -> None:
     old_ms = int((time.time() - 7 * 3_600) * 1_000)
     failing_for_long = failure(targets=("arn:aws:broken:x",), finished_at_ms=old_ms)
-    bus, elsewhere = "arn:aws:events:us-east-1:000000000000:event-bus/b", "arn:aws:lambda:us-east-1:111111111111:function:f"
-    unsupported = failure(targets=(bus, elsewhere), dead_letter_arn="arn:aws:nothing:x")
+    table, elsewhere = "arn:aws:dynamodb:us-east-1:000000000000:table/t", "arn:aws:lambda:us-east-1:111111111111:function:f"
+    unsupported = failure(targets=(table, elsewhere), dead_letter_arn="arn:aws:nothing:x")
 
     class Broken:
         async def deliver(self, delivery: Delivery) -> None:
@@ -388,7 +409,7 @@ async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) 
     letter = unsupported.dead_letter_arn
     assert sorted((d.origin_id, d.target, d.role.value) for d in kept) == sorted(
         [
-            (unsupported.event_id, bus, "destination"),
+            (unsupported.event_id, table, "destination"),
             (unsupported.event_id, elsewhere, "destination"),
             (unsupported.event_id, letter, "dead_letter"),
             (failing_for_long.event_id, failing_for_long.targets[0], "destination"),
@@ -397,7 +418,7 @@ async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) 
     assert {(h.delivery.target, h.what) for h in router.happened} == {(d.target, Happening.REFUSED) for d in kept}
     reasons = [dict(record.headers)["reason"].decode() for record in parked]
     assert all(reasons)
-    assert any("Event buses of EventBridge cannot be delivered to yet" in reason for reason in reasons)
+    assert any("nothing delivers to targets of kind 'dynamodb'" in reason for reason in reasons)
 
 
 async def test_a_router_that_is_killed_in_the_middle_loses_nothing(router: Router) -> None:

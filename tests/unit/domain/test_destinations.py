@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.domain.arns import Home
-from shared.domain.destinations import Use, instead, is_deliverable, is_function_elsewhere, kind_of
+from shared.domain.destinations import Use, is_deliverable, is_function_elsewhere, kind_of
 
 HERE = "us-east-1:000000000000"
 ALL = set(Use)
@@ -21,7 +21,7 @@ ASYNCHRONOUS = {Use.ON_SUCCESS, Use.ON_FAILURE}
         (f"arn:aws:lambda:{HERE}:function:f:live", ASYNCHRONOUS),
         ("arn:aws:s3:::a-bucket", {Use.ON_FAILURE, Use.DISCARDED_BATCH}),
         ("kafka://topic", {Use.DISCARDED_BATCH, *ASYNCHRONOUS}),
-        (f"arn:aws:events:{HERE}:event-bus/default", set()),
+        (f"arn:aws:events:{HERE}:event-bus/default", ASYNCHRONOUS),
         (f"arn:aws:sqs:{HERE}:q.fifo", set()),
         (f"arn:aws:sns:{HERE}:t.fifo", set()),
         (f"arn:aws:lambda:{HERE}:layer:l:1", set()),
@@ -51,8 +51,3 @@ def test_a_targets_kind_is_its_service() -> None:
 )
 def test_a_function_of_another_account_or_region_is_none_of_ours(target: str, elsewhere: bool) -> None:
     assert is_function_elsewhere(target, Home("000000000000", "us-east-1")) is elsewhere
-
-
-def test_who_names_an_event_bus_is_told_what_to_name_instead() -> None:
-    assert "queue (sqs)" in instead(f"arn:aws:events:{HERE}:event-bus/default")
-    assert instead(f"arn:aws:dynamodb:{HERE}:table/t") == ""

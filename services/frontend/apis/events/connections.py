@@ -111,7 +111,7 @@ def _told(held: EventConnection) -> Reply:
         "ConnectionArn": held.arn,
         "ConnectionState": held.state,
         "CreationTime": held.created_ms / 1_000,
-        "LastAuthorizedTime": None if held.state == AUTHORIZING else held.authorized_ms / 1_000,
+        "LastAuthorizedTime": held.authorized_ms / 1_000,
         "LastModifiedTime": held.modified_ms / 1_000,
     }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from services.frontend.apis.events import pages, tags
 from services.frontend.apis.events.context import EventsContext, Reply, found_bus, found_rule, locked_bus
 from services.frontend.apis.events.errors import LimitExceededException, no_rule
@@ -12,7 +15,9 @@ from shared.domain.cron_expressions import InvalidExpressionError
 from shared.domain.errors import ValidationException
 from shared.domain.event_buses import DEFAULT_BUS, RULES_MAX, Rule, RuleState, bus_name
 from shared.domain.schedule_expressions import parse_rule_expression
+from shared.registry import timers
 from shared.registry.events import rules
+from shared.registry.events.buses import now_ms
 
 
 async def put_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
@@ -37,6 +42,7 @@ async def put_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
             tags.listed(params.get("Tags")) if held is None else held.tags,
         )
         await rules.put(connection, rule)
+        await _follow(connection, rule)
     ctx.changed(home, bus)
     return {"RuleArn": rule.arn}
 
@@ -93,6 +99,7 @@ async def _switch(ctx: EventsContext, call: Call, params: Params, state: RuleSta
         if rule is None:
             raise no_rule(bus, params["Name"])
         await rules.change(connection, rule, state=state.value)
+        await _follow(connection, msgspec.structs.replace(rule, state=state))
     ctx.changed(call.home, bus)
     return {}
 
@@ -108,8 +115,14 @@ async def delete_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
         if await rules.target_ids(connection, rule):
             raise ValidationException("Rule can't be deleted since it has targets.")
         await rules.remove(connection, rule)
+        await timers.follow_rule(connection, rule.arn, None, now_ms())
     ctx.changed(call.home, bus)
     return {}
+
+
+async def _follow(connection: AsyncConnection, rule: Rule) -> None:
+    """The rule's timer, which the scheduler fires, as the rule is now."""
+    await timers.follow_rule(connection, rule.arn, rule.schedule if rule.enabled else None, now_ms())
 
 
 def shown(rule: Rule) -> Reply:

@@ -162,8 +162,6 @@ FUNCTION_ELSEWHERE = "arn:aws:lambda:us-east-1:111111111111:function:f"
 @pytest.mark.parametrize(
     ("side", "target", "why"),
     [
-        ("OnSuccess", BUS, "Event buses of EventBridge cannot be delivered to yet: name a queue"),
-        ("OnFailure", BUS, "Event buses of EventBridge cannot be delivered to yet: name a queue"),
         ("OnFailure", FUNCTION_ELSEWHERE, "Only functions of this account and region"),
         ("OnFailure", "arn:aws:lambda:us-east-1:000000000000:layer:l:1", "is invalid."),
         ("OnSuccess", "arn:aws:s3:::bucket", "is invalid."),
