@@ -120,9 +120,12 @@ class ServiceApp:
         return Route(model.operations[name], {})
 
     async def _params(self, protocol: WireProtocol, route: Route, query: dict[str, list[str]], signed: SignedRequest) -> Params:
-        texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in signed.headers.items()}
+        forms = protocol.name in ("query", "ec2")
+        # Parameters are in headers of neither forms nor plain JSON.
+        headers = {} if forms or protocol.name == "json" else signed.headers
+        texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         # A form may come in the query of a GET.
-        body = signed.body or (signed.query if protocol.name in ("query", "ec2") else b"")
+        body = signed.body or (signed.query if forms else b"")
         if len(body) > LARGE_BYTES:
             params = await asyncio.to_thread(protocol.parse, route, query, texts, body)
         else:

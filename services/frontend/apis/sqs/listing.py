@@ -55,9 +55,12 @@ def _page(params: Params) -> tuple[int, str]:
     if limit is None:
         raise InvalidParameterValueException("MaxResults is a mandatory parameter when you provide a value for NextToken.")
     try:
-        return limit, page_tokens.decode(token, str)
+        after = page_tokens.decode(token, str)
     except page_tokens.PageTokenError as error:
         raise InvalidParameterValueException("Invalid or expired next token.") from error
+    if NAME.fullmatch(after) is None:
+        raise InvalidParameterValueException("Invalid or expired next token.")
+    return limit, after
 
 
 def _next(names: list[str], limit: int, params: Params) -> dict[str, str]:

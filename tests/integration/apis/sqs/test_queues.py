@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 
+from shared.aws import page_tokens
 from tests.integration.apis.sqs.conftest import Sqs, arn
 
 MISSING = ("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
@@ -123,7 +124,8 @@ async def test_queues_are_listed_by_their_beginning_and_in_pages(sqs_api: Sqs) -
     assert [url.rpartition("/")[2] for url in found] == names
     assert await sqs_api("ListQueues", QueueNamePrefix=f"{prefix}y") == {}
     assert (await sqs_api.refused("ListQueues", MaxResults=1001))[0] == "InvalidParameterValue"
-    assert (await sqs_api.refused("ListQueues", MaxResults=1, NextToken="?"))[1] == "Invalid or expired next token."
+    for token in ("?", page_tokens.encode("\x00"), page_tokens.encode(1)):
+        assert (await sqs_api.refused("ListQueues", MaxResults=1, NextToken=token))[1] == "Invalid or expired next token."
     assert (await sqs_api.refused("ListQueues", NextToken="?"))[1] == (
         "MaxResults is a mandatory parameter when you provide a value for NextToken."
     )
