@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from tests.conftest import Cluster
 from tests.e2e.conftest import MakeFunction
-from tests.e2e.test_asynchronous import messages, streams
 from tests.e2e.test_aws_cli import AWS, aws
 from tests.support import ROLE, wait_until
-
-__all__ = ["streams"]
 
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
 OFF = {"Mode": "OFF"}
@@ -25,14 +21,16 @@ OFF = {"Mode": "OFF"}
 
 @pytest.fixture(scope="module")
 def scheduler(cluster: Cluster) -> Any:
-    return boto3.client(
-        "scheduler",
-        endpoint_url=cluster.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=cluster.access_key_id,
-        aws_secret_access_key=cluster.secret_access_key,
-        config=Config(retries={"total_max_attempts": 1}, read_timeout=60, connect_timeout=5),
-    )
+    return cluster.client("scheduler")
+
+
+@pytest.fixture
+def queue(cluster: Cluster) -> Iterator[tuple[Any, str]]:
+    """A client of SQS and the URL of a queue."""
+    sqs = cluster.client("sqs")
+    url = sqs.create_queue(QueueName=f"schedules-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    yield sqs, url
+    sqs.delete_queue(QueueUrl=url)
 
 
 def in_a_second() -> str:
@@ -40,16 +38,18 @@ def in_a_second() -> str:
 
 
 def test_a_one_time_schedule_invokes_a_function_and_one_sends_to_a_queue(
-    client: Any, scheduler: Any, make_function: MakeFunction, streams: Any
+    client: Any, scheduler: Any, make_function: MakeFunction, queue: tuple[Any, str]
 ) -> None:
+    sqs, url = queue
+    arn_of_queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     function = make_function("def handler(event, context):\n    return event\n")
     tag = uuid.uuid4().hex[:8]
     client.put_function_event_invoke_config(
-        FunctionName=function, DestinationConfig={"OnSuccess": {"Destination": f"{QUEUE}ran-{tag}"}}
+        FunctionName=function, DestinationConfig={"OnSuccess": {"Destination": arn_of_queue}}
     )
     arn = client.get_function(FunctionName=function)["Configuration"]["FunctionArn"]
     context = {"schedule": "<aws.scheduler.schedule-arn>", "attempt": "<aws.scheduler.attempt-number>"}
-    for name, target in (("f", arn), ("q", f"{QUEUE}sent-{tag}")):
+    for name, target in (("f", arn), ("q", arn_of_queue)):
         made = scheduler.create_schedule(
             Name=f"{name}-{tag}",
             ScheduleExpression=in_a_second(),
@@ -58,11 +58,19 @@ def test_a_one_time_schedule_invokes_a_function_and_one_sends_to_a_queue(
             Target={"Arn": target, "RoleArn": ROLE, "Input": json.dumps(context)},
         )
         assert made["ScheduleArn"] == f"arn:aws:scheduler:us-east-1:000000000000:schedule/default/{name}-{tag}"
-    [ran] = wait_until(lambda: messages(streams, f"ran-{tag}"), what="the function's result")
-    [sent] = wait_until(lambda: messages(streams, f"sent-{tag}"), what="the queue's message")
+    bodies: list[dict[str, Any]] = []
+
+    def received() -> bool:
+        found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10).get("Messages", [])
+        bodies.extend(json.loads(message["Body"]) for message in found)
+        return len(bodies) >= 2
+
+    wait_until(received, what="the function's result and the queue's message")
+    [ran] = [body["responsePayload"] for body in bodies if "responsePayload" in body]
+    [sent] = [body for body in bodies if "responsePayload" not in body]
     schedule = "arn:aws:scheduler:us-east-1:000000000000:schedule/default/"
-    assert json.loads(ran["body"])["responsePayload"] == {"schedule": f"{schedule}f-{tag}", "attempt": "1"}
-    assert json.loads(sent["body"]) == {"schedule": f"{schedule}q-{tag}", "attempt": "1"}
+    assert ran == {"schedule": f"{schedule}f-{tag}", "attempt": "1"}
+    assert sent == {"schedule": f"{schedule}q-{tag}", "attempt": "1"}
     wait_until(lambda: scheduler.list_schedules(NamePrefix=f"f-{tag}")["Schedules"] == [], what="the schedule is gone")
 
 

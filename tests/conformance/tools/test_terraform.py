@@ -72,3 +72,20 @@ def test_queues_with_their_policies_and_dead_letters(cluster: Cluster, prefix: s
     assert sqs.list_queue_tags(QueueUrl=first["url"])["Tags"] == {"team": "queues"}
     terraform.destroy()
     assert "QueueUrls" not in sqs.list_queues(QueueNamePrefix=prefix)
+
+
+def test_schedules_and_their_group(cluster: Cluster, prefix: str, tmp_path: Path) -> None:
+    scheduler = cluster.client("scheduler")
+    terraform = Terraform(tmp_path, cluster, "scheduler", prefix)
+    terraform.run("init", "-input=false")
+    first = terraform.apply()
+    place = "arn:aws:scheduler:us-east-1:000000000000:schedule"
+    assert first["recurring"] == f"{place}/{prefix}-nightly/{prefix}-recurring"
+    assert first["once"].startswith(f"{place}/default/{prefix}")
+    terraform.apply(released="true")
+    found = scheduler.get_schedule(GroupName=f"{prefix}-nightly", Name=f"{prefix}-recurring")
+    assert (found["ScheduleExpression"], found["State"]) == ("cron(0 4 ? * 6L *)", "DISABLED")
+    terraform.destroy()
+    assert scheduler.list_schedules(NamePrefix=prefix)["Schedules"] == []
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
+        scheduler.get_schedule_group(Name=f"{prefix}-nightly")
