@@ -7,6 +7,7 @@ import contextlib
 from functools import partial
 
 from services.router.deliveries.courier import Courier
+from services.router.deliveries.queue_settings import settings_of_queue
 from services.router.deliveries.targets import Targets
 from services.router.deliveries.to_bus import ToBus
 from services.router.deliveries.to_topic import ToTopic
@@ -23,7 +24,7 @@ from shared.events.records import decode_outcome
 from shared.events.supervision import keep_running
 from shared.events.topics import TopicNames
 from shared.ledger.writer import LedgerWriter
-from shared.queues import QueueWriter
+from shared.queues import Queues
 from shared.registry.cache import TargetCache
 from shared.registry.events.cache import BusCache
 from shared.registry.registry import Registry
@@ -37,11 +38,11 @@ LEDGER_FLUSH_S = 2.0
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs until `stop` is set; then ends what is under way within a few seconds. What is left is delivered elsewhere."""
-    queues = QueueWriter.of(settings)
+    registry = Registry(settings)
+    queues = Queues.of(settings, partial(settings_of_queue, registry, settings.account_id), name="router")
     queue = AsyncQueue(settings)
     producer = BatchingProducer.of(settings, "router")
     names = TopicNames.of(settings.events)
-    registry = Registry(settings)
     publisher = Publisher(settings, producer)
     topics = ToTopic(TopicCache(registry), publisher)
     bus_queue = BusQueue(settings, producer)
@@ -72,6 +73,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         try:
             await registry.migrate()
             await registry.open()
+            await queues.open()
             await queue.open()
             await producer.open()
             await buses.open()

@@ -9,9 +9,9 @@ What happens at once happens in one Lua script (lua/). An entry's first fields a
 from __future__ import annotations
 
 from shared.queues.errors import QueueUnavailableError
+from shared.queues.kept_topics import KeptTopics
 from shared.queues.keys import name_of, stream_key, topic_key
 from shared.queues.queues import Queues
 from shared.queues.records import Attribute
-from shared.queues.writer import QueueWriter
 
-__all__ = ["Attribute", "QueueUnavailableError", "QueueWriter", "Queues", "name_of", "stream_key", "topic_key"]
+__all__ = ["Attribute", "KeptTopics", "QueueUnavailableError", "Queues", "name_of", "stream_key", "topic_key"]

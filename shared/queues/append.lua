@@ -1,5 +1,5 @@
--- Append one message to the stream of a queue or topic unless the same message was appended before.
--- KEYS[1]  stream of the queue or topic (XADD; never trimmed: what is in a queue is not lost)
+-- Append one message to the stream of a topic unless the same message was appended before.
+-- KEYS[1]  stream of the topic (XADD; never trimmed: what is in it is not lost)
 -- KEYS[2]  string: id of the message that was sent under this deduplication id (expires)
 -- ARGV[1]  seconds for which a deduplication id is remembered
 -- ARGV[2]  message id

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Self
 
 from services.router.deliveries.contract import Deliverer
+from services.router.deliveries.kept_for_topic import KeptForTopic
 from services.router.deliveries.to_bucket import ToBucket
 from services.router.deliveries.to_function import ToFunction
 from services.router.deliveries.to_http import ToHttp
 from services.router.deliveries.to_kafka_topic import ToKafkaTopic
-from services.router.deliveries.to_stream import ToStream
+from services.router.deliveries.to_queue import ToQueue
 from shared.dispatch.client.invoker import TargetResolver
 from shared.domain.destinations import ADDRESS, BUCKET, EVENT_BUS, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
 from shared.events.queue import AsyncQueue
-from shared.queues import QueueWriter
+from shared.queues import KeptTopics, Queues
 from shared.settings import Settings
 
 
@@ -23,18 +24,18 @@ class Targets:
     def __init__(
         self,
         settings: Settings,
-        queues: QueueWriter,
+        queues: Queues,
         resolver: TargetResolver,
         queue: AsyncQueue,
         topics: Deliverer,
         buses: Deliverer,
     ) -> None:
-        """queues: left open. resolver: knows functions. queue: where their events wait. topics: those of SNS."""
+        """queues: left open and closed by others. resolver: knows functions. queue: where their events wait. topics: of SNS."""
+        self._kept_topics = KeptTopics.of(settings)
         self._kafka = ToKafkaTopic(settings)
         self._http = ToHttp(settings)
-        to_queue, kept_topic = ToStream(queues.send, settings.region), ToStream(queues.publish, settings.region)
         self.deliverers: dict[str, Deliverer] = {
-            QUEUE.name: to_queue,
+            QUEUE.name: ToQueue(queues),
             TOPIC.name: topics,
             FUNCTION.name: ToFunction(resolver, queue),
             EVENT_BUS.name: buses,
@@ -42,7 +43,10 @@ class Targets:
             KAFKA_TOPIC.name: self._kafka,
             ADDRESS: self._http,
         }
-        self.keepers: dict[str, Deliverer] = {QUEUE.name: to_queue, TOPIC.name: kept_topic}
+        self.keepers: dict[str, Deliverer] = {
+            QUEUE.name: ToQueue(queues, kept=True),
+            TOPIC.name: KeptForTopic(self._kept_topics, settings.region),
+        }
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,3 +54,4 @@ class Targets:
     async def __aexit__(self, *_: object) -> None:
         await self._http.close()
         await self._kafka.close()
+        await self._kept_topics.close()

@@ -14,10 +14,11 @@ import pytest
 from services.poller.delays import DelayConsumer
 from services.router import topic_consumer
 from services.router.deliveries import courier as courier_module
-from services.router.deliveries.contract import DeliveryError, Happening, TargetMissingError
+from services.router.deliveries.contract import DeliveryError, Happening
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.places import Places
-from shared.events.records import Behalf, DeadLetter, Delivery, QueueParameters, RetryPolicy, encode
+from shared.events.records import Behalf, DeadLetter, Delivery, MessageAttribute, QueueParameters, RetryPolicy, encode
+from shared.queues.records import QueueId
 from tests.integration.events.parts import QUEUE, running, until
 from tests.integration.events.test_router import Router, queue_name, router
 
@@ -82,18 +83,37 @@ async def test_what_fails_comes_back_from_its_tier_by_its_policy_and_then_become
 
 
 async def test_what_is_meant_for_a_queue_that_is_not_there_is_kept_for_it(router: Router) -> None:
-    name, dead = queue_name(), queue_name()
-    router.deliverers["sqs"] = Fails(1, TargetMissingError("no such queue"))
-    await courier_of(router).deliver_now_or_later([delivery(QUEUE + name)])
-    [kept] = await router.messages(name)
-    assert kept[b"body"] == b'{"n": 1}'
-    assert happened(router) == [Happening.KEPT]
+    name, dead, topic = queue_name(), queue_name(), queue_name()
+    router.missing.add(name)
+    early = delivery(QUEUE + name, attributes={"color": MessageAttribute("String", "red")})
+    for _ in range(2):
+        await courier_of(router).deliver_now_or_later([early])
+    await courier_of(router).deliver_now_or_later([delivery(f"arn:aws:sns:us-east-1:000000000000:{topic}")])
+    assert happened(router) == [Happening.KEPT] * 3
+    assert [message[b"body"] for message in await router.published(topic)] == [b'{"n": 1}']
     # With a dead-letter queue, that has it.
-    router.deliverers["gone"] = Fails(1, TargetMissingError("no such target"))
-    await courier_of(router).deliver_now_or_later([delivery("arn:aws:gone:r:0:x", dead_letter=DeadLetter(QUEUE + dead))])
-    [letter] = router.deliverers["sqs"].taken
-    assert letter.target == QUEUE + dead
-    assert happened(router)[1:] == [Happening.DEAD_LETTERED, Happening.DELIVERED]
+    await courier_of(router).deliver_now_or_later([delivery(QUEUE + name, dead_letter=DeadLetter(QUEUE + dead))])
+    assert len(await router.messages(dead)) == 1
+    assert happened(router)[3:] == [Happening.DEAD_LETTERED, Happening.DELIVERED]
+    # Once the queue is made, what it should have had is in it.
+    router.missing.clear()
+    [kept] = await router.queues.receive(QueueId(router.settings.home, name))
+    assert (kept.body, kept.attributes["color"].string_value) == (b'{"n": 1}', "red")
+
+
+async def test_what_a_queue_cannot_take_is_refused_for_good(router: Router) -> None:
+    name = queue_name()
+    refused = [
+        delivery(QUEUE + name, payload=b"x" * (1024 * 1024 + 1)),
+        delivery(f"{QUEUE}{name}.fifo"),
+        delivery(f"{QUEUE}{name}.fifo", parameters=QueueParameters("g")),
+    ]
+    await courier_of(router).deliver_now_or_later(refused)
+    assert happened(router) == [Happening.REFUSED] * 3
+    reasons = " ".join(each.error for each in router.happened)
+    assert "too large" in reasons
+    assert "nothing says which group" in reasons
+    assert "deduplicates" in reasons
 
 
 async def test_a_target_that_hangs_holds_up_no_other(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,8 @@ from shared.events.records import (
     encode,
 )
 from shared.events.topics import TopicNames
-from shared.queues import QueueUnavailableError, QueueWriter, stream_key, topic_key
+from shared.queues import Queues, stream_key, topic_key
+from shared.queues.records import QueueId, QueueSettings
 from shared.registry.registry import Registry
 from shared.registry.topic_cache import TopicCache
 from shared.settings import Settings
@@ -85,7 +86,8 @@ class Router:
         self.settings = settings
         self.redis = redis
         self.producer = producer
-        self.queues = QueueWriter(redis)
+        self.missing: set[str] = set()
+        self.queues = Queues.of(settings, self.settings_of_queue, name="test")
         self.functions = Functions()
         self.registry = Registry(settings)
         self.publisher = Publisher(settings, producer)
@@ -94,6 +96,9 @@ class Router:
         self.targets = Targets(settings, self.queues, self.functions, queue, topics, buses)
         self.deliverers: dict[str, Deliverer] = dict(self.targets.deliverers)
         self.happened: list[Happened] = []
+
+    async def settings_of_queue(self, queue: QueueId) -> QueueSettings | None:
+        return None if queue.name in self.missing else QueueSettings(revision=1)
 
     async def run(self, stop: asyncio.Event) -> None:
         """What reads outcomes and what reads deliveries."""
@@ -135,6 +140,7 @@ async def made(settings: Settings, redis_engine: str) -> AsyncIterator[Router]:
     await producer.open()
     parts = Router(settings, Redis.from_url(redis_engine, socket_timeout=5), producer, queue)
     await parts.registry.migrate()
+    await parts.queues.open()
     async with parts.targets:
         yield parts
     await parts.publisher.close()
@@ -446,23 +452,3 @@ async def test_a_router_that_is_killed_in_the_middle_loses_nothing(router: Route
         await until(lambda: len(passed) == 40)
     ids = [json.loads(m[b"body"])["requestContext"]["requestId"] for m in await router.messages(told)]
     assert sorted(ids) == sorted(o.event_id for o in outcomes)
-
-
-async def test_queues_take_many_messages_at_once_and_survive_a_forgotten_script(redis_engine: str) -> None:
-    redis = Redis.from_url(redis_engine)
-    writer, name = QueueWriter(redis), queue_name()
-    await redis.script_flush()
-    ids = await asyncio.gather(*(writer.send(name, b"%d" % n) for n in range(500)))
-    entries = await redis.xrange(stream_key(name))
-    assert [fields[b"body"] for _, fields in entries] == [b"%d" % n for n in range(500)]
-    assert [fields[b"message_id"].decode() for _, fields in entries] == list(ids)
-    assert await writer.send(name, b"x", deduplication_id="d") == await writer.send(name, b"x", deduplication_id="d")
-    await writer.close()
-
-
-async def test_without_redis_a_message_is_refused() -> None:
-    writer = QueueWriter(Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.5))
-    with pytest.raises(QueueUnavailableError):
-        await writer.send("q", b"x")
-    with contextlib.suppress(QueueUnavailableError):
-        await writer.close()
