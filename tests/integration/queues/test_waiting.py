@@ -31,7 +31,7 @@ async def waiting(world: World, queue: QueueId) -> None:
             await asyncio.sleep(0.01)
 
 
-def receive(queues: Queues, queue: QueueId, wait_s: float | None = 20) -> asyncio.Task[list[Received]]:
+def receive(queues: Queues, queue: QueueId, wait_s: float | None = 2 * PATIENCE_S) -> asyncio.Task[list[Received]]:
     return asyncio.create_task(queues.receive(queue, count_max=10, wait_s=wait_s))
 
 
@@ -105,7 +105,7 @@ async def test_messages_whose_time_is_over_wake_one_after_another_who_waits(worl
 
 
 async def test_a_time_that_another_process_set_while_one_waits_wakes(world: World, here: Queues, there: Queues) -> None:
-    queue = world.make(visibility_s=30)
+    queue = world.make(visibility_s=600)
     await there.send(queue, [Message(b"m")])
     [message] = await there.receive(queue, wait_s=0)
     task = receive(here, queue)
