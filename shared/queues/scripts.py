@@ -86,7 +86,8 @@ def send_arguments(messages: Iterable[Message], letters: Sequence[Letter | None]
             message.body,
             msgspec.json.encode(message.attributes) if message.attributes else _NO_ATTRIBUTES,
             hashlib.md5(message.body, usedforsecurity=False).hexdigest(),
-            message.size_bytes,
+            # What is moved was accepted before: no bound of its new queue may lose it.
+            message.size_bytes if letter is None else 0,
             "" if message.delay_s is None else message.delay_s * 1_000,
             delivery,
             message.group_id or "",

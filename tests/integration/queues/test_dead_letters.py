@@ -69,6 +69,15 @@ async def test_a_move_that_broke_off_in_between_is_finished_and_moves_once(world
     assert await world.counts(target) == (1, 0, 0)
 
 
+async def test_no_dead_letter_is_too_long_for_its_queue(world: World) -> None:
+    target = world.make(message_bytes_max=1_024)
+    queue = world.make(dead_letters=DeadLetters(target, 1))
+    await world.send(queue, "m" * 2_000)
+    await world.receive(queue, visibility_s=0)
+    assert await world.receive(queue) == []
+    assert await world.bodies(target) == ["m" * 2_000]
+
+
 async def nothing(*asked: object) -> list[str]:
     return []
 
