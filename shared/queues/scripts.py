@@ -135,11 +135,11 @@ def _received(stream: str, words: Sequence[bytes | int | list[bytes]], *, fifo: 
         receipt_handle=Receipt(stream, entry.decode(), int(count)).handle(),  # type: ignore[arg-type]
         body=body,
         md5_of_body=_text(fields, b"md5_of_body") or hashlib.md5(body, usedforsecurity=False).hexdigest(),
-        attributes={} if attributes == _NO_ATTRIBUTES else _attributes.decode(attributes),
+        attributes={} if attributes == _NO_ATTRIBUTES else _read(attributes),
         sender_id=_text(fields, b"sender_id") or "",
-        sent_at_ms=int(fields.get(b"sent_at_ms") or entry.partition(b"-")[0]),
-        receive_count=int(count) + int(fields.get(b"receives", 0)),  # type: ignore[arg-type]
-        first_received_at_ms=int(fields.get(b"first_received_ms") or first),  # type: ignore[arg-type]
+        sent_at_ms=_number(fields.get(b"sent_at_ms"), int(entry.partition(b"-")[0])),
+        receive_count=int(count) + _number(fields.get(b"receives"), 0),  # type: ignore[arg-type]
+        first_received_at_ms=_number(fields.get(b"first_received_ms"), int(first)),  # type: ignore[arg-type]
         group_id=_text(fields, b"group"),
         deduplication_id=_text(fields, b"deduplication"),
         sequence_number=_sequence(entry) if fifo else None,
@@ -157,6 +157,18 @@ def _uuid(random: bytes) -> str:
     digits = random.hex()
     variant = "89ab"[random[8] & 3]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def _read(attributes: bytes) -> dict[str, Attribute]:
+    """None of what somebody else wrote there and nobody can read: the message is to come all the same."""
+    try:
+        return _attributes.decode(attributes)
+    except msgspec.MsgspecError:
+        return {}
+
+
+def _number(value: bytes | None, otherwise: int) -> int:
+    return int(value) if value is not None and value.isdigit() else otherwise
 
 
 def _text(fields: dict[bytes, bytes], name: bytes) -> str | None:

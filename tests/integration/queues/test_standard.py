@@ -52,6 +52,10 @@ async def test_what_others_write_to_and_delete_from_the_stream_counts(world: Wor
     [received] = await world.receive(queue)
     assert (received.body, received.sent_at_ms) == (b"from elsewhere", world.now_ms - 5_000)
     assert await world.counts(queue) == (0, 1, 0)
+    nonsense = {"body": "m", "attributes": "{no JSON", "sent_at_ms": "yesterday", "receives": "often", "message_id": b"\xff"}
+    await world.redis.xadd(world.stream(queue), nonsense, id=f"{world.now_ms}-*")
+    [received] = await world.receive(queue)
+    assert (received.body, received.attributes, received.sent_at_ms, received.receive_count) == (b"m", {}, world.now_ms, 1)
 
 
 async def test_a_message_is_invisible_until_its_time_is_over_and_comes_again_under_another_handle(world: World) -> None:
