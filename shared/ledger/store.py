@@ -38,6 +38,8 @@ SECONDS = Histogram(
     "lambdad_ledger_write_seconds", "One transaction of the ledger", buckets=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 )
 
+FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What may be raised where Postgres is away, or does not take what it is given now."""
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -70,8 +72,7 @@ _FUNCTIONS = """WITH added AS (INSERT INTO ledger_functions (arn) SELECT * FROM 
 
 
 class LedgerStore:
-    """One connection, made when it is needed. Methods raise OSError, TimeoutError or what asyncpg does; the next call begins
-    with a new connection."""
+    """One connection, made when it is needed. Methods raise FAILURES; the next call begins with a new connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._dsn = asyncpg_url(settings.database_url).set(drivername="postgresql").render_as_string(False)

@@ -25,7 +25,7 @@ from shared.events.offsets import decode_settled
 from shared.events.records import RecordError, decode_event
 from shared.events.topics import TopicNames
 from shared.ledger.records import EventEntry, Status
-from shared.ledger.store import LedgerStore
+from shared.ledger.store import FAILURES, LedgerStore
 from shared.settings import Settings
 
 log = logging.getLogger("lambdad.router.ledger")
@@ -44,6 +44,10 @@ STOP_TIMEOUT_S = 5.0
 FETCH_BYTES_MAX = 8 * 1024 * 1024
 
 
+Unread = tuple[list[tuple[int, int]], int]
+"""Half-open ranges of offsets, in order, and the end up to which there are no others."""
+
+
 class Backlog:
     """Of one router. reader: whose place in the ledger's group says which partitions are this one's."""
 
@@ -52,7 +56,7 @@ class Backlog:
         self._settings = settings
         self._home = settings.home
         self._topic, self._group = names.asynchronous, names.asynchronous
-        self._partitions_told = settings.events.async_partitions
+        self._ledger_topic = names.ledger
         self._reader = reader
         self._store = store
         self._read: dict[TopicPartition, int] = {}
@@ -82,8 +86,12 @@ class Backlog:
             while True:
                 async with asyncio.timeout(LOOK_TIMEOUT_S):
                     behind = await self._look(admin, consumer)
-                for partition, first, end in behind:
-                    await self._tell(consumer, partition, first, end)
+                with contextlib.suppress(*FAILURES):
+                    # What Postgres did not take now is read again at the next look.
+                    for partition, (ranges, end) in behind.items():
+                        for first, past in ranges:
+                            await self._tell(consumer, partition, first, past)
+                        self._read[partition] = end
                 await asyncio.sleep(LOOK_S if self._waiting else IDLE_LOOK_S)
         finally:
             with contextlib.suppress(Exception):
@@ -91,32 +99,32 @@ class Backlog:
                     await consumer.stop()
                     await admin.close()
 
-    async def _look(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> list[tuple[TopicPartition, int, int]]:
-        """Half-open ranges of offsets that nobody has settled or read, and that were there at the last look."""
+    async def _look(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> dict[TopicPartition, Unread]:
+        """What nobody has settled or read, and was there at the last look."""
         partitions = await self._mine(consumer)
         if not partitions:
-            return []
+            return {}
         committed: dict[TopicPartition, OffsetAndMetadata] = await admin.list_consumer_group_offsets(self._group)
         ends = await consumer.end_offsets(partitions)
-        behind, self._waiting = [], False
+        # A topic that was made anew begins at zero again.
+        read = {partition: min(self._read.get(partition, 0), ends[partition]) for partition in partitions}
+        behind, self._waiting = dict[TopicPartition, Unread](), False
         for partition in partitions:
             known = committed.get(partition)
             settled, metadata = (0, "") if known is None or known.offset < 0 else (known.offset, known.metadata)
-            first = max(self._read.get(partition, 0), settled)
+            first = max(read[partition], settled)
             end = min(self._ends.get(partition, 0), ends[partition])
-            behind += [(partition, *gap) for gap in gaps(first, end, decode_settled(settled, metadata))]
-            self._read[partition] = max(first, end)
+            if end > first:
+                behind[partition] = list(gaps(first, end, decode_settled(settled, metadata or ""))), end
             self._waiting = self._waiting or ends[partition] > first
-        # A topic that was made anew begins at zero again.
-        self._read = {partition: min(self._read[partition], ends[partition]) for partition in partitions}
-        self._ends = ends
+        self._read, self._ends = read, ends
         return behind
 
     async def _mine(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         mine = {partition.partition for partition in self._reader.assignment()}
         known = await consumer._client.fetch_all_metadata()
         numbers = known.partitions_for_topic(self._topic) or set()
-        told = max(1, self._partitions_told)
+        told = len(known.partitions_for_topic(self._ledger_topic) or ()) or 1
         return [TopicPartition(self._topic, number) for number in sorted(numbers) if number % told in mine]
 
     async def _tell(self, consumer: AIOKafkaConsumer, partition: TopicPartition, first: int, end: int) -> None:
@@ -128,8 +136,8 @@ class Backlog:
             found = await consumer.getmany(partition, timeout_ms=READ_WAIT_MS, max_records=READ_MAX)
             records = found.get(partition)
             if not records:
-                # Deleted by age, or a gap in the log.
-                return
+                # Deleted by age, or a gap in the log: it is looked at again.
+                raise TimeoutError(f"{partition} has nothing from {at} on")
             at_ms = time.time_ns() // 1_000_000
             entries = []
             for record in records:

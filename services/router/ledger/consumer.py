@@ -12,7 +12,6 @@ import itertools
 import logging
 import time
 
-import asyncpg
 from aiokafka import ConsumerRecord
 from prometheus_client import Counter, Gauge
 
@@ -23,7 +22,7 @@ from shared.events.supervision import run_until
 from shared.events.topics import TopicNames
 from shared.ledger.joining import Joined
 from shared.ledger.records import LedgerRecordError, decode_batch
-from shared.ledger.store import LedgerStore
+from shared.ledger.store import FAILURES, LedgerStore
 from shared.settings import Settings
 from shared.telemetry.supervision import supervise
 
@@ -37,7 +36,6 @@ COLLECT_MS = 300
 """Entries of one event that come within this become one row, written once."""
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 TEND_EVERY_S = 60.0
-FAILURES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class LedgerConsumer:
