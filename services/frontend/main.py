@@ -44,6 +44,7 @@ from services.frontend.invoke.request import InvokeRequests
 from services.frontend.invoke.routes import Invokes
 from services.frontend.invoke.targets import InvocableResolver
 from services.frontend.ledger.actions import LedgerActions
+from services.frontend.ledger.dead_letters import DeadLetterRedrive
 from services.frontend.ledger.routes import LedgerApp
 from services.frontend.native import NativeApp
 from services.frontend.urls.routes import FunctionUrlApp
@@ -219,7 +220,9 @@ class Parts:
         telling = supervise("engine-addresses", EngineAnnouncer(redis, settings, queue.brokers).run)
         self._stack.callback(telling.cancel)
         actions = LedgerActions(settings, queue, LedgerWriter(settings, queue.producer), invoker, resolver, request_ids)
-        native.events = LedgerApp(settings, registry, reader, request_ids, actions)
+        queues = await self._queue_engine(registry)
+        letters = DeadLetterRedrive(queues, registry, actions)
+        native.events = LedgerApp(settings, registry, reader, request_ids, actions, letters)
         urls = UrlCache(registry, settings)
         dispatcher.on_urls_changed = urls.forget
         context = ControlContext(
@@ -236,7 +239,7 @@ class Parts:
         apis = (
             lambda_api(context),
             await self._event_buses(registry),
-            await self._queues(registry),
+            self._queues(registry, queues),
             scheduler_api(registry),
             sns_api(self._sns(registry, queue)),
             sts(settings.account_id),
@@ -265,11 +268,14 @@ class Parts:
         await self._until_started("event buses", producer.open)
         return events(EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, producer).put))
 
-    async def _queues(self, registry: Registry) -> Api:
+    async def _queue_engine(self, registry: Registry) -> Queues:
         queues = Queues.of(self._settings, loader(registry), name="frontend")
         self._stack.push_async_callback(queues.close)
         await queues.open()
         self._checks.append(queues.problem)
+        return queues
+
+    def _queues(self, registry: Registry, queues: Queues) -> Api:
         moves, stop = MoveTasks(queues), asyncio.Event()
         self._stack.callback(supervise("move-tasks", lambda: moves.run(stop)).cancel)
         self._stack.callback(supervise("queue-upkeep", lambda: sweep_queues(queues, stop)).cancel)

@@ -31,6 +31,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from tests.chaos.disturbances import ENGINES, Disturbance, Place, catalogue, hold, set_clock
+from tests.chaos.ledger import untold
 from tests.chaos.load import Load
 from tests.chaos.report import TARGET, Result, render
 from tests.chaos.traffic import SOURCE, FailingEvents, LimitedEvents, Records, make_function
@@ -142,8 +143,9 @@ def run(found: Place, each: Disturbance) -> Result:
             recovery_s = time.monotonic() - since
     kinds = {count.name: (count.accepted, count.lost, count.duplicates) for count in load.counts(END_DEADLINE_S)}
     kinds[load.calls.name] = (len(load.calls.answered), 0, 0)
-    result = Result(each.name, each.what, None, kinds, tuple(load.wrong()), recovery_s)
     cluster.ready()
+    gaps = [f"the ledger does not say how {request_id} ended" for request_id in untold(cluster, load.accepted)]
+    result = Result(each.name, each.what, None, kinds, (*load.wrong(), *gaps), recovery_s)
     load.close()
     tell(f"{'ok  ' if result.good else 'BAD '} {each.name}: {result.totals} wrong {len(result.wrong)} recovery {recovery_s}")
     return result

@@ -43,8 +43,8 @@ class Load:
 
     @property
     def accepted(self) -> set[str]:
-        """Request ids of the events."""
-        return set(self.events.accepted)
+        """Request ids of all events."""
+        return {request_id for each in self.traffics if isinstance(each, Events) for request_id in each.accepted}
 
     def __enter__(self) -> Load:
         for thread in self._threads:

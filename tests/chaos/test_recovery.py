@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.disturbances import ENGINES, SERVICES, Place, kill, restarted, wait_for_another, wiped
+from tests.chaos.ledger import untold
 from tests.chaos.load import Load
 from tests.chaos.traffic import LimitedEvents, Records
 from tests.support import wait_until
@@ -26,6 +27,7 @@ def test_what_is_killed_under_load_comes_back_and_loses_nothing(
         wait_for_another(cluster, victim, kill(cluster, victim))
         load.wait_until_whole()
     load.assert_nothing_accepted_is_lost()
+    assert untold(cluster, load.accepted) == [], "accepted, and the ledger does not say how it ended"
 
 
 @pytest.mark.timeout(300)

@@ -8,6 +8,7 @@ import urllib.request
 import uuid
 from typing import Any
 
+import boto3
 import pytest
 
 from deploy.local.events.client import LedgerClient
@@ -135,6 +136,41 @@ def test_a_replay_shows_the_difference_of_two_versions_answers(
     assert "the same answer" in same.stdout
     steps = ledger.get(f"/{request_id}", {}, Shown).steps
     assert all(step.what == "replayed" for step in steps)
+
+
+def test_messages_of_a_dead_letter_queue_go_back_to_their_function(
+    cluster: Any, client: Any, make_function: MakeFunction, ledger: LedgerClient
+) -> None:
+    sqs = boto3.client(
+        "sqs",
+        endpoint_url=cluster.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=cluster.access_key_id,
+        aws_secret_access_key=cluster.secret_access_key,
+    )
+    queue = f"dead-{uuid.uuid4().hex[:8]}"
+    url = sqs.create_queue(QueueName=queue)["QueueUrl"]
+    name = make_function(FAILS, DeadLetterConfig={"TargetArn": QUEUE + queue})
+    client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+    old = accept(client, name, {"key": "a"})
+
+    def waiting() -> bool:
+        counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        return int(counts["ApproximateNumberOfMessages"]) == 1
+
+    wait_until(waiting, what="the dead letter")
+    with_status(ledger, old, "failed")
+    client.update_function_code(FunctionName=name, ZipFile=zip_of({"app.py": WORKS}))
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    redriven = cluster.run("events", "redrive", "--queue", queue)
+    assert redriven.returncode == 0, redriven.stderr
+    before, _, new = redriven.stdout.strip().partition(" -> ")
+    assert before == old
+    with_status(ledger, new, "succeeded")
+    counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert counts["ApproximateNumberOfMessages"] == counts["ApproximateNumberOfMessagesNotVisible"] == "0"
+    assert cluster.run("events", "redrive", "--queue", f"no-{queue}").returncode == 2
+    sqs.delete_queue(QueueUrl=url)
 
 
 def test_where_an_outcome_went_is_told(client: Any, make_function: MakeFunction, ledger: LedgerClient) -> None:

@@ -16,6 +16,7 @@ from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import Limit, RequestReader
 from services.frontend.ledger import documents
 from services.frontend.ledger.actions import LedgerActions
+from services.frontend.ledger.dead_letters import DeadLetterRedrive
 from services.frontend.ledger.documents import Counted, Listed, Shown
 from shared.aws.routing import parse_query
 from shared.domain.arns import Home
@@ -53,12 +54,14 @@ class LedgerApp:
         reader: RequestReader,
         request_ids: RequestIds,
         actions: LedgerActions,
+        dead_letters: DeadLetterRedrive,
     ) -> None:
         self._settings = settings
         self._registry = registry
         self._reader = reader
         self._request_ids = request_ids
         self._actions = actions
+        self._dead_letters = dead_letters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._request_ids()
@@ -92,6 +95,7 @@ class LedgerApp:
             ("GET", "/count"): lambda: self._count(query, home),
             ("POST", "/redrive"): lambda: self._redrive(_read(body, documents.Redrive), home),
             ("POST", "/cancel"): lambda: self._cancel(_read(body, documents.Cancel), home),
+            ("POST", "/redrive-queue"): lambda: self._redrive_queue(_read(body, documents.RedriveQueue), home),
         }
         if (method, rest) in whole:
             return await whole[(method, rest)]()
@@ -153,6 +157,9 @@ class LedgerApp:
     async def _cancel(self, asked: documents.Cancel, home: Home) -> object:
         events = await self._events(home, asked.events.asked(home), asked.max)
         return {"cancelling": await self._actions.cancel(events)}
+
+    async def _redrive_queue(self, asked: documents.RedriveQueue, home: Home) -> object:
+        return {"redriven": await self._dead_letters.redrive(asked, home, ACTED_ON_MAX)}
 
     async def _events(self, home: Home, asked: Asked, most: int) -> list[LedgerEvent]:
         if not 1 <= most <= ACTED_ON_MAX:
