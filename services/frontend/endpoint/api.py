@@ -59,6 +59,7 @@ class Api:
 
     body_bytes_max: the largest request. render: how errors look, where it is not as the protocol has it. check: what parameters
     have to satisfy before a handler sees them, the model's constraints where a service has no words of its own.
+    unknown_action: what a form is told that names an operation the model has not. version_optional: forms may name none.
     pages: what anybody may read by a GET: what their paths begin with, and who answers for what follows.
     links: operations of the query protocol that anybody may ask for by a GET, its parameters in the query, without a signature.
     """
@@ -69,6 +70,8 @@ class Api:
     too_large: Callable[[str, int], ApiError] = body_too_large
     render: Callable[[ApiError, str], Response] | None = None
     check: Check = validate
+    unknown_action: str = "Could not find operation {name} for version {version}"
+    version_optional: bool = False
     links: frozenset[str] = frozenset()
     pages: Pages | None = None
 

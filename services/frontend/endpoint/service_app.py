@@ -110,9 +110,11 @@ class ServiceApp:
             name, version = _action(form)
             if not name:
                 raise UnknownActionException("MissingAction", "Missing Action")
-            known = version == model.api_version or (not version and name in self._api.links)
+            optional = self._api.version_optional or name in self._api.links
+            known = version == model.api_version or (not version and optional)
             if name not in model.operations or not known:
-                raise UnknownActionException("InvalidAction", f"Could not find operation {name} for version {version}")
+                text = self._api.unknown_action.format(name=name, version=version)
+                raise UnknownActionException("InvalidAction", text)
             return Route(model.operations[name], {})
         name = asked.operation_named(scope, signed.headers)
         if name not in model.operations:

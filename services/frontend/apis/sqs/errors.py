@@ -30,6 +30,11 @@ class QueueDoesNotExist(UserError):
     def __init__(self, message: str = "The specified queue does not exist.") -> None:
         super().__init__(message)
 
+    @classmethod
+    def of_query(cls) -> QueueDoesNotExist:
+        """As the query protocol has always said it."""
+        return cls("The specified queue does not exist for this wsdl version.")
+
 
 class QueueNameExists(UserError):
     code = "QueueNameExists"

@@ -157,7 +157,7 @@ def _attribute(name: str, given: Mapping[str, Any]) -> Attribute:
         )
     if len(data_type.encode("utf-8", "replace")) >= NAME_BYTES_MAX:
         raise InvalidParameterValueException(f"Message (user) attribute type must be shorter than {NAME_BYTES_MAX} bytes.")
-    check_content(data_type)
+    _check_attribute_content(data_type)
     value, other = (binary, text) if base == "Binary" else (text, binary)
     if not value or other:
         raise InvalidParameterValueException(
@@ -165,10 +165,18 @@ def _attribute(name: str, given: Mapping[str, Any]) -> Attribute:
         )
     if base == "Binary":
         return Attribute(data_type, binary_value=binary)
-    check_content(text or "")
+    _check_attribute_content(text or "")
     if base == "Number" and _NUMBER.fullmatch((text or "").strip()) is None:
         raise InvalidParameterValueException(f"Can't cast the value of message (user) attribute '{name}' to a number.")
     return Attribute(data_type, text)
+
+
+def _check_attribute_content(text: str) -> None:
+    """Of attributes it is the same text with another code."""
+    try:
+        check_content(text)
+    except InvalidMessageContents as error:
+        raise InvalidParameterValueException(error.message) from error
 
 
 def _check_name(name: str) -> None:

@@ -83,7 +83,8 @@ async def _found(context: SqsContext, home: Home, arn: str, parameter: str) -> Q
     """Raises ResourceMissing, InvalidParameterValueException."""
     named = parse_arn(arn)
     if named is None:
-        raise InvalidParameterValueException(f"Value {arn} for parameter {parameter} is invalid.")
+        form = "arn:<partition>:<service>:<region>:<account-id>:<resource-id>"
+        raise InvalidParameterValueException(f"You must use this format to specify the {parameter}: {form}")
     if named.home != home:
         raise ResourceMissing(parameter)
     try:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from services.frontend.apis.sqs import listing, move_tasks, permissions, queues, receiving, sending, settling, tags
 from services.frontend.apis.sqs.context import SqsContext
-from services.frontend.apis.sqs.errors import MissingRequiredParameterException
-from services.frontend.endpoint.api import Api
+from services.frontend.apis.sqs.errors import MissingRequiredParameterException, QueueDoesNotExist
+from services.frontend.endpoint.api import Api, Call, Handler
 from shared.aws.protocols.protocol import Params
 from shared.aws.service_model import Operation, load_service_model
 from shared.domain.errors import ApiError, InvalidParameterValueException
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """A mebibyte of messages takes more as JSON or as a form: a control character six bytes in one, any byte three in the other."""
-OPERATIONS = {
+Work = Callable[[SqsContext, Call, Params], Awaitable[dict[str, Any] | None]]
+OPERATIONS: dict[str, Work] = {
     "AddPermission": permissions.add_permission,
     "CancelMessageMoveTask": move_tasks.cancel_message_move_task,
     "ChangeMessageVisibility": settling.change_message_visibility,
@@ -44,8 +46,28 @@ _CHECKED_BY_THEIR_HANDLERS = frozenset({"Entries", "QueueUrl"})
 
 
 def sqs(context: SqsContext) -> Api:
-    operations = {name: functools.partial(handler, context) for name, handler in OPERATIONS.items()}
-    return Api(load_service_model("sqs"), operations, BODY_BYTES_MAX, too_large, check=check)
+    operations = {name: _handler(context, handler) for name, handler in OPERATIONS.items()}
+    return Api(
+        load_service_model("sqs"),
+        operations,
+        BODY_BYTES_MAX,
+        too_large,
+        check=check,
+        unknown_action="The action {name} is not valid for this endpoint.",
+        version_optional=True,
+    )
+
+
+def _handler(context: SqsContext, operation: Work) -> Handler:
+    async def handle(call: Call, params: Params) -> dict[str, Any] | None:
+        try:
+            return await operation(context, call, params)
+        except QueueDoesNotExist as error:
+            if call.protocol == "query":
+                raise QueueDoesNotExist.of_query() from error
+            raise
+
+    return handle
 
 
 def too_large(operation: str, size_bytes: int) -> ApiError:

@@ -67,6 +67,10 @@ async def test_attributes_of_all_types_come_back_as_they_were_and_as_they_are_as
         ),
         ({"MessageAttributes": {"a": {}}}, ("InvalidParameterValue", "The message (user) attribute 'a' must contain")),
         (
+            {"MessageAttributes": {"a": {"DataType": "String", "StringValue": "a\x08"}}},
+            ("InvalidParameterValue", "Invalid characters found. Valid unicode characters are"),
+        ),
+        (
             {"MessageAttributes": {"a": {"DataType": "Text", "StringValue": "x"}}},
             ("InvalidParameterValue", "The type of message (user) attribute 'a' is invalid."),
         ),

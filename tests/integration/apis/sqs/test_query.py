@@ -19,7 +19,8 @@ NAMESPACE = "{http://queue.amazonaws.com/doc/2012-11-05/}"
 
 
 async def ask(sqs_api: Sqs, method: str, url: str, **fields: str) -> tuple[int, ET.Element]:
-    form = urlencode({"Version": "2012-11-05", **fields})
+    # Clients that name no version are served, too.
+    form = urlencode({"Version": "2012-11-05", **fields} if method == "POST" else fields)
     headers = {"content-type": "application/x-www-form-urlencoded"} if method == "POST" else {}
     if method == "GET":
         url, form = f"{url}?{form}", ""
@@ -82,9 +83,11 @@ async def test_an_error_has_the_codes_and_the_form_of_the_query_protocol(sqs_api
     assert [(child.tag.removeprefix(NAMESPACE), child.text) for child in error] == [
         ("Type", "Sender"),
         ("Code", "AWS.SimpleQueueService.NonExistentQueue"),
-        ("Message", "The specified queue does not exist."),
+        ("Message", "The specified queue does not exist for this wsdl version."),
         ("Detail", None),
     ]
+    status, found = await ask(sqs_api, "POST", url, Action="FooBar")
+    assert (status, texts(found, "Message")) == (400, ["The action FooBar is not valid for this endpoint."])
     status, found = await ask(sqs_api, "POST", sqs_api.frontend.url + "/", Action="SendMessage", MessageBody="x")
     assert (status, texts(found, "Code")) == (400, ["MissingParameter"])
     status, found = await ask(sqs_api, "POST", url, Action="SendMessage", MessageBody="x", DelaySeconds="soon")

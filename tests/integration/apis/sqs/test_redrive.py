@@ -98,7 +98,10 @@ async def test_a_task_that_cannot_be_is_refused(sqs_api: Sqs) -> None:
             {"MaxNumberOfMessagesPerSecond": 501},
             ("InvalidParameterValue", "Value for parameter MaxNumberOfMessagesPerSecond is"),
         ),
-        ({"SourceArn": "none"}, ("InvalidParameterValue", "Value none for parameter SourceArn is invalid.")),
+        (
+            {"SourceArn": "none"},
+            ("InvalidParameterValue", "You must use this format to specify the SourceArn: arn:<partition>:"),
+        ),
         (
             {"SourceArn": arn(dead) + "-none"},
             ("ResourceNotFoundException", "The resource that you specified for the SourceArn"),
