@@ -9,7 +9,7 @@ from shared.domain.destinations import KAFKA_TOPIC
 _ARN = re.compile(r"arn:aws[a-z-]*:([a-z0-9-]+):([a-z0-9-]*):([0-9]{12})?:(.+)", re.DOTALL)
 _FORMS = {
     "sqs": re.compile(r"[a-zA-Z0-9_-]{1,75}(\.fifo)?|[a-zA-Z0-9_-]{1,80}"),
-    "sns": re.compile(r"[a-zA-Z0-9_-]{1,251}(\.fifo)?|[a-zA-Z0-9_-]{1,256}"),
+    "sns": re.compile(r"[a-zA-Z0-9_-]{1,256}"),
     "lambda": re.compile(r"function:[a-zA-Z0-9_-]{1,140}(:[a-zA-Z0-9$_-]{1,128})?"),
     "events": re.compile(r"event-bus/[/.\-_A-Za-z0-9]{1,256}"),
 }

@@ -23,6 +23,7 @@ from tests.bench import (
     http_cases,
     leases,
     ledger_cases,
+    patterns,
     placement,
     queue_cases,
     queue_engine,
@@ -55,7 +56,20 @@ COLD = (
 EVENTS = ("asynchronous", "kafka-trigger", "neighbours")
 QUEUES = ("queues", "queue-rate", "ledger-rate")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, "schedules", *QUEUES, *REGISTRY)
+DEFAULT = (
+    *HTTP,
+    *COLD,
+    "density",
+    "thaw",
+    "egress",
+    "lease-rate",
+    "placement",
+    "patterns",
+    *EVENTS,
+    "schedules",
+    *QUEUES,
+    *REGISTRY,
+)
 BY_NAME = ("crowd",)
 """Takes two minutes, and gigabytes of memory: asked for by its name."""
 NAMES = (*DEFAULT, *BY_NAME)
@@ -110,6 +124,8 @@ class Bench:
                 return leases.lease_rate(self._workdir, self._seconds)
             case "placement":
                 return placement.placement(self._workdir)
+            case "patterns":
+                return patterns.patterns(self._seconds)
             case "asynchronous":
                 self._start_cluster()
                 return event_cases.asynchronous(self._cluster, self._cluster_absent, self._seconds, self._start_taskiq())

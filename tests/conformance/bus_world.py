@@ -19,13 +19,13 @@ from shared.events.records import AsyncEvent, decode_event
 from shared.events.topics import TopicNames
 from shared.settings import Settings
 from tests.conformance.control_plane import ControlPlane
-from tests.conformance.services.events.given import PATTERN
+from tests.conformance.services.eventbridge.given import PATTERN
 from tests.conformance.services.service import ACCOUNT, REGION, unique
 from tests.support import ROLE, wait_until, zip_of
 
 Json = dict[str, Any]
 ROUTED = "lambdad_bus_event_latency_seconds_count"
-QUEUE, TOPIC = f"arn:aws:sqs:{REGION}:{ACCOUNT}:", f"arn:aws:sns:{REGION}:{ACCOUNT}:"
+QUEUE = f"arn:aws:sqs:{REGION}:{ACCOUNT}:"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:"
 READ_S = 30.0
 
@@ -81,9 +81,6 @@ class BusWorld:
         """What a queue has, by its name."""
         return [fields[b"body"].decode() for _, fields in self._redis.xrange(f"queue:{queue}")]
 
-    def published(self, topic: str) -> list[str]:
-        return [fields[b"body"].decode() for _, fields in self._redis.xrange(f"topic:{topic}")]
-
     def attributes(self, queue: str) -> list[Json]:
         return [json.loads(fields[b"attributes"]) for _, fields in self._redis.xrange(f"queue:{queue}")]
 
@@ -95,6 +92,16 @@ class BusWorld:
         answer = self._plane.wire("lambda", "rest-json").call("CreateFunction", request)
         assert answer.status == 201, answer.raw
         return name
+
+    def topic(self, queue_arn: str) -> str:
+        """The ARN of a topic that a queue is subscribed to."""
+        sns = self._plane.wire("sns", "query")
+        made = sns.call("CreateTopic", {"Name": unique("topic")})
+        assert made.status == 200, made.raw
+        arn = str(made.body["TopicArn"])
+        subscribed = sns.call("Subscribe", {"TopicArn": arn, "Protocol": "sqs", "Endpoint": queue_arn})
+        assert subscribed.status == 200, subscribed.raw
+        return arn
 
     def invocations(self, function: str, count: int) -> list[Any]:
         """The events that wait for a function, by its name: what it is invoked with."""

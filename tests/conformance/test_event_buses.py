@@ -13,12 +13,13 @@ import pytest
 from shared.domain.arns import Home
 from shared.domain.event_buses import rule_arn
 from shared.events.bus_events import scheduled_event
-from tests.conformance.bus_world import FUNCTION, QUEUE, TOPIC, BusWorld, Json
+from tests.conformance.bus_world import FUNCTION, QUEUE, BusWorld, Json
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.facts import load
-from tests.conformance.services.events.given import DETAIL, PATTERN
+from tests.conformance.services.eventbridge.given import DETAIL, PATTERN
 from tests.conformance.services.service import ACCOUNT, OTHER_REGION, REGION, unique
 from tests.conftest import Engines, settings_for
+from tests.support import wait_until
 
 SOURCE = "core.update-account-command"
 FACTS = {fact.id: fact.raw for fact in load("eventbridge")}
@@ -156,14 +157,20 @@ def test_each_rule_has_its_own_transformer(world: Make) -> None:
     assert events == [{"detail-payload-with-id": {"payload": {"id": "123"}}}, {"detail-with-id": {"id": "123"}}]
 
 
+@pytest.mark.covers("eventbridge", "delivery.topic")
 def test_a_topic_gets_the_compact_text(world: Make) -> None:
-    name, bus = unique("t"), world()
-    bus.rule({"Arn": TOPIC + name})
+    bus, (name, target) = world(), queue()
+    topic = bus.topic(target["Arn"])
+    bus.rule({"Arn": topic})
     bus.put(entry())
-    [body] = bus.published(name)
-    event = json.loads(body)
+    [body] = wait_until(lambda: bus.bodies(name), what="the topic's subscriber has the message")
+    notification = json.loads(body)
+    [recorded] = FACTS["delivery.topic"]["then"]["sqs_message_bodies"]
+    assert list(notification) == list(recorded["$json"])
+    assert (notification["Type"], notification["TopicArn"]) == ("Notification", topic)
+    event = json.loads(notification["Message"])
     envelope(event)
-    assert body == json.dumps(event, separators=(",", ":"))
+    assert notification["Message"] == json.dumps(event, separators=(",", ":"))
 
 
 @pytest.mark.covers("eventbridge", "delivery.bus-to-bus", "delivery.bus-default-to-custom", "delivery.bus-custom-to-default")
@@ -320,9 +327,7 @@ def test_what_is_archived_is_replayed_with_the_name_of_the_replay(world: Make) -
     source = {"EventSourceArn": made["ArchiveArn"], "Destination": to}
     before = len(bus.bodies(other))
     bus.call("StartReplay", ReplayName=replay, **source, **until)
-    deadline = time.monotonic() + 30
-    while len(bus.bodies(name)) < 6 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: len(bus.bodies(name)) == 6, what="the events are replayed")
     events = [json.loads(body) for body in bus.bodies(name)]
     again = [event for event in events if "replay-name" in event]
     assert sorted(event["id"] for event in again) == sorted(ids)

@@ -84,6 +84,10 @@ class _Kept(msgspec.Struct):
     until: float
 
 
+def _revision(routes: Routes | None) -> int:
+    return 0 if routes is None else routes.bus.revision
+
+
 class RouteTable:
     """The routes of the buses that events come for. Bounded; reads of the same bus are shared."""
 
@@ -98,11 +102,15 @@ class RouteTable:
         Raises ServiceException when the registry cannot be reached."""
         key = (home, bus)
         kept = self._kept.get(key)
-        if kept is not None and kept.until > time.monotonic():
-            known = 0 if kept.routes is None else kept.routes.bus.revision
-            if known >= revision:
-                return kept.routes
+        if kept is not None and kept.until > time.monotonic() and _revision(kept.routes) >= revision:
+            return kept.routes
         load = self._loads.get(key)
+        if load is not None:
+            routes = await asyncio.shield(load)
+            if _revision(routes) >= revision:
+                return routes
+            # It may have begun before the change that the event knows of.
+            load = self._loads.get(key)
         if load is None:
             load = self._loads[key] = asyncio.create_task(self._load(key))
             load.add_done_callback(lambda _: self._loads.pop(key, None))

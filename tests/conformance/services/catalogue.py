@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance.services.events.service import EventBridge
+from tests.conformance.services.eventbridge.service import EventBridge
 from tests.conformance.services.lambda_.service import Lambda
 from tests.conformance.services.scheduler import Scheduler
 from tests.conformance.services.service import Service

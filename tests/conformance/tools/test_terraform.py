@@ -89,3 +89,19 @@ def test_schedules_and_their_group(cluster: Cluster, prefix: str, tmp_path: Path
     assert scheduler.list_schedules(NamePrefix=prefix)["Schedules"] == []
     with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
         scheduler.get_schedule_group(Name=f"{prefix}-nightly")
+
+
+def test_event_buses_with_rules_targets_and_archives(cluster: Cluster, prefix: str, tmp_path: Path) -> None:
+    events = cluster.client("events")
+    terraform = Terraform(tmp_path, cluster, "events", prefix)
+    terraform.run("init", "-input=false")
+    first = terraform.apply()
+    assert first["bus"] == f"arn:aws:events:us-east-1:000000000000:event-bus/{prefix}-orders"
+    found = events.list_targets_by_rule(Rule=f"{prefix}-large", EventBusName=f"{prefix}-orders")["Targets"]
+    assert [target["Id"] for target in found] == ["audit", "fifo", "queue"]
+    assert found[2]["InputTransformer"]["InputPathsMap"] == {"order": "$.detail.id"}
+    assert events.describe_archive(ArchiveName=f"{prefix}-orders")["RetentionDays"] == 7
+    assert events.describe_rule(Name=f"{prefix}-nightly")["State"] == "DISABLED"
+    terraform.destroy()
+    assert events.list_event_buses(NamePrefix=prefix)["EventBuses"] == []
+    assert events.list_archives(NamePrefix=prefix)["Archives"] == []

@@ -23,7 +23,10 @@ def after(params: Params) -> str:
     if not token:
         return ""
     try:
-        return page_tokens.decode(token, str)
+        key = page_tokens.decode(token, str)
+        if "\x00" in key:
+            raise page_tokens.PageTokenError("no name has it")
+        return key
     except page_tokens.PageTokenError:
         raise ValidationException("Parameter NextToken is not valid.") from None
 

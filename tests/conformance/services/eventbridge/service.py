@@ -11,7 +11,7 @@ from typing import Any
 from services.frontend.apis.events.operations import OPERATIONS
 from tests.conformance.facts import Fact
 from tests.conformance.runner import Run
-from tests.conformance.services.events.given import DETAIL, GIVEN
+from tests.conformance.services.eventbridge.given import DETAIL, GIVEN
 from tests.conformance.services.service import ACCOUNT, REGION, Service, unique
 from tests.conformance.steps import Step
 from tests.conformance.wire import Answer
