@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+from collections.abc import Callable
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.conformance.control_plane import KEY, REGION, SECRET, ControlPlane
 from tests.conformance.in_process import Answer
 from tests.conformance.made_up import MadeUp, WireRequest
+from tests.conformance.runner import Runner
 from tests.conformance.services.catalogue import CATALOGUE
 from tests.conformance.services.service import Service
 from tests.conformance.vocabularies import WORDS, Words
@@ -67,13 +69,14 @@ class Door:
 
 
 @pytest.mark.parametrize(("service", "protocol", "operation"), CASES)
-def test_no_request_makes_a_500(control_plane: ControlPlane, service: Service, protocol: str, operation: str) -> None:
+def test_no_request_makes_a_500(
+    control_plane: ControlPlane, runner: Callable[[Service], Runner], service: Service, protocol: str, operation: str
+) -> None:
     words = WORDS.get(service.name, Words())
     made = MadeUp(service.model, words.vocabulary)
     door = Door(control_plane, service, protocol)
-    wire = control_plane.wire(service.botocore, service.protocols[0])
     for name, request in words.first:
-        wire.call(name, request)
+        runner(service).call(name, request)
     asked = itertools.count()
 
     @settings(
