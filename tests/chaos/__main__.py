@@ -134,11 +134,11 @@ def run(found: Place, each: Disturbance) -> Result:
     load, recovery_s = Load(client, found.redis, FUNCTION, *more), None
     with load:
         load.wait_until_whole(LEAD_DEADLINE_S)
-        with each.apply(found):
-            if not each.name.endswith(("killed", "wiped", "upgraded", "restarted")):
-                hold()
-        since = time.monotonic()
         with contextlib.suppress(AssertionError):
+            with each.apply(found):
+                if not each.name.endswith(("killed", "wiped", "upgraded", "restarted")):
+                    hold()
+            since = time.monotonic()
             load.wait_until_whole(RECOVER_DEADLINE_S)
             recovery_s = time.monotonic() - since
     kinds = {count.name: (count.accepted, count.lost, count.duplicates) for count in load.counts(END_DEADLINE_S)}

@@ -27,6 +27,8 @@ LINKS = (
     ("poller", "kafka"), ("poller", "redis"), ("router", "kafka"), ("router", "redis"),
 )  # fmt: skip
 """Those that carry something while events are accepted and run."""
+ASKED_BY = {"postgres": signal.SIGINT}
+"""How each is asked to end: on SIGTERM Postgres waits until the last client has gone by itself."""
 HOLD_S = 8.0
 READY_S = 90.0
 SLOW_BYTES_S = 20_000
@@ -84,7 +86,7 @@ def killed(place: Place, name: str) -> Iterator[None]:
 def restarted(place: Place, *names: str) -> Iterator[None]:
     """One after the other, each asked to end, as an upgrade does it."""
     for name in names:
-        wait_for_another(place.cluster, name, kill(place.cluster, name, signal.SIGTERM))
+        wait_for_another(place.cluster, name, kill(place.cluster, name, ASKED_BY.get(name, signal.SIGTERM)))
     yield
 
 
