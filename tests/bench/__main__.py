@@ -31,6 +31,7 @@ from tests.bench import (
     report,
     schedules,
     thaw,
+    topic_cases,
 )
 from tests.bench.http_cases import Running
 from tests.bench.peers import HttpPeer
@@ -53,7 +54,7 @@ COLD = (
     "burst",
     "cold-start-crowded",
 )
-EVENTS = ("asynchronous", "kafka-trigger", "neighbours")
+EVENTS = ("asynchronous", "kafka-trigger", "neighbours", "topics")
 QUEUES = ("queues", "queue-rate", "ledger-rate")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
 DEFAULT = (
@@ -139,6 +140,9 @@ class Bench:
             case "schedules":
                 self._start_cluster()
                 return schedules.schedules(self._cluster, self._cluster_absent)
+            case "topics":
+                self._start_cluster()
+                return topic_cases.topics(self._cluster, self._cluster_absent, self._seconds)
             case "neighbours":
                 self._start_cluster()
                 return backlog_cases.neighbours(self._cluster, self._cluster_absent)

@@ -9,6 +9,8 @@ from shared.queues.errors import DeduplicationIdMissingError, QueueMissingError,
 from shared.queues.queues import Queues
 from shared.queues.records import Attribute, Message, QueueId, TooLong
 
+SENDER_ID = "AIDALAMBDADROUTER0000"
+"""As queues show who sent a message: on AWS the id of the service on whose behalf it is."""
 NO_SUCH_QUEUE = "AWS.SimpleQueueService.NonExistentQueue"
 
 
@@ -43,6 +45,7 @@ def _message(delivery: Delivery) -> Message:
     return Message(
         body=delivery.payload,
         attributes={name: shown(attribute) for name, attribute in delivery.attributes.items()},
+        sender_id=SENDER_ID,
         trace_header=delivery.trace,
         group_id=given.group_id,
         deduplication_id=given.deduplication_id,

@@ -6,7 +6,8 @@ from tests.conformance.services.eventbridge.service import EventBridge
 from tests.conformance.services.lambda_.service import Lambda
 from tests.conformance.services.scheduler import Scheduler
 from tests.conformance.services.service import Service
+from tests.conformance.services.sns import Sns
 from tests.conformance.services.sqs import Sqs
 from tests.conformance.services.sts import Sts
 
-CATALOGUE: tuple[Service, ...] = (Lambda(), EventBridge(), Scheduler(), Sqs(), Sts())
+CATALOGUE: tuple[Service, ...] = (Lambda(), EventBridge(), Scheduler(), Sns(), Sqs(), Sts())

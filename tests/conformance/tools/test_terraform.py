@@ -105,3 +105,18 @@ def test_event_buses_with_rules_targets_and_archives(cluster: Cluster, prefix: s
     terraform.destroy()
     assert events.list_event_buses(NamePrefix=prefix)["EventBuses"] == []
     assert events.list_archives(NamePrefix=prefix)["Archives"] == []
+
+
+def test_topics_with_their_policies_and_subscriptions(cluster: Cluster, prefix: str, tmp_path: Path) -> None:
+    sns = cluster.client("sns")
+    terraform = Terraform(tmp_path, cluster, "sns", prefix)
+    terraform.run("init", "-input=false")
+    topic = terraform.apply()["topic"]
+    terraform.apply(least="200")
+    subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    [large] = [one["SubscriptionArn"] for one in subscriptions if one["Protocol"] == "sqs"]
+    policy = sns.get_subscription_attributes(SubscriptionArn=large)["Attributes"]["FilterPolicy"]
+    assert json.loads(policy) == {"amount": [{"numeric": [">", 200]}]}
+    terraform.destroy()
+    with pytest.raises(sns.exceptions.NotFoundException):
+        sns.get_topic_attributes(TopicArn=topic)
