@@ -37,8 +37,13 @@ class EventBridge(Service):
 
     def placeholders(self, fact: Fact) -> dict[str, Any]:
         prefix = unique("p")
-        names = {name: unique(name) for name in ("rule", "archive", "replay", "connection", "destination", "target")}
-        names |= {"target:2": unique("target"), **{f"sid:{number}": unique("sid") for number in range(1, 6)}}
+        names = {name: unique(name) for name in ("rule", "archive", "replay", "connection", "destination")}
+        # In the order of names, in which they are listed.
+        names |= {
+            "target": f"{prefix}-target-1",
+            "target:2": f"{prefix}-target-2",
+            **{f"sid:{number}": unique("sid") for number in range(1, 6)},
+        }
         bus = f"{prefix}-bus"
         own_bus = fact.id in ELSEWHERE or not fact.id.startswith(ON_DEFAULT)
         text = json.dumps({"payload": ["p" * 262_127]}) if fact.id == "put-events.too-big" else json.dumps(DETAIL)
