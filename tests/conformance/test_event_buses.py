@@ -132,6 +132,7 @@ def test_a_pattern_walks_into_a_list_of_objects(world: Make, id: str) -> None:
 
 
 @pytest.mark.covers("eventbridge", "delivery.two-rules-one-function", "delivery.three-rules-by-source")
+@pytest.mark.covers("events", "event-eventbridge-rule")
 def test_each_rule_invokes_its_function(world: Make) -> None:
     bus = world()
     name, other = bus.function(), bus.function()
@@ -299,6 +300,7 @@ def test_a_template_is_filled_as_recorded(world: Make, id: str) -> None:
 
 
 @pytest.mark.covers("eventbridge", "schedule.event-to-queue", "schedule.cron-event-to-queue", "schedule.constant-input")
+@pytest.mark.covers("events", "event-scheduled")
 def test_a_scheduled_rule_gives_its_targets_an_event(world: Make) -> None:
     """What the scheduler puts when the rule is due (its own tests show when) goes to this rule's targets alone."""
     bus, (name, target), (constant, with_input), (other, of_other) = world(REGION, "default"), queue(), queue(), queue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import boto3
@@ -213,3 +214,85 @@ def test_without_concurrency_nothing_runs_and_the_event_is_kept(client: Any, mak
     assert "responsePayload" not in record
     [letter] = wait_until(lambda: messages(streams, dead), what="the dead letter")
     assert letter["body"] == '{"n": 1}'
+
+
+@pytest.fixture(scope="module")
+def service(cluster: Any) -> Callable[[str], Any]:
+    def client_of(name: str) -> Any:
+        return boto3.client(
+            name,
+            endpoint_url=cluster.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=cluster.access_key_id,
+            aws_secret_access_key=cluster.secret_access_key,
+        )
+
+    return client_of
+
+
+@pytest.mark.covers("events", "event-eventbridge-lambda-result", "dest-eventbridge-success-event", "dest-record-by-target")
+def test_a_bus_is_told_and_its_rules_pass_the_event_on(
+    client: Any, make_function: MakeFunction, service: Callable[[str], Any]
+) -> None:
+    events, sqs, told = service("events"), service("sqs"), queue()
+    bus = events.create_event_bus(Name=told)["EventBusArn"]
+    url = sqs.create_queue(QueueName=told)["QueueUrl"]
+    events.put_rule(Name="all", EventBusName=told, EventPattern='{"source": ["lambda"]}')
+    events.put_targets(Rule="all", EventBusName=told, Targets=[{"Id": "q", "Arn": QUEUE + told}])
+    name = make_function("def handler(event, context):\n    return {'hello': 'world', 'val': 5}\n")
+    client.put_function_event_invoke_config(FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": bus}})
+    answer = client.invoke(FunctionName=name, InvocationType="Event", Payload=b'{"mode": "success"}')
+    [message] = wait_until(
+        lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages"), what="the event in the queue"
+    )
+    event = json.loads(message["Body"])
+    assert TOLD.fullmatch(event["detail"].pop("timestamp"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event.pop("time"))
+    assert uuid.UUID(event.pop("id"))
+    assert event == {
+        "version": "0",
+        "detail-type": "Lambda Function Invocation Result - Success",
+        "source": "lambda",
+        "account": "000000000000",
+        "region": "us-east-1",
+        "resources": [bus, f"{ARN}{name}:$LATEST"],
+        "detail": {
+            "version": "1.0",
+            "requestContext": {
+                "requestId": answer["ResponseMetadata"]["RequestId"],
+                "functionArn": f"{ARN}{name}:$LATEST",
+                "condition": "Success",
+                "approximateInvokeCount": 1,
+            },
+            "requestPayload": {"mode": "success"},
+            "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"},
+            "responsePayload": {"hello": "world", "val": 5},
+        },
+    }
+    sqs.delete_queue(QueueUrl=url)
+    events.remove_targets(Rule="all", EventBusName=told, Ids=["q"])
+    events.delete_rule(Name="all", EventBusName=told)
+    events.delete_event_bus(Name=told)
+
+
+@pytest.mark.covers("events", "event-sns")
+def test_a_topic_invokes_a_function_with_its_event(
+    client: Any, make_function: MakeFunction, service: Callable[[str], Any], streams: Any
+) -> None:
+    sns, told = service("sns"), queue()
+    name = make_function("def handler(event, context):\n    return event\n")
+    client.put_function_event_invoke_config(FunctionName=name, DestinationConfig={"OnSuccess": {"Destination": QUEUE + told}})
+    topic = sns.create_topic(Name=told)["TopicArn"]
+    subscription = sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=f"{ARN}{name}", ReturnSubscriptionArn=True)
+    attributes = {"Test": {"DataType": "String", "StringValue": "TestString"}}
+    sent = sns.publish(TopicArn=topic, Message="Hello from SNS!", Subject="TestInvoke", MessageAttributes=attributes)
+    [told_of] = record_of(streams, told)["requestPayload"]["Records"]
+    message = told_of.pop("Sns")
+    assert told_of == {
+        "EventVersion": "1.0", "EventSubscriptionArn": subscription["SubscriptionArn"], "EventSource": "aws:sns"
+    }  # fmt: skip
+    assert message["MessageId"] == sent["MessageId"]
+    assert (message["Type"], message["Subject"], message["Message"]) == ("Notification", "TestInvoke", "Hello from SNS!")
+    assert message["MessageAttributes"] == {"Test": {"Type": "String", "Value": "TestString"}}
+    assert {"SignatureVersion", "Timestamp", "Signature", "SigningCertUrl", "UnsubscribeUrl", "TopicArn"} < message.keys()
+    sns.delete_topic(TopicArn=topic)

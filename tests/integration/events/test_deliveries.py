@@ -101,6 +101,7 @@ async def test_what_is_meant_for_a_queue_that_is_not_there_is_kept_for_it(router
     assert (kept.body, kept.attributes["color"].string_value) == (b'{"n": 1}', "red")
 
 
+@pytest.mark.covers("events", "dlq-undeliverable")
 async def test_what_a_queue_cannot_take_is_refused_for_good(router: Router) -> None:
     name = queue_name()
     refused = [

@@ -394,6 +394,7 @@ async def test_a_destination_that_fails_is_tried_again_and_the_others_are_not(ro
     assert len(await router.messages(told)) == 1
 
 
+@pytest.mark.covers("events", "dest-delivery-failure")
 async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) -> None:
     old_ms = int((time.time() - 7 * 3_600) * 1_000)
     failing_for_long = failure(targets=("arn:aws:broken:x",), finished_at_ms=old_ms)

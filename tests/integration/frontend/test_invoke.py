@@ -224,6 +224,7 @@ async def test_an_event_is_answered_once_it_is_queued(frontend: Frontend) -> Non
     assert frontend.backend.invocations == []
 
 
+@pytest.mark.covers("events", "async-payload-size")
 async def test_one_mebibyte_of_event_fits_and_one_byte_more_does_not(frontend: Frontend) -> None:
     fits = b'"' + b"a" * (ASYNC_PAYLOAD_BYTES_MAX - 2) + b'"'
     assert (await invoke(frontend, Payload=fits, InvocationType="Event"))["StatusCode"] == 202
@@ -234,6 +235,7 @@ async def test_one_mebibyte_of_event_fits_and_one_byte_more_does_not(frontend: F
     )
 
 
+@pytest.mark.covers("events", "async-payload-size")
 async def test_the_old_asynchronous_call_queues_too(frontend: Frontend) -> None:
     answer = await asyncio.to_thread(frontend.client().invoke_async, FunctionName="f", InvokeArgs=b"[1]")
     assert answer["Status"] == 202

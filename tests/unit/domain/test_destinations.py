@@ -30,6 +30,7 @@ ASYNCHRONOUS = {Use.ON_SUCCESS, Use.ON_FAILURE}
         ("", set()),
     ],
 )
+@pytest.mark.covers("events", "dest-allowed-kinds", "dlq-targets")
 def test_each_kind_is_for_its_own_uses(target: str, uses: set[Use]) -> None:
     assert {use for use in Use if is_deliverable(target, use)} == uses
 

@@ -43,6 +43,12 @@ def tries(first: Delivery, error: DeliveryError, tiers: DelayTiers) -> tuple[lis
     return pauses, decision
 
 
+@pytest.mark.covers("events", "async-retry-delays-function-error")
+async def test_a_function_that_failed_is_run_again_after_one_minute_and_after_two(tiers: DelayTiers) -> None:
+    assert [tiers.retry_delay_s(attempts) for attempts in (1, 2)] == [60, 120]
+
+
+@pytest.mark.covers("events", "event-sns-retries", "async-throttle-and-system-retry")
 async def test_without_a_policy_pauses_double_up_to_five_minutes_for_six_hours(tiers: DelayTiers) -> None:
     pauses, end = tries(delivery(), FAILED, tiers)
     assert pauses[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]

@@ -68,6 +68,7 @@ async def test_a_batch_runs_with_the_longest_chain_of_its_records() -> None:
 
 
 @pytest.mark.parametrize("redelivers", [True, False])
+@pytest.mark.covers("events", "async-recursion-stop")
 async def test_a_batch_of_a_loop_is_not_run(redelivers: bool) -> None:
     function, left, outcomes, results = await deliver([lineage.RUNS_MAX, 0], redelivers=redelivers)
     assert function.ran == []

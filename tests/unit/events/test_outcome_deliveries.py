@@ -41,6 +41,7 @@ def only(outcome: Outcome, target: str, **more: Any) -> Delivery:
     return made
 
 
+@pytest.mark.covers("events", "dest-sqs-message-has-no-attributes")
 def test_a_queue_gets_the_record_and_no_attributes() -> None:
     made = only(FAILURE, QUEUE)
     assert (made.behalf, made.role, made.origin_id, made.source_arn) == (
@@ -51,6 +52,7 @@ def test_a_queue_gets_the_record_and_no_attributes() -> None:
 
 
 @pytest.mark.parametrize(("outcome", "result"), [(SUCCESS, "Success"), (FAILURE, "Failure")])
+@pytest.mark.covers("events", "dest-eventbridge-success-event", "dest-eventbridge-failure-event")
 def test_a_bus_gets_the_record_as_the_detail_of_an_event(outcome: Outcome, result: str) -> None:
     made = only(outcome, BUS)
     detail_type = f"Lambda Function Invocation Result - {result}"
@@ -64,6 +66,7 @@ def test_a_topic_of_kafka_gets_the_record_under_the_id_of_its_request() -> None:
     assert json.loads(made.payload)["requestPayload"] == {"mode": "success"}
 
 
+@pytest.mark.covers("events", "dest-s3-object-key")
 def test_a_bucket_gets_an_object_by_function_and_time() -> None:
     made = only(FAILURE, "arn:aws:s3:::failed")
     assert isinstance(made.parameters, BucketParameters)
@@ -71,6 +74,7 @@ def test_a_bucket_gets_an_object_by_function_and_time() -> None:
     assert only(FAILURE, "arn:aws:s3:::failed") == made
 
 
+@pytest.mark.covers("events", "dest-sns-size")
 def test_a_record_of_a_failure_that_is_too_large_for_a_topic_goes_without_its_payloads() -> None:
     large = json.dumps("a" * 200_000).encode()
     last = LastAttempt("$LATEST", "Unhandled", large)

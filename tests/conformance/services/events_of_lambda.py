@@ -6,4 +6,4 @@ from tests.conformance.services.lambda_.service import Lambda
 
 
 class LambdaEvents(Lambda):
-    name, title = "events", "Lambda's asynchronous events"
+    name, title = "events", "Asynchronous events of Lambda"
