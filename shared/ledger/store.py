@@ -25,7 +25,7 @@ from shared.ledger.joining import (
     with_uuids,
 )
 from shared.ledger.partitions import Partitions
-from shared.ledger.records import EventEntry
+from shared.ledger.records import EventEntry, Status
 from shared.registry.database import asyncpg_url
 from shared.settings import Settings
 
@@ -45,6 +45,8 @@ COMMAND_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
 MERGE_FOR_S = 10.0
 FUNCTIONS_MAX = 100_000
+OPEN_MAX = 100_000
+"""Events that are remembered to have a row already; where there are more, their ends make whole batches be merged."""
 
 _ENDED = "status >= 10"
 _TYPES = (
@@ -80,6 +82,7 @@ class LedgerStore:
         self._connection: asyncpg.Connection | None = None
         self._functions: dict[str, int] = {}
         self._merging_until = 0.0
+        self._open: dict[str, None] = {}
         self._turn = asyncio.Lock()
 
     async def write(self, joined: Joined) -> None:
@@ -141,6 +144,7 @@ class LedgerStore:
             self._merging_until = time.monotonic() + MERGE_FOR_S
             copied, merged = [], [*copied, *merged]
             await self._commit(connection, copied, merged, steps)
+        self._remember(entries)
         WRITTEN.labels("copied").inc(len(copied))
         WRITTEN.labels("merged").inc(len(merged))
         STEPS.inc(len(steps))
@@ -148,10 +152,22 @@ class LedgerStore:
     def _divide(self, rows: list[EventRow], entries: Sequence[tuple[EventEntry, str]]) -> tuple[list[EventRow], list[EventRow]]:
         if time.monotonic() < self._merging_until:
             return [], rows
-        often = {entry.event_id for entry, _ in entries if not ran_once_and_ended(entry)}
+        known = self._open
+        often = {entry.event_id for entry, _ in entries if entry.event_id in known or not ran_once_and_ended(entry)}
         if not often:
             return rows, []
         return [row for row in rows if row[0] not in often], [row for row in rows if row[0] in often]
+
+    def _remember(self, entries: Sequence[tuple[EventEntry, str]]) -> None:
+        """Which rows are there that their events' ends will meet."""
+        known = self._open
+        for entry, _ in entries:
+            if entry.status < Status.SUCCEEDED:
+                known[entry.event_id] = None
+            elif known:
+                known.pop(entry.event_id, None)
+        while len(known) > OPEN_MAX:
+            del known[next(iter(known))]
 
     async def _commit(
         self, connection: asyncpg.Connection, copied: list[EventRow], merged: list[EventRow], steps: list[Any]
