@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down test demo bench faults test-compose lint types contracts format docs lock clean
+.PHONY: help setup up down test demo bench faults chaos test-compose lint types contracts format docs lock clean
 
 help: ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: setup ## the benchmarks beside their peers (NAME=warm-latency for one of 
 faults: setup ## 1,000 random faults, 1,000 environments with a network, and what is left (FAULTS=100 ENVIRONMENTS=100: fewer)
 	@FAULTS=$(or $(FAULTS),1000) ENVIRONMENTS=$(or $(ENVIRONMENTS),1000) $(BIN)/python -m pytest -s \
 	tests/chaos/test_faults.py tests/integration/network/test_slots.py::test_many_environments_leave_nothing_behind
+
+chaos: setup ## everything that can be done to a cluster under load, half an hour, and docs/chaos.md from it (NAME=killed: those alone)
+	@$(BIN)/python -m tests.chaos $(NAME) $(ARGS)
 
 test-compose: setup ## build the images, run docker-compose.yml, drive it, stop it
 	@deploy/docker/test_compose.sh

@@ -21,6 +21,7 @@ SHARED = {
     "telemetry": "every service",
     "dispatch": "whoever invokes: frontend, poller, router",
     "events": "frontend, poller, router",
+    "ledger": "what tells the ledger: frontend, poller, router",
     "registry": "what reads the registry: frontend, scheduler, poller, router",
 }
 """Folder of `shared` to who shows its metrics."""

@@ -13,20 +13,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 
 from deploy.local.credentials import Credentials
 from deploy.local.engines.starting import make_engine, running
 from deploy.local.layout import CHECKOUT, DataDir
 from deploy.local.ports import choose
 from deploy.local.proxies import exemption
-from deploy.local.status import environment
+from deploy.local.status import environment as variables_of
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from tests.needs import skip_where_missing
@@ -143,6 +145,17 @@ class Cluster:
     def secret_access_key(self) -> str:
         return self.environment["AWS_SECRET_ACCESS_KEY"]
 
+    def client(self, service: str) -> Any:
+        """boto3's, without retries of its own, so that what the cluster answers is what a test sees."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key_id,
+            aws_secret_access_key=self.secret_access_key,
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=60, connect_timeout=5, max_pool_connections=50),
+        )
+
     def children(self) -> dict[str, dict[str, Any]]:
         """Every service and engine as `lambdad status --json` shows it, by name: one that is started anew has no pid and no port."""
         return {child["name"]: child for child in json.loads(self.run("status", "--json").stdout)["cluster"]["children"]}
@@ -172,11 +185,15 @@ def cluster() -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def running_cluster(*options: str) -> Iterator[Cluster]:
-    """A cluster of its own, started with more options."""
+def running_cluster(
+    *options: str, prepare: Callable[[Path], None] = lambda data_dir: None, environment: Mapping[str, str] | None = None
+) -> Iterator[Cluster]:
+    """A cluster of its own, started with more options. prepare: what is done to its data directory before. environment: more
+    variables for it alone."""
     root = Path(tempfile.mkdtemp(prefix="lambdad-test-cluster-"))
     data_dir = root / "data"
     try:
+        prepare(data_dir)
         up = lambdad(
             "up",
             "--detach",
@@ -186,18 +203,21 @@ def running_cluster(*options: str) -> Iterator[Cluster]:
             str(data_dir),
             *options,
             timeout_s=CLUSTER_START_TIMEOUT_S,
+            environment=environment,
         )
         assert up.returncode == 0, f"the cluster did not start:\n{up.stdout}{up.stderr}"
-        yield Cluster(data_dir, environment(DataDir.at(data_dir)))
+        yield Cluster(data_dir, variables_of(DataDir.at(data_dir)))
     finally:
         lambdad("down", "--data-dir", str(data_dir), timeout_s=CLUSTER_STOP_TIMEOUT_S)
         shutil.rmtree(root, ignore_errors=True)
 
 
-def lambdad(*arguments: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """The command line, as a person calls it."""
-    argv = [sys.executable, "-m", "deploy.local.cli", *arguments]
-    return subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, timeout=timeout_s, check=False)
+def lambdad(
+    *arguments: str, timeout_s: float = 60.0, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command line, as a person calls it. environment: more variables."""
+    argv, variables = [sys.executable, "-m", "deploy.local.cli", *arguments], {**os.environ, **(environment or {})}
+    return subprocess.run(argv, cwd=CHECKOUT, env=variables, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def settings_for(engines: Engines, data_dir: Path) -> Settings:

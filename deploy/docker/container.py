@@ -127,7 +127,8 @@ def redis() -> NoReturn:
         "maxclients 4000",
         f"dir {DATA}",
         "appendonly yes",
-        "appendfsync everysec",
+        # As deploy/local/engines/redis.py says.
+        f"appendfsync {_fsync()}",
         # The append-only file is the persistence; snapshots beside it would only cost.
         'save ""',
         f"requirepass {secret(REDIS_PASSWORD, 'REDIS_PASSWORD')}",
@@ -137,6 +138,13 @@ def redis() -> NoReturn:
     )
     configuration.write_text("\n".join(lines) + "\n")
     become("redis-server", str(configuration))
+
+
+def _fsync() -> str:
+    policy = os.environ.get("LAMBDAD_QUEUES__FSYNC") or "no"
+    if policy not in ("no", "everysec", "always"):
+        sys.exit(f"LAMBDAD_QUEUES__FSYNC is {policy}; it may be no, everysec or always.")
+    return policy
 
 
 def kafka() -> NoReturn:

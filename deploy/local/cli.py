@@ -1,4 +1,4 @@
-"""The command line: `lambdad up | down | status | env | logs | runtimes | serve | sign`.
+"""The command line: `lambdad up | down | status | env | logs | events | runtimes | serve | sign`.
 
 Exit status 2 means that the operator must change something; the message says what.
 """
@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WHEN",
         help="only what is newer: 30s, 10m, 2h, 1d ago, or a time: 2026-02-03T04:05",
     )
+    from deploy.local.events.parser import add_arguments
+
+    add_arguments(command("events", _events, "what became of asynchronous events; run them again, cancel them"), DATA_DIR_HELP)
     runtimes = command("runtimes", _runtimes, "what functions can run on here, and how to have the rest", data_dir=False)
     runtimes.set_defaults(name=[])
     what = runtimes.add_subparsers(metavar="install")
@@ -215,6 +218,19 @@ def _logs(options: argparse.Namespace) -> int:
     names = [name for found in named.values() for name in found] or known
     show(data.logs, names, lines=options.lines, since=options.since, follow=options.follow)
     return 0
+
+
+def _events(options: argparse.Namespace) -> int:
+    from deploy.local.events import commands
+
+    run = {
+        "list": commands.run_list,
+        "show": commands.run_show,
+        "redrive": commands.run_redrive,
+        "cancel": commands.run_cancel,
+        "replay": commands.run_replay,
+    }
+    return run[options.what](options)
 
 
 def _count(text: str) -> int:

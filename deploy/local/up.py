@@ -183,18 +183,18 @@ def _state_and_options(request: UpRequest) -> tuple[ClusterState, ClusterOptions
         raise ConfigurationError(f"--port is {port}; it may be 1 to 65535.")
     state.port, state.workers, state.auth = port, workers, request.auth
     state.endpoint = f"http://{LOOPBACK}:{port}"
-    state.region, state.account_id = region_and_account()
+    settings = read_settings()
+    state.region, state.account_id = settings.region, settings.account_id
     return state, ClusterOptions(port=port, workers=workers, auth=request.auth, services=not request.engines_only)
 
 
-def region_and_account() -> tuple[str, str]:
+def read_settings() -> Settings:
     """As the services will read them. Raises ConfigurationError."""
     try:
-        settings = Settings()
+        return Settings()
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise ConfigurationError(f"The settings in the environment are not right: {problems}.") from error
-    return settings.region, settings.account_id
 
 
 def _engines(
@@ -209,7 +209,7 @@ def _engines(
         else:
             if name == "kafka":
                 ensure_installed({})
-            engines.append(make_engine(name, data.root, credentials, taken, state.ports))
+            engines.append(make_engine(name, data.root, credentials, taken, state.ports, fsync=read_settings().queues.fsync))
     if queues := external_engine(QUEUES, os.environ):
         engines.append(queues)
     for name in services.names(options):

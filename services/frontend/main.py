@@ -16,9 +16,16 @@ import uvicorn
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from services.frontend.apis.events.context import EventsContext
+from services.frontend.apis.events.operations import events
 from services.frontend.apis.lambda_ import package_links
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import lambda_api
+from services.frontend.apis.scheduler.operations import scheduler_api
+from services.frontend.apis.sns.context import SnsContext
+from services.frontend.apis.sns.operations import sns_api
+from services.frontend.apis.sqs.context import SqsContext, loader
+from services.frontend.apis.sqs.operations import sqs
 from services.frontend.apis.sts.operations import sts
 from services.frontend.app import FrontendApp, NoBrowsers
 from services.frontend.edge.bodies import BodyReader
@@ -29,12 +36,16 @@ from services.frontend.edge.http_server import FrontendServer
 from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
+from services.frontend.endpoint.api import Api
 from services.frontend.endpoint.app import EndpointApp, mounted
 from services.frontend.forwarding.app import Forwarder
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.request import InvokeRequests
 from services.frontend.invoke.routes import Invokes
 from services.frontend.invoke.targets import InvocableResolver
+from services.frontend.ledger.actions import LedgerActions
+from services.frontend.ledger.dead_letters import DeadLetterRedrive
+from services.frontend.ledger.routes import LedgerApp
 from services.frontend.native import NativeApp
 from services.frontend.urls.routes import FunctionUrlApp
 from shared.aws.routing import Router
@@ -48,11 +59,21 @@ from shared.dispatch.client.dispatcher import Dispatcher
 from shared.dispatch.client.invoker import FunctionInvoker
 from shared.domain.errors import ConfigurationError
 from shared.domain.function_urls import UrlHosts
+from shared.events.archive_topics import ArchiveTopics
+from shared.events.bus_queue import BusQueue
+from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
+from shared.ledger.writer import LedgerWriter
+from shared.queues.moves import MoveTasks
+from shared.queues.queues import Queues
+from shared.queues.upkeep import sweep_queues
 from shared.registry.cache import TargetCache
+from shared.registry.events.cache import BusCache
 from shared.registry.registry import Registry
+from shared.registry.topic_cache import TopicCache
 from shared.registry.url_cache import UrlCache
 from shared.settings import FrontendSettings, Settings
+from shared.sns.publisher import Publisher
 from shared.telemetry.health import Health
 from shared.telemetry.supervision import supervise
 
@@ -198,6 +219,10 @@ class Parts:
         self._stack.push_async_callback(redis.aclose)
         telling = supervise("engine-addresses", EngineAnnouncer(redis, settings, queue.brokers).run)
         self._stack.callback(telling.cancel)
+        actions = LedgerActions(settings, queue, LedgerWriter(settings, queue.producer), invoker, resolver, request_ids)
+        queues = await self._queue_engine(registry)
+        letters = DeadLetterRedrive(queues, registry, actions)
+        native.events = LedgerApp(settings, registry, reader, request_ids, actions, letters)
         urls = UrlCache(registry, settings)
         dispatcher.on_urls_changed = urls.forget
         context = ControlContext(
@@ -211,7 +236,14 @@ class Parts:
         )
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(package_links.download, settings, registry.packages)
-        apis = (lambda_api(context), sts(settings.account_id))
+        apis = (
+            lambda_api(context),
+            await self._event_buses(registry),
+            self._queues(registry, queues),
+            scheduler_api(registry),
+            sns_api(self._sns(registry, queue)),
+            sts(settings.account_id),
+        )
         forwarder = Forwarder(settings, reader, request_ids)
         self._stack.push_async_callback(forwarder.close)
         control = EndpointApp(apis, reader, request_ids, forwarder, regions=homes.regions)
@@ -228,6 +260,31 @@ class Parts:
         )
         app.ready(invokes.serve, mounted(control), function_urls)
         await self._until_started("functions left pending", context.start)
+
+    async def _event_buses(self, registry: Registry) -> Api:
+        settings = self._settings
+        producer = BatchingProducer.of(settings, "buses")
+        self._stack.push_async_callback(producer.close)
+        await self._until_started("event buses", producer.open)
+        return events(EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, producer).put))
+
+    async def _queue_engine(self, registry: Registry) -> Queues:
+        queues = Queues.of(self._settings, loader(registry), name="frontend")
+        self._stack.push_async_callback(queues.close)
+        await queues.open()
+        self._checks.append(queues.problem)
+        return queues
+
+    def _queues(self, registry: Registry, queues: Queues) -> Api:
+        moves, stop = MoveTasks(queues), asyncio.Event()
+        self._stack.callback(supervise("move-tasks", lambda: moves.run(stop)).cancel)
+        self._stack.callback(supervise("queue-upkeep", lambda: sweep_queues(queues, stop)).cancel)
+        return sqs(SqsContext(registry, queues, moves, self._settings.queues.deleted_name_wait_s))
+
+    def _sns(self, registry: Registry, queue: AsyncQueue) -> SnsContext:
+        publisher = Publisher(self._settings, queue.producer)
+        self._stack.push_async_callback(publisher.close)
+        return SnsContext(registry, TopicCache(registry), publisher, self._settings.account_id)
 
     async def _until_started(self, name: str, start: Callable[[], Awaitable[None]]) -> None:
         """Try again until it works: an engine may come up long after this process. A ConfigurationError is final."""

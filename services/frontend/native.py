@@ -1,4 +1,4 @@
-"""What is lambdad's own under /_lambdad/: health, readiness, metrics, and the download of code packages."""
+"""What is lambdad's own under /_lambdad/: health, readiness, metrics, the download of code packages, and the ledger."""
 
 from __future__ import annotations
 
@@ -11,20 +11,30 @@ from shared.telemetry.health import Health
 
 PREFIX = "/_lambdad"
 PACKAGES_PREFIX = "/_lambdad/packages/"
+EVENTS_PATH = "/_lambdad/events"
 
 Download = Callable[[str, bytes], Awaitable[tuple[int, AsyncIterator[bytes]]]]
 """(rest of the path, query string) -> size in bytes and content of the package. Raises ApiError for a bad link."""
 
 
+Events = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""`services.frontend.ledger.routes.LedgerApp`."""
+
+
 class NativeApp:
-    """Not signed: probes have no keys, and a package link carries its own proof. download: None until the registry is there."""
+    """Not signed but for events: probes have no keys, and a package link carries its own proof. download, events: None until
+    the registry is there."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
         self.download: Download | None = None
+        self.events: Events | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
+        if self.events is not None and (path == EVENTS_PATH or path.startswith(EVENTS_PATH + "/")):
+            await self.events(scope, receive, send)
+            return
         if scope["method"] not in ("GET", "HEAD"):
             await send_error(send, ApiErrorMethod(), "-")
             return

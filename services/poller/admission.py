@@ -3,6 +3,9 @@
 A function's share is found by trying: it grows while the function itself is what takes the time and more at once means more
 done a second, and stays where it does not, so that a backlog starts as many environments as help and no more. A function that
 is throttled loses what it was refused at once and earns it back. Functions take turns.
+
+What a function has waiting here is little: what it gets through in WAIT_S_MAX at its own pace. The rest is to wait elsewhere,
+until about its turn, so that a function with a great backlog is never in the way of the events behind it.
 """
 
 from __future__ import annotations
@@ -28,6 +31,16 @@ SLOW_WINDOW_S = 0.5
 SLOW_GROWTH = 1.5
 SLOW_SHARE_DONE = 0.25
 """A function is slow when less than this part of its share ended within the window."""
+WAIT_S_MAX = 3.0
+"""What would wait longer for its turn does not wait here."""
+CROWDED_WAIT_S_MAX = 0.5
+"""And where the others need the room."""
+LATE = 2.0
+"""What waits so many times longer than its function's pace has promised shows that the pace is not what it was."""
+NEWEST_PART = 0.2
+"""How much the last run counts for what a function's runs take."""
+BETWEEN_RUNS_S = 0.001
+"""What passes between two runs at the least."""
 QUIET_FUNCTIONS_MAX = 1_000
 """How many functions without events keep the share that they had."""
 
@@ -41,6 +54,7 @@ class Ran(NamedTuple):
 
 class _Function(Generic[T]):
     __slots__ = (
+        "away",
         "hold_until_s",
         "limit",
         "listed",
@@ -49,6 +63,7 @@ class _Function(Generic[T]):
         "rate",
         "running",
         "settling",
+        "usual_s",
         "waiting",
         "whole_s",
         "window_done",
@@ -65,7 +80,29 @@ class _Function(Generic[T]):
         self.waiting: deque[tuple[float, T]] = deque()
         self.listed = False
         self.hold_until_s = 0.0
+        self.away = 0
+        """How many were sent to wait elsewhere and have not come back, as far as is known here."""
+        self.usual_s: float | None = None
+        """How long one runs, in the function itself: a platform that stands still makes nobody slow."""
         self.open_window(now_s, settling=True)
+
+    def count_run(self, own_s: float) -> None:
+        self.usual_s = own_s if self.usual_s is None else self.usual_s + (own_s - self.usual_s) * NEWEST_PART
+
+    def pace(self, now_s: float, wait_s: float = WAIT_S_MAX) -> float | None:
+        """How many end a second; None while that is not known, or no longer: the oldest waits much longer than `wait_s`."""
+        if self.usual_s is None or (self.waiting and now_s - self.waiting[0][0] > wait_s * LATE):
+            return None
+        return self.limit / (self.usual_s + BETWEEN_RUNS_S)
+
+    def keeps(self, now_s: float, wait_s: float) -> int:
+        """How many may wait here, none of them longer than `wait_s`."""
+        pace = self.pace(now_s, wait_s)
+        if pace is not None:
+            return max(int(self.limit), int(pace * wait_s))
+        if self.waiting and now_s - self.waiting[0][0] > wait_s:
+            return int(self.limit)
+        return len(self.waiting) + 1
 
     def may_run(self) -> bool:
         return bool(self.waiting) and self.running < self.limit
@@ -79,10 +116,11 @@ class _Function(Generic[T]):
 
 
 class Admission(Generic[T]):
-    """running_max: over all functions. Times are seconds of one monotonic clock."""
+    """running_max, held_max: over all functions. Times are seconds of one monotonic clock."""
 
-    def __init__(self, running_max: int) -> None:
+    def __init__(self, running_max: int, held_max: int) -> None:
         self._running_max = running_max
+        self._held_max = held_max
         self._share_max = max(1.0, running_max * SHARE)
         self._functions: dict[str, _Function[T]] = {}
         self._turns: deque[str] = deque()
@@ -94,14 +132,29 @@ class Admission(Generic[T]):
         """Events that were offered and are neither finished nor spilled."""
         return self.running + self.waiting
 
-    def offer(self, function: str, item: T, now_s: float) -> None:
+    def offer(self, function: str, item: T, now_s: float, *, returned: bool = False) -> bool:
+        """False when it cannot wait here: it is to come back in `turn_in_s`. returned: it was sent to wait elsewhere before."""
         state = self._functions.get(function)
         if state is None:
             self._forget_quiet()
             state = self._functions[function] = _Function(min(START, self._share_max), now_s)
+        if returned and state.away:
+            state.away -= 1
+        room = self._held_max - self.held
+        waiting = len(state.waiting)
+        if waiting >= state.keeps(now_s, WAIT_S_MAX) or (waiting >= room and waiting >= state.keeps(now_s, CROWDED_WAIT_S_MAX)):
+            state.away += 1
+            return False
         state.waiting.append((now_s, item))
         self.waiting += 1
         self._list(function, state)
+        return True
+
+    def turn_in_s(self, function: str, now_s: float) -> float | None:
+        """When it is the turn of the event that was sent away last, by the function's pace; None while that is not known."""
+        state = self._functions[function]
+        pace = state.pace(now_s)
+        return (len(state.waiting) + state.away) / pace if pace else None
 
     def next(self) -> tuple[str, T] | None:
         """The next event to run, which counts as running from now; None when there is none or no room."""
@@ -132,6 +185,7 @@ class Admission(Generic[T]):
             state.hold_until_s = now_s + HOLD_S
             state.open_window(now_s, settling=True)
         elif ran is not None:
+            state.count_run(ran.own_s)
             self._measure(state, now_s, ran)
         state.running -= 1
         self.running -= 1
@@ -147,15 +201,23 @@ class Admission(Generic[T]):
                 state.open_window(now_s, settling=True)
                 self._list(function, state)
 
-    def spill(self, waiting_since_s: float) -> list[T]:
-        """Take out everything that waits for functions whose oldest event waits since before `waiting_since_s`."""
-        spilled: list[T] = []
-        for state in self._functions.values():
-            if state.waiting and state.waiting[0][0] < waiting_since_s:
-                spilled.extend(item for _, item in state.waiting)
-                state.waiting.clear()
+    def spill(self, now_s: float) -> list[tuple[str, T]]:
+        """Take out, where there is no room left, what does not get its turn soon: the newest of each function first."""
+        spilled: list[tuple[str, T]] = []
+        for function, state in self._functions.items():
+            for _ in range(len(state.waiting) - state.keeps(now_s, CROWDED_WAIT_S_MAX)):
+                spilled.append((function, state.waiting.pop()[1]))
+                state.away += 1
         self.waiting -= len(spilled)
         return spilled
+
+    def clear(self) -> list[T]:
+        """Take out everything that waits."""
+        left = [item for state in self._functions.values() for _, item in state.waiting]
+        for state in self._functions.values():
+            state.waiting.clear()
+        self.waiting = 0
+        return left
 
     def _measure(self, state: _Function[T], now_s: float, ran: Ran) -> None:
         """Count one that ran; when a window is full, decide whether the share grows, stays or goes back."""

@@ -20,6 +20,8 @@ from prometheus_client import Counter, Gauge
 
 from services.poller import decisions
 from services.poller.admission import Admission, Ran
+from services.poller.cancellations import Cancellations
+from services.poller.told import BUSY, CANCELLED, DELETED, Teller
 from shared.dispatch.client.invoker import Make
 from shared.dispatch.client.run import OnEnd
 from shared.domain.errors import (
@@ -38,7 +40,9 @@ from shared.events.records import AsyncEvent, Condition, RecordError, decode_eve
 from shared.events.supervision import run_until
 from shared.events.tiers import DelayTiers
 from shared.events.topics import TopicNames
+from shared.ledger.writer import LedgerWriter
 from shared.settings import Settings
+from shared.telemetry.supervision import supervise
 
 log = logging.getLogger("lambdad.poller.async")
 
@@ -49,17 +53,22 @@ SUCCEEDED, ENDED_WELL = EXECUTED.labels("success"), ENDED.labels(Condition.SUCCE
 IN_FLIGHT = Gauge("lambdad_async_in_flight", "Asynchronous events that run now")
 UNREADABLE = Counter("lambdad_async_unreadable_total", "Records of the asynchronous topic that could not be read")
 
+THROTTLED = "throttled"
 CAPACITY_WAIT_S = 5.0
 FETCH_WAIT_S = 5.0
 WAITING_FETCH_WAIT_S = 0.5
-SPILL_AFTER_S = 3.0
 SPILL_BACKOFFS_MAX = 4
-"""Events that only waited for their turn come back soon: the function works, it has much to do."""
+"""Events that only waited for their turn come back soon, when nothing tells when that is: the function has much to do."""
+LEAVING_MAX = 2_000
+"""Events that are on their way to a delay tier, at most: so many writes that Kafka has not acknowledged."""
 HELD_BYTES_MAX = 64 * 1024 * 1024
 FULL_CHECK_S = 0.25
 REFILL_PART = 0.75
 """When all that may be held was held, fetching goes on from this part of it: fetching for every event that ends costs more."""
+TOLD_RUNNING_AFTER_S = 1.0
+"""The ledger is told of a run only when it takes so long: most have ended by then, and their end is all there is to tell."""
 DRAIN_S = 4.0
+FLUSH_S = 2.0
 CANCEL_S = 1.0
 
 
@@ -79,13 +88,17 @@ class _NotRunError(Exception):
         self.ended = ended
 
 
+class _CancelledError(Exception):
+    """Somebody took the event back before it was run."""
+
+
 class EventRun:
     """One event from its fetch to its settled offset.
 
     reader: the group membership that its offset is settled with. target: what its name led to, drawn once for an attempt.
     function_arn: without a qualifier. started_s: of time.monotonic(). own_s: in the function, None where that tells nothing of
     the next event. cancel: ends it while it runs. following: the task that writes what follows from its end. held: it counts
-    as fetched and not done with.
+    as fetched and not done with. told: the ledger knows that it runs.
     """
 
     __slots__ = (
@@ -102,6 +115,7 @@ class EventRun:
         "size_bytes",
         "started_s",
         "target",
+        "told",
     )
 
     def __init__(
@@ -127,11 +141,14 @@ class EventRun:
         self.cancel: Callable[[], None] | None = None
         self.following: asyncio.Task[None] | None = None
         self.held = True
+        self.told = False
 
     def make(self, target: InvokeTarget) -> Invocation:
-        """Raises _NotRunError."""
+        """Raises _NotRunError, _CancelledError."""
         self.target = target
         event = self.event
+        if event.event_id in self._poller.cancelled:
+            raise _CancelledError
         ended = decisions.before_run(event, target, _now_ms())
         if ended is not None:
             raise _NotRunError(ended)
@@ -151,6 +168,10 @@ class AsyncPoller:
         self._invoker = invoker
         self._producer = producer
         self._tiers = DelayTiers(settings.events, producer)
+        self._ledger = LedgerWriter(settings, producer)
+        self._teller = Teller(self._ledger)
+        self._cancellations = Cancellations(settings)
+        self.cancelled = self._cancellations.ids
         self._options = ReaderOptions(
             cluster=settings.kafka,
             group_id=self._names.asynchronous,
@@ -159,11 +180,13 @@ class AsyncPoller:
         self._running_max = settings.events.in_flight_max
         self._held_max = settings.events.in_flight_max * 2
         self._refill_below = self._held_max * REFILL_PART
-        self._admission: Admission[EventRun] = Admission(self._running_max)
+        self._admission: Admission[EventRun] = Admission(self._running_max, self._held_max)
         IN_FLIGHT.set_function(lambda: self._admission.running)
         self._held_bytes = 0
+        self._leaving = 0
         self._room = asyncio.Event()
         self._runs: set[EventRun] = set()
+        self._watching: asyncio.TimerHandle | None = None
         self._reader: GroupReader | None = None
 
     def problem(self) -> str | None:
@@ -172,18 +195,24 @@ class AsyncPoller:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; what runs then gets DRAIN_S seconds to end. Raises KafkaError when the group is lost: call again."""
-        async with GroupReader([self._names.asynchronous], self._options) as reader:
-            self._reader = reader
-            try:
-                await run_until(stop, self._fetch_for_ever(reader))
-            finally:
-                await self._drain()
-                self._reader = None
+        following = supervise("event-cancellations", self._cancellations.follow)
+        try:
+            await self._cancellations.loaded()
+            async with GroupReader([self._names.asynchronous], self._options) as reader:
+                self._reader = reader
+                try:
+                    await run_until(stop, self._fetch_for_ever(reader))
+                finally:
+                    await self._drain()
+                    self._reader = None
+        finally:
+            following.cancel()
 
     async def _fetch_for_ever(self, reader: GroupReader) -> None:
         while True:
-            while self._admission.held >= self._held_max or self._held_bytes >= HELD_BYTES_MAX:
+            while self._is_full():
                 await self._wait_for_room()
+            await self._ledger.wait_for_room()
             wait_s = WAITING_FETCH_WAIT_S if self._admission.waiting else FETCH_WAIT_S
             for partition, records in (await reader.fetch(wait_s=wait_s)).items():
                 for record in records:
@@ -203,26 +232,51 @@ class AsyncPoller:
             return
         self._held_bytes += len(value)
         run = EventRun(self, reader, partition, offset, event, event.function_arn(self._home), len(value))
-        self._admission.offer(run.function_arn, run, time.monotonic())
+        if not self._admission.offer(run.function_arn, run, time.monotonic(), returned=event.backoffs > 0):
+            self._send_away(run)
+
+    def _is_full(self) -> bool:
+        held = self._admission.held >= self._held_max or self._held_bytes >= HELD_BYTES_MAX
+        return held or self._leaving >= LEAVING_MAX
+
+    def _send_away(self, run: EventRun) -> None:
+        """To wait for its turn where it is in nobody's way."""
+        self._runs.add(run)
+        self._leaving += 1
+        turn_in_s = self._admission.turn_in_s(run.function_arn, time.monotonic())
+        run.following = asyncio.create_task(self._put_back_waiting(run, turn_in_s))
 
     async def _wait_for_room(self) -> None:
-        """Until something ended. Events of functions that hold the window for too long are moved to a delay tier."""
+        """Until something ended. Where there is no room left, what does not get its turn soon is moved to a delay tier."""
         self._room.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FULL_CHECK_S):
                 await self._room.wait()
         self._admission.grow_slow(time.monotonic())
         self._start_runs()
-        for run in self._admission.spill(time.monotonic() - SPILL_AFTER_S):
-            self._runs.add(run)
-            run.following = asyncio.create_task(self._put_back_waiting(run))
+        if self._admission.held >= self._held_max or self._held_bytes >= HELD_BYTES_MAX:
+            for _, run in self._admission.spill(time.monotonic()):
+                self._send_away(run)
 
     def _start_runs(self) -> None:
         while (chosen := self._admission.next()) is not None:
             _, run = chosen
             run.started_s = time.monotonic()
             self._runs.add(run)
+            if self._watching is None:
+                self._watching = asyncio.get_running_loop().call_later(TOLD_RUNNING_AFTER_S, self._tell_of_long_runs)
             run.cancel = self._invoker.start_made(run.function_arn, run.event.qualifier, run.make, run.on_end, CAPACITY_WAIT_S)
+
+    def _tell_of_long_runs(self) -> None:
+        self._watching = None
+        if not self._runs:
+            return
+        since = time.monotonic() - TOLD_RUNNING_AFTER_S
+        for run in self._runs:
+            if not run.told and run.cancel is not None and run.started_s < since:
+                run.told = True
+                self._teller.running(run)
+        self._watching = asyncio.get_running_loop().call_later(TOLD_RUNNING_AFTER_S, self._tell_of_long_runs)
 
     def run_ended(self, run: EventRun, result: InvocationResult | None, error: Exception | None) -> None:
         """One that was started has ended, or cannot run."""
@@ -237,7 +291,7 @@ class AsyncPoller:
         SUCCEEDED.inc()
         ENDED_WELL.inc()
         try:
-            run.reader.settle(run.partition, run.offset)
+            self._teller.succeeded(run, result.executed_version)
         finally:
             self._release(run, throttled=False)
 
@@ -246,9 +300,10 @@ class AsyncPoller:
         throttled = False
         try:
             decision, reason = self._decide(run, result, error)
-            if decision is not None:
-                throttled = await self._follow(run.event, run.target, decision, reason)
-            run.reader.settle(run.partition, run.offset)
+            if decision is None:
+                self._teller.dropped(run, reason)
+            else:
+                throttled = await self._follow(run, decision, reason, error)
         except Exception:
             # Its offset stays unsettled: the next owner of the partition runs it again.
             log.exception("event %s was left unsettled", run.event.event_id)
@@ -258,14 +313,17 @@ class AsyncPoller:
     def _decide(
         self, run: EventRun, result: InvocationResult | None, error: Exception | None
     ) -> tuple[decisions.Decision | None, str]:
-        """What follows, None for nothing; and why the event is put back, if it is."""
+        """What follows, None for nothing; and why the event is put back or dropped, if it is."""
         event, target = run.event, run.target
         if isinstance(error, _NotRunError):
             return error.ended, ""
         if isinstance(error, ResourceNotFoundException):
             ENDED.labels("FunctionDeleted", "no").inc()
             log.warning("event %s is dropped: function %s is gone", event.event_id, run.function_arn)
-            return None, ""
+            return None, DELETED
+        if isinstance(error, _CancelledError):
+            ENDED.labels(CANCELLED, "no").inc()
+            return None, CANCELLED
         if target is not None and isinstance(error, CannotRunError):
             log.warning("event %s of %s ends: %s", event.event_id, run.function_arn, error)
             return decisions.after_unrunnable(event, target, error), ""
@@ -277,7 +335,7 @@ class AsyncPoller:
         config = None if target is None else target.event_invoke
         refused = decisions.after_refusal(event, config, _now_ms())
         if isinstance(error, TooManyRequestsException):
-            return refused, "throttled"
+            return refused, THROTTLED
         _explain(event, error)
         return refused, "registry" if target is None else "platform"
 
@@ -292,51 +350,66 @@ class AsyncPoller:
             now = time.monotonic()
             ran = None if run.own_s is None else Ran(run.own_s, now - run.started_s)
             self._admission.finished(run.function_arn, now, throttled=throttled, ran=ran)
-        if self._admission.held < self._refill_below:
+        if self._admission.held < self._refill_below and self._leaving < LEAVING_MAX:
             self._room.set()
         self._start_runs()
 
-    async def _put_back_waiting(self, run: EventRun) -> None:
+    async def _put_back_waiting(self, run: EventRun, turn_in_s: float | None) -> None:
+        """turn_in_s: when it is its turn; None where that is not known."""
         try:
-            PUT_BACK.labels("busy").inc()
+            PUT_BACK.labels(BUSY).inc()
             event = msgspec.structs.replace(run.event, backoffs=min(run.event.backoffs + 1, SPILL_BACKOFFS_MAX))
-            await self._put_back(decisions.PutBack(event, decisions.age_left_s(event, EventInvokeConfig(), _now_ms())))
-            run.reader.settle(run.partition, run.offset)
+            if turn_in_s is None:
+                put_back = decisions.PutBack(event, decisions.age_left_s(event, EventInvokeConfig(), _now_ms()))
+                delay_s = await self._put_back(put_back)
+            else:
+                delay_s = self._tiers.longest_within(turn_in_s)
+                await self._delay(delay_s, event)
+            self._teller.waits(run, BUSY, delay_s)
         except Exception:
             log.exception("event %s was left unsettled", run.event.event_id)
         finally:
+            self._leaving -= 1
             self._release(run, throttled=False)
 
-    async def _follow(self, event: AsyncEvent, target: InvokeTarget | None, decision: decisions.Decision, reason: str) -> bool:
-        """Write what the decision asks for; returns when Kafka has it. True when the event was put back."""
+    async def _follow(self, run: EventRun, decision: decisions.Decision, reason: str, error: Exception | None) -> bool:
+        """Write what the decision asks for; returns when Kafka has it, but for what the ledger is told. True when the event was
+        put back."""
+        event, target = run.event, run.target
         match decision:
             case decisions.Retry(event=again):
                 PUT_BACK.labels("retry").inc()
-                await self._delay(self._tiers.retry_delay_s(again.attempts), again)
+                delay_s = self._tiers.retry_delay_s(again.attempts)
+                await self._delay(delay_s, again)
+                self._teller.retries(run, again, delay_s)
             case decisions.PutBack():
                 PUT_BACK.labels(reason).inc()
-                await self._put_back(decision)
+                delay_s = await self._put_back(decision)
+                self._teller.waits(run, reason, delay_s, "" if reason == THROTTLED else repr(error))
                 return True
             case decisions.Ended():
                 outcome = decisions.outcome_of(event, decision, target, _now_ms()) if target is not None else None
                 if outcome is not None:
                     await self._producer.persist(self._names.outcomes, encode(outcome))
                 ENDED.labels(decision.condition.value, "yes" if outcome is not None else "no").inc()
+                self._teller.ended(run, decision)
         return False
 
-    async def _put_back(self, put_back: decisions.PutBack) -> None:
+    async def _put_back(self, put_back: decisions.PutBack) -> int:
+        """-> the delay in seconds, once Kafka has it."""
         delay_s = self._tiers.backoff_delay_s(max(0, put_back.event.backoffs - 1))
         if delay_s > put_back.remaining_s:
             # So that its end is told soon after it is due, not up to five minutes late.
             delay_s = self._tiers.longest_within(put_back.remaining_s)
         await self._delay(delay_s, put_back.event)
+        return delay_s
 
     async def _delay(self, delay_s: int, event: AsyncEvent) -> None:
         await self._tiers.put(delay_s, self._names.asynchronous, encode(event))
 
     async def _drain(self) -> None:
         """Give what runs a short time; then cancel it, which tells the workers too."""
-        for run in self._admission.spill(float("inf")):
+        for run in self._admission.clear():
             self._release(run, throttled=False)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
@@ -353,6 +426,9 @@ class AsyncPoller:
             await asyncio.wait(following, timeout=CANCEL_S)
         for run in list(self._runs):
             self._release(run, throttled=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S):
+                await self._ledger.flush()
 
 
 def _explain(event: AsyncEvent, error: Exception | None) -> None:

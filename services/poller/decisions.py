@@ -47,7 +47,7 @@ def before_run(event: AsyncEvent, target: InvokeTarget, now_ms: int) -> Ended | 
     """Why the event is not to be run at all, None when it is."""
     if target.reserved_concurrency == 0:
         return Ended(Condition.ZERO_RESERVED_CONCURRENCY, event.attempts, event.last)
-    if not target.event_invoke.recursion_allowed and lineage.runs(event.trace, target.spec.function_arn) >= lineage.RUNS_MAX:
+    if lineage.is_endless(event.trace, target):
         return Ended(Condition.RECURSIVE_INVOCATION, event.attempts, event.last)
     if age_left_s(event, target.event_invoke, now_ms) <= 0:
         return Ended(Condition.EVENT_AGE_EXCEEDED, event.attempts, event.last)

@@ -11,10 +11,10 @@ from prometheus_client import Counter
 
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import now_ms
-from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
 from shared.domain.pauses import BUCKETS, Bounds, Pauses
+from shared.redis.connection import RedisConnection
 
 log = logging.getLogger("lambdad.scheduler")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 
 from shared.dispatch.cell.keys import Keys
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.scripts import script
+from shared.redis.connection import RedisConnection, RedisError
 
 log = logging.getLogger("lambdad.scheduler")
 

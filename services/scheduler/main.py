@@ -6,7 +6,9 @@ import asyncio
 import logging
 import uuid
 
+from aiokafka.errors import KafkaError
 from prometheus_client import Gauge
+from sqlalchemy.exc import SQLAlchemyError
 
 from services.scheduler.keep_alive import KeepAlive
 from services.scheduler.leader import Leadership
@@ -15,16 +17,18 @@ from services.scheduler.provisioned_plans import Plans, RegistryPlans
 from services.scheduler.provisioned_starts import Environments
 from services.scheduler.reaper import Reaper
 from services.scheduler.rebuild import Rebuilder
+from services.scheduler.schedules import Schedules
 from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.scripts import SCRIPTS
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.wire.tls import for_caller
 from shared.domain.errors import ConfigurationError
 from shared.domain.pauses import Bounds
+from shared.redis.connection import RedisConnection, RedisError
 from shared.settings import Settings
 from shared.telemetry.health import HealthServer
-from shared.telemetry.supervision import keep_running
+from shared.telemetry.supervision import FORESEEN, keep_running
 
 log = logging.getLogger("lambdad.scheduler")
 
@@ -53,6 +57,7 @@ class Scheduler:
             channel=keys.events,
             on_published=self._on_published,
             on_connected=self._step_now.set,
+            scripts=SCRIPTS.all(),
         )
         self._workers = WorkerConnections(
             self._redis,
@@ -139,5 +144,19 @@ class Scheduler:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Run a scheduler until `stop` is set. Raises ConfigurationError without a cluster secret."""
     scheduler = Scheduler(settings, RegistryPlans(settings))
+    firing = asyncio.create_task(fire_schedules(settings, stop), name="schedules")
     async with HealthServer(settings.telemetry, service="scheduler", checks={"redis": lambda: scheduler.problem}):
-        await scheduler.run(stop)
+        try:
+            await scheduler.run(stop)
+        finally:
+            firing.cancel()
+            await asyncio.gather(firing, return_exceptions=True)
+
+
+async def fire_schedules(settings: Settings, stop: asyncio.Event) -> None:
+    """Until `stop` is set, whether this scheduler leads or not: a claim in Postgres says who fires what."""
+    schedules = Schedules(settings)
+    try:
+        await keep_running("schedules", schedules.run, stop, foreseen=(*FORESEEN, KafkaError, SQLAlchemyError))
+    finally:
+        await schedules.close()

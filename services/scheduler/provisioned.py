@@ -18,11 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.scheduler.provisioned_plans import Plan, Plans, Share
 from services.scheduler.provisioned_starts import Environments
 from shared.dispatch.cell.heartbeat import pause
-from shared.dispatch.cell.redis_connection import RedisError
 from shared.dispatch.client.run import Run
 from shared.domain.errors import ApiError, CannotRunError, StartFailedError
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.provisioned import INIT_FAILURE, AllocationStatus, ProvisionedConcurrency
+from shared.redis.connection import RedisError
 from shared.telemetry.supervision import keep_running
 
 log = logging.getLogger("lambdad.scheduler")

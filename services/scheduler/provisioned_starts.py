@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from shared.dispatch.cell.keys import Keys, epoch_field
 from shared.dispatch.cell.leases import STARTS_AHEAD, Lease, Version, now_ms
 from shared.dispatch.cell.metrics import DispatchCounts
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
@@ -17,6 +16,7 @@ from shared.dispatch.client.run import Run
 from shared.dispatch.wire.connection import IDLE
 from shared.domain.errors import NoCapacityError
 from shared.domain.functions import InvokeTarget
+from shared.redis.connection import RedisConnection, RedisError, Reply
 
 log = logging.getLogger("lambdad.scheduler")
 

@@ -8,8 +8,8 @@ import logging
 from prometheus_client import Counter
 
 from shared.dispatch.cell.keys import Keys
-from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
+from shared.redis.connection import RedisConnection
 
 log = logging.getLogger("lambdad.scheduler")
 

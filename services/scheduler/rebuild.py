@@ -6,8 +6,8 @@ import asyncio
 import logging
 
 from shared.dispatch.cell.keys import Keys, epoch_field
-from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
+from shared.redis.connection import RedisConnection
 from shared.settings import DispatchSettings
 
 log = logging.getLogger("lambdad.scheduler")

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 class QueryNames:
     """elements: by list or map, (name of keys, name of elements or values). members: by shape, what a member of it is called.
 
-    errors: by shape. protocols: those that the newer model does not list.
+    errors: by shape, or by name of errors that the model has not. protocols: those that the newer model does not list.
+    error_detail: whether errors have an empty element `Detail`.
     """
 
     protocols: tuple[str, ...] = ()
@@ -21,6 +22,7 @@ class QueryNames:
     elements: Mapping[str, tuple[str | None, str]] = dataclasses.field(default_factory=dict)
     members: Mapping[str, str] = dataclasses.field(default_factory=dict)
     errors: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    error_detail: bool = False
 
 
 _NONE = QueryNames()
@@ -74,9 +76,12 @@ _SQS = QueryNames(
                 "UnsupportedOperation",
             )
         },
+        "InvalidParameterValueException": "InvalidParameterValue",
+        "MissingRequiredParameterException": "MissingParameter",
         "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
         "QueueNameExists": "QueueAlreadyExists",
     },
+    error_detail=True,
 )
 _OF = {"sqs": _SQS}
 

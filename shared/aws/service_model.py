@@ -149,7 +149,8 @@ class ErrorShape:
 class ServiceModel:
     """protocols: the preferred one first. signing_name: in a signature's scope. target: what X-Amz-Target begins with.
 
-    query_compatible: it once spoke the query protocol only, and tells that protocol's error codes besides its own.
+    query_compatible: it once spoke the query protocol only, and tells that protocol's error codes besides its own. query_codes:
+    those of errors that are not modelled. error_detail: whether errors of the query protocol have an empty element `Detail`.
     """
 
     name: str
@@ -165,6 +166,8 @@ class ServiceModel:
     json_version: str
     namespace: str
     query_compatible: bool
+    query_codes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    error_detail: bool = False
 
 
 class _Reference(msgspec.Struct, frozen=True, rename="camel"):
@@ -357,6 +360,8 @@ class _Builder:
             json_version=metadata.json_version,
             namespace=self._names.namespace or (namespace.uri if namespace is not None else ""),
             query_compatible=metadata.aws_query_compatible is not None,
+            query_codes=self._names.errors,
+            error_detail=self._names.error_detail,
         )
 
     def _operation(self, name: str) -> Operation:

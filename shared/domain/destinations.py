@@ -16,6 +16,8 @@ from shared.domain.arns import Home, parse_function_reference
 from shared.domain.errors import ValidationException
 
 TOPIC_SCHEME = "kafka://"
+ADDRESS = "http"
+"""What an address of http or https is called beside the kinds: subscriptions have them, no destination is one."""
 
 
 class Use(enum.Enum):
@@ -49,21 +51,23 @@ BUCKET = DestinationKind(
     "s3", _arn("s3", r"[a-zA-Z0-9_.-]{3,255}", regional=False), frozenset({Use.ON_FAILURE, Use.DISCARDED_BATCH})
 )
 KAFKA_TOPIC = DestinationKind(
-    "kafka", re.compile(re.escape(TOPIC_SCHEME) + r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,248}"), frozenset({Use.DISCARDED_BATCH})
+    "kafka",
+    re.compile(re.escape(TOPIC_SCHEME) + r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]{0,248}"),
+    frozenset({Use.ON_SUCCESS, Use.ON_FAILURE, Use.DISCARDED_BATCH}),
 )
-KINDS = (QUEUE, TOPIC, FUNCTION, BUCKET, KAFKA_TOPIC)
-"""FIFO queues and topics are none of them: AWS does not take them either."""
-
-NOT_YET = {
-    "events": "Event buses of EventBridge cannot be delivered to yet: name a queue (sqs), a topic (sns) or a function.",
-}
-"""What AWS has besides, by service: nothing here could deliver to it, so it is refused with these words."""
+EVENT_BUS = DestinationKind(
+    "events", _arn("events", r"event-bus/[a-zA-Z0-9._/-]{1,256}"), frozenset({Use.ON_SUCCESS, Use.ON_FAILURE})
+)
+KINDS = (QUEUE, TOPIC, FUNCTION, EVENT_BUS, BUCKET, KAFKA_TOPIC)
+"""FIFO queues and topics are none of them: AWS does not take them either. Kafka topics it takes for batches alone."""
 
 
 def kind_of(target: str) -> str:
-    """What a target is called in metrics and messages: the service of an ARN, or "kafka"; whether or not it is one of KINDS."""
+    """What a target is called in metrics and messages: the service of an ARN, "kafka" or "http"; also of none of KINDS."""
     if target.startswith(TOPIC_SCHEME):
         return KAFKA_TOPIC.name
+    if target.startswith(("http://", "https://")):
+        return ADDRESS
     return [*target.split(":"), "", "", ""][2]
 
 
@@ -85,8 +89,3 @@ def is_function_elsewhere(target: str, home: Home) -> bool:
     except ValidationException:
         return True
     return (function.region, function.account) != (home.region, home.account_id)
-
-
-def instead(target: str) -> str:
-    """What to say of a target that AWS takes and that cannot be delivered to here; "" of any other."""
-    return NOT_YET.get(kind_of(target), "")

@@ -126,6 +126,12 @@ class UnsupportedMediaTypeException(UserError):
     status = 415
 
 
+class RecursiveInvocationException(UserError):
+    """The chain of invocations that led here has run the function too often."""
+
+    code = "RecursiveInvocationException"
+
+
 class TooManyRequestsException(UserError):
     """reason: one of AWS's throttle reasons, e.g. ReservedFunctionConcurrentInvocationLimitExceeded."""
 

@@ -12,6 +12,8 @@ import functools
 import hashlib
 import re
 
+from shared.domain.functions import InvokeTarget
+
 RUNS_MAX = 16
 """AWS stops a function about here in one chain of invocations."""
 TIMES_MAX = 255
@@ -28,6 +30,11 @@ def runs(trace: str | None, function_arn: str) -> int:
     """How often the chain that led here has run the function. function_arn: without a qualifier."""
     times = _entries(trace).get(_name(function_arn))
     return 0 if times is None else times + 1
+
+
+def is_endless(trace: str | None, target: InvokeTarget) -> bool:
+    """Whether the chain that led to the target is to be stopped here."""
+    return not target.event_invoke.recursion_allowed and runs(trace, target.spec.function_arn) >= RUNS_MAX
 
 
 def carried_on(trace: str | None, function_arn: str, *, request_id: str, at_ms: int) -> str:

@@ -38,6 +38,8 @@ BUSY_RECORDS = 8
 """From this many records a fetch on, the broker is asked to collect BUSY_FETCH_BYTES, or for BUSY_FETCH_WAIT_MS: a fetch costs
 as much as running some of them, and records that come that fast are not single ones that somebody waits for."""
 BUSY_S = 0.2
+COLLECTED_BYTES = 1024 * 1024
+"""A fetch of a reader that nobody waits for ends with so much before its time."""
 SESSION_TIMEOUT_MS = 9_000
 HEARTBEAT_MS = 3_000
 METADATA_AGE_MS = 10_000
@@ -56,6 +58,7 @@ class ReaderOptions(msgspec.Struct, frozen=True):
     milliseconds. ordered: records of a partition are settled in their order.
 
     fetch_wait_ms: how long the broker may hold a fetch that finds nothing; what arrives meanwhile is sent at once.
+    collect_ms: for readers that nobody waits for: while there is data, the broker collects for so long.
     drain_s: how long a partition that moves away is waited for to settle what is running.
     """
 
@@ -65,6 +68,7 @@ class ReaderOptions(msgspec.Struct, frozen=True):
     start: Start = "earliest"
     ordered: bool = False
     fetch_wait_ms: int = 2_500
+    collect_ms: int = 0
     drain_s: float = 2.0
 
 
@@ -95,6 +99,7 @@ class GroupReader:
         self._tracker: type[OrderedTracker] | type[OffsetTracker] = OrderedTracker if options.ordered else OffsetTracker
         self._busy = False
         self._idle_wait_ms = options.fetch_wait_ms
+        self._busy_s = BUSY_S + options.collect_ms / 1_000
         self._settled = asyncio.Event()
         self._drained = asyncio.Event()
         self._commit_lock = asyncio.Lock()
@@ -161,7 +166,7 @@ class GroupReader:
             raise self._failure
         # No bound on their number: a partition that is left half read is not fetched again before the others' fetch
         # returns. What one call can bring is bounded in bytes.
-        fetched = await self._getmany(BUSY_S if self._busy else wait_s)
+        fetched = await self._getmany(self._busy_s if self._busy else wait_s)
         if not fetched and self._busy:
             self._wait_for_data(busy=False)
             fetched = await self._getmany(wait_s)
@@ -212,8 +217,9 @@ class GroupReader:
         self._busy = busy
         fetcher = self.consumer._fetcher
         if fetcher is not None:
-            fetcher._fetch_max_wait_ms = BUSY_FETCH_WAIT_MS if busy else self._idle_wait_ms
-            fetcher._fetch_min_bytes = BUSY_FETCH_BYTES if many else 1
+            collect_ms = self._options.collect_ms
+            fetcher._fetch_max_wait_ms = (collect_ms or BUSY_FETCH_WAIT_MS) if busy else self._idle_wait_ms
+            fetcher._fetch_min_bytes = COLLECTED_BYTES if busy and collect_ms else BUSY_FETCH_BYTES if many else 1
 
     def settle(self, partition: TopicPartition, offset: int) -> None:
         """The record is done with: its offset may be committed once all before it are. Ignored for partitions given away."""

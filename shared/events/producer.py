@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -75,16 +76,18 @@ class Sending:
 
 
 class _Lane:
-    """The records of one topic: those that wait, and the batches under way."""
+    """The records of one topic, or of one of its partitions: those that wait, and the batches under way."""
 
-    __slots__ = ("in_flight", "partitions", "scheduled", "topic", "waiting")
+    __slots__ = ("count", "in_flight", "partitions", "scheduled", "topic", "waiting")
 
-    def __init__(self, topic: str, partitions: int) -> None:
+    def __init__(self, topic: str, partitions: range) -> None:
+        """partitions: those that batches go to, in turn."""
         self.topic = topic
+        self.count = len(partitions)
         self.waiting: deque[Sending] = deque()
         self.in_flight: list[list[Sending]] = []
         self.scheduled = False
-        self.partitions = itertools.cycle(range(partitions))
+        self.partitions = itertools.cycle(partitions)
 
     def expire(self, now: float) -> bool:
         """Tell the senders of what is overdue. Whether records are left."""
@@ -137,20 +140,23 @@ class BatchingProducer:
         """What is wrong with the connection to Kafka, None when the last delivery worked."""
         return self._problem
 
-    def start(self, topic: str, value: bytes, on_end: OnEnd, headers: Headers = ()) -> Sending:
+    def start(self, topic: str, value: bytes, on_end: OnEnd, headers: Headers = (), *, key: bytes | None = None) -> Sending:
         """Write a record; on_end is told once every in-sync replica has it, or gets a ProduceError after the deadline or a
-        refusal, and never before `start` has returned. What is returned stops it, as far as it still can be."""
+        refusal, and never before `start` has returned. What is returned stops it, as far as it still can be.
+
+        key: records with the same one are written to one partition, in the order in which they were started.
+        """
         record = Sending(value, headers, on_end, self._loop.time() + self._timeout_s)
         lane = self._lanes.get(topic)
         if lane is not None and self._room.is_set() and len(value) <= RECORD_BYTES_MAX:
-            self._queue(lane, record)
+            self._queue(lane if key is None else self._lane_of(lane, key), record)
         else:
-            waiting = self._loop.create_task(self._queue_later(topic, record))
+            waiting = self._loop.create_task(self._queue_later(topic, record, key))
             self._late[waiting] = record
             waiting.add_done_callback(self._late.pop)
         return record
 
-    async def send(self, topic: str, value: bytes, *, headers: Headers = ()) -> None:
+    async def send(self, topic: str, value: bytes, *, headers: Headers = (), key: bytes | None = None) -> None:
         """`start`, awaited. Raises ProduceError."""
         acknowledged: asyncio.Future[None] = self._loop.create_future()
 
@@ -162,7 +168,7 @@ class BatchingProducer:
             else:
                 acknowledged.set_exception(error)
 
-        record = self.start(topic, value, on_end, headers)
+        record = self.start(topic, value, on_end, headers, key=key)
         try:
             await acknowledged
         finally:
@@ -199,7 +205,7 @@ class BatchingProducer:
         if producer is not None:
             await _discard(producer)
 
-    async def _queue_later(self, topic: str, record: Sending) -> None:
+    async def _queue_later(self, topic: str, record: Sending, key: bytes | None) -> None:
         """As soon as there is room and the topic is known."""
         try:
             if len(record.value) > RECORD_BYTES_MAX:
@@ -213,7 +219,16 @@ class BatchingProducer:
             log.exception("a record for %s could not be queued", topic)
             record.end(ProduceError(repr(error)))
         else:
-            self._queue(lane, record)
+            self._queue(lane if key is None else self._lane_of(lane, key), record)
+
+    def _lane_of(self, lane: _Lane, key: bytes) -> _Lane:
+        """That of the partition of a topic to which records with this key go. No topic has a slash in its name."""
+        partition = zlib.crc32(key) % lane.count
+        name = f"{lane.topic}/{partition}"
+        found = self._lanes.get(name)
+        if found is None:
+            found = self._lanes[name] = _Lane(lane.topic, range(partition, partition + 1))
+        return found
 
     def _queue(self, lane: _Lane, record: Sending) -> None:
         self._count(1, len(record.value))
@@ -254,7 +269,7 @@ class BatchingProducer:
                 partitions = await self._producer.partitions_for(topic)
         except (KafkaError, TimeoutError) as error:
             raise ProduceError(f"topic {topic} is not known: {error!r}") from error
-        return self._lanes.setdefault(topic, _Lane(topic, max(1, len(partitions))))
+        return self._lanes.setdefault(topic, _Lane(topic, range(max(1, len(partitions)))))
 
     def _schedule(self, lane: _Lane) -> None:
         if not lane.scheduled and len(lane.in_flight) < IN_FLIGHT_BATCHES_MAX:

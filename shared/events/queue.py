@@ -33,6 +33,11 @@ class AsyncQueue:
     async def close(self) -> None:
         await self._producer.close()
 
+    @property
+    def producer(self) -> BatchingProducer:
+        """For others of this process that write to the cluster's topics."""
+        return self._producer
+
     def brokers(self) -> list[tuple[str, int]]:
         """Host and port of each, as Kafka advertises them."""
         return self._producer.brokers()

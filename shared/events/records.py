@@ -1,4 +1,4 @@
-"""What travels on the event topics: an asynchronous event waiting to be run, and the outcome of one.
+"""What travels on the event topics: an asynchronous event waiting to be run, the outcome of one, and a delivery.
 
 On the wire: one version byte, then a MessagePack array. New fields are added at the end with a default, so that a newer
 process reads what an older one wrote.
@@ -113,12 +113,145 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     trace: str | None = None
 
 
+class Behalf(enum.StrEnum):
+    """The service that a delivery is made for: dead letters, metrics and the ledger differ by it."""
+
+    LAMBDA = "lambda"
+    SNS = "sns"
+    EVENTS = "events"
+    SCHEDULER = "scheduler"
+
+
+class MessageAttribute(msgspec.Struct, frozen=True, array_like=True):
+    """Of a message to a queue or topic. data_type: String, Number or Binary, also with a label ("Number.int"). binary: of a
+    Binary, else None."""
+
+    data_type: str
+    text: str = ""
+    binary: bytes | None = None
+
+
+class QueueParameters(msgspec.Struct, frozen=True, array_like=True, tag="queue"):
+    """group_id, deduplication_id: of a FIFO queue (a standard one takes a group for fairness)."""
+
+    group_id: str | None = None
+    deduplication_id: str | None = None
+
+
+class TopicParameters(msgspec.Struct, frozen=True, array_like=True, tag="topic"):
+    """subject: of the message. group_id, deduplication_id: of a FIFO topic."""
+
+    subject: str | None = None
+    group_id: str | None = None
+    deduplication_id: str | None = None
+
+
+class BusParameters(msgspec.Struct, frozen=True, array_like=True, tag="bus"):
+    """Of the event whose detail is the payload. at_ms: its time, Unix milliseconds.
+
+    event_id, account, region: of one that a bus passes on, empty for a new one. hops: buses that it has passed.
+    """
+
+    source: str
+    detail_type: str
+    resources: tuple[str, ...] = ()
+    at_ms: int = 0
+    event_id: str = ""
+    account: str = ""
+    region: str = ""
+    hops: int = 0
+
+
+class BucketParameters(msgspec.Struct, frozen=True, array_like=True, tag="bucket"):
+    """key: of the object that the payload becomes."""
+
+    key: str
+
+
+class KafkaParameters(msgspec.Struct, frozen=True, array_like=True, tag="kafka"):
+    """bootstrap_servers: the cluster, this one's own when empty. key: of the record."""
+
+    bootstrap_servers: str = ""
+    key: bytes | None = None
+
+
+class HttpParameters(msgspec.Struct, frozen=True, array_like=True, tag="http"):
+    """headers: of the POST that has the payload as its body."""
+
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Parameters = QueueParameters | TopicParameters | BusParameters | BucketParameters | KafkaParameters | HttpParameters
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
+    """How long a delivery is tried. age_s_max: since it was made. retries_max: after the first try; None: only age counts.
+
+    pauses_s: before the first retry, the second and so on, the last one for all that follow; 0 is at once. Empty: the pauses of
+    whatever cannot go on now (settings, events.backoff_delays_s).
+    """
+
+    age_s_max: int = 21_600
+    retries_max: int | None = None
+    pauses_s: tuple[float, ...] = ()
+
+
+class DeadLetter(msgspec.Struct, frozen=True, array_like=True):
+    """Where a delivery goes that its target does not take. payload: None where it is the delivery's own. attributes: besides
+    those with which the service says why (services/router/deliveries/dead_letters.py). parameters: of this target."""
+
+    arn: str
+    payload: bytes | None = None
+    attributes: dict[str, MessageAttribute] = {}
+    parameters: Parameters | None = None
+
+
+class Role(enum.StrEnum):
+    """What a delivery is to its target."""
+
+    TARGET = "target"
+    """Of a subscription, rule or schedule."""
+    DESTINATION = "destination"
+    """The record of an invocation or batch."""
+    DEAD_LETTER = "dead_letter"
+
+
+class Delivery(msgspec.Struct, frozen=True, array_like=True):
+    """One thing to be handed to one target, from when it is made until it is there, dead-lettered or refused for good.
+
+    delivery_id: the same for every try and unique to what is delivered to whom: targets deduplicate by it.
+    behalf, source_arn: the service, and its function, subscription, rule or schedule.
+    origin_id: the request, message or event that it comes from, by which the ledger finds it.
+    target: ARN, kafka://topic or http(s):// address. payload: the body, as the target gets it.
+    made_at_ms: Unix time; its age counts from it. attempts: tries that failed. put_offs: how often it was put off because
+    its target was busy (not attempts). due_ms: Unix time before which it is not tried again.
+    """
+
+    delivery_id: str
+    behalf: Behalf
+    source_arn: str
+    origin_id: str
+    target: str
+    payload: bytes
+    made_at_ms: int
+    role: Role = Role.TARGET
+    attributes: dict[str, MessageAttribute] = {}
+    parameters: Parameters | None = None
+    retry: RetryPolicy = RetryPolicy()
+    dead_letter: DeadLetter | None = None
+    trace: str | None = None
+    attempts: int = 0
+    put_offs: int = 0
+    due_ms: int = 0
+
+
 _encoder = msgspec.msgpack.Encoder()
 _event_decoder = msgspec.msgpack.Decoder(AsyncEvent)
 _outcome_decoder = msgspec.msgpack.Decoder(Outcome)
+_delivery_decoder = msgspec.msgpack.Decoder(Delivery)
 
 
-def encode(record: AsyncEvent | Outcome) -> bytes:
+def encode(record: AsyncEvent | Outcome | Delivery) -> bytes:
     return RECORD_VERSION + _encoder.encode(record)
 
 
@@ -138,6 +271,15 @@ def decode_outcome(data: bytes) -> Outcome:
         return _outcome_decoder.decode(memoryview(data)[1:])
     except msgspec.DecodeError as error:
         raise RecordError(f"not an outcome: {error}") from error
+
+
+def decode_delivery(data: bytes) -> Delivery:
+    """Raises RecordError."""
+    _check_version(data)
+    try:
+        return _delivery_decoder.decode(memoryview(data)[1:])
+    except msgspec.DecodeError as error:
+        raise RecordError(f"not a delivery: {error}") from error
 
 
 def _check_version(data: bytes) -> None:

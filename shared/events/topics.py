@@ -22,7 +22,10 @@ START_TIMEOUT_S = 60.0
 ADMIN_TIMEOUT_MS = 10_000
 POLL_S = 0.1
 RETENTION_BYTES = "retention.bytes"
-WEEK_MS = 7 * 24 * 3_600 * 1_000
+DAY_MS = 24 * 3_600 * 1_000
+WEEK_MS = 7 * DAY_MS
+LEDGER_MS = 2 * DAY_MS
+"""How long Postgres may be away without a gap in the ledger."""
 SEGMENT_BYTES = 128 * 1024 * 1024
 SEGMENT_BYTES_MIN = 1024 * 1024
 SEGMENTS_KEPT = 4
@@ -53,6 +56,21 @@ class TopicNames(msgspec.Struct, frozen=True):
         return f"{self.prefix}.outcomes"
 
     @property
+    def deliveries(self) -> str:
+        """What is to be handed to a queue, topic, function, bus, bucket or address, and is not there yet."""
+        return f"{self.prefix}.deliveries"
+
+    @property
+    def events(self) -> str:
+        """What was put on event buses and has not been seen by their rules yet."""
+        return f"{self.prefix}.events"
+
+    @property
+    def sns(self) -> str:
+        """What was published to topics of SNS, until it is fanned out."""
+        return f"{self.prefix}.sns"
+
+    @property
     def undeliverable(self) -> str:
         """What no destination would take after every retry: kept without limit, for a person to look at."""
         return f"{self.prefix}.undeliverable"
@@ -61,6 +79,16 @@ class TopicNames(msgspec.Struct, frozen=True):
     def logs(self) -> str:
         """What functions log, for a week and within a bound of bytes: docs/log-topic.md."""
         return f"{self.prefix}.logs"
+
+    @property
+    def ledger(self) -> str:
+        """What became of events, in batches, on its way to the ledger."""
+        return f"{self.prefix}.ledger"
+
+    @property
+    def cancellations(self) -> str:
+        """Ids of events that are not to be run any more: every poller reads all of it."""
+        return f"{self.prefix}.cancellations"
 
     def delay(self, seconds: int) -> str:
         return f"{self.prefix}.delay.{seconds}s"
@@ -96,8 +124,13 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
     return [
         topic(names.asynchronous, settings.async_partitions),
         topic(names.outcomes, settings.async_partitions),
+        topic(names.deliveries, settings.async_partitions),
+        topic(names.events, settings.async_partitions),
+        topic(names.sns, settings.async_partitions),
         topic(names.undeliverable, 1, retention_ms=-1),
         topic(names.logs, settings.async_partitions, bytes_max=settings.log_bytes_max),
+        topic(names.ledger, settings.async_partitions, retention_ms=LEDGER_MS),
+        topic(names.cancellations, 1, retention_ms=DAY_MS),
         # One partition a tier: order in it is the order of due times, whoever wrote.
         *(topic(name, 1) for name in names.delays()),
     ]

@@ -17,7 +17,7 @@ from shared.domain.errors import ConfigurationError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0010"
+HEAD = "0015"
 """The newest migration: what this program's tables are."""
 LOCK_KEY = 0x6C616D62
 """Advisory lock that the one who migrates holds."""

@@ -277,3 +277,96 @@ class LayerVersionTable(Base):
     created_ms: Mapped[int] = mapped_column(BigInteger)
     policy_statements: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
     policy_revision_id: Mapped[str | None] = mapped_column(String(36))
+
+
+class ScheduleGroupTable(Base):
+    """Groups of EventBridge Scheduler. The group `default` has a row once somebody asked for it."""
+
+    __tablename__ = "schedule_groups"
+
+    region: Mapped[str] = region_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64, collation="C"), primary_key=True)
+    tags: Mapped[dict[str, str]] = mapped_column(JSON)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    modified_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class ScheduleTable(Base):
+    """Schedules of EventBridge Scheduler, as they are shown; when one is due is its timer's. window_minutes: None for none."""
+
+    __tablename__ = "schedules"
+    __table_args__ = (ForeignKeyConstraint(["region", "group_name"], ["schedule_groups.region", "schedule_groups.name"]),)
+
+    region: Mapped[str] = region_column(primary_key=True)
+    group_name: Mapped[str] = mapped_column(String(64, collation="C"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64, collation="C"), primary_key=True)
+    expression: Mapped[str] = mapped_column(String(256))
+    time_zone: Mapped[str] = mapped_column(String(50))
+    state: Mapped[str] = mapped_column(String(16))
+    description: Mapped[str | None] = mapped_column(Text)
+    kms_key_arn: Mapped[str | None] = mapped_column(Text)
+    start_ms: Mapped[int | None] = mapped_column(BigInteger)
+    end_ms: Mapped[int | None] = mapped_column(BigInteger)
+    window_minutes: Mapped[int | None] = mapped_column(Integer)
+    after_completion: Mapped[str] = mapped_column(String(16))
+    target: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    modified_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class TimerTable(Base):
+    """When something is due: schedules and scheduled rules, by their ARNs (shared/domain/timers.py)."""
+
+    __tablename__ = "timers"
+    __table_args__ = (Index("ix_timers_fire_at_ms", "fire_at_ms", postgresql_where=text("fire_at_ms IS NOT NULL")),)
+
+    owner: Mapped[str] = mapped_column(String(512, collation="C"), primary_key=True)
+    generation: Mapped[str] = mapped_column(String(32))
+    expression: Mapped[str] = mapped_column(String(256))
+    time_zone: Mapped[str] = mapped_column(String(50))
+    anchor_ms: Mapped[int] = mapped_column(BigInteger)
+    start_ms: Mapped[int | None] = mapped_column(BigInteger)
+    end_ms: Mapped[int | None] = mapped_column(BigInteger)
+    window_ms: Mapped[int] = mapped_column(BigInteger)
+    due_ms: Mapped[int | None] = mapped_column(BigInteger)
+    fire_at_ms: Mapped[int | None] = mapped_column(BigInteger)
+    last_due_ms: Mapped[int] = mapped_column(BigInteger)
+    advanced_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class SchedulerTokenTable(Base):
+    """Client tokens of EventBridge Scheduler's writes, for as long as a client may repeat one. digest: of what was asked."""
+
+    __tablename__ = "scheduler_tokens"
+
+    region: Mapped[str] = region_column(primary_key=True)
+    token: Mapped[str] = mapped_column(String(64, collation="C"), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    used_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+
+
+class QueueTable(Base):
+    """Queues. attributes: what their owners have set, as texts, without what has its default. dead_letter_arn: of the redrive
+    policy in there, for the search the other way round."""
+
+    __tablename__ = "queues"
+    __table_args__ = (Index("ix_queues_dead_letter_arn", "dead_letter_arn", "name"),)
+
+    region: Mapped[str] = region_column(primary_key=True)
+    name: Mapped[str] = name_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    attributes: Mapped[dict[str, str]] = mapped_column(JSON)
+    tags: Mapped[dict[str, str]] = mapped_column(JSON)
+    dead_letter_arn: Mapped[str | None] = mapped_column(Text)
+    created_ms: Mapped[int] = mapped_column(BigInteger)
+    modified_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeletedQueueTable(Base):
+    """Names that may not be taken again for a while."""
+
+    __tablename__ = "deleted_queues"
+
+    region: Mapped[str] = region_column(primary_key=True)
+    name: Mapped[str] = name_column(primary_key=True)
+    deleted_ms: Mapped[int] = mapped_column(BigInteger)

@@ -224,6 +224,44 @@ class EventSettings(BaseModel):
         description="where they may not be, even if allowed: link-local and metadata addresses by default. The cluster's own "
         "Redis and Postgres never",
     )
+    http_networks_allowed: tuple[IPvAnyNetwork, ...] = Field(
+        (), description="where the addresses may be that topics deliver to, e.g. 10.1.0.0/16; anywhere when there is none"
+    )
+    http_networks_denied: tuple[IPvAnyNetwork, ...] = Field(
+        (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"), IPv6Network("fd00:ec2::/32")),
+        description="where they may not be, even if allowed: link-local and metadata addresses by default. The cluster's own "
+        "Redis, Postgres and Kafka never",
+    )
+
+
+class LedgerSettings(BaseModel):
+    """What became of asynchronous events, in Postgres: docs/ledger.md."""
+
+    keep_h: int = Field(
+        168,
+        ge=6,
+        le=8_784,
+        description="how long an event is known; its payload, which redrives need, is in Kafka for a week",
+    )
+    bytes_max: int = Field(
+        20 * 1024**3,
+        ge=64 * 1024**2,
+        description="what its tables may take on Postgres's disk: beyond it the oldest six hours go before their time",
+    )
+
+
+class QueuesSettings(BaseModel):
+    """Queues, on Redis."""
+
+    timeout_s: float = Field(5.0, gt=0, description="for an answer of the Redis of queues")
+    fsync: Literal["no", "everysec", "always"] = Field(
+        "no",
+        description="when the Redis that the cluster starts itself has the disk keep what was acknowledged; what each loses "
+        "when Redis dies, or the machine loses its power: docs/operations.md",
+    )
+    deleted_name_wait_s: float = Field(
+        60.0, ge=0, description="for how long the name of a queue that was deleted may not be taken again; 60 on AWS"
+    )
 
 
 class RegistrySettings(BaseModel):
@@ -341,6 +379,8 @@ class Settings(BaseSettings):
     worker: WorkerSettings = Field(default_factory=WorkerSettings)
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings)
     events: EventSettings = Field(default_factory=EventSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    queues: QueuesSettings = Field(default_factory=QueuesSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     s3: S3Settings = Field(default_factory=S3Settings)
     code_signing: CodeSigningSettings = Field(default_factory=CodeSigningSettings)

@@ -15,16 +15,23 @@ import tempfile
 from pathlib import Path
 
 from tests.bench import (
+    backlog_cases,
     cold_cases,
     density_cases,
     egress,
     event_cases,
     http_cases,
     leases,
+    ledger_cases,
+    patterns,
     placement,
+    queue_cases,
+    queue_engine,
     registry_cases,
     report,
+    schedules,
     thaw,
+    topic_cases,
 )
 from tests.bench.http_cases import Running
 from tests.bench.peers import HttpPeer
@@ -47,9 +54,23 @@ COLD = (
     "burst",
     "cold-start-crowded",
 )
-EVENTS = ("asynchronous", "kafka-trigger")
+EVENTS = ("asynchronous", "kafka-trigger", "neighbours", "topics")
+QUEUES = ("queues", "queue-rate", "ledger-rate")
 REGISTRY = ("registry-get", "registry-create", "registry-list", "registry-million")
-DEFAULT = (*HTTP, *COLD, "density", "thaw", "egress", "lease-rate", "placement", *EVENTS, *REGISTRY)
+DEFAULT = (
+    *HTTP,
+    *COLD,
+    "density",
+    "thaw",
+    "egress",
+    "lease-rate",
+    "placement",
+    "patterns",
+    *EVENTS,
+    "schedules",
+    *QUEUES,
+    *REGISTRY,
+)
 BY_NAME = ("crowd",)
 """Takes two minutes, and gigabytes of memory: asked for by its name."""
 NAMES = (*DEFAULT, *BY_NAME)
@@ -104,12 +125,29 @@ class Bench:
                 return leases.lease_rate(self._workdir, self._seconds)
             case "placement":
                 return placement.placement(self._workdir)
+            case "patterns":
+                return patterns.patterns(self._seconds)
             case "asynchronous":
                 self._start_cluster()
                 return event_cases.asynchronous(self._cluster, self._cluster_absent, self._seconds, self._start_taskiq())
             case "kafka-trigger":
                 self._start_cluster()
                 return event_cases.kafka_trigger(self._cluster, self._cluster_absent)
+            case "queues":
+                return queue_cases.queues(self._queue_peers(), self._seconds)
+            case "queue-rate":
+                return queue_engine.queue_rate(self._workdir, self._seconds)
+            case "schedules":
+                self._start_cluster()
+                return schedules.schedules(self._cluster, self._cluster_absent)
+            case "topics":
+                self._start_cluster()
+                return topic_cases.topics(self._cluster, self._cluster_absent, self._seconds)
+            case "neighbours":
+                self._start_cluster()
+                return backlog_cases.neighbours(self._cluster, self._cluster_absent)
+            case "ledger-rate":
+                return ledger_cases.ledger_rate(self._workdir, self._seconds)
             case "registry-get":
                 return registry_cases.get(self._registry_peers())
             case "registry-create":
@@ -161,6 +199,10 @@ class Bench:
                 (peer, _started(peer.name, lambda peer=peer: peer.start(self._workdir, cold={}))) for peer in peers
             ]
         return self._registry
+
+    def _queue_peers(self) -> Running:
+        """Those of the registry but moto, whose queues are for tests of a few messages."""
+        return [(peer, why) for peer, why in self._registry_peers() if not isinstance(peer, Moto)]
 
     def _start_taskiq(self) -> tuple[Taskiq, str | None]:
         if self._taskiq is None:

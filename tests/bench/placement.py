@@ -23,7 +23,8 @@ import hiredis
 
 from deploy.local.engines.redis import OPTIONS, server_binary
 from shared.dispatch.cell.keys import Keys, epoch_field
-from shared.dispatch.cell.scripts import bulk, pack, script
+from shared.dispatch.cell.scripts import script
+from shared.redis.scripts import bulk, pack
 from tests.bench.processes import Child, free_port, listens
 from tests.bench.report import Outcome, Row
 

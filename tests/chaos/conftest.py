@@ -12,7 +12,7 @@ from botocore.config import Config
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
-from tests.chaos.load import SOURCE
+from tests.chaos.traffic import SOURCE
 from tests.support import PYTHON, ROLE, wait_until, zip_of
 
 FUNCTION = "chaos"

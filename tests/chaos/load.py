@@ -1,42 +1,50 @@
-"""A bounded load of synchronous and asynchronous invocations that remembers what was accepted and what came of it."""
+"""A bounded load that remembers what was accepted and what came of it, one by one: every kind of traffic by a thread of its own."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
-import uuid
+import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from aiokafka.errors import KafkaError
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.chaos.traffic import Calls, Events, Traffic
 from tests.support import wait_until
 
-SOURCE = "def handler(event, context):\n    return {'n': event['n']}\n"
-QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
+REFUSED = (ClientError, BotoCoreError, OSError, KafkaError, TimeoutError)
+JOIN_S = 90
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of one kind of traffic. duplicates: ends that were told more often than once."""
+
+    name: str
+    accepted: int
+    lost: int
+    duplicates: int
 
 
 class Load:
-    """Runs two callers until the block ends: one invokes synchronously, one sends events whose success lands in a queue.
+    """Runs until the block ends: synchronous calls and events of one function, and what else is given."""
 
-    accepted: request id of every 202. answered: numbers of the synchronous calls that came back, each must be right.
-    """
-
-    def __init__(self, client: Any, streams: Any, function: str) -> None:
-        self._client = client
-        self._streams = streams
-        self._function = function
-        self.queue = f"chaos-{uuid.uuid4().hex[:8]}"
-        self.accepted: set[str] = set()
-        self.answered: list[int] = []
-        self.failures: list[str] = []
-        self.wrong: list[str] = []
+    def __init__(self, client: Any, streams: Any, function: str, *more: Traffic) -> None:
+        self.calls = Calls(client, function)
+        self.events = Events(client, streams, function)
+        self.traffics: tuple[Traffic, ...] = (self.calls, self.events, *more)
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._synchronous), threading.Thread(target=self._asynchronous)]
-        client.put_function_event_invoke_config(
-            FunctionName=function, DestinationConfig={"OnSuccess": {"Destination": QUEUE + self.queue}}
-        )
+        self._threads = [threading.Thread(target=self._run, args=[each], name=each.name) for each in self.traffics]
+        for each in self.traffics:
+            each.open()
+
+    @property
+    def accepted(self) -> set[str]:
+        """Request ids of all events."""
+        return {request_id for each in self.traffics if isinstance(each, Events) for request_id in each.accepted}
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -46,65 +54,68 @@ class Load:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(JOIN_S)
+            assert not thread.is_alive(), f"{thread.name} does not end"
 
-    def _synchronous(self) -> None:
+    def close(self) -> None:
+        """Remove what the traffics made."""
+        for each in self.traffics:
+            each.close()
+
+    def _run(self, traffic: Traffic) -> None:
         number = 0
         while not self._stop.is_set():
             number += 1
             try:
-                reply = self._client.invoke(FunctionName=self._function, Payload=json.dumps({"n": number}))
-                result = json.loads(reply["Payload"].read())
-            except (ClientError, BotoCoreError, OSError) as error:
-                self.failures.append(str(error)[:200])
+                traffic.step(number)
+            except REFUSED as error:
+                traffic.failures.append(str(error)[:200])
                 self._stop.wait(0.05)
                 continue
-            if result == {"n": number}:
-                self.answered.append(number)
-            elif "FunctionError" in reply:
-                self.failures.append(str(result)[:200])
-            else:
-                self.wrong.append(f"{number}: {result}")
-
-    def _asynchronous(self) -> None:
-        number = 0
-        while not self._stop.is_set():
-            number += 1
-            try:
-                reply = self._client.invoke(
-                    FunctionName=self._function, InvocationType="Event", Payload=json.dumps({"n": number})
-                )
-            except (ClientError, BotoCoreError, OSError) as error:
-                self.failures.append(str(error)[:200])
-                self._stop.wait(0.05)
-                continue
-            if reply["StatusCode"] == 202:
-                self.accepted.add(reply["ResponseMetadata"]["RequestId"])
-            self._stop.wait(0.005)
+            if traffic.pause_s:
+                self._stop.wait(traffic.pause_s)
 
     def wait_for_answers(self, more: int, deadline_s: float = 30.0) -> None:
         """Until this many further synchronous calls came back right: the cluster works again."""
-        start = len(self.answered)
+        start = len(self.calls.answered)
         wait_until(
-            lambda: len(self.answered) >= start + more,
+            lambda: len(self.calls.answered) >= start + more,
             deadline_s=deadline_s,
-            what=f"{more} more answers; the last failures were {self.failures[-3:]}",
+            what=f"{more} more answers; the last failures were {self.calls.failures[-3:]}",
         )
 
-    def delivered(self) -> set[str]:
-        from shared.queues import stream_key
+    def wait_until_whole(self, deadline_s: float = 120.0) -> None:
+        """Until something of every kind that was accepted from now on has come to its end."""
+        since = time.monotonic()
+        waiting = {each.name: each for each in self.traffics if each is not self.calls}
+        self.wait_for_answers(5, deadline_s)
 
-        found = set()
-        for _, fields in self._streams.xrange(stream_key(self.queue)):
-            found.add(json.loads(fields["body"])["requestContext"]["requestId"])
+        def all_ended() -> bool:
+            for name, each in list(waiting.items()):
+                ended = each.ends()
+                if any(at > since and id in ended for id, at in list(each.accepted.items())):
+                    del waiting[name]
+            return not waiting
+
+        what = "something of each kind comes to its end"
+        wait_until(all_ended, deadline_s=deadline_s, poll_s=0.1, what=what)
+
+    def counts(self, deadline_s: float = 180.0) -> list[Count]:
+        """Once everything has come to its end, or the deadline is over."""
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not any(each.missing() for each in self.traffics[1:]), deadline_s=deadline_s, poll_s=0.3)
+        found = []
+        for each in self.traffics[1:]:
+            ends = each.ends()
+            told = [ends[id] for id in each.accepted]
+            found.append(Count(each.name, len(told), told.count(0), sum(count - 1 for count in told if count > 1)))
         return found
 
-    def assert_nothing_accepted_is_lost(self, deadline_s: float = 120.0) -> None:
-        def missing() -> set[str]:
-            return self.accepted - self.delivered()
+    def wrong(self) -> list[str]:
+        return [text for each in self.traffics for text in each.wrong()]
 
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: not missing(), deadline_s=deadline_s, poll_s=0.3)
-        lost = missing()
-        assert not lost, f"{len(lost)} of {len(self.accepted)} accepted events are lost, e.g. {sorted(lost)[:3]}"
-        assert not self.wrong, self.wrong
+    def assert_nothing_accepted_is_lost(self, deadline_s: float = 120.0) -> None:
+        counts = self.counts(deadline_s)
+        lost = [(each.name, sorted(each.missing())[:3]) for each in self.traffics[1:] if each.missing()]
+        assert not lost, f"accepted and lost: {lost}, of {counts}"
+        assert not self.wrong(), self.wrong()[:5]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.test_recovery import is_ready_again, kill
+from tests.chaos.disturbances import kill, wait_for_another
 from tests.support import PYTHON, ROLE, wait_until, zip_of
 
 SOURCE = """
@@ -64,7 +64,7 @@ def serves_all(client: Any, name: str) -> bool:
 def test_it_is_ready_again_after_its_worker_was_killed(cluster: Any, client: Any, provisioned: str) -> None:
     killed = kill(cluster, "worker-1")
     wait_until(lambda: status(client, provisioned)[0] == "IN_PROGRESS", deadline_s=30, what="the loss to be noticed")
-    wait_until(lambda: is_ready_again(cluster, "worker-1", killed), deadline_s=60, poll_s=0.3, what="the worker to be back")
+    wait_for_another(cluster, "worker-1", killed)
     wait_until(lambda: status(client, provisioned) == ("READY", COUNT), deadline_s=60, what="READY again")
     assert kinds(client, provisioned) == ["provisioned-concurrency"] * COUNT
 
@@ -72,8 +72,7 @@ def test_it_is_ready_again_after_its_worker_was_killed(cluster: Any, client: Any
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("victim", ["scheduler", "redis", "postgres"])
 def test_it_serves_on_and_can_be_changed_after_a_kill(cluster: Any, client: Any, provisioned: str, victim: str) -> None:
-    killed = kill(cluster, victim)
-    wait_until(lambda: is_ready_again(cluster, victim, killed), deadline_s=60, poll_s=0.3, what=f"{victim} to be back")
+    wait_for_another(cluster, victim, kill(cluster, victim))
 
     def grows() -> bool:
         try:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.runner import Runner
+from tests.conformance.services.service import Service
 from tests.conftest import Engines
 
 
@@ -16,5 +18,6 @@ def control_plane(engines: Engines, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="package")
-def runner(control_plane: ControlPlane) -> Runner:
-    return Runner(control_plane)
+def runner(control_plane: ControlPlane) -> Callable[[Service], Runner]:
+    """Of each service one."""
+    return functools.cache(functools.partial(Runner, control_plane))

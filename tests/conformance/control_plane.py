@@ -1,6 +1,7 @@
-"""A frontend as it runs in a cluster, on a port of its own, with the poller that settles mappings beside it.
+"""A frontend as it runs in a cluster, on a port of its own, with the poller that settles mappings and the router beside it.
 
-Only one thing is not as in a cluster: a test may hold what has been changed in Pending or InProgress, to look at it there.
+Two things are not as in a cluster: a test may hold what has been changed in Pending or InProgress, to look at it there, and
+for queues it may let time pass.
 """
 
 from __future__ import annotations
@@ -8,28 +9,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
-import boto3
 import pytest
-from botocore.config import Config
 
 import services.frontend.main as frontend
 import services.poller.main as poller
+import services.router.main as router
 from deploy.local.ports import choose
 from services.frontend.apis.lambda_.context import ControlContext
+from shared.queues.queues import Queues
 from shared.registry.records import FunctionVersion
 from shared.registry.tables import Base
 from shared.settings import Settings
+from tests.conformance.wire import Wire
 from tests.conftest import Engines, settings_for
 from tests.integration.registry.support import new_database
 from tests.support import wait_until
 
 KEY, SECRET, REGION = "AKIDCONFORMANCE", "a-secret-of-the-conformance-tests", "us-east-1"
-START_S, STOP_S, CALL_S = 60.0, 30.0, 60.0
+START_S, STOP_S, QUERY_S = 60.0, 30.0, 60.0
 
 
 class HeldContext(ControlContext):
@@ -40,6 +43,15 @@ class HeldContext(ControlContext):
     def settle_later(self, *changed: FunctionVersion) -> None:
         if not HeldContext.held:
             super().settle_later(*changed)
+
+
+class ClockedQueues(Queues):
+    """By the machine's clock, put forward by `ahead_ms`."""
+
+    ahead_ms = 0
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, clock=lambda: time.time_ns() // 1_000_000 + ClockedQueues.ahead_ms, **options)
 
 
 class ControlPlane:
@@ -78,31 +90,27 @@ class ControlPlane:
             thread.join(STOP_S)
             assert not thread.is_alive(), "the control plane did not stop"
 
-    def client(self) -> Any:
-        """boto3's client as anyone has it, but that it sends what the model forbids too, and everything once."""
-        return boto3.session.Session().client(
-            "lambda",
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-            config=Config(
-                retries={"total_max_attempts": 1}, parameter_validation=False, read_timeout=CALL_S, connect_timeout=5
-            ),
-        )
+    def wire(self, service: str, protocol: str, region: str = REGION, **credentials: str) -> Wire:
+        """service: its name in botocore. credentials: key, secret and token, where not the root's."""
+        given = {"key": KEY, "secret": SECRET, **credentials}
+        return Wire(service, protocol, endpoint=self.endpoint, region=region, **given)
 
     def empty_account(self) -> None:
         """No function, layer or anything else is left in the registry."""
 
         async def truncate() -> None:
-            connection = await asyncpg.connect(self.database_url, timeout=CALL_S)
+            connection = await asyncpg.connect(self.database_url, timeout=QUERY_S)
             try:
                 tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-                await connection.execute(f"TRUNCATE {tables} CASCADE", timeout=CALL_S)
+                await connection.execute(f"TRUNCATE {tables} CASCADE", timeout=QUERY_S)
             finally:
-                await connection.close(timeout=CALL_S)
+                await connection.close(timeout=QUERY_S)
 
         self._await(truncate())
+
+    def pass_time(self, seconds: float) -> None:
+        """For queues."""
+        ClockedQueues.ahead_ms += int(seconds * 1_000)
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes) -> None:
         """Into the folder that stands in for S3."""
@@ -118,18 +126,20 @@ class ControlPlane:
         HeldContext.held = held
 
     def _await(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_S)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(QUERY_S)
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(frontend, "ControlContext", HeldContext)
+            patch.setattr(frontend, "Queues", ClockedQueues)
             async with new_database(self._engines.database_url) as url:
                 self.database_url = url
                 settings = self._settings(url)
                 async with asyncio.TaskGroup() as group:
                     group.create_task(frontend.serve(settings, self._stop))
                     group.create_task(poller.serve(settings, self._stop))
+                    group.create_task(router.serve(settings, self._stop))
 
     def _settings(self, database_url: str) -> Settings:
         settings = settings_for(self._engines, self._data_dir)
@@ -139,6 +149,6 @@ class ControlPlane:
 
     def _answers(self) -> bool:
         try:
-            return bool(self.client().list_functions())
+            return self.wire("lambda", "rest-json").call("ListFunctions", {}).status == 200
         except Exception:
             return False

@@ -1,4 +1,4 @@
-"""management.yaml as records: what AWS was seen to answer, an entry a behaviour. Its head says how an entry is read."""
+"""What AWS was seen to do, as records: recorded/<name>.yaml, an entry a behaviour. Each file's head says how its entries are read."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from typing import Any
 
 import yaml
 
-HERE = Path(__file__).parent
+RECORDED = Path(__file__).parent / "recorded"
 UNRECORDED = "unrecorded"
 """The body of an entry whose body was not recorded."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """given: sentences, or calls as {operation: parameters, "returns": sentence}, in order. error: None for a success.
+    """call: the operation; None for a behaviour of several calls, which a test of its own shows (`covers`).
 
-    body: what the answer's JSON is, with placeholders; None for an empty body; UNRECORDED.
+    protocol: the only one it was recorded in; None where it holds in all. given: sentences, or calls as {operation: parameters,
+    "returns": ...}, in order. status: None where it was not seen. error: None for a success.
+    body: what the answer's members are, with placeholders; None for an empty body; UNRECORDED. raw: the whole entry.
     """
 
     id: str
-    call: str
+    call: str | None
+    protocol: str | None
     given: tuple[str | dict[str, Any], ...]
     request: dict[str, Any]
-    status: int
+    status: int | None
     error: str | None
     body: Any
     note: str
+    raw: dict[str, Any]
 
     @property
     def told(self) -> str:
@@ -37,30 +41,36 @@ class Fact:
 
 
 @functools.cache
-def load() -> tuple[Fact, ...]:
-    return tuple(_fact(entry) for entry in yaml.safe_load((HERE / "management.yaml").read_text()))
+def load(name: str) -> tuple[Fact, ...]:
+    """name: of the file, without .yaml."""
+    return tuple(_fact(entry) for entry in yaml.load((RECORDED / f"{name}.yaml").read_text(), Loader=_LOADER))
 
 
 @functools.cache
-def differing() -> dict[str, str]:
-    """The entries that are not met yet or never will be, each with its reason: differs.yaml, a reason with its entries."""
-    found: dict[str, str] = {}
-    for entry in yaml.safe_load((HERE / "differs.yaml").read_text()) or ():
-        for name in entry["entries"]:
-            assert name not in found, f"{name} is twice in differs.yaml"
-            found[name] = entry["reason"]
+def differing(name: str) -> dict[str, str]:
+    """The entries that are not met yet or never will be, each with its reason: <name>_differs.yaml, a reason with its entries."""
+    path, found = RECORDED / f"{name}_differs.yaml", dict[str, str]()
+    for entry in yaml.safe_load(path.read_text()) or () if path.exists() else ():
+        for one in entry["entries"]:
+            assert one not in found, f"{one} is twice in {path.name}"
+            found[one] = entry["reason"]
     return found
+
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _fact(entry: dict[str, Any]) -> Fact:
     given = entry.get("given") or []
     return Fact(
         id=entry["id"],
-        call=entry["call"],
+        call=entry.get("call"),
+        protocol=entry.get("protocol"),
         given=tuple(given) if isinstance(given, list) else (given,),
-        request=entry["request"],
-        status=entry["status"],
+        request=entry.get("request") or {},
+        status=entry.get("status"),
         error=entry.get("error"),
         body=entry.get("body", UNRECORDED),
-        note=entry.get("note", ""),
+        note=str(entry.get("note", "")),
+        raw=entry,
     )

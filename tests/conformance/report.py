@@ -1,6 +1,6 @@
-"""Writes docs/conformance.md from the recorded entries, those that differ, and the service model: `make docs`.
+"""Writes docs/conformance.md, and a page a service beside it, from the recorded entries of every service, those that differ, and the service models: `make docs`.
 
-Nothing is run for it: that the entries outside differs.yaml are met, and those in it are not, is what test_recorded.py holds.
+Nothing is run for it: that the entries outside <name>_differs.yaml are met, and those in it are not, is what test_recorded.py holds.
 """
 
 from __future__ import annotations
@@ -12,73 +12,93 @@ from typing import Any
 
 import yaml
 
-from services.frontend.apis.lambda_.operations import OPERATIONS
-from shared.aws.service_model import Kind, Operation, Shape, load_service_model
-from tests.conformance.facts import HERE, UNRECORDED, Fact, differing, load
+from shared.aws.service_model import Kind, Operation, Shape
+from tests.conformance.covered import covered
+from tests.conformance.facts import RECORDED, UNRECORDED, Fact, differing, load
+from tests.conformance.services.catalogue import CATALOGUE
+from tests.conformance.services.service import Service
 
-TARGET = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 DEPTH_MAX = 2
 WHAT = {"kept": "kept and shown, without effect", "refused": "refused", "other": "different"}
-WITHOUT_A_HANDLER = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
-"""Operations of the invoke path, which is not the control plane's."""
 HEAD = """# Conformance
 
-Made by `make docs` from [management.yaml](../tests/conformance/management.yaml) (what AWS was seen to answer),
-[differs.yaml](../tests/conformance/differs.yaml) (what of it is not met, with its reason),
-[fields.yaml](../tests/conformance/fields.yaml) (parameters without AWS's effect) and the service model; do not edit. That it is so is
-tested: [test_recorded.py](../tests/conformance/test_recorded.py) runs every recorded case over HTTP and fails both when a case that
-is listed as exact differs and when one that is listed as differing has become exact.
+Made by `make docs` from [what AWS was seen to do](../tests/conformance/recorded) (a file a service; in `<name>_differs.yaml` what of it
+is not met, with its reason; in `<name>_fields.yaml` parameters without AWS's effect) and the service models; do not edit. That it is so
+is tested: [test_recorded.py](../tests/conformance/test_recorded.py) runs every recorded call over HTTP, in every protocol that it was
+recorded in, and fails both when a case that is listed as exact differs and when one that is listed as differing has become exact.
+What is not one call has a test of its own that is marked with the case's name.
 
 A case is *exact* when status, error code, error text, every key of the body and every value that is not random are AWS's. What no
 case shows follows the service model: names, places, types, ranges and patterns of every parameter and reply are checked against it
 at the edge, and a [property test](../tests/conformance/test_never_500.py) sends every operation valid and invalid requests.
 
+What differs and why, and what is exact operation by operation, is on each service's page:
+
+| service | operations of its model | answered | recorded cases | exact | differ |
+|---|---|---|---|---|---|
+"""
+PAGE = """# Conformance: {}
+
+Made by `make docs`, as [conformance.md](../conformance.md) tells; do not edit.
+
 """
 
 
-def fields() -> list[dict[str, Any]]:
-    return list(yaml.safe_load((HERE / "fields.yaml").read_text()))
+def fields(service: Service) -> list[dict[str, Any]]:
+    path = RECORDED / f"{service.name}_fields.yaml"
+    return list(yaml.safe_load(path.read_text())) if path.exists() else []
 
 
-def render() -> str:
-    model = load_service_model()
+def pages() -> dict[Path, str]:
+    """Every page with its text."""
+    index = {DOCS / "conformance.md": HEAD + "\n".join(row(service) for service in CATALOGUE) + "\n"}
+    return index | {DOCS / "conformance" / f"{page(service)}.md": "\n".join(told(service)) for service in CATALOGUE}
+
+
+def page(service: Service) -> str:
+    return service.title.lower().replace(" ", "-")
+
+
+def row(service: Service) -> str:
+    total, differ = len(load(service.name)), len(differing(service.name))
+    counts = (len(service.model.operations), len(service.operations()), total, total - differ, differ)
+    return " | ".join([f"| [{service.title}](conformance/{page(service)}.md)", *map(str, counts)]) + " |"
+
+
+def told(service: Service) -> Iterator[str]:
+    yield PAGE.format(service.title) + "## What differs\n"
+    yield from differences(service)
+    shown = {entry: files for entry, files in covered(service.name).items() if service.fact(entry).call is None}
+    if shown:
+        yield "\n## Cases of several calls, each with its test\n"
+        for entry, files in shown.items():
+            yield f"- `{entry}`: " + ", ".join(f"[{file}](../../tests/{file})" for file in files)
+    yield "\n## Operation by operation\n"
     cases: dict[str, list[Fact]] = defaultdict(list)
-    for fact in load():
-        cases[fact.call].append(fact)
-    parts = [HEAD, *summary(model.operations, cases), *differences()]
-    for name in sorted(model.operations):
-        parts.append("\n".join(operation(model.operations[name], cases[name])) + "\n")
-    return "\n".join(parts)
+    for fact in load(service.name):
+        cases[str(fact.call)].append(fact)
+    for name in sorted(service.model.operations):
+        yield "\n".join(operation(service, service.model.operations[name], cases[name])) + "\n"
 
 
-def summary(operations: dict[str, Operation], cases: dict[str, list[Fact]]) -> Iterator[str]:
-    differ = differing()
-    total = sum(len(facts) for facts in cases.values())
-    served = len(OPERATIONS.keys() | WITHOUT_A_HANDLER)
-    yield "| | |\n|---|---|"
-    yield f"| operations of the service model | {len(operations)}, {served} of them answered |"
-    yield f"| operations with recorded cases | {sum(bool(cases[name]) for name in operations)} |"
-    yield f"| recorded cases | {total}: {total - len(differ)} exact, {len(differ)} differ |"
-    yield ""
-
-
-def differences() -> Iterator[str]:
-    yield "## What differs\n"
+def differences(service: Service) -> Iterator[str]:
     reasons: dict[str, list[str]] = defaultdict(list)
-    for name, reason in differing().items():
+    for name, reason in differing(service.name).items():
         reasons[reason].append(name)
+    if not reasons and not fields(service):
+        yield "Nothing that was recorded."
     for reason, names in reasons.items():
         yield f"- {reason} Cases: {listed(names)}."
-    for entry in fields():
+    for entry in fields(service):
         yield f"- {listed(entry['fields'])} of {', '.join(entry['of'])}: {WHAT[entry['what']]}: {entry['why']}."
-    yield "\n## Operation by operation\n"
 
 
-def operation(described: Operation, facts: list[Fact]) -> Iterator[str]:
-    differ = differing()
+def operation(service: Service, described: Operation, facts: list[Fact]) -> Iterator[str]:
+    differ = differing(service.name)
     exact = [fact for fact in facts if fact.id not in differ]
     yield f"### {described.name}"
-    if described.name not in OPERATIONS.keys() | WITHOUT_A_HANDLER:
+    if described.name not in service.operations():
         yield "- not there yet: answered with 501"
     told = f"{len(facts)} recorded, {len(exact)} exact" if facts else "none recorded"
     yield f"- cases: {told}" + "".join(f"; `{fact.id}` differs" for fact in facts if fact.id in differ)
@@ -88,7 +108,7 @@ def operation(described: Operation, facts: list[Fact]) -> Iterator[str]:
     errors = sorted({f"{fact.error} {fact.status}" for fact in exact if fact.error})
     if errors:
         yield f"- errors exact in recorded cases: {listed(errors)}"
-    for entry in fields():
+    for entry in fields(service):
         if described.name in entry["of"]:
             yield f"- {listed(entry['fields'])}: {WHAT[entry['what']]}: {entry['why']}"
 
@@ -135,4 +155,6 @@ def listed(names: Iterable[str]) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(render())
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)

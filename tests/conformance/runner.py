@@ -1,151 +1,118 @@
-"""Runs one entry against a control plane: the calls of what is given, then the one that was recorded, compared on the wire."""
+"""Runs one entry over HTTP: the calls of what is given, then the one that was recorded, compared on the wire."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from shared.aws.service_model import load_service_model
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.facts import UNRECORDED, Fact
-from tests.conformance.given import S3_OBJECT, Step, script_of
-from tests.conformance.values import Values
+from tests.conformance.services.service import REGION, Service
+from tests.conformance.steps import GivenError, Step
+from tests.conformance.wire import Answer, Wire
 
 SETTLE_S = 20.0
 POLL_S = 0.01
-PAGES_MAX = 100
-CHANGES = {"CreateFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion"}
-WHILE_IN_PROGRESS = {
-    "get-function.update-in-progress",
-    "get-function.version-pending",
-    "get-function.qualifier-latest",
-    "update-function-code.update-in-progress",
-    "update-function-configuration.update-in-progress",
-}
-"""These look at what the last of the given calls changed, before it is done."""
-OF_THE_ACCOUNT = (
-    "ListFunctions", "GetAccountSettings", "PutFunctionConcurrency", "ListCodeSigningConfigs", "ListLayers",
-    "PutProvisionedConcurrencyConfig",
-)  # fmt: skip
-"""Whose answer depends on everything that the account has."""
-OUTSIDE_THE_MODEL = {"ValidationException", "AccessDeniedException", "RequestEntityTooLargeException"}
-"""Of these only status, code and text were recorded."""
-LISTS = {"ListFunctions": "Functions", "ListAliases": "Aliases"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """As it came over the wire. error: the code that the header x-amzn-errortype names."""
-
-    status: int
-    error: str | None
-    raw: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.raw) if self.raw else None
-
-
-class GivenError(Exception):
-    """What is given could not be made: its call was refused."""
 
 
 class Runner:
-    def __init__(self, plane: ControlPlane) -> None:
-        self._plane = plane
-        self._client = plane.client()
-        self._client.meta.events.register("before-parse.lambda", self._received)
-        self._answer = Answer(0, None, b"")
+    """One service's entries against a control plane."""
+
+    def __init__(self, plane: ControlPlane, service: Service) -> None:
+        self.plane = plane
+        self.service = service
+        self._wires: dict[tuple[str, str, str], Wire] = {}
 
     def differences(self, fact: Fact) -> list[str]:
-        """Where the answer is not the recorded one; empty when it is."""
-        if fact.call in OF_THE_ACCOUNT:
-            self._plane.empty_account()
-        values, script = Values(fact), script_of(fact)
+        """Where the answers are not the recorded one, in any protocol; empty when they are."""
+        protocols = self.service.protocols if fact.protocol is None else (fact.protocol,)
+        return [f"{protocol}: {text}" for protocol in protocols for text in Run(self, fact, protocol).differences()]
+
+    def wire(self, protocol: str | None = None, service: str | None = None, region: str | None = None) -> Wire:
+        """A client of this service (of another: in that one's own first protocol), kept."""
+        name = service or self.service.botocore
+        if protocol is None:
+            protocol = self.service.protocols[0]
+        key = (name, protocol, region or REGION)
+        if key not in self._wires:
+            self._wires[key] = self.plane.wire(*key)
+        return self._wires[key]
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> Answer:
+        return self.wire().call(operation, request)
+
+
+class Run:
+    """One entry in one protocol."""
+
+    def __init__(self, runner: Runner, fact: Fact, protocol: str) -> None:
+        self.runner = runner
+        self.plane = runner.plane
+        self.service = runner.service
+        self.fact = fact
+        self.protocol = protocol
+        self.values = runner.service.values(fact)
+
+    def differences(self) -> list[str]:
+        steps = self.service.steps(self.fact)
         try:
-            for number, step in enumerate(script.steps):
-                last = number == len(script.steps) - 1
-                self._plane.hold(last and fact.id in WHILE_IN_PROGRESS)
-                self._step(values, step)
-            return self._compare(fact, values)
+            self.service.begin(self)
+            for number, step in enumerate(steps):
+                self.service.perform(self, step, last=number == len(steps) - 1)
+            return self._compare()
         except GivenError as error:
             return [f"given: {error}"]
         finally:
-            self._plane.hold(False)
+            self.service.end(self)
 
-    def _step(self, values: Values, step: Step) -> None:
-        if step.operation == S3_OBJECT:
-            self._plane.put_object(**values.fill(step.request))
-            return
-        request = values.fill(step.request)
+    def call(
+        self,
+        operation: str,
+        request: Mapping[str, Any],
+        service: str | None = None,
+        region: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """service: another one, by its name in botocore; it is called in its own protocol."""
+        protocol = self.protocol if service in (None, self.service.botocore) else load_service_model(str(service)).protocols[0]
+        return self.runner.wire(protocol, service, region).call(operation, request, headers)
+
+    def make(self, step: Step) -> Answer:
+        """Raises GivenError."""
+        request = self.values.fill(step.request)
         deadline = time.monotonic() + SETTLE_S
         while True:
-            answer = self.call(step.operation, request)
-            reply = answer.json()
-            if step.leaves is None or answer.error is not None or reply.get(step.leaves[0]) != step.leaves[1]:
+            answer = self.call(step.operation, request, step.service, step.region, step.headers)
+            if step.until is None or answer.failed or step.until(answer.body):
                 break
             if time.monotonic() > deadline:
-                raise GivenError(f"{step.operation}: {step.leaves[0]} stayed {step.leaves[1]}")
+                raise GivenError(f"{step.operation}: what is waited for did not become so: {answer.raw[:300]!r}")
             time.sleep(POLL_S)
-        if (answer.error is not None) != step.refused:
+        if answer.failed != step.refused:
             raise GivenError(f"{step.operation} answered {answer.status} {answer.error} {answer.raw[:300]!r}")
         for path, placeholder in step.takes.items():
-            values.take(reply, path, placeholder)
-        if step.operation in CHANGES and not step.refused:
-            self._settled(request["FunctionName"], reply)
+            self.values.take(answer.body, path, placeholder)
+        if step.returns is not None and (texts := self.values.differences(step.returns, answer.body)):
+            raise GivenError(f"{step.operation} answered {texts}")
+        return answer
 
-    def _settled(self, name: str, reply: Mapping[str, Any]) -> None:
-        """What SDKs' waiters wait for, of `$LATEST` and of the version that was published."""
-        published = [] if reply["Version"] == "$LATEST" else [reply["Version"]]
-        for qualifier in ["$LATEST", *published]:
-            deadline = time.monotonic() + SETTLE_S
-            while not self._plane.held:
-                found = self.call("GetFunctionConfiguration", {"FunctionName": name, "Qualifier": qualifier}).json()
-                if found["State"] == "Active" and found.get("LastUpdateStatus") != "InProgress":
-                    break
-                if found["State"] == "Failed" or time.monotonic() > deadline:
-                    raise GivenError(f"{name}:{qualifier} did not become active: {found}")
-                time.sleep(POLL_S)
-
-    def _compare(self, fact: Fact, values: Values) -> list[str]:
-        request = values.fill(fact.request)
-        answer = self.call(fact.call, request)
-        if (answer.status, answer.error) != (fact.status, fact.error):
-            wanted = f"{fact.status} {fact.error or ''}".strip()
-            return [f"{answer.status} {answer.error or ''} {answer.raw[:300]!r} instead of {wanted}"]
+    def _compare(self) -> list[str]:
+        fact, service = self.fact, self.service
+        assert fact.call is not None
+        # `iam CreateRole`: one of another service.
+        other, _, operation = fact.call.rpartition(" ")
+        request = self.values.fill(service.request(fact))
+        answer = self.call(operation, request, other or None)
+        status, error = fact.status or answer.status, service.error(answer)
+        if (answer.status, error) != (status, fact.error):
+            wanted = f"{status} {fact.error or ''}".strip()
+            return [f"{answer.status} {error or ''} {answer.raw[:300]!r} instead of {wanted}"]
         if fact.body == UNRECORDED:
-            return []
+            return service.more(self, request, answer)
         if fact.body is None:
             return [] if answer.raw == b"" else [f"body {answer.raw[:300]!r} instead of an empty one"]
-        body = answer.json()
-        if fact.error in OUTSIDE_THE_MODEL:
-            body = {"message": body.get("message", body.get("Message"))}
-        elif fact.call in LISTS and "pages joined" in fact.note.lower():
-            body = self._joined(fact.call, request, body)
-        return values.differences(fact.body, body, unordered="order not asserted" in fact.note.lower())
-
-    def _joined(self, call: str, request: dict[str, Any], page: dict[str, Any]) -> dict[str, Any]:
-        key, items = LISTS[call], []
-        for _ in range(PAGES_MAX):
-            items += page[key]
-            if page.get("NextMarker") is None:
-                return {**page, key: items}
-            page = self.call(call, {**request, "Marker": page["NextMarker"]}).json()
-        raise AssertionError(f"{call}: more than {PAGES_MAX} pages")
-
-    def call(self, operation: str, request: Mapping[str, Any]) -> Answer:
-        """The answer of any operation by its name in the service model."""
-        self._answer = Answer(0, None, b"")
-        try:
-            self._client._make_api_call(operation, dict(request))
-        except ClientError:
-            assert self._answer.status >= 300
-        return self._answer
-
-    def _received(self, response_dict: dict[str, Any], **kwargs: Any) -> None:
-        headers = {name.lower(): value for name, value in response_dict["headers"].items()}
-        error = headers.get("x-amzn-errortype")
-        self._answer = Answer(response_dict["status_code"], error, response_dict["body"])
+        found, expected = service.found(self, request, answer), service.expected(fact, answer)
+        found_wrong = self.values.differences(expected, found, unordered=service.unordered(fact))
+        return found_wrong or service.more(self, request, answer)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from services.frontend.apis.lambda_.environment import RESERVED
 from services.worker.sandbox.spec import RuntimeResponse
-from tests.conformance.facts import HERE
+from tests.conformance.facts import RECORDED
 from tests.integration.sandbox.harness import Harness, harness
 from tests.java import packages
 from tests.needs import each, first_here, offered
@@ -61,7 +62,7 @@ while True:
 
 @functools.cache
 def facts() -> dict[str, Any]:
-    entries = yaml.safe_load((HERE / "function_environment.yaml").read_text())
+    entries = yaml.safe_load((RECORDED / "function_environment.yaml").read_text())
     return {entry["id"]: entry["then"] for entry in entries}
 
 
@@ -276,7 +277,7 @@ async def test_a_custom_runtime_may_be_a_layers(harness: Harness) -> None:
 
 def test_every_entry_has_a_check() -> None:
     """By the name in this file's own text."""
-    source = (HERE / "test_function_environment.py").read_text()
+    source = Path(__file__).read_text()
     # The order of layers takes a worker that merges them: tests/e2e/test_layers.py.
     elsewhere = {"layer-order"}
     assert [name for name in facts() if name not in elsewhere and f'facts()["{name}"]' not in source] == []

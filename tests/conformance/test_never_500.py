@@ -23,7 +23,8 @@ from services.frontend.apis.lambda_.operations import OPERATIONS
 from shared.aws.routing import Router, parse_query
 from shared.aws.signatures.canonical import normal_path
 from tests.conformance.in_process import Answer, InProcess, control_plane
-from tests.conformance.made_up import MODEL, SETUP, TAKEN, WireRequest, plain, requests
+from tests.conformance.made_up import WireRequest
+from tests.conformance.services.lambda_.made_up import MADE_UP, MODEL, SETUP, TAKEN, plain
 from tests.conftest import Cluster
 from tests.integration.registry.support import new_database
 
@@ -119,14 +120,14 @@ async def test_no_request_makes_a_500(plane: InProcess, operation: str) -> None:
     async def ask(request: WireRequest) -> None:
         check(request, await plane.send(request.naming(names)))
 
-    await run(requests(MODEL.operations[operation]), ask)
+    await run(MADE_UP.requests(MODEL.operations[operation]), ask)
 
 
 async def test_no_sequence_of_requests_makes_a_500(plane: InProcess) -> None:
     """Operations in any order, on the same few names."""
     writes = sorted(name for name in set(OPERATIONS) - INVOCATIONS if MODEL.operations[name].method != "GET")
     names = await set_up(plane)
-    some = st.sampled_from(writes).flatmap(lambda name: requests(MODEL.operations[name]))
+    some = st.sampled_from(writes).flatmap(lambda name: MADE_UP.requests(MODEL.operations[name]))
 
     async def ask(sequence: list[WireRequest]) -> None:
         answers = await asyncio.gather(*(plane.send(request.naming(names)) for request in sequence))
@@ -194,7 +195,7 @@ async def test_no_request_to_a_cluster_makes_a_500_or_hangs(cluster: Cluster) ->
             send(plain(name, members))
 
         @settings(BOUNDED, max_examples=CLUSTER_EXAMPLES)
-        @given(st.sampled_from(sorted(MODEL.operations)).flatmap(lambda name: requests(MODEL.operations[name])))
+        @given(st.sampled_from(sorted(MODEL.operations)).flatmap(lambda name: MADE_UP.requests(MODEL.operations[name])))
         def each(request: WireRequest) -> None:
             check(request, send(request))
 

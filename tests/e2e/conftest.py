@@ -6,9 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from tests.support import PYTHON, ROLE, zip_of
 
@@ -19,15 +17,7 @@ TIMEOUT_S = 30
 
 @pytest.fixture(scope="session")
 def client(cluster: Any) -> Any:
-    """boto3's Lambda client, without retries of its own, so that what the cluster answers is what a test sees."""
-    return boto3.client(
-        "lambda",
-        endpoint_url=cluster.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=cluster.access_key_id,
-        aws_secret_access_key=cluster.secret_access_key,
-        config=Config(retries={"total_max_attempts": 1}, read_timeout=60, connect_timeout=5, max_pool_connections=50),
-    )
+    return cluster.client("lambda")
 
 
 @pytest.fixture

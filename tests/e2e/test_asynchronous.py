@@ -32,6 +32,7 @@ def messages(streams: Any, queue: str) -> list[dict[str, str]]:
     return [fields for _, fields in streams.xrange(stream_key(queue))]
 
 
+@pytest.mark.covers("events", "async-accept")
 def test_an_event_is_accepted_runs_and_its_success_reaches_the_destination(
     client: Any, make_function: MakeFunction, streams: Any
 ) -> None:
@@ -85,6 +86,7 @@ def test_an_event_that_fails_for_good_reaches_the_dead_letter_queue_and_the_dest
     assert record["responsePayload"]["errorMessage"] == "never works"
 
 
+@pytest.mark.covers("events", "event-lambda-destination-target", "dest-record-by-target")
 def test_a_function_can_be_the_destination(client: Any, make_function: MakeFunction, streams: Any) -> None:
     queue = f"chain-{uuid.uuid4().hex[:8]}"
     second = make_function("def handler(event, context):\n    return event['responsePayload']\n")

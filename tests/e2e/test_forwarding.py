@@ -59,8 +59,8 @@ def test_what_is_served_stays_here_and_what_is_named_goes_there(forwarding: Clus
     assert client(forwarding, "sts").get_caller_identity()["Account"] == "000000000000"
     assert client(forwarding, "lambda").list_functions()["Functions"] == []
     assert client(forwarding, "dynamodb").list_tables()["TableNames"] == []
-    with pytest.raises(client(forwarding, "sqs").exceptions.ClientError, match="LAMBDAD_FORWARD__SQS"):
-        client(forwarding, "sqs").list_queues()
+    with pytest.raises(client(forwarding, "ssm").exceptions.ClientError, match="LAMBDAD_FORWARD__SSM"):
+        client(forwarding, "ssm").describe_parameters()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from shared.domain.lineage import RUNS_MAX
 from tests.e2e.conftest import MakeFunction
 from tests.support import NODE
 from tests.unit.worker.test_trace import ROOT, WHOLE
@@ -66,3 +68,38 @@ def test_a_function_is_told_its_trace_whoever_calls(
         client.meta.events.unregister("before-sign.lambda.Invoke", send_root)
     assert WHOLE.fullmatch(given)
     assert given.startswith(ROOT + ";")
+
+
+@pytest.fixture
+def call_in_chain(client: Any) -> Iterator[Callable[[str, str | None], str]]:
+    """Invokes a function that answers its trace header, with a given one."""
+    given: list[str | None] = [None]
+
+    def send(request: Any, **_: Any) -> None:
+        if given[0] is not None:
+            request.headers["X-Amzn-Trace-Id"] = given[0]
+
+    def call(name: str, trace: str | None) -> str:
+        given[0] = trace
+        return str(json.load(client.invoke(FunctionName=name)["Payload"]))
+
+    client.meta.events.register("before-sign.lambda.Invoke", send)
+    yield call
+    client.meta.events.unregister("before-sign.lambda.Invoke", send)
+
+
+def test_a_chain_of_synchronous_calls_leads_to_a_function_sixteen_times(
+    client: Any, make_function: MakeFunction, call_in_chain: Callable[[str, str | None], str]
+) -> None:
+    name, other = make_function(PYTHON_SOURCE), make_function(PYTHON_SOURCE)
+    trace: str | None = None
+    for _ in range(RUNS_MAX):
+        trace = call_in_chain(name, trace)
+    with pytest.raises(client.exceptions.RecursiveInvocationException) as stopped:
+        call_in_chain(name, trace)
+    assert stopped.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert "recursive loop" in stopped.value.response["Message"]
+    # Others go on in the same chain, and so does the function where it is allowed to.
+    call_in_chain(other, trace)
+    client.put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
+    call_in_chain(name, trace)

@@ -91,6 +91,7 @@ def test_a_loop_that_is_stopped_is_told_to_queues_but_not_to_the_functions_in_it
     assert (dead.targets, dead.dead_letter_arn) == ((), QUEUE)
 
 
+@pytest.mark.covers("events", "dest-trace-header")
 def test_whoever_is_told_of_an_outcome_gets_the_header_that_the_run_had() -> None:
     outcome = decisions.outcome_of(EVENT, decisions.Ended(Condition.SUCCESS, 1, None), target(on_success_arn=OTHER), 5)
     assert outcome is not None

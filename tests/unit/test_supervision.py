@@ -13,7 +13,6 @@ import pytest_asyncio
 from prometheus_client import REGISTRY
 
 from shared.events import supervision as consumers
-from shared.queues import QueueUnavailableError, QueueWriter
 from shared.telemetry import supervision
 from shared.telemetry.health import Health
 from shared.telemetry.supervision import failing, keep_running, supervise
@@ -157,37 +156,3 @@ async def test_a_task_without_a_stop_ends_with_its_work() -> None:
 
     async with asyncio.timeout(PATIENCE_S):
         await keep_running("unit-g", work)
-
-
-class BrokenRedis:
-    """Fails once in a way that no error of Redis' client is, then works."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def pipeline(self, transaction: bool) -> BrokenRedis:
-        return self
-
-    def evalsha(self, *_arguments: object) -> None:
-        pass
-
-    async def execute(self, raise_on_error: bool) -> list[object]:
-        self.calls += 1
-        if self.calls == 1:
-            raise ZeroDivisionError("nobody foresaw this")
-        return [b"id"]
-
-    async def aclose(self) -> None:
-        pass
-
-
-async def test_a_queue_writer_that_fails_tells_its_senders_and_writes_what_comes_next() -> None:
-    redis: Any = BrokenRedis()
-    writer = QueueWriter(redis)
-    before = failures_of("queue-writer")
-    async with asyncio.timeout(PATIENCE_S):
-        with pytest.raises(QueueUnavailableError, match="broken off"):
-            await writer.send("q", b"first")
-        assert await writer.send("q", b"second") == "id"
-        await writer.close()
-    assert failures_of("queue-writer") - before == 1

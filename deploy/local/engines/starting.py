@@ -12,7 +12,7 @@ from deploy.local.credentials import Credentials
 from deploy.local.engines import START_TIMEOUT_S, STOP_TIMEOUT_S, Engine
 from deploy.local.engines.kafka import KafkaEngine
 from deploy.local.engines.postgres import PostgresEngine
-from deploy.local.engines.redis import RedisEngine
+from deploy.local.engines.redis import FSYNC_DEFAULT, RedisEngine
 from deploy.local.launch import launch
 from deploy.local.logs import tail
 from deploy.local.ports import choose
@@ -22,10 +22,16 @@ POLL_S = 0.03
 
 
 def make_engine(
-    name: str, root: Path, credentials: Credentials, taken: set[int], wishes: dict[str, int] | None = None
+    name: str,
+    root: Path,
+    credentials: Credentials,
+    taken: set[int],
+    wishes: dict[str, int] | None = None,
+    *,
+    fsync: str = FSYNC_DEFAULT,
 ) -> Engine:
     """An engine with its data in root/<name> and its log in root/logs/<name>.log, on free ports (the wished ones if free;
-    the chosen ones are written into `wishes`)."""
+    the chosen ones are written into `wishes`). fsync: Redis's policy."""
     wishes = wishes if wishes is not None else {}
     log = root / "logs" / f"{name}.log"
 
@@ -34,7 +40,7 @@ def make_engine(
         return wishes[purpose]
 
     if name == "redis":
-        return RedisEngine(root / name, log, port("redis"), credentials.redis_password)
+        return RedisEngine(root / name, log, port("redis"), credentials.redis_password, fsync=fsync)
     if name == "postgres":
         return PostgresEngine(root / name, log, port("postgres"), credentials.postgres_password)
     return KafkaEngine(root / name, log, port("kafka"), port("kafka_controller"), credentials.kafka_password)

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from services.frontend.edge.bodies import ClientGoneError
 from services.frontend.edge.canned import HEADERS_TOO_LARGE, MALFORMED, TOO_MANY_CONNECTIONS, TOO_SLOW
 from services.frontend.edge.http_bounds import HttpBounds
 from services.frontend.edge.room import make_room
@@ -61,6 +62,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._phase = Phase.IDLE
         self._deadline = NEVER
         self._idle_since = 0.0
+        self.half_closed = False
+        """The client has said that it sends no more."""
         self._has_host = False
         self._active: Exchange | None = None
         self._coming: Exchange | None = None
@@ -113,7 +116,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
-            if active.cancel is not None and self.bounds.cancel_on_disconnect:
+            if active.cancel is not None and (active.ends_with_client or self.bounds.cancel_on_disconnect):
                 active.cancel()
             elif active.cancel is not None:
                 active.outlive()
@@ -152,8 +155,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
         True keeps our half open. Not where such a client counts as gone, nor for a request that is not all there.
         """
-        latest = self.cycle
-        if self._phase != Phase.ANSWERING or latest is None or self.bounds.cancel_on_disconnect:
+        self.half_closed = True
+        latest, bound = self.cycle, self._active is not None and self._active.ends_with_client
+        if self._phase != Phase.ANSWERING or latest is None or bound or self.bounds.cancel_on_disconnect:
             return False
         latest.keep_alive = False
         return True
@@ -333,6 +337,8 @@ class Exchange(RequestResponseCycle):
         self.task: asyncio.Task[None] | None = None
         self.cancel: Callable[[], object] | None = None
         """Ends the invocation that runs for it."""
+        self.ends_with_client = False
+        """It only waits: a client that sends no more counts as gone."""
         self._head = b""
         self._outlives: asyncio.Future[None] | None = None
         super().__init__(
@@ -398,6 +404,13 @@ class Exchange(RequestResponseCycle):
     def prove(self) -> None:
         """Its signature is valid: its connection is no stranger's from now on."""
         self.protocol.proven = True
+
+    def end_with_client(self) -> None:
+        """From here on the task only waits: it ends when the client closes, and be it its half of the connection alone."""
+        if self.disconnected or self.protocol.half_closed:
+            raise ClientGoneError
+        self.ends_with_client = True
+        self.cancel_with_task()
 
     def more_time(self) -> None:
         """For an application that reads a body of any size as it comes: the deadline is for the next piece."""

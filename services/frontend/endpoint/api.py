@@ -13,7 +13,8 @@ from services.frontend.edge.identity import Caller
 from shared.aws.protocols.protocol import Params, Response, WireProtocol
 from shared.aws.protocols.table import PROTOCOLS
 from shared.aws.routing import Router
-from shared.aws.service_model import ServiceModel
+from shared.aws.service_model import Operation, ServiceModel
+from shared.aws.validation import validate
 from shared.domain.arns import Home
 from shared.domain.errors import ApiError, RequestEntityTooLargeException
 from shared.domain.limits import CONTROL_BODY_BYTES_MAX
@@ -23,16 +24,26 @@ GLOBAL_REGION = b"us-east-1"
 
 
 class Call(msgspec.Struct, frozen=True):
-    """Who asks, where and how, for an operation. endpoint: `http://host:port` as the client reaches us, None for an odd one."""
+    """Who asks, where and how, for an operation. endpoint: `http://host:port` as the client reaches us, None for an odd one.
+
+    path: as on the wire. headers: by lower-case name. protocol: by its name in the models. end_with_client: for an operation
+    that waits on its client's behalf, so that it ends (is cancelled) when the client goes away; raises ClientGoneError.
+    """
 
     caller: Caller
     home: Home
     request_id: str
     endpoint: str | None = None
+    path: bytes = b"/"
+    headers: Mapping[bytes, bytes] = {}
+    protocol: str = "json"
+    end_with_client: Callable[[], None] | None = None
 
 
 Handler = Callable[[Call, Params], Awaitable[dict[str, Any] | None]]
-"""Types and ranges of the parameters were checked against the model. -> the reply's members by the model's names."""
+"""Types of the parameters were checked against the model, and by `Api.check`. -> the reply's members by the model's names."""
+Check = Callable[[Operation, Params], None]
+Pages = tuple[bytes, Callable[[str], Awaitable[Response | None]]]
 
 
 def body_too_large(operation: str, size_bytes: int) -> ApiError:
@@ -46,7 +57,11 @@ def body_too_large(operation: str, size_bytes: int) -> ApiError:
 class Api:
     """operations: by the model's names; what the model has and this has not is answered with 501.
 
-    body_bytes_max: the largest request. render: how errors look, where it is not as the protocol has it.
+    body_bytes_max: the largest request. render: how errors look, where it is not as the protocol has it. check: what parameters
+    have to satisfy before a handler sees them, the model's constraints where a service has no words of its own.
+    unknown_action: what a form is told that names an operation the model has not. version_optional: forms may name none.
+    pages: what anybody may read by a GET: what their paths begin with, and who answers for what follows.
+    links: operations of the query protocol that anybody may ask for by a GET, its parameters in the query, without a signature.
     """
 
     model: ServiceModel
@@ -54,6 +69,11 @@ class Api:
     body_bytes_max: int = CONTROL_BODY_BYTES_MAX
     too_large: Callable[[str, int], ApiError] = body_too_large
     render: Callable[[ApiError, str], Response] | None = None
+    check: Check = validate
+    unknown_action: str = "Could not find operation {name} for version {version}"
+    version_optional: bool = False
+    links: frozenset[str] = frozenset()
+    pages: Pages | None = None
 
     @functools.cached_property
     def protocols(self) -> tuple[WireProtocol, ...]:

@@ -18,7 +18,7 @@ from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
 from services.frontend.endpoint import asked
 from services.frontend.endpoint.api import Api
-from services.frontend.endpoint.service_app import ServiceApp
+from services.frontend.endpoint.service_app import ServiceApp, send_response
 from shared.aws.service_model import is_service
 
 
@@ -57,10 +57,17 @@ class EndpointApp:
         self._served = {api.model.name: ServiceApp(api, reader, request_ids, regions=regions) for api in apis}
         served_targets = {api.model.target: api.model.name for api in apis if api.model.target is not None}
         self._targets = {**served_targets, **elsewhere.targets}
+        self._pages = [api.pages for api in apis if api.pages is not None]
+        self._linked = {operation: api.model.name for api in apis for operation in api.links}
         self._by_signature = {api.model.signing_name: api.model.name for api in apis if not shares_its_signing_name(api)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = asked.service_of(scope, self._targets)
+        if scope["method"] == "GET" and await self._is_page(scope, send):
+            return
+        action = asked.linked(scope) if self._linked else None
+        name = self._linked.get(action) if action is not None else None
+        if name is None:
+            name = asked.service_of(scope, self._targets)
         name = self._by_signature.get(name, name)
         served = self._served.get(name)
         if served is not None and not self._elsewhere.takes(name):
@@ -70,6 +77,17 @@ class EndpointApp:
         else:
             # Signed for something that is no service: Lambda says what its signatures are to be for.
             await self._served[asked.LAMBDA](scope, receive, send)
+
+    async def _is_page(self, scope: Scope, send: Send) -> bool:
+        """Answers for a page that anybody may read, if it is one."""
+        path: bytes = scope["raw_path"]
+        for begin, read in self._pages:
+            if path.startswith(begin):
+                page = await read(path[len(begin) :].decode("latin-1"))
+                if page is not None:
+                    await send_response(send, page)
+                return page is not None
+        return False
 
 
 def shares_its_signing_name(api: Api) -> bool:

@@ -17,6 +17,8 @@ OLD_LINK = b"AWSAccessKeyId="
 """In the query of S3's links that were signed with Signature Version 2."""
 _SCOPE = re.compile(rb"Credential=[^,\s]*/([A-Za-z0-9-]+)/aws4_request")
 _PRESIGNED = re.compile(rb"(?:^|&)X-Amz-Credential=([^&]*)")
+_ACTION = re.compile(rb"(?:^|&)Action=")
+_LINKED_ACTION = re.compile(rb"(?:^|&)Action=([A-Za-z0-9]{1,64})(?:&|$)")
 _RPC_PATH = re.compile(rb"/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_.]+)")
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d")
 _AWS_HOST = re.compile(r"(.+)\.amazonaws\.com(?:\.cn)?(?::\d+)?")
@@ -75,7 +77,19 @@ def spoken(scope: Mapping[str, Any]) -> str | None:
             return "json"
         if name == b"content-type" and value.startswith(FORM):
             return "query"
-    return None
+    # A form may come in the query of a GET.
+    return "query" if _ACTION.search(scope["query_string"]) is not None else None
+
+
+def linked(scope: Mapping[str, Any]) -> str | None:
+    """The Action of a GET that nobody signed."""
+    query = scope["query_string"]
+    if scope["method"] != "GET" or _PRESIGNED.search(query) is not None:
+        return None
+    if any(name == b"authorization" for name, _ in scope["headers"]):
+        return None
+    found = _LINKED_ACTION.search(query)
+    return None if found is None else found[1].decode()
 
 
 def operation_named(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 from services.frontend.edge.answers import LARGE_BYTES, Scope, Send, log, translate
 from services.frontend.edge.bodies import ClientGoneError, Receive
+from services.frontend.edge.http_protocol import EXCHANGE
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import Limit, RequestReader, SignedRequest
 from services.frontend.endpoint import asked
@@ -21,7 +22,6 @@ from shared.aws.protocols.protocol import BODILESS, Params, Response, WireProtoc
 from shared.aws.routing import Route, parse_query
 from shared.aws.signatures.canonical import normal_path
 from shared.aws.signatures.sigv4 import Expected
-from shared.aws.validation import validate
 from shared.domain.errors import AccessDeniedException, ApiError, ServiceException, UserError
 
 HANDLER_TIMEOUT_S = 30.0
@@ -72,7 +72,8 @@ class ServiceApp:
         query = parse_query(scope["query_string"].decode("latin-1"))
         path = normal_path(scope["raw_path"])
         route = self._api.router.route(scope["method"], path.decode("latin-1"), query) if rest else None
-        claimed = self._reader.claim(scope, self._expected)
+        linked = not rest and asked.linked(scope) in self._api.links
+        claimed = self._reader.unsigned(scope) if linked else self._reader.claim(scope, self._expected)
         signed = await claimed.read(receive, Limit(self._api.body_bytes_max, self._too_large(route)))
         if route is None:
             if rest:
@@ -88,18 +89,32 @@ class ServiceApp:
             raise NotImplementedYetException(f"The operation {route.operation.name} is not implemented yet.")
         host = signed.headers.get(b"host", b"")
         endpoint = f"http://{host.decode()}" if _HOST.fullmatch(host) else None
-        return await self._run(protocol, handler, route, params, Call(signed.caller, signed.home, request_id, endpoint))
+        exchange = scope.get(EXCHANGE)
+        call = Call(
+            signed.caller,
+            signed.home,
+            request_id,
+            endpoint,
+            scope["raw_path"],
+            signed.headers,
+            protocol.name,
+            None if exchange is None else exchange.end_with_client,
+        )
+        return await self._run(protocol, handler, route, params, call)
 
     def _named(self, protocol: WireProtocol, scope: Scope, signed: SignedRequest) -> Route:
         """The operation of a protocol in which it is not the path that says it. Raises UnknownActionException."""
         model = self._api.model
         if protocol.name in ("query", "ec2"):
-            form = signed.body if scope["method"] == "POST" else signed.query
+            form = signed.body or signed.query
             name, version = _action(form)
             if not name:
                 raise UnknownActionException("MissingAction", "Missing Action")
-            if name not in model.operations or version != model.api_version:
-                raise UnknownActionException("InvalidAction", f"Could not find operation {name} for version {version}")
+            optional = self._api.version_optional or name in self._api.links
+            known = version == model.api_version or (not version and optional)
+            if name not in model.operations or not known:
+                text = self._api.unknown_action.format(name=name, version=version)
+                raise UnknownActionException("InvalidAction", text)
             return Route(model.operations[name], {})
         name = asked.operation_named(scope, signed.headers)
         if name not in model.operations:
@@ -107,14 +122,17 @@ class ServiceApp:
         return Route(model.operations[name], {})
 
     async def _params(self, protocol: WireProtocol, route: Route, query: dict[str, list[str]], signed: SignedRequest) -> Params:
-        texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in signed.headers.items()}
+        forms = protocol.name in ("query", "ec2")
+        # Parameters are in headers of neither forms nor plain JSON.
+        headers = {} if forms or protocol.name == "json" else signed.headers
+        texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         # A form may come in the query of a GET.
-        body = signed.body or (signed.query if protocol.name in ("query", "ec2") else b"")
+        body = signed.body or (signed.query if forms else b"")
         if len(body) > LARGE_BYTES:
             params = await asyncio.to_thread(protocol.parse, route, query, texts, body)
         else:
             params = protocol.parse(route, query, texts, body)
-        validate(route.operation, params)
+        self._api.check(route.operation, params)
         return params
 
     async def _run(self, protocol: WireProtocol, handler: Handler, route: Route, params: Params, call: Call) -> Response:

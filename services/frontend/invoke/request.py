@@ -51,6 +51,8 @@ UNAVAILABLE = {
 """Headers that ask for what no function here has."""
 ADDRESSES_MAX = 10_000
 REQUEST_RESPONSE, EVENT, DRY_RUN = "RequestResponse", "Event", "DryRun"
+OLD_EVENT = "InvokeAsync"
+"""Of the operation that was there before Event: with a limit of its own, and its trace header does not reach the function."""
 
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _NOT_JSON_TYPES = (b"text/html", b"text/xml", b"application/xml", b"image/", b"audio/", b"video/", b"multipart/")
@@ -70,7 +72,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class InvokeRequest(msgspec.Struct, frozen=True):
-    """kind: REQUEST_RESPONSE, EVENT or DRY_RUN. streamed: the response is wanted as an event stream.
+    """kind: REQUEST_RESPONSE, EVENT, OLD_EVENT or DRY_RUN. streamed: the response is wanted as an event stream.
     headers: by lower-case name. started: when the request was complete, by time.perf_counter()."""
 
     request_id: str
@@ -105,7 +107,7 @@ class InvokeRequest(msgspec.Struct, frozen=True):
             qualifier=self.address.qualifier,
             payload=self.body or b"{}",
             accepted_at_ms=int(time.time() * 1000),
-            trace=_trace(self.headers),
+            trace=None if self.kind == OLD_EVENT else _trace(self.headers),
             region=self.address.region,
         )
 
@@ -183,7 +185,7 @@ def is_invoke(method: str, raw_path: bytes) -> bool:
 def kind_of(raw_path: bytes, headers: Mapping[bytes, bytes]) -> str:
     """Empty for a kind that does not exist."""
     if raw_path.startswith(INVOKE_ASYNC_PREFIX):
-        return EVENT
+        return OLD_EVENT
     return _KINDS.get(headers.get(b"x-amz-invocation-type"), "")
 
 

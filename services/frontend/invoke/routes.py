@@ -22,14 +22,14 @@ from services.frontend.edge.http_protocol import Exchange
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import Limit, RequestReader, SignedRequest
 from services.frontend.invoke.metrics import InvokeMetrics
-from services.frontend.invoke.request import DRY_RUN, EVENT, InvokeRequest, InvokeRequests, kind_of
+from services.frontend.invoke.request import DRY_RUN, EVENT, OLD_EVENT, REQUEST_RESPONSE, InvokeRequest, InvokeRequests, kind_of
 from services.frontend.invoke.streamed import Invoker, StreamedInvocation
 from services.frontend.invoke.targets import InvocableResolver
 from shared.aws import event_stream
 from shared.aws.error_rendering import render
 from shared.domain.errors import ApiError, RequestEntityTooLargeException, RequestTooLargeException, ServiceException
 from shared.domain.invocations import InvocationResult
-from shared.domain.limits import ASYNC_PAYLOAD_BYTES_MAX, SYNC_PAYLOAD_BYTES_MAX
+from shared.domain.limits import ASYNC_PAYLOAD_BYTES_MAX, OLD_ASYNC_PAYLOAD_BYTES_MAX, SYNC_PAYLOAD_BYTES_MAX
 from shared.events.records import AsyncEvent
 
 BODY_BYTES_MAX = 64 * 1024
@@ -94,8 +94,8 @@ class Invokes:
         """Read the whole request, its signature proven. A stranger is refused before the body is read."""
         scope = cast("dict[str, Any]", exchange.scope)
         claimed = self._reader.claim(scope)
-        event = kind_of(scope["raw_path"], claimed.headers) == EVENT
-        found = await claimed.read(cast("Any", exchange.receive), _EVENT_LIMIT if event else _LIMIT)
+        limit = _EVENT_LIMITS.get(kind_of(scope["raw_path"], claimed.headers), _LIMIT)
+        found = await claimed.read(cast("Any", exchange.receive), limit)
         self._start(exchange, self._read(request_id, found))
 
     def _read(self, request_id: str, found: SignedRequest) -> InvokeRequest:
@@ -107,7 +107,7 @@ class Invokes:
 
     def _start(self, exchange: Exchange, request: InvokeRequest) -> None:
         """Raises ApiError."""
-        if request.kind == EVENT or request.kind == DRY_RUN:
+        if request.kind != REQUEST_RESPONSE:
             address = request.address
             if self._resolver.cached(address.function_arn, address.qualifier) is None:
                 self._spawn(exchange, request.request_id, self._resolve_and_accept(exchange, request))
@@ -276,11 +276,14 @@ def _too_large(size_bytes: int) -> ApiError:
     )
 
 
-def _too_large_for_event(size_bytes: int) -> ApiError:
-    return RequestTooLargeException(
-        f"{size_bytes} byte payload is too large for the Event invocation type (limit {ASYNC_PAYLOAD_BYTES_MAX} bytes)"
-    )
+def _event_limit(bytes_max: int) -> Limit:
+    def too_large(size_bytes: int) -> ApiError:
+        return RequestTooLargeException(
+            f"{size_bytes} byte payload is too large for the Event invocation type (limit {bytes_max} bytes)"
+        )
+
+    return Limit(bytes_max, too_large)
 
 
 _LIMIT = Limit(SYNC_PAYLOAD_BYTES_MAX, _too_large)
-_EVENT_LIMIT = Limit(ASYNC_PAYLOAD_BYTES_MAX, _too_large_for_event)
+_EVENT_LIMITS = {EVENT: _event_limit(ASYNC_PAYLOAD_BYTES_MAX), OLD_EVENT: _event_limit(OLD_ASYNC_PAYLOAD_BYTES_MAX)}

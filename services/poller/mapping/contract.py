@@ -111,7 +111,7 @@ class Source(Protocol[R]):
 
 
 class FilterView(NamedTuple):
-    """A record as filters see it. metadata: JSON values by field, numbers as filter_patterns.Number. data: what is in the
+    """A record as filters see it. metadata: JSON values by field, numbers as event_patterns.Number. data: what is in the
     kind's data_field: bytes or text that may hold JSON, or a document that was parsed already; None when there is none."""
 
     metadata: dict[str, Any]
@@ -142,6 +142,10 @@ class Format(Protocol[S]):
         """The record's itemIdentifier, of item_type."""
 
     def filter_view(self, record: S) -> FilterView: ...
+
+    def traces(self, records: Sequence[S]) -> Sequence[str]:
+        """The trace headers that the records carry: by them a run is known to be one in a chain of invocations. () for a kind
+        whose records have none."""
 
     def batch_info(self, lane: LaneName, records: Sequence[S], payload_bytes: int) -> BatchInfo:
         """What on-failure destinations are told of records that were given up. payload_bytes: of their event."""

@@ -20,8 +20,15 @@ from services.poller.decisions import response_lost
 from services.poller.mapping.contract import Format, LaneName, SourceTraits
 from services.poller.mapping.on_failure import DELIVERED, GivenUp, OnFailure
 from services.poller.mapping.partial_responses import PartialResponses
+from shared.domain import lineage
 from shared.domain.arns import LATEST
-from shared.domain.errors import ApiError, DispatchError, ResponseLostError, TooManyRequestsException
+from shared.domain.errors import (
+    ApiError,
+    DispatchError,
+    RecursiveInvocationException,
+    ResponseLostError,
+    TooManyRequestsException,
+)
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.limits import SYNC_PAYLOAD_BYTES_MAX
 from shared.domain.mappings import EventSourceMapping
@@ -106,7 +113,11 @@ class BatchDelivery(Generic[R]):
             return records
         for refusals in range(1, REFUSALS_BEFORE_GIVING_BACK + 1):
             try:
-                result = await self._invoke(str(uuid.uuid4()), payload)
+                result = await self._invoke(str(uuid.uuid4()), payload, records)
+            except RecursiveInvocationException as error:
+                # Its source ends it, by how often it gives a message at most.
+                self._stopped(error)
+                return records
             except Exception as error:
                 await self._refused(error, refusals)
                 continue
@@ -126,7 +137,12 @@ class BatchDelivery(Generic[R]):
             if expired := self._expired(records):
                 return await self._discard_expired(lane, records, expired, request_id, attempts)
             try:
-                result = await self._invoke(request_id, payload)
+                result = await self._invoke(request_id, payload, records)
+            except RecursiveInvocationException as error:
+                self._stopped(error)
+                why = GivenUp(Condition.RECURSIVE_INVOCATION, request_id, payload, attempts)
+                await self._on_failure.give_up(lane, records, why)
+                return []
             except Exception as error:
                 refusals += 1
                 await self._refused(error, refusals)
@@ -152,14 +168,24 @@ class BatchDelivery(Generic[R]):
             await self._pause(RETRY_BACKOFF_S[min(attempts, len(RETRY_BACKOFF_S)) - 1])
             request_id = str(uuid.uuid4())
 
-    async def _invoke(self, request_id: str, payload: bytes) -> InvocationResult:
+    async def _invoke(self, request_id: str, payload: bytes, records: list[R]) -> InvocationResult:
         mapping = self._mapping
-        invocation = Invocation(request_id, payload)
+        invocation = Invocation(request_id, payload, trace=self._trace(records))
         try:
             return await self._invoker.invoke(mapping.unqualified_arn, mapping.qualifier, invocation, wait_s=CAPACITY_WAIT_S)
         except ResponseLostError:
             # It ran: an attempt that failed, like any other.
             return response_lost(mapping.qualifier or LATEST)
+
+    def _trace(self, records: list[R]) -> str | None:
+        """Of the record to which the longest chain of runs of this function led."""
+        traces = self._format.traces(records)
+        return max(traces, key=lambda trace: lineage.runs(trace, self._mapping.unqualified_arn), default=None)
+
+    def _stopped(self, error: RecursiveInvocationException) -> None:
+        INVOKED.labels("recursive").inc()
+        log.warning("mapping %s does not run its function in a loop: %s", self._mapping.uuid, error)
+        self._on_result(RESULT_FAILED)
 
     async def _refused(self, error: Exception, refusals: int) -> None:
         """The function could not run: no attempt was used."""

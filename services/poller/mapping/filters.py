@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from services.poller.mapping.contract import FilterView
-from shared.domain.filter_patterns import Pattern, parse_json
+from shared.domain.event_patterns import parse_json
+from shared.domain.filter_patterns import Pattern
 
 R = TypeVar("R")
 

@@ -59,7 +59,7 @@ def modelled(service: ServiceModel, error: ApiError) -> ErrorShape | None:
 def query_code(service: ServiceModel, error: ApiError) -> str:
     """The code that the query protocols have for an error."""
     found = service.failures.get(error.code)
-    return error.code if found is None else found.code
+    return service.query_codes.get(error.code, error.code) if found is None else found.code
 
 
 def fault(error: ApiError) -> str:

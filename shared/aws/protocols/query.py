@@ -38,6 +38,8 @@ class Query:
     def error(self, service: ServiceModel, error: ApiError, request_id: str) -> Response:
         parts = [element("Type", fault(error)), element("Code", wire_code(service, error)), element("Message", error.message)]
         parts += [element(name, text) for name, text in error.extra.items()]
+        if service.error_detail:
+            parts.append("<Detail/>")
         inner = f"<Error>{''.join(parts)}</Error>{element('RequestId', request_id)}"
         body = f'<ErrorResponse xmlns="{service.namespace}">{inner}</ErrorResponse>'
         return Response(error.status, headers_of(request_id), body.encode())
@@ -86,4 +88,5 @@ _CODES = {
 
 
 def wire_code(service: ServiceModel, error: ApiError) -> str:
-    return query_code(service, error) if error.code in service.failures else _CODES.get(error.code, error.code)
+    code = query_code(service, error)
+    return _CODES.get(code, code) if error.code not in service.failures else code

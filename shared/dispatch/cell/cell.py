@@ -12,7 +12,7 @@ from shared.dispatch.cell.holder import Holder
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled, Version
 from shared.dispatch.cell.metrics import DispatchCounts
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.dispatch.cell.scripts import SCRIPTS
 from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.sticky import StickyLeases
 from shared.dispatch.cell.worker_record import decode, why_none_runs
@@ -28,6 +28,7 @@ from shared.domain.errors import (
     TooManyRequestsException,
 )
 from shared.domain.functions import InvokeTarget, VersionSpec
+from shared.redis.connection import RedisConnection, RedisError
 from shared.settings import Settings
 
 log = logging.getLogger("lambdad.dispatch")
@@ -73,6 +74,7 @@ class Cell:
             channel=keys.events,
             on_published=self._on_published,
             on_connected=self._on_connected,
+            scripts=SCRIPTS.all(),
         )
         self._leases = Leases(self._redis, keys, holder, account_concurrency=dispatch.account_concurrency)
         self._sticky = StickyLeases(dispatch.sticky_ms, self._leases.release)

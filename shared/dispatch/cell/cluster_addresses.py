@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from shared.dispatch.cell.engines import TOLD_FOR_S, Address
 from shared.dispatch.cell.keys import Keys
-from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.worker_record import decode
 from shared.dispatch.wire.addresses import UNIX
+from shared.redis.connection import RedisConnection
 
 WORKERS_MAX = 2_000
 """Those that are known: to read more whenever Redis comes back, and to refuse them, would cost more than it is worth."""

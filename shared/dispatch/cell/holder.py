@@ -8,9 +8,9 @@ import logging
 from shared.dispatch.cell.heartbeat import pause
 from shared.dispatch.cell.keys import Keys, epoch_field
 from shared.dispatch.cell.leases import Leases
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.sticky import StickyLeases
+from shared.redis.connection import RedisConnection, RedisError
 from shared.settings import DispatchSettings
 from shared.telemetry.supervision import supervise
 

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from shared.dispatch.cell.keys import Keys, epoch_field
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
-from shared.dispatch.cell.scripts import bulk, script
+from shared.dispatch.cell.scripts import script
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, WorkerConnection
 from shared.domain.functions import InvokeTarget
+from shared.redis.connection import RedisConnection, RedisError, Reply
+from shared.redis.scripts import bulk
 
 log = logging.getLogger("lambdad.dispatch")
 

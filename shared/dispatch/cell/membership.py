@@ -15,12 +15,13 @@ from shared.dispatch.cell.deployment import Deployment
 from shared.dispatch.cell.deployment import decode as decode_deployment
 from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name, epoch_field
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError, Reply
 from shared.dispatch.cell.retirement import Retirement
 from shared.dispatch.cell.retirement import decode as decode_retirement
-from shared.dispatch.cell.scripts import Argument, script
+from shared.dispatch.cell.scripts import SCRIPTS, script
 from shared.dispatch.cell.worker_record import Capabilities, WorkerRecord
 from shared.domain.limits import MEMORY_MB_MAX
+from shared.redis.connection import RedisConnection, RedisError, Reply
+from shared.redis.scripts import Argument
 from shared.settings import Settings
 from shared.telemetry.supervision import keep_running
 
@@ -95,6 +96,7 @@ class WorkerMembership:
             channel=self._keys.events,
             on_published=self._on_published,
             on_connected=self._on_connected,
+            scripts=SCRIPTS.all(),
         )
         self.cluster = ClusterAddresses(self._redis, self._keys)
         self._began = False

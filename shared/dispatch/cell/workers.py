@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.worker_record import decode
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN, OnEnd, WorkerConnection
 from shared.dispatch.wire.frames import HandshakeError
+from shared.redis.connection import RedisConnection, RedisError
 
 log = logging.getLogger("lambdad.dispatch")
 

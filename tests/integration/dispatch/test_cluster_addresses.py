@@ -14,7 +14,7 @@ from shared.dispatch.cell.cluster_addresses import WORKERS_MAX, ClusterAddresses
 from shared.dispatch.cell.engines import TOLD_FOR_S, EngineAnnouncer, as_others_see, own_addresses
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.membership import WorkerMembership
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
+from shared.redis.connection import RedisConnection, RedisError
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, RedisProcess
 from tests.integration.dispatch.toy_worker import until

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from services.scheduler.keep_alive import VERSIONS_A_STEP, KeepAlive
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Leases, now_ms
-from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.wire.connection import IDLE
 from shared.domain.pauses import COUNTED_MIN, Bounds, bucket
+from shared.redis.connection import RedisConnection
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from shared.dispatch.cell.announce import Announcer
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Leases, NoCapacity, Rebuilding, Stale, Throttled
-from shared.dispatch.cell.redis_connection import RedisConnection, RedisError
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
+from shared.redis.connection import RedisConnection, RedisError
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, RedisProcess, target
 from tests.integration.dispatch.toy_worker import until

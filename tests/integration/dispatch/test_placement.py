@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease, Leases, NoCapacity
 from shared.dispatch.cell.membership import WorkerMembership
-from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.wire.connection import GONE, IDLE
+from shared.redis.connection import RedisConnection
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until

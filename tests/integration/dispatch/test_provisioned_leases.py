@@ -11,12 +11,12 @@ from redis.asyncio import Redis
 from services.scheduler.provisioned_starts import Environments
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Answer, Lease, Leases, NoCapacity, Throttled, now_ms
-from shared.dispatch.cell.redis_connection import RedisConnection
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.search import Search
 from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.wire.connection import GONE, IDLE, UNCERTAIN
 from shared.domain.errors import NoCapacityError
+from shared.redis.connection import RedisConnection
 from shared.settings import Settings
 from tests.integration.dispatch.conftest import Cell, target
 from tests.integration.dispatch.toy_worker import until

@@ -54,6 +54,7 @@ class Item(msgspec.Struct, frozen=True):
     number: int
     value: bytes
     at_ms: int
+    trace: str = ""
 
 
 class MemoryFormat:
@@ -86,6 +87,9 @@ class MemoryFormat:
 
     def filter_view(self, record: Item) -> FilterView:
         return FilterView({}, record.value)
+
+    def traces(self, records: Sequence[Item]) -> Sequence[str]:
+        return [record.trace for record in records if record.trace]
 
     def batch_info(self, lane: LaneName, records: Sequence[Item], payload_bytes: int) -> KafkaBatchInfo:
         return KafkaBatchInfo(len(records), "arn:memory", "", payload_bytes, {}, "")

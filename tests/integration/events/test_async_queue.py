@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from services.poller import async_queue
+from services.poller import admission, async_queue
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from shared.domain.errors import (
@@ -177,7 +177,7 @@ async def test_a_drain_counts_out_everything_that_was_held_whatever_it_waits_for
 ) -> None:
     """What would stay counted would in the end stop the fetching."""
     monkeypatch.setattr(async_queue, "DRAIN_S", 0.2)
-    monkeypatch.setattr(async_queue, "SPILL_AFTER_S", 0.05)
+    monkeypatch.setattr(admission, "CROWDED_WAIT_S_MAX", 0.05)
     settings = settings_of(kafka_engine, in_flight_max=4)
     waiting: list[str] = []
 
@@ -263,6 +263,7 @@ async def test_an_event_of_one_mebibyte_fits(kafka_engine: KafkaCluster) -> None
     assert functions.calls[0].payload == large.payload
 
 
+@pytest.mark.covers("events", "async-default-attempts", "async-event-is-unchanged-per-attempt")
 async def test_a_failing_event_is_retried_after_its_delays_and_then_told_of(kafka_engine: KafkaCluster) -> None:
     async def fails(_: Invocation) -> InvocationResult:
         return FAILED
@@ -311,6 +312,7 @@ async def test_success_is_told_only_to_who_asked(kafka_engine: KafkaCluster) -> 
     assert outcome.targets == (f"{QUEUE}q",)
 
 
+@pytest.mark.covers("events", "async-throttle-and-system-retry")
 async def test_events_that_could_not_run_come_back_without_using_an_attempt(kafka_engine: KafkaCluster) -> None:
     refusals = [
         TooManyRequestsException("X"),
@@ -337,6 +339,7 @@ async def test_events_that_could_not_run_come_back_without_using_an_attempt(kafk
     assert len(functions.calls) == 2 * len(refusals)
 
 
+@pytest.mark.covers("events", "async-conditions", "async-drop-rules")
 async def test_an_event_that_is_too_old_or_has_no_concurrency_goes_straight_to_its_end(kafka_engine: KafkaCluster) -> None:
     for functions, age_s, condition in (
         (Functions(event_age_s_max=60, on_failure_arn=f"{QUEUE}q"), 61.0, Condition.EVENT_AGE_EXCEEDED),
@@ -370,6 +373,7 @@ async def test_slow_functions_do_not_hold_up_the_others(kafka_engine: KafkaClust
         await until(lambda: len({c.request_id for c in functions.calls}) == 100, "the slow ones too")
 
 
+@pytest.mark.covers("events", "async-at-least-once")
 async def test_a_poller_that_is_killed_in_the_middle_loses_nothing(kafka_engine: KafkaCluster) -> None:
     settings = settings_of(kafka_engine)
     done: collections.Counter[str] = collections.Counter()

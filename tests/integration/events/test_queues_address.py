@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from shared.queues import stream_key, topic_key
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import ARN, QUEUE, running, settings_of, until
+from tests.integration.registry.support import new_database
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:"
 
@@ -32,6 +33,12 @@ def second_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     engine = make_engine("redis", root, Credentials.new(), set())
     with engine_running(engine, root / "logs" / "redis.log"):
         yield engine.variables["REDIS_URL"]
+
+
+@pytest.fixture
+async def database(postgres_engine: str) -> AsyncIterator[str]:
+    async with new_database(postgres_engine) as url:
+        yield url
 
 
 def outcome_for(name: str) -> Outcome:
@@ -69,17 +76,19 @@ async def keys_of(url: str, name: str) -> list[Any]:
 
 
 async def test_queues_are_in_the_redis_that_is_named_for_them(
-    kafka_engine: KafkaCluster, redis_engine: str, second_redis: str, tmp_path: Path
+    kafka_engine: KafkaCluster, redis_engine: str, second_redis: str, database: str, tmp_path: Path
 ) -> None:
     name = f"q-{uuid.uuid4().hex[:8]}"
-    apart = {"redis_url": redis_engine, "queues_redis_url": second_redis, "data_dir": tmp_path}
+    apart = {"database_url": database, "redis_url": redis_engine, "queues_redis_url": second_redis, "data_dir": tmp_path}
     await delivered(settings_of(kafka_engine).model_copy(update=apart), name, second_redis)
     assert await keys_of(redis_engine, name) == []
 
 
-async def test_queues_are_beside_the_leases_by_default(kafka_engine: KafkaCluster, redis_engine: str, tmp_path: Path) -> None:
+async def test_queues_are_beside_the_leases_by_default(
+    kafka_engine: KafkaCluster, redis_engine: str, database: str, tmp_path: Path
+) -> None:
     name = f"q-{uuid.uuid4().hex[:8]}"
-    together = {"redis_url": redis_engine, "data_dir": tmp_path}
+    together = {"database_url": database, "redis_url": redis_engine, "data_dir": tmp_path}
     await delivered(settings_of(kafka_engine).model_copy(update=together), name, redis_engine)
 
 

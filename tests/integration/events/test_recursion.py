@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from services.poller.async_queue import AsyncPoller
 from shared.domain import lineage
 from shared.domain.invocations import Invocation, InvocationResult
@@ -15,6 +17,7 @@ __all__ = ["router"]
 MORE_RUNS = 8
 
 
+@pytest.mark.covers("events", "async-recursion-stop", "dest-loop-warning")
 async def test_a_function_that_is_its_own_destination_runs_sixteen_times_and_then_its_queue_is_told(router: Router) -> None:
     dead = queue_name()
     functions = Functions(on_success_arn=f"{ARN}f", on_failure_arn=f"{ARN}f", dead_letter_arn=QUEUE + dead)

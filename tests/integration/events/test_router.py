@@ -16,30 +16,42 @@ import pytest
 from redis.asyncio import Redis
 
 from services.poller.delays import DelayConsumer
-from services.router.deliverers import Deliverers
-from services.router.destinations import DeliveryError, Destination
-from services.router.destinations.kafka import KafkaDestination
-from services.router.destinations.messages import MessageDestination
-from services.router.destinations.s3 import S3Destination
-from services.router.outcomes import OutcomeRouter
-from shared.domain.destinations import KINDS, Use, is_deliverable
+from services.router.deliveries.contract import Deliverer, DeliveryError, Happened, Happening
+from services.router.deliveries.courier import Courier
+from services.router.deliveries.targets import Targets
+from services.router.deliveries.to_bucket import ToBucket
+from services.router.deliveries.to_bus import ToBus
+from services.router.deliveries.to_topic import ToTopic
+from services.router.outcomes.making import deliveries_of
+from services.router.topic_consumer import TopicConsumer
+from shared.domain.arns import Home
+from shared.domain.destinations import ADDRESS, KINDS, Use, is_deliverable
+from shared.domain.event_buses import Bus
+from shared.events.bus_queue import BusQueue
 from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.events.records import (
     Condition,
+    Delivery,
     KafkaBatchInfo,
     KafkaPartitionInfo,
     LastAttempt,
     Outcome,
+    decode_delivery,
     decode_event,
     decode_outcome,
     encode,
 )
 from shared.events.topics import TopicNames
-from shared.queues import QueueUnavailableError, QueueWriter, stream_key, topic_key
+from shared.queues import Queues, stream_key, topic_key
+from shared.queues.records import QueueId, QueueSettings
+from shared.registry.registry import Registry
+from shared.registry.topic_cache import TopicCache
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
-from tests.integration.events.parts import ARN, QUEUE, make_topic, read_topic, running, settings_of, until
+from shared.sns.publisher import Publisher
+from tests.integration.events.parts import ARN, QUEUE, Functions, make_topic, read_topic, running, settings_of, until
+from tests.integration.registry.support import new_database
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:"
 ERROR = b'{"errorMessage": "on purpose", "errorType": "Exception"}'
@@ -62,6 +74,10 @@ def queue_name() -> str:
     return f"q-{uuid.uuid4().hex[:8]}"
 
 
+async def a_bus(home: Home, name: str) -> Bus | None:
+    return Bus(home, name, None, None, {}, [], 0, 0, 1)
+
+
 class Router:
     """A router's parts on real engines."""
 
@@ -70,17 +86,33 @@ class Router:
         self.settings = settings
         self.redis = redis
         self.producer = producer
-        self.queues = QueueWriter(redis)
-        self.topics = KafkaDestination(self.settings)
-        self.deliverers = Deliverers.of(settings, self.queues, queue, self.topics)
-        self.destinations = dict(self.deliverers.destinations)
+        self.missing: set[str] = set()
+        self.queues = Queues.of(settings, self.settings_of_queue, name="test")
+        self.functions = Functions()
+        self.registry = Registry(settings)
+        self.publisher = Publisher(settings, producer)
+        topics = ToTopic(TopicCache(self.registry), self.publisher)
+        buses = ToBus(BusQueue(settings, producer), a_bus, settings.account_id)
+        self.targets = Targets(settings, self.queues, self.functions, queue, topics, buses)
+        self.deliverers: dict[str, Deliverer] = dict(self.targets.deliverers)
+        self.happened: list[Happened] = []
 
-    def with_destinations(self, **more: Destination) -> OutcomeRouter:
-        deliverers = Deliverers({**self.destinations, **more}, self.deliverers.dead_letters)
-        return OutcomeRouter(self.settings, self.producer, deliverers)
+    async def settings_of_queue(self, queue: QueueId) -> QueueSettings | None:
+        return None if queue.name in self.missing else QueueSettings(revision=1)
 
-    def running(self) -> Any:
-        return running(self.with_destinations().run)
+    async def run(self, stop: asyncio.Event) -> None:
+        """What reads outcomes and what reads deliveries."""
+        courier = Courier(self.settings, self.producer, self.deliverers, self.targets.keepers, self.happened.append)
+
+        async def deliver(value: bytes) -> None:
+            await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(TopicConsumer(self.settings, self.names.outcomes, self.producer, deliver).run(stop))
+            tasks.create_task(TopicConsumer(self.settings, self.names.deliveries, self.producer, courier.take_up).run(stop))
+
+    def running(self, **more: Any) -> Any:
+        return running(self.run, **more)
 
     async def tell(self, outcome: Outcome) -> None:
         await self.producer.send(self.names.outcomes, encode(outcome))
@@ -93,15 +125,26 @@ class Router:
 
 
 @pytest.fixture
-async def router(kafka_engine: KafkaCluster, redis_engine: str) -> AsyncIterator[Router]:
-    settings = settings_of(kafka_engine)
+async def router(kafka_engine: KafkaCluster, redis_engine: str, postgres_engine: str) -> AsyncIterator[Router]:
+    async with new_database(postgres_engine) as url:
+        settings = settings_of(kafka_engine).model_copy(update={"database_url": url, "redis_url": redis_engine})
+        async with made(settings, redis_engine) as found:
+            yield found
+
+
+@contextlib.asynccontextmanager
+async def made(settings: Settings, redis_engine: str) -> AsyncIterator[Router]:
     queue = AsyncQueue(settings)
     await queue.open()
     producer = BatchingProducer.of(settings, "test")
     await producer.open()
     parts = Router(settings, Redis.from_url(redis_engine, socket_timeout=5), producer, queue)
-    yield parts
-    await parts.topics.close()
+    await parts.registry.migrate()
+    await parts.queues.open()
+    async with parts.targets:
+        yield parts
+    await parts.publisher.close()
+    await parts.registry.close()
     await parts.queues.close()
     await producer.close()
     await queue.close()
@@ -161,6 +204,15 @@ async def test_a_function_gets_the_record_as_an_asynchronous_event(router: Route
     assert json.loads(event.payload)["requestContext"]["condition"] == "RetriesExhausted"
 
 
+async def test_a_function_that_is_gone_gets_nothing_and_what_it_should_have_had_is_not_lost(router: Router) -> None:
+    router.functions.gone.add("next")
+    async with router.running():
+        await router.tell(failure(targets=(f"{ARN}next",)))
+        [parked] = await read_topic(router.settings.kafka, router.names.undeliverable, 1)
+    assert decode_delivery(parked.value).target == f"{ARN}next"
+    assert b"Function not found" in dict(parked.headers)["reason"]
+
+
 async def test_what_is_told_stays_in_the_region_that_it_is_of(router: Router) -> None:
     there, name = ARN.replace("us-east-1", "eu-west-1"), queue_name()
     queue, topic = (arn.replace("us-east-1", "eu-west-1") + name for arn in (QUEUE, TOPIC))
@@ -176,7 +228,7 @@ async def test_what_is_told_stays_in_the_region_that_it_is_of(router: Router) ->
     event = decode_event(queued.value)
     assert (event.function_name, event.region) == ("next", "eu-west-1")
     assert json.loads(message[b"body"])["requestContext"]["functionArn"] == f"{there}f:$LATEST"
-    assert decode_outcome(parked.value).targets == (f"{ARN}next",)
+    assert decode_delivery(parked.value).target == f"{ARN}next"
     assert not await router.messages(name)
 
 
@@ -192,8 +244,8 @@ async def test_a_topic_gets_the_records_that_were_given_up(router: Router) -> No
     assert json.loads(first.value)["KafkaBatchInfo"]["recordInfo"]["offset"] == "1"
 
 
-def in_folder(folder: Path) -> S3Destination:
-    return S3Destination(Settings.model_validate({"s3": {"endpoint_url": folder.as_uri()}}))
+def in_folder(folder: Path) -> ToBucket:
+    return ToBucket(Settings.model_validate({"s3": {"endpoint_url": folder.as_uri()}}))
 
 
 def objects_in(folder: Path) -> list[Path]:
@@ -202,7 +254,7 @@ def objects_in(folder: Path) -> list[Path]:
 
 async def test_a_bucket_gets_an_object_with_the_whole_event(router: Router, tmp_path: Path) -> None:
     (tmp_path / "failed").mkdir()
-    router.destinations["s3"] = in_folder(tmp_path)
+    router.deliverers["s3"] = in_folder(tmp_path)
     payload = b'{"records":{"t-0":[{"offset":1,"timestamp":3}]}}'
     batch = KafkaBatchInfo(1, "arn:k", "b:9092", len(payload), {"t-0": KafkaPartitionInfo(1, 1, 3, 3)}, "the-mapping")
     at_ms = 1_700_000_000_000
@@ -244,7 +296,7 @@ async def function_of(router: Router, _folder: Path) -> tuple[str, Arrived]:
 
 async def bucket_of(router: Router, folder: Path) -> tuple[str, Arrived]:
     (folder / "failed").mkdir()
-    router.destinations["s3"] = in_folder(folder)
+    router.deliverers["s3"] = in_folder(folder)
 
     async def arrived() -> list[Path]:
         return objects_in(folder)
@@ -258,7 +310,19 @@ async def topic_of_kafka(router: Router, _folder: Path) -> tuple[str, Arrived]:
     return f"kafka://{topic}", lambda: read_topic(kafka, topic, 1)
 
 
-TARGETS = {"sqs": queue_of, "sns": topic_of_sns, "lambda": function_of, "s3": bucket_of, "kafka": topic_of_kafka}
+async def bus_of(router: Router, _folder: Path) -> tuple[str, Arrived]:
+    kafka = router.settings.kafka
+    return "arn:aws:events:us-east-1:000000000000:event-bus/b", lambda: read_topic(kafka, router.names.events, 1)
+
+
+TARGETS = {
+    "events": bus_of,
+    "sqs": queue_of,
+    "sns": topic_of_sns,
+    "lambda": function_of,
+    "s3": bucket_of,
+    "kafka": topic_of_kafka,
+}
 
 
 @pytest.mark.parametrize(("kind", "use"), [(kind.name, use) for kind in KINDS for use in Use if use in kind.uses])
@@ -281,25 +345,22 @@ async def test_whatever_may_be_configured_is_delivered(router: Router, tmp_path:
 
 
 async def test_the_router_has_a_deliverer_for_every_kind_of_the_catalogue_and_no_other(router: Router) -> None:
-    letters = {kind.name for kind in KINDS if Use.DEAD_LETTER in kind.uses}
-    assert set(router.deliverers.destinations) == {kind.name for kind in KINDS if kind.uses - {Use.DEAD_LETTER}}
-    assert set(router.deliverers.dead_letters) == letters
-    for name in letters:
-        assert router.deliverers.dead_letters[name] is not router.deliverers.destinations[name]
+    """Addresses are none of the catalogue: they are subscribed to topics."""
+    assert set(router.targets.deliverers) == {*(kind.name for kind in KINDS), ADDRESS}
 
 
 async def test_a_bucket_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
-    destination, outcome = in_folder(tmp_path), failure()
+    [delivery] = deliveries_of(failure(targets=("arn:aws:s3:::late",)))
     with pytest.raises(DeliveryError, match="no bucket late"):
-        await destination.deliver(outcome, "arn:aws:s3:::late")
+        await in_folder(tmp_path).deliver(delivery)
     (tmp_path / "late").mkdir()
-    await destination.deliver(outcome, "arn:aws:s3:::late")
+    await in_folder(tmp_path).deliver(delivery)
     assert len(objects_in(tmp_path)) == 1
     unreachable = Settings.model_validate(
         {"s3": {"endpoint_url": "http://127.0.0.1:1", "access_key_id": "a", "secret_access_key": "b", "timeout_s": 1}}
     )
     with pytest.raises(DeliveryError):
-        await S3Destination(unreachable).deliver(outcome, "arn:aws:s3:::late")
+        await ToBucket(unreachable).deliver(delivery)
 
 
 async def test_an_outcome_that_comes_twice_leaves_one_message(router: Router) -> None:
@@ -320,44 +381,51 @@ async def test_a_destination_that_fails_is_tried_again_and_the_others_are_not(ro
     failures = iter(range(2))
 
     class Flaky:
-        async def deliver(self, outcome: Outcome, target: str) -> None:
+        async def deliver(self, delivery: Delivery) -> None:
             if next(failures, None) is not None:
                 raise DeliveryError("not now")
-            await MessageDestination(router.queues.send, router.settings.region).deliver(outcome, QUEUE + told + "-flaky")
+            there = msgspec.structs.replace(delivery, target=QUEUE + told + "-flaky")
+            await router.targets.deliverers["sqs"].deliver(there)
 
-    router.destinations["flaky"] = Flaky()
+    router.deliverers["flaky"] = Flaky()
     async with router.running(), running(DelayConsumer(router.settings, router.producer).run):
         await router.tell(failure(targets=(QUEUE + told, "arn:aws:flaky:x")))
         await until(lambda: router.messages(told + "-flaky"))
     assert len(await router.messages(told)) == 1
 
 
+@pytest.mark.covers("events", "dest-delivery-failure")
 async def test_what_no_destination_takes_is_parked_and_not_lost(router: Router) -> None:
     old_ms = int((time.time() - 7 * 3_600) * 1_000)
     failing_for_long = failure(targets=("arn:aws:broken:x",), finished_at_ms=old_ms)
-    bus, elsewhere = "arn:aws:events:us-east-1:000000000000:event-bus/b", "arn:aws:lambda:us-east-1:111111111111:function:f"
-    unsupported = failure(targets=(bus, elsewhere), dead_letter_arn=f"{ARN}f")
+    table, elsewhere = "arn:aws:dynamodb:us-east-1:000000000000:table/t", "arn:aws:lambda:us-east-1:111111111111:function:f"
+    unsupported = failure(targets=(table, elsewhere), dead_letter_arn="arn:aws:nothing:x")
 
     class Broken:
-        async def deliver(self, outcome: Outcome, target: str) -> None:
+        async def deliver(self, delivery: Delivery) -> None:
             raise ValueError("a fault")
 
-    router.destinations["broken"] = Broken()
+    router.deliverers["broken"] = Broken()
     async with router.running():
         await router.tell(unsupported)
         await router.tell(failing_for_long)
         await router.producer.send(router.names.outcomes, b"garbage")
-        parked = await read_topic(router.settings.kafka, router.names.undeliverable, 5)
-    kept = [decode_outcome(record.value) for record in parked if record.value != b"garbage"]
-    assert {(o.event_id, o.targets, o.dead_letter_arn) for o in kept} == {
-        (unsupported.event_id, (bus,), None),
-        (unsupported.event_id, (elsewhere,), None),
-        (unsupported.event_id, (), unsupported.dead_letter_arn),
-        (failing_for_long.event_id, failing_for_long.targets, None),
-    }
+        await router.producer.send(router.names.deliveries, b"rubbish")
+        parked = await read_topic(router.settings.kafka, router.names.undeliverable, 6)
+    kept = [decode_delivery(record.value) for record in parked if record.value not in (b"garbage", b"rubbish")]
+    letter = unsupported.dead_letter_arn
+    assert sorted((d.origin_id, d.target, d.role.value) for d in kept) == sorted(
+        [
+            (unsupported.event_id, table, "destination"),
+            (unsupported.event_id, elsewhere, "destination"),
+            (unsupported.event_id, letter, "dead_letter"),
+            (failing_for_long.event_id, failing_for_long.targets[0], "destination"),
+        ]
+    )
+    assert {(h.delivery.target, h.what) for h in router.happened} == {(d.target, Happening.REFUSED) for d in kept}
     reasons = [dict(record.headers)["reason"].decode() for record in parked]
     assert all(reasons)
-    assert any("Event buses of EventBridge cannot be delivered to yet" in reason for reason in reasons)
+    assert any("nothing delivers to targets of kind 'dynamodb'" in reason for reason in reasons)
 
 
 async def test_a_router_that_is_killed_in_the_middle_loses_nothing(router: Router) -> None:
@@ -367,45 +435,21 @@ async def test_a_router_that_is_killed_in_the_middle_loses_nothing(router: Route
     passed: set[str] = set()
 
     class Gate:
-        async def deliver(self, outcome: Outcome, target: str) -> None:
+        async def deliver(self, delivery: Delivery) -> None:
             if len(passed) == 20:
                 await hang.wait()
-            passed.add(outcome.event_id)
+            passed.add(delivery.origin_id)
 
     class Open:
-        async def deliver(self, outcome: Outcome, target: str) -> None:
-            passed.add(outcome.event_id)
+        async def deliver(self, delivery: Delivery) -> None:
+            passed.add(delivery.origin_id)
 
+    router.deliverers["gate"] = Gate()
     await asyncio.gather(*map(router.tell, outcomes))
-    async with running(router.with_destinations(gate=Gate()).run, kill=True):
+    async with router.running(kill=True):
         await until(lambda: len(passed) == 20)
-    router.destinations["gate"] = Open()
+    router.deliverers["gate"] = Open()
     async with router.running():
         await until(lambda: len(passed) == 40)
     ids = [json.loads(m[b"body"])["requestContext"]["requestId"] for m in await router.messages(told)]
     assert sorted(ids) == sorted(o.event_id for o in outcomes)
-
-
-async def test_queues_take_many_messages_at_once_and_survive_a_forgotten_script(redis_engine: str) -> None:
-    redis = Redis.from_url(redis_engine)
-    writer, name = QueueWriter(redis), queue_name()
-    await redis.script_flush()
-    ids = await asyncio.gather(*(writer.send(name, b"%d" % n) for n in range(500)))
-    entries = await redis.xrange(stream_key(name))
-    assert [fields[b"body"] for _, fields in entries] == [b"%d" % n for n in range(500)]
-    assert [fields[b"message_id"].decode() for _, fields in entries] == list(ids)
-    assert await writer.send(name, b"x", deduplication_id="d") == await writer.send(name, b"x", deduplication_id="d")
-    await writer.close()
-
-
-async def test_without_redis_a_message_is_refused() -> None:
-    writer = QueueWriter(Redis.from_url("redis://127.0.0.1:1", socket_connect_timeout=0.5))
-    with pytest.raises(QueueUnavailableError):
-        await writer.send("q", b"x")
-    with contextlib.suppress(QueueUnavailableError):
-        await writer.close()
-
-
-def test_an_outcome_keeps_only_the_targets_that_are_left() -> None:
-    left = msgspec.structs.replace(failure(targets=("a", "b")), targets=("b",))
-    assert decode_outcome(encode(left)).targets == ("b",)

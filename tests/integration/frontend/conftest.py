@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import boto3
@@ -50,7 +50,8 @@ from tests.support import PATIENCE_S
 KEY, SECRET = "AKIDEXAMPLE", "a-secret"
 CLUSTER_SECRET = b"the cluster's own"
 SESSION = boto3.session.Session()
-HOME, ELSEWHERE = Home("000000000000", "us-east-1"), "eu-west-1"
+ACCOUNT = "000000000000"
+HOME, ELSEWHERE = Home(ACCOUNT, "us-east-1"), "eu-west-1"
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 """What begins the ARNs of the functions here; those elsewhere are told by their whole ARN."""
 ROUTER = Router(load_service_model().operations.values())
@@ -208,9 +209,17 @@ class Frontend:
 
 @contextlib.asynccontextmanager
 async def running_frontend(
-    *, at_hand: bool = True, forward: dict[str, str] | None = None, sign: dict[str, Any] | None = None, **settings: Any
+    *,
+    at_hand: bool = True,
+    forward: dict[str, str] | None = None,
+    sign: dict[str, Any] | None = None,
+    apis: Sequence[Api] = (),
+    **settings: Any,
 ) -> AsyncIterator[Frontend]:
-    """at_hand: requests that came whole are read at once and targets are in memory; otherwise all that takes a task."""
+    """at_hand: requests that came whole are read at once and targets are in memory; otherwise all that takes a task.
+
+    apis: served beside the recorders.
+    """
     chosen = FrontendSettings(port=0, root_access_key_id=KEY, root_secret_access_key=SECRET, **settings)
     listener: socket.socket = listen(chosen)
     request_ids, backend = RequestIds(), Backend(known=at_hand)
@@ -238,7 +247,7 @@ async def running_frontend(
     api = Api(load_service_model(), operations, render=render)
     given = {"frontend": chosen, "forward": forward or {}, "forward_sign": sign or {}}
     forwarder = Forwarder(Settings.model_validate(given), reader, request_ids)
-    control = EndpointApp((api, sts("000000000000")), reader, request_ids, forwarder, regions=homes.regions)
+    control = EndpointApp((api, sts("000000000000"), *apis), reader, request_ids, forwarder, regions=homes.regions)
     app.ready(invokes.serve, mounted(control))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -20,7 +20,7 @@ from shared.domain.errors import (
     TooManyRequestsException,
 )
 from shared.domain.invocations import Invocation, InvocationResult
-from shared.domain.limits import ASYNC_PAYLOAD_BYTES_MAX, SYNC_PAYLOAD_BYTES_MAX
+from shared.domain.limits import ASYNC_PAYLOAD_BYTES_MAX, OLD_ASYNC_PAYLOAD_BYTES_MAX, SYNC_PAYLOAD_BYTES_MAX
 from tests.integration.frontend.conftest import Frontend
 
 REQUEST_ID = re.compile(r"[a-f0-9]{8}-[a-f0-9]{4}-4[a-f0-9]{3}-[89ab][a-f0-9]{3}-[a-f0-9]{12}")
@@ -224,6 +224,7 @@ async def test_an_event_is_answered_once_it_is_queued(frontend: Frontend) -> Non
     assert frontend.backend.invocations == []
 
 
+@pytest.mark.covers("events", "async-payload-size")
 async def test_one_mebibyte_of_event_fits_and_one_byte_more_does_not(frontend: Frontend) -> None:
     fits = b'"' + b"a" * (ASYNC_PAYLOAD_BYTES_MAX - 2) + b'"'
     assert (await invoke(frontend, Payload=fits, InvocationType="Event"))["StatusCode"] == 202
@@ -234,10 +235,27 @@ async def test_one_mebibyte_of_event_fits_and_one_byte_more_does_not(frontend: F
     )
 
 
+@pytest.mark.covers("events", "async-payload-size")
 async def test_the_old_asynchronous_call_queues_too(frontend: Frontend) -> None:
     answer = await asyncio.to_thread(frontend.client().invoke_async, FunctionName="f", InvokeArgs=b"[1]")
     assert answer["Status"] == 202
     assert frontend.backend.events[0].payload == b"[1]"
+    fits = b'"' + b"a" * (OLD_ASYNC_PAYLOAD_BYTES_MAX - 2) + b'"'
+    assert (await asyncio.to_thread(frontend.client().invoke_async, FunctionName="f", InvokeArgs=fits))["Status"] == 202
+    with pytest.raises(ClientError) as raised:
+        await asyncio.to_thread(frontend.client().invoke_async, FunctionName="f", InvokeArgs=fits + b" ")
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
+
+
+async def test_the_old_asynchronous_call_passes_no_trace_header_on(frontend: Frontend) -> None:
+    client = frontend.client()
+    for operation in ("InvokeAsync", "Invoke"):
+        client.meta.events.register(
+            f"before-sign.lambda.{operation}", lambda request, **_: request.headers.add_header("X-Amzn-Trace-Id", "Root=1-2-3")
+        )
+    await asyncio.to_thread(client.invoke_async, FunctionName="f", InvokeArgs=b"[1]")
+    await asyncio.to_thread(client.invoke, FunctionName="f", InvocationType="Event")
+    assert [event.trace for event in frontend.backend.events] == [None, "Root=1-2-3"]
 
 
 async def test_an_event_for_nothing_is_not_queued(frontend: Frontend) -> None:

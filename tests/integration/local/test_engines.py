@@ -39,6 +39,7 @@ async def test_redis_keeps_an_append_only_file_and_refuses_rather_than_evicts(re
     redis = Redis.from_url(redis_engine, socket_timeout=5)
     async with redis:
         assert (await redis.config_get("appendonly"))["appendonly"] == "yes"
+        assert (await redis.config_get("appendfsync"))["appendfsync"] == "no"
         assert (await redis.config_get("maxmemory-policy"))["maxmemory-policy"] == "noeviction"
         assert int((await redis.config_get("maxmemory"))["maxmemory"]) > 0
 

@@ -16,10 +16,11 @@ from sqlalchemy.pool import NullPool
 from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError, ServiceException
 from shared.domain.mappings import ErrorHandling, SourceKind
-from shared.registry import code_signing, functions, layers
+from shared.registry import code_signing, functions, layers, sns_tables
+from shared.registry.events import tables as event_tables
+from shared.registry.ledger_tables import Base
 from shared.registry.migrate import HEAD, SCRIPTS, config_for
 from shared.registry.registry import Registry
-from shared.registry.tables import Base
 from tests.integration.registry.support import new_database, settings_of
 
 
@@ -37,6 +38,8 @@ async def test_the_migrations_make_exactly_the_tables_of_the_code(registry: Regi
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), Base.metadata))
 
+    assert event_tables.BusTable.metadata is Base.metadata
+    assert sns_tables.TopicTable.metadata is Base.metadata
     async with registry.write() as connection:
         assert await connection.run_sync(differences) == []
 

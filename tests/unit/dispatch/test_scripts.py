@@ -9,7 +9,8 @@ import pytest
 
 from shared.dispatch.cell import keys as keys_module
 from shared.dispatch.cell.keys import CHANNEL_EVENTS, Keys, check_instance_name
-from shared.dispatch.cell.scripts import Script, all_scripts, pack, script
+from shared.dispatch.cell.scripts import SCRIPTS, script
+from shared.redis.scripts import Script, pack
 
 
 def test_a_command_is_packed_as_redis_reads_it() -> None:
@@ -24,7 +25,7 @@ def test_a_call_can_be_finished_by_appending_and_carries_its_body_when_redis_for
     assert b"EVAL\r\n$8\r\nreturn 1\r\n" in one.by_body(whole)
 
 
-@pytest.mark.parametrize("each", all_scripts(), ids=lambda each: each.name)
+@pytest.mark.parametrize("each", SCRIPTS.all(), ids=lambda each: each.name)
 def test_every_script_catalogues_its_keys_arguments_and_reply(each: Script) -> None:
     text = each.body.decode()
     header = text[: re.search(r"^[^-]", text, re.M).start()]  # type: ignore[union-attr]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.domain.arns import Home
-from shared.domain.destinations import Use, instead, is_deliverable, is_function_elsewhere, kind_of
+from shared.domain.destinations import Use, is_deliverable, is_function_elsewhere, kind_of
 
 HERE = "us-east-1:000000000000"
 ALL = set(Use)
@@ -20,8 +20,8 @@ ASYNCHRONOUS = {Use.ON_SUCCESS, Use.ON_FAILURE}
         (f"arn:aws:lambda:{HERE}:function:f", ASYNCHRONOUS),
         (f"arn:aws:lambda:{HERE}:function:f:live", ASYNCHRONOUS),
         ("arn:aws:s3:::a-bucket", {Use.ON_FAILURE, Use.DISCARDED_BATCH}),
-        ("kafka://topic", {Use.DISCARDED_BATCH}),
-        (f"arn:aws:events:{HERE}:event-bus/default", set()),
+        ("kafka://topic", {Use.DISCARDED_BATCH, *ASYNCHRONOUS}),
+        (f"arn:aws:events:{HERE}:event-bus/default", ASYNCHRONOUS),
         (f"arn:aws:sqs:{HERE}:q.fifo", set()),
         (f"arn:aws:sns:{HERE}:t.fifo", set()),
         (f"arn:aws:lambda:{HERE}:layer:l:1", set()),
@@ -30,6 +30,7 @@ ASYNCHRONOUS = {Use.ON_SUCCESS, Use.ON_FAILURE}
         ("", set()),
     ],
 )
+@pytest.mark.covers("events", "dest-allowed-kinds", "dlq-targets")
 def test_each_kind_is_for_its_own_uses(target: str, uses: set[Use]) -> None:
     assert {use for use in Use if is_deliverable(target, use)} == uses
 
@@ -51,8 +52,3 @@ def test_a_targets_kind_is_its_service() -> None:
 )
 def test_a_function_of_another_account_or_region_is_none_of_ours(target: str, elsewhere: bool) -> None:
     assert is_function_elsewhere(target, Home("000000000000", "us-east-1")) is elsewhere
-
-
-def test_who_names_an_event_bus_is_told_what_to_name_instead() -> None:
-    assert "queue (sqs)" in instead(f"arn:aws:events:{HERE}:event-bus/default")
-    assert instead(f"arn:aws:dynamodb:{HERE}:table/t") == ""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from services.poller.admission import Admission, Ran
+from services.poller.admission import CROWDED_WAIT_S_MAX, WAIT_S_MAX, Admission, Ran
+
+HELD_MAX = 10_000
 
 
 def offered(running_max: int, **events: int) -> Admission[str]:
-    admission: Admission[str] = Admission(running_max)
+    admission: Admission[str] = Admission(running_max, HELD_MAX)
     for function, count in events.items():
         for number in range(count):
             admission.offer(function, f"{function}{number}", 0.0)
@@ -42,7 +44,7 @@ def work(
 
 
 def test_a_function_that_gains_by_running_more_at_once_gets_its_whole_share_and_no_more() -> None:
-    admission: Admission[str] = Admission(400)
+    admission: Admission[str] = Admission(400, HELD_MAX)
     assert work(admission, "waits", 20.0, lambda running: running * 10.0) == 300
     start_all(admission)
     admission.offer("quiet", "q", 21.0)
@@ -50,12 +52,12 @@ def test_a_function_that_gains_by_running_more_at_once_gets_its_whole_share_and_
 
 
 def test_a_function_that_does_not_gain_by_running_more_at_once_stays_small() -> None:
-    admission: Admission[str] = Admission(400)
+    admission: Admission[str] = Admission(400, HELD_MAX)
     assert work(admission, "computes", 20.0, lambda running: 500.0) <= 64
 
 
 def test_a_function_that_waits_for_the_platform_stays_as_small_as_it_began() -> None:
-    admission: Admission[str] = Admission(400)
+    admission: Admission[str] = Admission(400, HELD_MAX)
     assert work(admission, "trivial", 20.0, lambda running: running * 10.0, own_part=0.3) == 8
 
 
@@ -91,7 +93,7 @@ def test_order_within_a_function_is_kept() -> None:
 
 
 def test_throttles_shrink_a_share_to_what_runs_and_it_is_earned_back() -> None:
-    admission: Admission[str] = Admission(400)
+    admission: Admission[str] = Admission(400, HELD_MAX)
     work(admission, "f", 20.0, lambda running: running * 10.0)
     for _ in range(289):
         admission.finished("f", 20.0, throttled=True)
@@ -107,18 +109,71 @@ def test_a_share_never_shrinks_to_nothing() -> None:
         admission.finished("f", 0.0, throttled=True)
 
 
-def test_only_what_waited_too_long_is_spilled_and_nothing_that_runs() -> None:
-    admission = offered(4, slow=10)
-    assert start_all(admission) == {"slow": 3}
-    admission.offer("fresh", "f0", 5.0)
-    assert admission.next() == ("fresh", "f0")
-    admission.offer("fresh", "f1", 5.0)
-    assert admission.spill(2.0) == [f"slow{n}" for n in range(3, 10)]
-    assert (admission.running, admission.waiting) == (4, 1)
+def paced(admission: Admission[str], function: str, until_s: float, rate: float) -> float:
+    """One after the other, at that rate, with something waiting all the time; when it ended."""
+    now = 0.0
+    while now < until_s:
+        admission.offer(function, "x", now)
+        admission.offer(function, "x", now)
+        assert admission.next() is not None
+        now += 1 / rate
+        admission.finished(function, now, throttled=False, ran=Ran(1 / rate, 1 / rate))
+        admission.clear()
+    return now
+
+
+def test_no_more_waits_than_a_function_gets_through_soon() -> None:
+    admission: Admission[str] = Admission(1, HELD_MAX)
+    now = paced(admission, "slow", 2.0, rate=20.0)
+    admission.clear()
+    taken = sum(admission.offer("slow", "y", now) for _ in range(1_000))
+    assert WAIT_S_MAX * 20.0 * 0.9 < taken <= WAIT_S_MAX * 20.0
+
+
+def test_what_is_sent_away_comes_back_about_when_it_is_its_turn() -> None:
+    admission: Admission[str] = Admission(1, HELD_MAX)
+    now = paced(admission, "slow", 2.0, rate=20.0)
+    turns = [admission.turn_in_s("slow", now) for _ in range(500) if not admission.offer("slow", "y", now)]
+    assert turns == sorted(turns)
+    assert 500 / 20.0 * 0.8 < turns[-1] < 500 / 20.0 * 1.2
+    for _ in turns:
+        admission.clear()
+        assert admission.offer("slow", "y", now, returned=True)
+    assert admission.turn_in_s("slow", now) < 1.0
+
+
+def test_a_function_of_unknown_pace_leaves_room_for_others_before_long() -> None:
+    admission: Admission[str] = Admission(4, 100)
+    for number in range(100):
+        assert admission.offer("stuck", f"s{number}", 0.0)
+    start_all(admission)
+    assert admission.spill(0.1) == []
+    spilled = admission.spill(CROWDED_WAIT_S_MAX + 0.1)
+    assert [item for _, item in spilled[:2]] == ["s99", "s98"]
+    assert admission.held <= 4 + 8
+    assert admission.turn_in_s("stuck", 0.6) is None
+
+
+def test_what_waits_much_longer_than_it_was_promised_is_sent_away_for_a_short_time() -> None:
+    admission: Admission[str] = Admission(1, 100)
+    now = paced(admission, "hangs", 2.0, rate=5_000.0)
+    for _ in range(99):
+        assert admission.offer("hangs", "y", now)
+    assert admission.next() is not None
+    assert admission.spill(now + CROWDED_WAIT_S_MAX) == []
+    assert len(admission.spill(now + CROWDED_WAIT_S_MAX * 3)) == 97
+    assert admission.turn_in_s("hangs", now + WAIT_S_MAX * 3) is None
+
+
+def test_what_arrives_fast_and_is_done_fast_is_not_sent_away() -> None:
+    admission: Admission[str] = Admission(8, 1_000)
+    now = paced(admission, "fast", 2.0, rate=5_000.0)
+    admission.clear()
+    assert all(admission.offer("fast", "y", now) for _ in range(1_000))
 
 
 def test_many_functions_that_went_quiet_are_forgotten() -> None:
-    admission: Admission[str] = Admission(10)
+    admission: Admission[str] = Admission(10, HELD_MAX)
     for number in range(5_000):
         admission.offer(f"f{number}", "x", 0.0)
         assert admission.next() is not None

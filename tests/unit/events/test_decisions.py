@@ -49,6 +49,7 @@ def test_a_retry_remembers_the_last_answer_and_forgets_its_throttles() -> None:
     assert decision.event.payload == EVENT.payload
 
 
+@pytest.mark.covers("events", "async-throttle-and-system-retry")
 def test_throttles_use_up_age_and_no_attempts() -> None:
     decision = decisions.after_refusal(EVENT, EventInvokeConfig(event_age_s_max=60), 1_010_000)
     assert isinstance(decision, decisions.PutBack)
@@ -72,6 +73,7 @@ def test_a_function_with_no_concurrency_runs_nothing() -> None:
     assert ended == decisions.Ended(Condition.ZERO_RESERVED_CONCURRENCY, 0, None)
 
 
+@pytest.mark.covers("events", "dest-success-meaning")
 def test_nobody_is_told_who_did_not_ask() -> None:
     ended = decisions.Ended(Condition.SUCCESS, 1, None)
     assert decisions.outcome_of(EVENT, ended, target(on_failure_arn="arn:q", dead_letter_arn="arn:d"), 5) is None
@@ -79,6 +81,7 @@ def test_nobody_is_told_who_did_not_ask() -> None:
     assert decisions.outcome_of(EVENT, failed, target(on_success_arn="arn:q"), 5) is None
 
 
+@pytest.mark.covers("events", "dest-success-meaning")
 def test_failures_go_to_the_destination_and_to_the_dead_letter_queue() -> None:
     failed = decisions.Ended(Condition.RETRIES_EXHAUSTED, 3, None)
     outcome = decisions.outcome_of(EVENT, failed, target(on_failure_arn="arn:q", dead_letter_arn="arn:d"), 5)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from services.poller.mapping.filters import RecordFilter
 from services.poller.sources.kafka.format import KafkaFormat
 from shared.domain.errors import InvalidParameterValueException
-from shared.domain.filter_patterns import Pattern, parse_json
+from shared.domain.event_patterns import parse_json
+from shared.domain.filter_patterns import Pattern
 
 
 def kafka_filter(patterns: list[str]) -> RecordFilter[Any]:

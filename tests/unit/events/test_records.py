@@ -7,15 +7,23 @@ import json
 import msgspec
 import pytest
 
-from services.router.destinations import record
+from services.router.outcomes import record
 from shared.events.records import (
     AsyncEvent,
+    Behalf,
     Condition,
+    DeadLetter,
+    Delivery,
     KafkaBatchInfo,
     KafkaPartitionInfo,
     LastAttempt,
+    MessageAttribute,
     Outcome,
+    QueueParameters,
     RecordError,
+    RetryPolicy,
+    TopicParameters,
+    decode_delivery,
     decode_event,
     decode_outcome,
     encode,
@@ -35,6 +43,20 @@ FAILURE = Outcome(
     1573754768568,
     LastAttempt("$LATEST", "Unhandled", ERROR),
 )
+DELIVERY = Delivery(
+    "d",
+    Behalf.EVENTS,
+    "arn:rule",
+    "e",
+    "arn:queue.fifo",
+    b"\x00\xff",
+    5,
+    attributes={"a": MessageAttribute("Binary", binary=b"\x00"), "b": MessageAttribute("String", "x")},
+    parameters=QueueParameters("group", "once"),
+    retry=RetryPolicy(60, 2, (0, 1.5)),
+    dead_letter=DeadLetter("arn:dead", b"event", parameters=TopicParameters("subject")),
+    attempts=2,
+)
 BATCH = KafkaBatchInfo(2, "arn:k", "h:9092", 300, {"t-0": KafkaPartitionInfo(100, 101, 1749116692330, 1749116692331)})
 BATCH_EVENT = (
     b'{"eventSource":"aws:kafka","bootstrapServers":"h:9092","records":{"t-0":['
@@ -47,6 +69,7 @@ def test_records_survive_their_encoding() -> None:
     assert decode_event(encode(EVENT)) == EVENT
     outcome = msgspec.structs.replace(FAILURE, batch=BATCH, targets=("a", "b"), dead_letter_arn="c")
     assert decode_outcome(encode(outcome)) == outcome
+    assert decode_delivery(encode(DELIVERY)) == DELIVERY
 
 
 def test_a_record_with_a_newer_field_or_without_the_newest_can_be_read() -> None:
@@ -61,6 +84,8 @@ def test_what_is_no_record_is_refused(data: bytes) -> None:
         decode_event(data)
     with pytest.raises(RecordError):
         decode_outcome(data)
+    with pytest.raises(RecordError):
+        decode_delivery(data)
 
 
 def test_a_failure_record_is_awss() -> None:
@@ -102,10 +127,10 @@ def test_a_record_of_what_never_ran_shows_no_response() -> None:
 
 
 def test_a_dead_letter_carries_three_attributes() -> None:
-    assert msgspec.to_builtins(record.dead_letter_attributes(FAILURE)) == {
-        "RequestID": {"DataType": "String", "StringValue": "id"},
-        "ErrorCode": {"DataType": "Number", "StringValue": "200"},
-        "ErrorMessage": {"DataType": "String", "StringValue": "Test exception"},
+    assert record.dead_letter_attributes(FAILURE) == {
+        "RequestID": MessageAttribute("String", "id"),
+        "ErrorCode": MessageAttribute("Number", "200"),
+        "ErrorMessage": MessageAttribute("String", "Test exception"),
     }
 
 

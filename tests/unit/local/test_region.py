@@ -11,7 +11,8 @@ from deploy.local.credentials import load_or_create, save_addresses
 from deploy.local.layout import DataDir
 from deploy.local.state import ClusterState, write_state
 from deploy.local.status import environment
-from deploy.local.up import region_and_account
+from deploy.local.up import read_settings
+from shared.domain.arns import Home
 from shared.domain.errors import ConfigurationError
 
 
@@ -30,10 +31,10 @@ def test_env_and_the_first_words_name_the_clusters_region_and_account(tmp_path: 
 
 
 def test_up_reads_region_and_account_as_the_services_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert region_and_account() == ("us-east-1", "000000000000")
+    assert read_settings().home == Home("000000000000", "us-east-1")
     monkeypatch.setenv("LAMBDAD_REGION", "eu-west-1")
     monkeypatch.setenv("LAMBDAD_ACCOUNT_ID", "123456789012")
-    assert region_and_account() == ("eu-west-1", "123456789012")
+    assert read_settings().home == Home("123456789012", "eu-west-1")
     monkeypatch.setenv("LAMBDAD_REGION", "the moon")
     with pytest.raises(ConfigurationError, match="region"):
-        region_and_account()
+        read_settings()

@@ -7,8 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.frontend.apis.lambda_ import naming, pages
 from services.frontend.apis.lambda_.context import ControlContext, Reply, Request
 from shared.domain.arns import LATEST, parse_function_reference
-from shared.domain.destinations import Use, instead, is_deliverable, is_function, is_function_elsewhere
+from shared.domain.destinations import TOPIC_SCHEME, Use, is_deliverable, is_function, is_function_elsewhere
 from shared.domain.errors import InvalidParameterValueException, ResourceNotFoundException
+from shared.events.internal import is_internal
 from shared.registry import event_invoke, functions
 from shared.registry.functions import now_ms
 from shared.registry.records import EventInvokeRow, Function
@@ -121,9 +122,11 @@ def _destinations(ctx: ControlContext, request: Request) -> tuple[str | None, st
 def _refusal(ctx: ControlContext, target: str, use: Use) -> str | None:
     """None for a destination that can be delivered to; else what there is to say besides that it is invalid."""
     if not is_deliverable(target, use):
-        return instead(target)
+        return ""
     if is_function_elsewhere(target, ctx.home):
         return "Only functions of this account and region can be invoked."
+    if target.startswith(TOPIC_SCHEME) and is_internal(target.removeprefix(TOPIC_SCHEME), ctx.settings):
+        return "The topic is internal to the cluster."
     return None
 
 

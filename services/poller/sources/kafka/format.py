@@ -12,7 +12,7 @@ import msgspec
 from aiokafka import ConsumerRecord
 
 from services.poller.mapping.contract import FilterView, LaneName
-from shared.domain.filter_patterns import Number
+from shared.domain.event_patterns import Number
 from shared.domain.mappings import EventSourceMapping
 from shared.events.records import KafkaBatchInfo, KafkaPartitionInfo
 
@@ -103,11 +103,14 @@ class KafkaFormat:
     def filter_view(self, record: ConsumerRecord) -> FilterView:
         metadata = {
             "topic": record.topic,
-            "partition": Number(str(record.partition), record.partition),
-            "offset": Number(str(record.offset), record.offset),
-            "timestamp": Number(str(record.timestamp), record.timestamp),
+            "partition": Number(str(record.partition)),
+            "offset": Number(str(record.offset)),
+            "timestamp": Number(str(record.timestamp)),
         }
         return FilterView(metadata, record.value)
+
+    def traces(self, records: Sequence[ConsumerRecord]) -> Sequence[str]:
+        return ()
 
     def batch_info(self, lane: LaneName, records: Sequence[ConsumerRecord], payload_bytes: int) -> KafkaBatchInfo:
         first, last = records[0], records[-1]

@@ -14,7 +14,7 @@ from services.worker.sandbox.network.own import OwnNetwork
 from shared.dispatch.cell.cluster_addresses import ClusterAddresses
 from shared.dispatch.cell.engines import Address, engines, resolved
 from shared.dispatch.cell.heartbeat import pause
-from shared.dispatch.cell.redis_connection import RedisError
+from shared.redis.connection import RedisError
 from shared.settings import Settings
 
 log = logging.getLogger("lambdad.worker")

@@ -1,6 +1,7 @@
 // The AWS SDK for JavaScript against a cluster: what it did is printed as one JSON document, for the test to judge.
 import { readFileSync } from "node:fs";
 import * as lambda from "@aws-sdk/client-lambda";
+import * as sqs from "@aws-sdk/client-sqs";
 
 const [prefix, codeFile, streamFile, layerFile, role] = process.argv.slice(2);
 const client = new lambda.LambdaClient({ maxAttempts: 1 });
@@ -90,4 +91,22 @@ await client.send(new lambda.DeleteFunctionCommand({ FunctionName: name }));
 await client.send(new lambda.DeleteFunctionCommand({ FunctionName: streaming }));
 await client.send(new lambda.DeleteLayerVersionCommand({ LayerName: `${prefix}-layer`, VersionNumber: 1 }));
 told.gone = (await refused(client.send(new lambda.GetFunctionCommand({ FunctionName: name })))).class;
+// The SDK checks the MD5s of what it sends and receives on its own.
+const queues = new sqs.SQSClient({ maxAttempts: 1 });
+const { QueueUrl } = await queues.send(new sqs.CreateQueueCommand({ QueueName: `${prefix}-queue` }));
+const MessageAttributes = { kind: { DataType: "String", StringValue: "new" }, raw: { DataType: "Binary", BinaryValue: new Uint8Array([0, 255]) } };
+await queues.send(new sqs.SendMessageCommand({ QueueUrl, MessageBody: "from js", MessageAttributes }));
+const { Messages } = await queues.send(
+  new sqs.ReceiveMessageCommand({ QueueUrl, WaitTimeSeconds: 10, MessageAttributeNames: ["All"] }),
+);
+told.queue = { body: Messages[0].Body, kind: Messages[0].MessageAttributes.kind.StringValue, raw: [...Messages[0].MessageAttributes.raw.BinaryValue] };
+const entry = { Id: "a", ReceiptHandle: Messages[0].ReceiptHandle };
+told.queue.deleted = (await queues.send(new sqs.DeleteMessageBatchCommand({ QueueUrl, Entries: [entry] }))).Successful.length;
+await queues.send(new sqs.DeleteQueueCommand({ QueueUrl }));
+try {
+  await queues.send(new sqs.SendMessageCommand({ QueueUrl, MessageBody: "late" }));
+} catch (error) {
+  told.queue.gone = error instanceof sqs.QueueDoesNotExist;
+}
+
 console.log(JSON.stringify(told));

@@ -162,12 +162,11 @@ FUNCTION_ELSEWHERE = "arn:aws:lambda:us-east-1:111111111111:function:f"
 @pytest.mark.parametrize(
     ("side", "target", "why"),
     [
-        ("OnSuccess", BUS, "Event buses of EventBridge cannot be delivered to yet: name a queue"),
-        ("OnFailure", BUS, "Event buses of EventBridge cannot be delivered to yet: name a queue"),
         ("OnFailure", FUNCTION_ELSEWHERE, "Only functions of this account and region"),
         ("OnFailure", "arn:aws:lambda:us-east-1:000000000000:layer:l:1", "is invalid."),
         ("OnSuccess", "arn:aws:s3:::bucket", "is invalid."),
-        ("OnFailure", "kafka://topic", "is invalid."),
+        ("OnFailure", "kafka://lambdad.async", "internal to the cluster"),
+        ("OnFailure", "kafka://a/b", "is invalid."),
     ],
 )
 async def test_a_destination_that_nothing_delivers_to_is_refused(control: Control, side: str, target: str, why: str) -> None:

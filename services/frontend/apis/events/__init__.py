@@ -1,0 +1,1 @@
+"""EventBridge: event buses, rules, targets, events, archives, replays, connections and API destinations."""

@@ -1,0 +1,229 @@
+"""How requests and answers of `/_lambdad/events` look: JSON, and parameters of a query."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from shared.domain.arns import Home, merge_qualifier, parse_function_reference, require_reachable
+from shared.domain.errors import InvalidParameterValueException
+from shared.ledger.queries import Asked, LedgerEvent, LedgerStep, Position, statuses_named
+from shared.ledger.records import StepKind
+
+LIMIT = 50
+LIMIT_MAX = 500
+DELIVERIES = (StepKind.DELIVERED, StepKind.DEAD_LETTERED, StepKind.DELIVERY_REFUSED, StepKind.KEPT)
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+class StepDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    at: str
+    what: str
+    target: str | None = None
+    detail: str | None = None
+    on_behalf_of: str | None = None
+
+
+class EventDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Times are ISO 8601 in UTC. changed_at: of its end where it has ended. deliveries: "what target" of each that has ended.
+    stored: topic, partition and offset of the event itself."""
+
+    request_id: str
+    function: str
+    status: str
+    attempts: int
+    accepted_at: str
+    changed_at: str
+    qualifier: str | None = None
+    started_at: str | None = None
+    next_at: str | None = None
+    version: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    deliveries: list[str] = []
+    stored: str | None = None
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """next: what `after` is to be for the events behind these; None at the end."""
+
+    events: list[EventDocument]
+    next: str | None
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """event: None where only deliveries are known, as of a topic's message."""
+
+    event: EventDocument | None
+    steps: list[StepDocument]
+    payload: str | None = None
+
+
+class Counted(msgspec.Struct, frozen=True):
+    count: int
+
+
+class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which events: as the parameters of a query. since, until: ISO 8601, or how long ago (30s, 10m, 2h, 1d)."""
+
+    function: str = ""
+    status: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
+    error: str = ""
+    request_id: tuple[str, ...] = ()
+
+    def asked(self, home: Home) -> Asked:
+        """Raises InvalidParameterValueException, ValidationException."""
+        try:
+            statuses, steps = statuses_named(self.status)
+        except KeyError as error:
+            raise InvalidParameterValueException(f"{error.args[0]} is no status of an event.") from None
+        name, qualifier = "", None
+        if self.function:
+            reference = parse_function_reference(self.function)
+            require_reachable(reference, home)
+            name, qualifier = reference.name, merge_qualifier(reference, None)
+        asked = Asked(name, qualifier, statuses, steps, error=self.error, ids=self.request_id or None)
+        if self.since:
+            asked = msgspec.structs.replace(asked, since_ms=moment_ms(self.since))
+        if self.until:
+            asked = msgspec.structs.replace(asked, until_ms=moment_ms(self.until))
+        return asked
+
+
+class Redrive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """events: which; at most `max` of them, the newest. qualifier: the version or alias to run, the event's own by default."""
+
+    events: Filter
+    max: int = 100
+    qualifier: str | None = None
+
+
+class Cancel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    events: Filter
+    max: int = 100
+
+
+class RedriveQueue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """queue: name or ARN of a dead-letter queue. function: for messages whose event the ledger does not know."""
+
+    queue: str
+    max: int = 100
+    function: str = ""
+    qualifier: str | None = None
+
+
+class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """version: a version or alias. against: another, to compare with; by default the recorded error of an event that failed,
+    and for any other the version that ran it, which is run once more."""
+
+    version: str
+    against: str | None = None
+
+
+class Redriven(msgspec.Struct, frozen=True):
+    """request_id: of the event before; None of a message that had none. became: the new event's, None where it was not run
+    again; why says why not."""
+
+    request_id: str | None
+    became: str | None
+    why: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """version: as it was asked for. executed_version: that ran; None of an answer that was recorded. payload: as text."""
+
+    version: str
+    executed_version: str | None
+    function_error: str | None
+    payload: str
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    request_id: str
+    same: bool
+    before: Answer
+    after: Answer
+
+
+def filter_of(parameters: Mapping[str, list[str]]) -> Filter:
+    """Raises InvalidParameterValueException."""
+    known = {"function", "status", "since", "until", "error", "request_id", "limit", "after"}
+    for name in parameters:
+        if name not in known:
+            raise InvalidParameterValueException(f"{name} is no parameter; there are: {', '.join(sorted(known))}.")
+    one = {name: parameters[name][-1] for name in ("function", "since", "until", "error") if name in parameters}
+    many = {
+        name: tuple(part for value in parameters[name] for part in value.split(",") if part)
+        for name in ("status", "request_id")
+        if name in parameters
+    }
+    return msgspec.convert({**one, **many}, Filter)
+
+
+def limit_of(parameters: Mapping[str, list[str]]) -> int:
+    """Raises InvalidParameterValueException."""
+    text = parameters.get("limit", [str(LIMIT)])[-1]
+    if not text.isdecimal() or not 1 <= int(text) <= LIMIT_MAX:
+        raise InvalidParameterValueException(f"limit is a number from 1 to {LIMIT_MAX}.")
+    return int(text)
+
+
+def after_of(parameters: Mapping[str, list[str]]) -> Position | None:
+    """Raises InvalidParameterValueException."""
+    text = parameters.get("after", [""])[-1]
+    if not text:
+        return None
+    try:
+        return msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=Position)
+    except (ValueError, msgspec.DecodeError):
+        raise InvalidParameterValueException("after is not what an earlier answer said.") from None
+
+
+def after(position: Position) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).decode()
+
+
+def event_document(event: LedgerEvent, steps: list[LedgerStep], *, stored: str | None = None) -> EventDocument:
+    return EventDocument(
+        request_id=event.event_id,
+        function=event.function_name,
+        status=event.status.label,
+        attempts=event.attempts,
+        accepted_at=iso(event.accepted_ms),
+        changed_at=iso(event.changed_ms),
+        qualifier=event.qualifier,
+        started_at=None if event.started_ms is None else iso(event.started_ms),
+        next_at=None if event.next_ms is None else iso(event.next_ms),
+        version=event.version,
+        reason=event.reason,
+        error=event.error,
+        deliveries=[f"{step.kind.label} {step.target}" for step in steps if step.kind in DELIVERIES],
+        stored=stored,
+    )
+
+
+def step_document(step: LedgerStep) -> StepDocument:
+    return StepDocument(iso(step.at_ms), step.kind.label, step.target, step.detail, step.source)
+
+
+def iso(unix_ms: int) -> str:
+    """2026-01-31T12:00:00.123Z"""
+    return datetime.fromtimestamp(unix_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment_ms(text: str) -> int:
+    """Unix milliseconds of a time, or of how long ago. Raises InvalidParameterValueException."""
+    number, unit = text[:-1], text[-1:]
+    if number.isdecimal() and len(number) < 10 and unit in _UNITS_S:
+        return int(time.time() - int(number) * _UNITS_S[unit]) * 1_000
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidParameterValueException(f"{text} is no time: write 2026-02-03T04:05:06Z, or 30s, 10m, 2h, 1d.") from None
+    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1_000)

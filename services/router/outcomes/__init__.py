@@ -1,0 +1,1 @@
+"""How events and batches ended becomes deliveries to whoever asked to be told."""

@@ -1,0 +1,1 @@
+"""What EventBridge remembers: event buses, rules, targets, archives, replays, connections and API destinations."""

@@ -1,0 +1,1 @@
+"""EventBridge in the reading of its recorded entries."""

@@ -1,0 +1,1 @@
+"""Lambda's management API: what its entries' sentences and placeholders mean."""

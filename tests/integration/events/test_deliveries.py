@@ -1,0 +1,161 @@
+"""Deliveries on real engines: tried where they are made, then from the delay tiers, then as dead letters; none holds up another."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from services.poller.delays import DelayConsumer
+from services.router import topic_consumer
+from services.router.deliveries import courier as courier_module
+from services.router.deliveries.contract import DeliveryError, Happening
+from services.router.deliveries.courier import Courier
+from services.router.deliveries.places import Places
+from shared.events.records import Behalf, DeadLetter, Delivery, MessageAttribute, QueueParameters, RetryPolicy, encode
+from shared.queues.records import QueueId
+from tests.integration.events.parts import QUEUE, running, until
+from tests.integration.events.test_router import Router, queue_name, router
+
+__all__ = ["router"]
+RULE = "arn:aws:events:us-east-1:000000000000:rule/r"
+FLAKY = "arn:aws:flaky:us-east-1:000000000000:x"
+
+
+def delivery(target: str, **more: Any) -> Delivery:
+    fields = {"behalf": Behalf.EVENTS, "source_arn": RULE, "origin_id": "e", "payload": b'{"n": 1}'}
+    made = {"delivery_id": str(uuid.uuid4()), "made_at_ms": time.time_ns() // 1_000_000, "target": target}
+    return Delivery(**{**fields, **made, **more})
+
+
+class Fails:
+    """Fails so many times with an error; then keeps what it is given."""
+
+    def __init__(self, times: int, error: DeliveryError) -> None:
+        self.left = times
+        self.error = error
+        self.taken: list[Delivery] = []
+
+    async def deliver(self, delivery: Delivery) -> None:
+        if self.left:
+            self.left -= 1
+            raise self.error
+        self.taken.append(delivery)
+
+
+def courier_of(router: Router) -> Courier:
+    return Courier(router.settings, router.producer, router.deliverers, router.targets.keepers, router.happened.append)
+
+
+def happened(router: Router) -> list[Happening]:
+    return [each.what for each in router.happened]
+
+
+async def test_a_delivery_is_tried_where_it_is_made(router: Router) -> None:
+    name = queue_name()
+    await courier_of(router).deliver_now_or_later([delivery(QUEUE + name) for _ in range(700)])
+    assert len(await router.messages(name)) == 700
+    assert happened(router) == [Happening.DELIVERED] * 700
+
+
+async def test_what_fails_comes_back_from_its_tier_by_its_policy_and_then_becomes_a_dead_letter(router: Router) -> None:
+    name = queue_name()
+    router.deliverers["flaky"] = flaky = Fails(99, DeliveryError("not now", "THROTTLED"))
+    sent = delivery(FLAKY, retry=RetryPolicy(retries_max=2, pauses_s=(0, 2)), dead_letter=DeadLetter(QUEUE + name, b"event"))
+    began = time.time()
+    async with router.running(), running(DelayConsumer(router.settings, router.producer).run):
+        await courier_of(router).deliver_now_or_later([sent])
+        [letter] = await until(lambda: router.messages(name))
+    # The second pause, of two seconds, was waited for in two tiers of one.
+    assert time.time() - began >= 2
+    assert 99 - flaky.left == 3
+    assert letter[b"body"] == b"event"
+    attributes = json.loads(letter[b"attributes"])
+    assert attributes["ERROR_CODE"]["StringValue"] == "THROTTLED"
+    assert attributes["RETRY_ATTEMPTS"] == {"DataType": "Number", "StringValue": "2"}
+    assert happened(router) == [Happening.RETRIED] * 2 + [Happening.DEAD_LETTERED, Happening.DELIVERED]
+    assert {each.delivery.delivery_id for each in router.happened[:3]} == {sent.delivery_id}
+
+
+async def test_what_is_meant_for_a_queue_that_is_not_there_is_kept_for_it(router: Router) -> None:
+    name, dead, topic = queue_name(), queue_name(), queue_name()
+    router.missing.add(name)
+    early = delivery(QUEUE + name, attributes={"color": MessageAttribute("String", "red")})
+    for _ in range(2):
+        await courier_of(router).deliver_now_or_later([early])
+    await courier_of(router).deliver_now_or_later([delivery(f"arn:aws:sns:us-east-1:000000000000:{topic}")])
+    assert happened(router) == [Happening.KEPT] * 3
+    assert [message[b"body"] for message in await router.published(topic)] == [b'{"n": 1}']
+    # With a dead-letter queue, that has it.
+    await courier_of(router).deliver_now_or_later([delivery(QUEUE + name, dead_letter=DeadLetter(QUEUE + dead))])
+    assert len(await router.messages(dead)) == 1
+    assert happened(router)[3:] == [Happening.DEAD_LETTERED, Happening.DELIVERED]
+    # Once the queue is made, what it should have had is in it.
+    router.missing.clear()
+    [kept] = await router.queues.receive(QueueId(router.settings.home, name))
+    assert (kept.body, kept.attributes["color"].string_value) == (b'{"n": 1}', "red")
+
+
+@pytest.mark.covers("events", "dlq-undeliverable")
+async def test_what_a_queue_cannot_take_is_refused_for_good(router: Router) -> None:
+    name = queue_name()
+    refused = [
+        delivery(QUEUE + name, payload=b"x" * (1024 * 1024 + 1)),
+        delivery(f"{QUEUE}{name}.fifo"),
+        delivery(f"{QUEUE}{name}.fifo", parameters=QueueParameters("g")),
+    ]
+    await courier_of(router).deliver_now_or_later(refused)
+    assert happened(router) == [Happening.REFUSED] * 3
+    reasons = " ".join(each.error for each in router.happened)
+    assert "too large" in reasons
+    assert "nothing says which group" in reasons
+    assert "deduplicates" in reasons
+
+
+async def test_a_target_that_hangs_holds_up_no_other(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier_module, "Places", functools.partial(Places, 40))
+    monkeypatch.setattr(topic_consumer, "IN_FLIGHT_MAX", 40)
+    name, hanging, end = queue_name(), asyncio.Event(), asyncio.Event()
+
+    class Hangs:
+        async def deliver(self, delivery: Delivery) -> None:
+            hanging.set()
+            await end.wait()
+
+    router.deliverers["hangs"] = Hangs()
+    async with router.running():
+        await asyncio.gather(
+            *(router.producer.send(router.names.deliveries, encode(delivery("arn:aws:hangs:r:0:x"))) for _ in range(200))
+        )
+        await hanging.wait()
+        await asyncio.gather(
+            *(router.producer.send(router.names.deliveries, encode(delivery(QUEUE + name))) for _ in range(50))
+        )
+        await until(lambda: arrived(router, name, 50))
+        end.set()
+
+
+async def arrived(router: Router, name: str, count: int) -> bool:
+    return len(await router.messages(name)) == count
+
+
+async def test_messages_of_a_group_keep_their_order_while_the_queue_fails(router: Router) -> None:
+    router.deliverers["sqs"] = fifo = Fails(3, DeliveryError("not now"))
+    target = f"{QUEUE}{queue_name()}.fifo"
+
+    def message(number: int, group: str) -> Delivery:
+        policy = RetryPolicy(pauses_s=(0, 0.01))
+        return delivery(target, payload=str(number).encode(), parameters=QueueParameters(group), retry=policy)
+
+    courier = courier_of(router)
+    await asyncio.gather(
+        *(courier.deliver_now_or_later([message(number, "a"), message(-number, "b")]) for number in range(1, 20))
+    )
+    numbers = [int(taken.payload) for taken in fifo.taken]
+    assert [number for number in numbers if number > 0] == list(range(1, 20))
+    assert [number for number in numbers if number < 0] == list(range(-1, -20, -1))
