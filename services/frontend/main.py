@@ -61,7 +61,6 @@ from shared.domain.errors import ConfigurationError
 from shared.domain.function_urls import UrlHosts
 from shared.events.archive_topics import ArchiveTopics
 from shared.events.bus_queue import BusQueue
-from shared.events.producer import BatchingProducer
 from shared.events.queue import AsyncQueue
 from shared.ledger.writer import LedgerWriter
 from shared.queues.moves import MoveTasks
@@ -238,7 +237,7 @@ class Parts:
         native.download = functools.partial(package_links.download, settings, registry.packages)
         apis = (
             lambda_api(context),
-            await self._event_buses(registry),
+            self._event_buses(registry, queue),
             self._queues(registry, queues),
             scheduler_api(registry),
             sns_api(self._sns(registry, queue)),
@@ -261,12 +260,9 @@ class Parts:
         app.ready(invokes.serve, mounted(control), function_urls)
         await self._until_started("functions left pending", context.start)
 
-    async def _event_buses(self, registry: Registry) -> Api:
-        settings = self._settings
-        producer = BatchingProducer.of(settings, "buses")
-        self._stack.push_async_callback(producer.close)
-        await self._until_started("event buses", producer.open)
-        return events(EventsContext(registry, BusCache(registry), ArchiveTopics(settings), BusQueue(settings, producer).put))
+    def _event_buses(self, registry: Registry, queue: AsyncQueue) -> Api:
+        put = BusQueue(self._settings, queue.producer).put
+        return events(EventsContext(registry, BusCache(registry), ArchiveTopics(self._settings), put))
 
     async def _queue_engine(self, registry: Registry) -> Queues:
         queues = Queues.of(self._settings, loader(registry), name="frontend")

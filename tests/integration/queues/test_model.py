@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 
 from hypothesis import HealthCheck, given, settings
@@ -80,11 +79,7 @@ steps = st.lists(st.one_of(sends, sends, sends, receives, receives, deletes, cha
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fifo=st.booleans(), asked=steps)
-def test_a_queue_is_its_model(world: World, fifo: bool, asked: list[tuple[object, ...]]) -> None:
-    asyncio.get_event_loop().run_until_complete(_follow(world, fifo, asked))
-
-
-async def _follow(world: World, fifo: bool, asked: list[tuple[object, ...]]) -> None:
+async def test_a_queue_is_its_model(world: World, fifo: bool, asked: list[tuple[object, ...]]) -> None:
     queue = world.make(fifo=fifo)
     world.kept[queue] = QueueSettings(1, visibility_s=VISIBILITY_S)
     model, handles = Model(fifo), list[tuple[Known, Received]]()
