@@ -18,6 +18,9 @@ from typing import Protocol, TypeVar
 
 METADATA_BYTES_MAX = 4_000
 """Kafka's default offset.metadata.max.bytes is 4,096."""
+SETTLED_LISTED_MAX = 1_024
+"""So many offsets that are settled, and three for each that is not, may be listed before they are put together: a record that
+takes a quarter of an hour has millions settled behind it."""
 
 
 _offset_of = attrgetter("offset")
@@ -91,7 +94,8 @@ class OrderedTracker:
 class OffsetTracker:
     """The offsets of one partition between being fetched and being committed.
 
-    `position` is the offset that may be committed: everything below it is settled.
+    `position` is the offset that may be committed: everything below it is settled. What it takes grows with the records that
+    are not settled, and not with those that are.
     """
 
     def __init__(self, position: int, settled: tuple[tuple[int, int], ...] = ()) -> None:
@@ -110,7 +114,10 @@ class OffsetTracker:
     def begin_all(self, records: Sequence[R]) -> list[R]:
         """The records that are to be run."""
         begin = self.begin
-        return [record for record in records if begin(record.offset)]
+        wanted = [record for record in records if begin(record.offset)]
+        if len(self._pending) > 4 * len(self._open) + SETTLED_LISTED_MAX:
+            self._put_together()
+        return wanted
 
     def begin(self, offset: int) -> bool:
         """A record was fetched. False when it is not to be run: settled before, or running already. Offsets may have gaps."""
@@ -156,21 +163,29 @@ class OffsetTracker:
     def settled_ranges(self) -> tuple[tuple[int, int], ...]:
         """Half-open ranges of settled offsets beyond `position`, in order; gaps in the log count as settled."""
         ranges = []
-        start: int | None = None
-        floor = self.position
+        floor = end = self.position
         if len(self._open) < len(self._pending):
             for offset in self._pending:
-                if offset in self._open:
-                    if start is not None:
-                        ranges.append((start, offset))
-                        start = None
-                elif start is None:
-                    start = offset
-            if start is not None:
-                ranges.append((start, self._pending[-1] + 1))
+                if offset not in self._open:
+                    end = offset + 1
+                    continue
+                if floor < end:
+                    ranges.append((floor, end))
+                floor = end = offset + 1
+            if floor < end:
+                ranges.append((floor, end))
         if self._pending:
             floor = self._pending[-1] + 1
         return (*ranges, *((max(first, floor), end) for first, end in self._known_settled if end > floor))
+
+    def _put_together(self) -> None:
+        """List of settled offsets that follow each other only the last: where the position goes when those before it are."""
+        listed: deque[int] = deque()
+        for offset in self._pending:
+            if listed and listed[-1] not in self._open and offset not in self._open:
+                listed.pop()
+            listed.append(offset)
+        self._pending = listed
 
     def _advance(self) -> None:
         pending, unsettled = self._pending, self._open

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.events import offsets as module
 from shared.events.offsets import (
     METADATA_BYTES_MAX,
     OffsetTracker,
@@ -104,9 +107,17 @@ def test_another_owners_commit_moves_the_position_forward_only() -> None:
 @given(
     st.lists(st.integers(1, 3), max_size=25),
     st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=80),
+    st.sampled_from((-100, 0, module.SETTLED_LISTED_MAX)),
 )
-def test_any_order_of_settling_commits_exactly_the_contiguous_prefix(gaps: list[int], steps: list[tuple[bool, int]]) -> None:
-    offsets = list(itertools.accumulate(gaps))
+def test_any_order_of_settling_commits_exactly_the_contiguous_prefix(
+    gaps: list[int], steps: list[tuple[bool, int]], listed_max: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SETTLED_LISTED_MAX", listed_max)
+        settle_in_any_order(list(itertools.accumulate(gaps)), steps)
+
+
+def settle_in_any_order(offsets: list[int], steps: list[tuple[bool, int]]) -> None:
     tracker = OffsetTracker(0)
     begun: list[int] = []
     unsettled: list[int] = []
@@ -123,6 +134,23 @@ def test_any_order_of_settling_commits_exactly_the_contiguous_prefix(gaps: list[
         assert tracker.position == (settled_before[-1] + 1 if settled_before else 0)
         beyond = {offset for first, end in tracker.settled_ranges() for offset in begun if first <= offset < end}
         assert beyond == {offset for offset in begun if offset >= tracker.position} - set(unsettled)
+
+
+def test_what_is_settled_behind_a_record_that_takes_long_takes_no_memory() -> None:
+    tracker = OffsetTracker(0)
+    tracker.begin_all(records(0))
+    tracemalloc.start()
+    try:
+        for first in range(1, 200_000, 500):
+            for record in tracker.begin_all(records(*range(first, first + 500))):
+                tracker.settle(record.offset)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 200_000
+    assert tracker.settled_ranges() == ((1, 200_001),)
+    tracker.settle(0)
+    assert tracker.take_commit() == (200_001, "")
 
 
 @given(st.lists(st.tuples(st.integers(0, 5_000), st.integers(1, 5_000)), max_size=3_000), st.integers(0, 2**40))
