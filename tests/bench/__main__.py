@@ -23,6 +23,7 @@ from tests.bench import (
     http_cases,
     leases,
     ledger_cases,
+    memory_cases,
     patterns,
     placement,
     queue_cases,
@@ -71,8 +72,8 @@ DEFAULT = (
     *QUEUES,
     *REGISTRY,
 )
-BY_NAME = ("crowd",)
-"""Takes two minutes, and gigabytes of memory: asked for by its name."""
+BY_NAME = ("crowd", "backlog-events", "backlog-messages", "backlog-deliveries")
+"""Take minutes, and gigabytes of memory or of the disk: asked for by their names."""
 NAMES = (*DEFAULT, *BY_NAME)
 
 
@@ -146,6 +147,15 @@ class Bench:
             case "neighbours":
                 self._start_cluster()
                 return backlog_cases.neighbours(self._cluster, self._cluster_absent)
+            case "backlog-events":
+                self._start_cluster()
+                return memory_cases.events(self._cluster, self._cluster_absent)
+            case "backlog-messages":
+                self._start_cluster()
+                return memory_cases.messages(self._cluster, self._cluster_absent)
+            case "backlog-deliveries":
+                self._start_cluster()
+                return memory_cases.deliveries(self._cluster, self._cluster_absent)
             case "ledger-rate":
                 return ledger_cases.ledger_rate(self._workdir, self._seconds)
             case "registry-get":

@@ -68,14 +68,15 @@ def _row(name: str, samples: list[tuple[Sample, Sample]], absent: str | None) ->
 
 def _round(peer: HttpPeer, number: int, seconds: float) -> tuple[Sample, Sample]:
     endpoint = peer.endpoint()
-    urls = _made(endpoint, number)
-    sent = _generate(endpoint, urls, seconds, sends=True)
+    urls = made(endpoint, str(number), QUEUES)
+    sent = generate(endpoint, urls, seconds, sends=True)
     # Receiving is to find messages for as long as it is measured: it may well be the quicker of the two.
-    _generate(endpoint, urls, seconds / 2, sends=True)
-    return sent, _generate(endpoint, urls, seconds, sends=False)
+    generate(endpoint, urls, seconds / 2, sends=True)
+    return sent, generate(endpoint, urls, seconds, sends=False)
 
 
-def _made(endpoint: Endpoint, number: int) -> list[str]:
+def made(endpoint: Endpoint, kind: str, count: int) -> list[str]:
+    """URLs of new queues."""
     client = boto3.client(
         "sqs",
         endpoint_url=endpoint.url,
@@ -85,10 +86,10 @@ def _made(endpoint: Endpoint, number: int) -> list[str]:
         config=Config(retries={"max_attempts": 0}, read_timeout=30),
     )
     attributes = {"VisibilityTimeout": "600"}
-    return [client.create_queue(QueueName=f"bench-{number}-{n}", Attributes=attributes)["QueueUrl"] for n in range(QUEUES)]
+    return [client.create_queue(QueueName=f"bench-{kind}-{n}", Attributes=attributes)["QueueUrl"] for n in range(count)]
 
 
-def _generate(endpoint: Endpoint, urls: list[str], seconds: float, *, sends: bool) -> Sample:
+def generate(endpoint: Endpoint, urls: list[str], seconds: float, *, sends: bool) -> Sample:
     """rates: messages a second. Raises RuntimeError when the generator fails."""
     job = {"endpoint": asdict(endpoint), "urls": urls, "clients": CLIENTS, "seconds": seconds, "sends": sends}
     command = [sys.executable, "-m", "tests.bench.queue_load"]

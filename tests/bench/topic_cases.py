@@ -56,7 +56,7 @@ async def _round(cluster: Cluster, name: str, queues: int, seconds: float, *, ra
     async with Progress(KafkaCluster.of_variables(cluster.variables), "lambdad.sns", "lambdad.sns") as progress:
         before = await progress.committed()
         began = time.perf_counter()
-        load = Load(endpoint, _requests(endpoint, topic), CLIENTS, began + seconds)
+        load = Load(endpoint, publish_requests(endpoint, topic), CLIENTS, began + seconds)
         await asyncio.to_thread(load.run, began + seconds + DRAIN_S)
         published = load.statuses["200"] * BATCH
         after, took_s = await progress.wait(before + published, began)
@@ -88,7 +88,7 @@ def _made(endpoint: Endpoint, queues: int, *, raw: bool) -> str:
     return topic
 
 
-def _requests(endpoint: Endpoint, topic: str) -> Iterator[bytes]:
+def publish_requests(endpoint: Endpoint, topic: str) -> Iterator[bytes]:
     """Without an end, each signed as it is sent; good for 15 minutes."""
     signed_at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     scope = f"{signed_at[:8]}/{endpoint.region}/sns/aws4_request"

@@ -72,6 +72,11 @@ class Cluster:
         supervisor = psutil.Process(self._state()["supervisor_pid"])
         return [supervisor, *supervisor.children(recursive=True)]
 
+    def children(self) -> dict[str, psutil.Process]:
+        """Its services and engines by their names."""
+        children = [child for child in self._state()["children"] if child["pid"] is not None]
+        return {child["name"]: psutil.Process(child["pid"]) for child in children}
+
     def _state(self) -> dict[str, Any]:
         status = json.loads(self._run([*COMMAND, "status", "--json", "--data-dir", str(self._data_dir)], 30.0))
         state: dict[str, Any] = status["cluster"]
