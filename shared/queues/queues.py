@@ -15,6 +15,7 @@ from shared.queues.errors import (
     QueueUnavailableError,
     TooManyInFlightError,
 )
+from shared.queues.given_back import Found, GivenBack
 from shared.queues.keys import CHANNEL, QUEUES, packed, stream_of
 from shared.queues.receipts import Receipt
 from shared.queues.records import (
@@ -83,6 +84,7 @@ class Queues:
             scripts=scripts.SCRIPTS.all(),
         )
         self._room = Room(self._redis, memory_share_max)
+        self._given_back = GivenBack(self.release)
 
     @classmethod
     def of(cls, settings: Settings, load: Load, *, name: str) -> Self:
@@ -103,6 +105,7 @@ class Queues:
         await self._redis.wait_connected(1.0)
 
     async def close(self) -> None:
+        await self._given_back.settle()
         await self._redis.close()
         self._waiting.wake_all()
 
@@ -143,7 +146,8 @@ class Queues:
         """One message or more, as soon as there are any; none when there were none for `wait_s`.
 
         visibility_s, wait_s: None for the queue's own. attempt_id: of a FIFO queue, ReceiveRequestAttemptId. Dead letters
-        are moved. Also raises TooManyInFlightError, of a standard queue and where nobody waits.
+        are moved. Who waits and is cancelled has received nothing. Also raises TooManyInFlightError, of a standard queue and
+        where nobody waits.
         """
         loop, stream = asyncio.get_running_loop(), self.stream(queue)
         arguments: list[Argument] = [
@@ -159,22 +163,23 @@ class Queues:
             place = self._waiting.take_place(stream)
             asks = False
             try:
-                due_ms, wait_ms, over, letters_to, *words = await self._ask("receive", queue, arguments)
-                if words:
-                    if woken or len(words) == 5 * count_max:
+                look = self._look(queue, arguments)
+                found = await (look if wait_s == 0 else self._given_back.wait(queue, look))
+                if found.count:
+                    if woken or found.count == count_max:
                         self._waiting.wake(stream, 1)
-                    if messages := await self._without_dead(queue, letters_to.decode(), words):
-                        return messages
+                    if found.messages:
+                        return found.messages
                     asks = True
                     continue
-                until = until if until is not None else loop.time() + wait_ms / 1_000
+                until = until if until is not None else loop.time() + found.wait_ms / 1_000
                 remaining_s = until - loop.time()
                 if remaining_s <= 0:
-                    if over and not queue.is_fifo and not waited:
+                    if found.over and not queue.is_fifo and not waited:
                         raise TooManyInFlightError(f"too many messages of {queue.name} are in flight")
                     return []
-                if due_ms >= 0:
-                    self._waiting.due(stream, due_ms / 1_000)
+                if found.due_ms >= 0:
+                    self._waiting.due(stream, found.due_ms / 1_000)
                 await self._waiting.wait(place, remaining_s)
                 asks, waited, woken = True, True, place.done() and place.result()
                 arguments[2] = max(0, int((until - loop.time()) * 1_000))
@@ -188,6 +193,10 @@ class Queues:
     async def change_visibility(self, queue: QueueId, changes: Sequence[tuple[str, int]]) -> list[Settlement]:
         """changes: receipt handles and in how many seconds the message is to be visible. Of each: see Settlement."""
         return await self._settle("change", queue, [(handle, (seconds * 1_000,)) for handle, seconds in changes])
+
+    async def release(self, queue: QueueId, handles: Sequence[str]) -> None:
+        """Take back receives that nobody has got: the messages are visible at once, and the receives do not count."""
+        await self._settle("release", queue, [(handle, ()) for handle in handles])
 
     async def count(self, queue: QueueId) -> Counts:
         words = await self._ask("count", queue, [RETENTION_MS_MAX])
@@ -235,6 +244,11 @@ class Queues:
         described = scripts.send_arguments(messages, letters, fifo=queue.is_fifo)
         answers = await self._ask("send", queue, [int(keep), len(messages), *described])
         return scripts.sent(answers, described)
+
+    async def _look(self, queue: QueueId, arguments: Sequence[Argument]) -> Found:
+        due_ms, wait_ms, over, letters_to, *words = await self._ask("receive", queue, arguments)
+        messages = await self._without_dead(queue, letters_to.decode(), words) if words else []
+        return Found(due_ms, wait_ms, bool(over), len(words) // 5, messages)
 
     async def _without_dead(self, queue: QueueId, letters_to: str, words: list[Any]) -> list[Received]:
         """Moves the dead letters of what was received. -> the rest; with them what has nowhere to go."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
 
 from shared.queues import Queues
-from shared.queues.records import Message, QueueId, Received
+from shared.queues.records import DeadLetters, Message, QueueId, Received
 from tests.integration.queues.conftest import World
 from tests.integration.redis_process import RedisProcess
 from tests.support import PATIENCE_S
@@ -169,3 +170,42 @@ async def test_nothing_is_left_of_who_waited(world: World, here: Queues) -> None
 async def _nothing_waits_for_ever(redis_process: RedisProcess) -> AsyncIterator[None]:
     async with asyncio.timeout(3 * PATIENCE_S):
         yield
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+async def test_who_is_cancelled_at_any_moment_of_a_receive_takes_nothing(world: World, here: Queues, fifo: bool) -> None:
+    """One turn of the event loop later each time, until the receive is over before: no moment between is left out."""
+    queue = world.make(fifo=fifo, visibility_s=600, dead_letters=DeadLetters(world.make(fifo=fifo), 1))
+    await here.send(queue, [Message(body, group_id="g", deduplication_id=body.decode()) for body in (b"1", b"2")])
+    for turns in itertools.count():
+        task = receive(here, queue)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            messages = await task
+        except asyncio.CancelledError:
+            await asyncio.gather(*here._given_back._tasks)
+            counts = await here.count(queue)
+            assert (counts.visible, counts.in_flight) == (2, 0), turns
+        else:
+            break
+    assert turns > 2
+    assert [(message.body, message.receive_count) for message in messages] == [(b"1", 1), (b"2", 1)]
+
+
+async def test_a_receive_that_was_taken_back_is_no_receive_and_wakes_who_waits(
+    world: World, here: Queues, there: Queues
+) -> None:
+    for fifo in (False, True):
+        queue = world.make(fifo=fifo, visibility_s=600)
+        await here.send(queue, [Message(b"m", group_id="g", deduplication_id="m")])
+        [first] = await here.receive(queue, visibility_s=0)
+        [second] = await here.receive(queue)
+        assert (first.receive_count, second.receive_count) == (1, 2)
+        task = receive(there, queue)
+        await waiting(world, queue)
+        await here.release(queue, [first.receipt_handle, second.receipt_handle])
+        async with asyncio.timeout(PATIENCE_S):
+            [third] = await task
+        assert (third.receive_count, third.first_received_at_ms) == (2, first.first_received_at_ms)

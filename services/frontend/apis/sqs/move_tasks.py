@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.frontend.apis.sqs.context import SqsContext
-from services.frontend.apis.sqs.errors import QueueDoesNotExist, ResourceMissing, UnsupportedOperation
+from services.frontend.apis.sqs.errors import QueueDoesNotExist, ResourceMissing
 from services.frontend.apis.sqs.urls import QueueArn, arn_of, parse_arn
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
@@ -49,7 +49,7 @@ async def start_message_move_task(context: SqsContext, call: Call, params: Param
             target = None if destination is None else QueueId(destination.home, destination.name)
             task = await context.moves.start(queue, target, per_second_max)
     except MoveTaskRunningError as error:
-        raise UnsupportedOperation(
+        raise InvalidParameterValueException(
             "There is already a task running. Only one active task is allowed for a source queue arn at a given time."
         ) from error
     return {"TaskHandle": _handle_of(task)}

@@ -106,8 +106,8 @@ def _system_attributes(received: Received, names: Collection[str]) -> dict[str, 
 
 
 def _is_chosen(name: str, names: Collection[str]) -> bool:
-    """By name, by what it begins with (`prefix.*`), or all of them."""
-    return any(each == name or each in ("All", ".*") or (each.endswith(".*") and name.startswith(each[:-1])) for each in names)
+    """By name, by what it begins with (`prefix.*`, where a period need not follow), or all of them."""
+    return any(each == name or each in ("All", "*") or (each.endswith(".*") and name.startswith(each[:-2])) for each in names)
 
 
 def _shown(attribute: Attribute) -> dict[str, Any]:

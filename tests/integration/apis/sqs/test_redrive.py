@@ -119,7 +119,7 @@ async def test_a_task_that_cannot_be_is_refused(sqs_api: Sqs) -> None:
     slowly = {"SourceArn": arn(dead), "DestinationArn": arn(await sqs_api.queue()), "MaxNumberOfMessagesPerSecond": 1}
     handle = (await sqs_api("StartMessageMoveTask", **slowly))["TaskHandle"]
     assert await sqs_api.refused("StartMessageMoveTask", **slowly) == (
-        "AWS.SimpleQueueService.UnsupportedOperation",
+        "InvalidParameterValue",
         "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
     )
     await sqs_api("CancelMessageMoveTask", TaskHandle=handle)
