@@ -31,7 +31,7 @@ from deploy.local.proxies import exemption
 from deploy.local.status import environment as variables_of
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
-from tests.needs import skip_where_missing
+from tests.needs import list_missed, skip_where_missing
 from tests.support import wait_until
 
 GIVEN = {"kafka": "KAFKA_BOOTSTRAP_SERVERS", "redis": "REDIS_URL", "postgres": "DATABASE_URL"}
@@ -53,6 +53,10 @@ def pytest_configure() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     skip_where_missing(item)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    list_missed(report)
 
 
 @dataclass(frozen=True)

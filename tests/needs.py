@@ -1,14 +1,17 @@
 """What a test needs beyond a bare machine: `@pytest.mark.needs("nodejs20.x", "npm")`. Skipped, and said, where it is not there.
 
-A bare machine has the Python that lambdad runs on, and nothing else that functions or tools run on.
+A bare machine has the Python that lambdad runs on, and nothing else that functions or tools run on. LAMBDAD_TEST_MISSED names a file
+to list the tests in that were skipped for this, by their ids: `pytest @FILE` runs them where there is more.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +22,7 @@ from services.worker.runtimes.nodejs.family import SDK
 from shared.domain.runtimes import RUNTIMES_OFFERED
 from shared.settings import WorkerSettings
 
+MISSED = "LAMBDAD_TEST_MISSED"
 _TOOLCHAINS = {"cargo": ["cargo", "--version"], "go": ["go", "version"]}
 """What may be on PATH for the toolchain that a version manager would have, and has not."""
 _BUILT_BY = {"lambda-adapter": ": cargo install lambda_web_adapter --version 0.9.1 --locked"}
@@ -32,6 +36,15 @@ def skip_where_missing(item: pytest.Item) -> None:
     found_missing = [reason for name in dict.fromkeys(names) if (reason := missing(name)) is not None]
     if found_missing:
         pytest.skip("; ".join(found_missing))
+
+
+def list_missed(report: pytest.TestReport) -> None:
+    """Of each test as it is told, to the process that tells of all of them alone."""
+    if report.skipped and MISSED in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
+        where = report.longrepr[0] if isinstance(report.longrepr, tuple) else ""
+        if Path(where).name == Path(__file__).name:
+            with Path(os.environ[MISSED]).open("a") as file:
+                file.write(f"{report.nodeid}\n")
 
 
 def offered(family: str) -> list[str]:
