@@ -1,6 +1,5 @@
-"""Terraform with the AWS provider, on a module of terraform/: a folder for each service.
+"""Terraform with the AWS provider, on terraform/main.tf: a module for each service, all applied together.
 
-A module has the variables `endpoint` and `prefix` (of its names).
 The provider is not fetched: it is looked for where machines keep Terraform's plug-ins. LAMBDAD_TEST_TERRAFORM_PLUGINS names a
 folder (with registry.terraform.io/hashicorp/aws/... in it) that is elsewhere.
 """
@@ -23,6 +22,8 @@ PROVIDER = "registry.terraform.io/hashicorp/aws/5.100.0"
 SETTING = "LAMBDAD_TEST_TERRAFORM_PLUGINS"
 MODULES = Path(__file__).parent / "terraform"
 COMMAND_TIMEOUT_S = 300.0
+ALL_AT_ONCE = "-parallelism=60"
+"""Resources mostly wait, for the provider wants to see some for half a minute: none of them is to wait for another's turn."""
 
 
 def plugins() -> Path | None:
@@ -46,21 +47,18 @@ NEEDS = [
 
 
 class Terraform:
-    """One working folder with a service's module. variables: those of the module's own.
+    """One working folder. variables: those of terraform/main.tf, values that are no text as JSON.
 
     The provider speaks to the cluster alone: the other services' credentials are made up.
     """
 
-    def __init__(
-        self, folder: Path, cluster: Cluster, service: str, prefix: str, variables: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, cluster: Cluster, variables: Mapping[str, str]) -> None:
         self._folder = folder
         configuration = folder / "terraform.rc"
         configuration.write_text(
             f'provider_installation {{\n  filesystem_mirror {{\n    path = "{PLUGINS}"\n  }}\n}}\ndisable_checkpoint = true\n'
         )
-        shutil.copy(MODULES / service / "main.tf", folder / "main.tf")
-        own = {"endpoint": cluster.endpoint, "prefix": prefix, **(variables or {})}
+        shutil.copytree(MODULES, folder, dirs_exist_ok=True)
         self._environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -70,19 +68,19 @@ class Terraform:
             "AWS_ACCESS_KEY_ID": cluster.access_key_id,
             "AWS_SECRET_ACCESS_KEY": cluster.secret_access_key,
             "AWS_REGION": "us-east-1",
-            **{f"TF_VAR_{name}": value for name, value in own.items()},
+            **{f"TF_VAR_{name}": value for name, value in {"endpoint": cluster.endpoint, **variables}.items()},
         }
 
     def apply(self, **changed: str) -> dict[str, Any]:
         """Finds that a plan after it has nothing to do, and tells the outputs. changed: variables."""
         self._environment |= {f"TF_VAR_{name}": value for name, value in changed.items()}
-        self.run("apply", "-auto-approve", "-input=false")
+        self.run("apply", "-auto-approve", "-input=false", ALL_AT_ONCE)
         # -detailed-exitcode says 2 where there is something to do.
         self.run("plan", "-detailed-exitcode", "-input=false")
         return {name: value["value"] for name, value in json.loads(self.run("output", "-json")).items()}
 
     def destroy(self) -> None:
-        self.run("destroy", "-auto-approve", "-input=false")
+        self.run("destroy", "-auto-approve", "-input=false", ALL_AT_ONCE)
 
     def run(self, *words: str, status: int = 0) -> str:
         argv = ["terraform", words[0], "-no-color", *words[1:]]

@@ -1,29 +1,5 @@
 # An event bus with a rule, its targets, a permission and an archive, a scheduled rule, a connection and an API destination.
 
-terraform {
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "5.100.0"
-    }
-  }
-}
-
-provider "aws" {
-  skip_metadata_api_check = true
-  skip_region_validation  = true
-  max_retries             = 2
-
-  endpoints {
-    events = var.endpoint
-    sts    = var.endpoint
-  }
-}
-
-variable "endpoint" {
-  type = string
-}
-
 variable "prefix" {
   type = string
 }

@@ -1,29 +1,5 @@
 # Everything of Lambda that the AWS provider has a resource for and a project usually uses, around one function.
 
-terraform {
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "5.100.0"
-    }
-  }
-}
-
-provider "aws" {
-  skip_metadata_api_check = true
-  skip_region_validation  = true
-  max_retries             = 2
-
-  endpoints {
-    lambda = var.endpoint
-    sts    = var.endpoint
-  }
-}
-
-variable "endpoint" {
-  type = string
-}
-
 variable "kafka" {
   type        = string
   description = "Bootstrap servers of the mapped topic."

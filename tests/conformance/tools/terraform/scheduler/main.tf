@@ -1,25 +1,5 @@
 # A group of schedules: a recurring one, and one that fires once.
 
-terraform {
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "5.100.0"
-    }
-  }
-}
-
-provider "aws" {
-  skip_metadata_api_check = true
-  skip_region_validation  = true
-  max_retries             = 2
-
-  endpoints {
-    scheduler = var.endpoint
-    sts       = var.endpoint
-  }
-}
-
 variable "endpoint" {
   type = string
 }

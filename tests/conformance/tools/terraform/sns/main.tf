@@ -1,29 +1,5 @@
 # Topics of SNS as a project has them: a queue and a function subscribed, one by a filter.
 
-terraform {
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "5.100.0"
-    }
-  }
-}
-
-provider "aws" {
-  skip_metadata_api_check = true
-  skip_region_validation  = true
-  max_retries             = 2
-
-  endpoints {
-    sns = var.endpoint
-    sts = var.endpoint
-  }
-}
-
-variable "endpoint" {
-  type = string
-}
-
 variable "prefix" {
   type = string
 }

@@ -1,31 +1,18 @@
-# Queues with their policies, dead letters and tags. The provider waits half a minute for each: they do not wait for each other.
-
-terraform {
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "5.100.0"
-    }
-  }
-}
-
-provider "aws" {
-  skip_metadata_api_check = true
-  skip_region_validation  = true
-  max_retries             = 2
-
-  endpoints {
-    sqs = var.endpoint
-    sts = var.endpoint
-  }
-}
-
-variable "endpoint" {
-  type = string
-}
+# Queues with their policies, dead letters and tags. The provider looks for half a minute whether what it did to a queue stays so
+# (for one that it deleted, longer): what is attached to a queue is attached to those that were there before, so that nothing here
+# waits for anything else.
 
 variable "prefix" {
   type = string
+}
+
+# Made before: `<prefix>-there` and `<prefix>-there-dead`.
+data "aws_sqs_queue" "there" {
+  name = "${var.prefix}-there"
+}
+
+data "aws_sqs_queue" "dead" {
+  name = "${var.prefix}-there-dead"
 }
 
 resource "aws_sqs_queue" "dead" {
@@ -42,15 +29,6 @@ resource "aws_sqs_queue" "main" {
   tags                       = { team = "queues" }
 }
 
-resource "aws_sqs_queue_redrive_allow_policy" "dead" {
-  queue_url = aws_sqs_queue.dead.id
-
-  redrive_allow_policy = jsonencode({
-    redrivePermission = "byQueue"
-    sourceQueueArns   = [aws_sqs_queue.main.arn]
-  })
-}
-
 resource "aws_sqs_queue" "fifo" {
   name                        = "${var.prefix}-main.fifo"
   fifo_queue                  = true
@@ -65,11 +43,20 @@ resource "aws_sqs_queue" "encrypted" {
   kms_data_key_reuse_period_seconds = 600
 }
 
+resource "aws_sqs_queue" "own" {
+  name = "${var.prefix}-own"
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = "arn:aws:sqs:us-east-1:000000000000:${var.prefix}-own"
+    maxReceiveCount     = 4
+  })
+}
+
 data "aws_iam_policy_document" "senders" {
   statement {
     sid       = "senders"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.main.arn]
+    resources = [data.aws_sqs_queue.there.arn]
 
     principals {
       type        = "Service"
@@ -84,32 +71,32 @@ data "aws_iam_policy_document" "senders" {
   }
 }
 
-resource "aws_sqs_queue_policy" "main" {
-  queue_url = aws_sqs_queue.main.id
+resource "aws_sqs_queue_policy" "there" {
+  queue_url = data.aws_sqs_queue.there.url
   policy    = data.aws_iam_policy_document.senders.json
 }
 
-resource "aws_sqs_queue_redrive_policy" "main" {
-  queue_url = aws_sqs_queue.main.id
+resource "aws_sqs_queue_redrive_policy" "there" {
+  queue_url = data.aws_sqs_queue.there.url
 
   redrive_policy = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.dead.arn
+    deadLetterTargetArn = data.aws_sqs_queue.dead.arn
     maxReceiveCount     = 4
   })
 }
 
-resource "aws_sqs_queue" "own" {
-  name = "${var.prefix}-own"
+resource "aws_sqs_queue_redrive_allow_policy" "dead" {
+  queue_url = data.aws_sqs_queue.dead.url
 
-  redrive_policy = jsonencode({
-    deadLetterTargetArn = "arn:aws:sqs:us-east-1:000000000000:${var.prefix}-own"
-    maxReceiveCount     = 4
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [data.aws_sqs_queue.there.arn]
   })
 }
 
 data "aws_sqs_queue" "read" {
   name       = aws_sqs_queue.main.name
-  depends_on = [aws_sqs_queue_policy.main]
+  depends_on = [aws_sqs_queue.main]
 }
 
 output "url" {
