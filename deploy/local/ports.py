@@ -10,6 +10,8 @@ LOOPBACK = "127.0.0.1"
 FIRST_PORT = 20_000
 LAST_PORT = 32_000
 TRIES_MAX = 500
+_chosen: dict[int, socket.socket] = {}
+"""What keeps other processes from the ports that this one has chosen, by port."""
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
@@ -30,7 +32,22 @@ def choose(taken: set[int], wish: int | None = None) -> int:
         return wish
     for _ in range(TRIES_MAX):
         port = random.randint(FIRST_PORT, LAST_PORT)
-        if port not in taken and is_free(port):
+        if port not in taken and is_free(port) and _is_nobodys(port):
             taken.add(port)
             return port
     raise OSError(f"no free loopback port between {FIRST_PORT} and {LAST_PORT}")
+
+
+def _is_nobodys(port: int) -> bool:
+    """Whether nobody else has chosen it who does not listen there yet; from now on it is this process's, until that ends.
+
+    Clusters that start side by side would meet otherwise: an abstract name of a socket is the whole machine's, and no file.
+    """
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        name.bind(f"\0lambdad-port-{port}")
+    except OSError:
+        name.close()
+        return False
+    _chosen[port] = name
+    return True
