@@ -28,13 +28,14 @@ def sqs(cluster: Cluster) -> Any:
 
 
 def receive(sqs: Any, name: str, count: int) -> list[Any]:
-    """So many messages of a queue, as JSON."""
+    """So many messages of a queue, as JSON, taken away from it: on a slow machine they would come again before the test ends."""
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     found: list[Any] = []
 
     def more() -> bool:
-        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
-        found.extend(json.loads(message["Body"]) for message in messages)
+        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+            found.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return len(found) >= count
 
     wait_until(more, what=f"{count} messages in {name}")

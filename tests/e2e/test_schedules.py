@@ -61,8 +61,9 @@ def test_a_one_time_schedule_invokes_a_function_and_one_sends_to_a_queue(
     bodies: list[dict[str, Any]] = []
 
     def received() -> bool:
-        found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10).get("Messages", [])
-        bodies.extend(json.loads(message["Body"]) for message in found)
+        for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5, MaxNumberOfMessages=10).get("Messages", []):
+            bodies.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return len(bodies) >= 2
 
     wait_until(received, what="the function's result and the queue's message")

@@ -32,8 +32,10 @@ async def waiting(world: World, queue: QueueId) -> None:
             await asyncio.sleep(0.01)
 
 
-def receive(queues: Queues, queue: QueueId, wait_s: float | None = 2 * PATIENCE_S) -> asyncio.Task[list[Received]]:
-    return asyncio.create_task(queues.receive(queue, count_max=10, wait_s=wait_s))
+def receive(
+    queues: Queues, queue: QueueId, wait_s: float | None = 2 * PATIENCE_S, count_max: int = 10
+) -> asyncio.Task[list[Received]]:
+    return asyncio.create_task(queues.receive(queue, count_max=count_max, wait_s=wait_s))
 
 
 async def bodies(task: asyncio.Task[list[Received]]) -> list[bytes]:
@@ -98,9 +100,9 @@ async def test_each_of_many_that_wait_gets_its_message(world: World, here: Queue
 async def test_messages_whose_time_is_over_wake_one_after_another_who_waits(world: World, here: Queues) -> None:
     queue = world.make()
     await here.send(queue, [Message(b"1"), Message(b"2")])
-    await here.receive(queue, visibility_s=1)
-    await here.receive(queue, visibility_s=2)
-    tasks = [receive(here, queue) for _ in range(2)]
+    first, second = await here.receive(queue, count_max=2)
+    await here.change_visibility(queue, [(first.receipt_handle, 1), (second.receipt_handle, 2)])
+    tasks = [receive(here, queue, count_max=1) for _ in range(2)]
     done, _ = await asyncio.wait(tasks, timeout=PATIENCE_S)
     assert sorted([message.body for task in done for message in task.result()]) == [b"1", b"2"]
 

@@ -113,8 +113,9 @@ async def test_a_task_that_cannot_be_is_refused(sqs_api: Sqs) -> None:
     ):
         code, text = await sqs_api.refused("StartMessageMoveTask", **{"SourceArn": arn(dead), **params})
         assert (code, text[: len(error[1])]) == error
-    for number in range(3):
-        await sqs_api("SendMessage", QueueUrl=dead, MessageBody=str(number))
+    entries = [{"Id": str(number), "MessageBody": str(number)} for number in range(10)]
+    for _ in range(3):
+        await sqs_api("SendMessageBatch", QueueUrl=dead, Entries=entries)
     # It takes a while: one message a second.
     slowly = {"SourceArn": arn(dead), "DestinationArn": arn(await sqs_api.queue()), "MaxNumberOfMessagesPerSecond": 1}
     handle = (await sqs_api("StartMessageMoveTask", **slowly))["TaskHandle"]
