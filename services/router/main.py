@@ -60,6 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         "outcomes": TopicConsumer(settings, names.outcomes, producer, tell),
         "deliveries": TopicConsumer(settings, names.deliveries, producer, courier.take_up),
         "sns": TopicConsumer(settings, names.sns, producer, fan_out.handle),
+        "sns-fifo": TopicConsumer(settings, names.sns_fifo, producer, fan_out.handle),
         "events": TopicConsumer(settings, names.events, producer, buses.handle),
     }
     written = LedgerConsumer(settings, producer)

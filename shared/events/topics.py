@@ -71,6 +71,11 @@ class TopicNames(msgspec.Struct, frozen=True):
         return f"{self.prefix}.sns"
 
     @property
+    def sns_fifo(self) -> str:
+        """The same of FIFO topics: what waits there for its group's turn is in nobody else's way."""
+        return f"{self.prefix}.sns.fifo"
+
+    @property
     def undeliverable(self) -> str:
         """What no destination would take after every retry: kept without limit, for a person to look at."""
         return f"{self.prefix}.undeliverable"
@@ -127,6 +132,7 @@ def _new_topics(settings: EventSettings) -> list[NewTopic]:
         topic(names.deliveries, settings.async_partitions),
         topic(names.events, settings.async_partitions),
         topic(names.sns, settings.async_partitions),
+        topic(names.sns_fifo, settings.async_partitions),
         topic(names.undeliverable, 1, retention_ms=-1),
         topic(names.logs, settings.async_partitions, bytes_max=settings.log_bytes_max),
         topic(names.ledger, settings.async_partitions, retention_ms=LEDGER_MS),

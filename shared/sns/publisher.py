@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 
@@ -23,7 +23,7 @@ class Publisher:
     """producer: is opened and closed by whoever made it."""
 
     def __init__(self, settings: Settings, producer: BatchingProducer) -> None:
-        self._topic = TopicNames.of(settings.events).sns
+        self._names = TopicNames.of(settings.events)
         self._producer = producer
         self._deduplication = Deduplication.of(settings)
 
@@ -65,7 +65,7 @@ class Publisher:
 
     async def _write(self, records: Sequence[Published | Handshake]) -> list[ServiceException | None]:
         # Begun in their order.
-        sends = [self._producer.send(self._topic, encode(record), key=_key(record)) for record in records]
+        sends = [self._send(record) for record in records]
         ends = await asyncio.gather(*sends, return_exceptions=True)
         found: list[ServiceException | None] = []
         for end in ends:
@@ -74,9 +74,9 @@ class Publisher:
             found.append(None if end is None else ServiceException("The message could not be accepted. Please try again."))
         return found
 
-
-def _key(record: Published | Handshake) -> bytes | None:
-    """What is kept in order goes to one partition."""
-    if isinstance(record, Handshake) or record.sequence_number is None:
-        return None
-    return f"{record.topic_arn} {record.group_id}".encode()
+    def _send(self, record: Published | Handshake) -> Awaitable[None]:
+        """What is kept in order goes to one partition."""
+        if isinstance(record, Handshake) or record.sequence_number is None:
+            return self._producer.send(self._names.sns, encode(record))
+        group = f"{record.topic_arn} {record.group_id}".encode()
+        return self._producer.send(self._names.sns_fifo, encode(record), key=group)

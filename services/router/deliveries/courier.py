@@ -28,7 +28,7 @@ from services.router.deliveries.contract import (
 from services.router.deliveries.places import Places
 from shared.domain.destinations import kind_of
 from shared.events.producer import BatchingProducer
-from shared.events.records import RECORD_BYTES_MAX, Delivery, QueueParameters, TopicParameters, decode_delivery, encode
+from shared.events.records import RECORD_BYTES_MAX, Behalf, Delivery, QueueParameters, TopicParameters, decode_delivery, encode
 from shared.events.tiers import DelayTiers
 from shared.events.topics import TopicNames
 from shared.settings import Settings
@@ -43,7 +43,9 @@ LETTERS = Counter("lambdad_dead_letters_total", "Deliveries that became dead let
 PARKED = Counter("lambdad_undeliverable_total", "Deliveries parked in the undeliverable topic", ["kind"])
 
 HELD_S_MAX = 60
-"""So long a message of a group is tried without giving way to the next of its group; after it their order is not kept."""
+"""So long a message of a group is tried without giving way to the next of its group, where AWS promises no order."""
+HELD_PAUSE_S_MAX = 2.0
+"""Between the tries of one that is held until it is there: all of its group wait for it."""
 AT_ONCE = 500
 """Of the deliveries that a maker hands over together."""
 EARLY_S = 0.05
@@ -101,7 +103,7 @@ class Courier:
                         return
                     case decisions.Again(delivery=again, pause_s=pause_s) if pause_s == 0 or self._holds(again):
                         self._retried(delivery, error, again)
-                        await asyncio.sleep(pause_s)
+                        await asyncio.sleep(min(pause_s, HELD_PAUSE_S_MAX) if _is_in_order(again) else pause_s)
                         delivery = again
                     case decisions.Again(delivery=again):
                         await self._later(decision)
@@ -164,8 +166,11 @@ class Courier:
         return decision
 
     def _holds(self, delivery: Delivery) -> bool:
-        """Whether it is tried again here, so that nothing of its group overtakes it."""
-        return _group_of(delivery) is not None and _now_ms() - delivery.made_at_ms < HELD_S_MAX * 1_000
+        """Whether it is tried again here, so that nothing of its group overtakes it. FIFO topics have a topic of Kafka and a
+        consumer of their own, so that however long it takes keeps nothing else from being delivered."""
+        if _group_of(delivery) is None:
+            return False
+        return _is_in_order(delivery) or _now_ms() - delivery.made_at_ms < HELD_S_MAX * 1_000
 
     async def _later(self, again: decisions.Again) -> None:
         """Durable in the tier that is next to what it has to wait; what is left to wait is waited for after it."""
@@ -219,6 +224,11 @@ def _group_of(delivery: Delivery) -> tuple[str, str] | None:
     if not isinstance(parameters, QueueParameters | TopicParameters) or parameters.group_id is None:
         return None
     return (delivery.target, parameters.group_id) if delivery.target.endswith(".fifo") else None
+
+
+def _is_in_order(delivery: Delivery) -> bool:
+    """Of a FIFO topic to a FIFO queue: AWS promises that one message of a group never overtakes another."""
+    return delivery.behalf is Behalf.SNS and _group_of(delivery) is not None
 
 
 def _now_ms() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from services.router.deliveries.contract import Deliverer
+from services.router.deliveries.handing_over import HandingOver
 from services.router.deliveries.kept_for_topic import KeptForTopic
 from services.router.deliveries.to_bucket import ToBucket
 from services.router.deliveries.to_function import ToFunction
@@ -37,7 +38,7 @@ class Targets:
         self.deliverers: dict[str, Deliverer] = {
             QUEUE.name: ToQueue(queues),
             TOPIC.name: topics,
-            FUNCTION.name: ToFunction(resolver, queue),
+            FUNCTION.name: ToFunction(resolver, queue, HandingOver(queues.command)),
             EVENT_BUS.name: buses,
             BUCKET.name: ToBucket(settings),
             KAFKA_TOPIC.name: self._kafka,

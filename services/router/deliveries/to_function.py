@@ -6,6 +6,7 @@ import time
 import uuid
 
 from services.router.deliveries.contract import DeliveryError, TargetMissingError, UndeliverableError
+from services.router.deliveries.handing_over import HandingOver
 from shared.dispatch.client.invoker import TargetResolver
 from shared.domain.arns import home_of, parse_function_reference
 from shared.domain.destinations import is_function_elsewhere
@@ -23,9 +24,10 @@ from shared.events.records import AsyncEvent, Behalf, Delivery
 class ToFunction:
     """resolver: knows which functions there are, as they are asked for when somebody invokes them."""
 
-    def __init__(self, resolver: TargetResolver, queue: AsyncQueue) -> None:
+    def __init__(self, resolver: TargetResolver, queue: AsyncQueue, handing_over: HandingOver) -> None:
         self._resolver = resolver
         self._queue = queue
+        self._handing_over = handing_over
 
     async def deliver(self, delivery: Delivery) -> None:
         if delivery.behalf is Behalf.LAMBDA and is_function_elsewhere(delivery.target, home_of(delivery.source_arn)):
@@ -48,7 +50,7 @@ class ToFunction:
             trace=delivery.trace,
         )
         try:
-            await self._queue.enqueue(event)
+            await self._handing_over.once(event.event_id, lambda: self._queue.enqueue(event))
         except ServiceException as error:
             raise DeliveryError(error.message) from error
 

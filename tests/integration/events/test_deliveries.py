@@ -10,16 +10,21 @@ import uuid
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from services.poller.delays import DelayConsumer
 from services.router import topic_consumer
 from services.router.deliveries import courier as courier_module
 from services.router.deliveries.contract import DeliveryError, Happening
 from services.router.deliveries.courier import Courier
+from services.router.deliveries.handing_over import UNDER_WAY, HandingOver
 from services.router.deliveries.places import Places
+from shared.events.kafka import client_arguments
 from shared.events.records import Behalf, DeadLetter, Delivery, MessageAttribute, QueueParameters, RetryPolicy, encode
+from shared.queues import Queues
 from shared.queues.records import QueueId
-from tests.integration.events.parts import QUEUE, running, until
+from shared.settings import Settings
+from tests.integration.events.parts import ARN, QUEUE, running, until
 from tests.integration.events.test_router import Router, queue_name, router
 
 __all__ = ["router"]
@@ -142,6 +147,82 @@ async def test_a_target_that_hangs_holds_up_no_other(router: Router, monkeypatch
 
 async def arrived(router: Router, name: str, count: int) -> bool:
     return len(await router.messages(name)) == count
+
+
+async def events_queued(router: Router) -> int:
+    """In all partitions of the topic of asynchronous events."""
+    consumer = AIOKafkaConsumer(router.names.asynchronous, **client_arguments(router.settings.kafka))
+    await consumer.start()
+    try:
+        return sum((await consumer.end_offsets(list(consumer.assignment()))).values())
+    finally:
+        await consumer.stop()
+
+
+async def test_a_firing_that_two_schedulers_hand_over_is_one_event_of_its_function(router: Router) -> None:
+    firing = delivery(
+        f"{ARN}f", delivery_id="arn:aws:scheduler:us-east-1:000000000000:schedule/g/s#1#60", behalf=Behalf.SCHEDULER
+    )
+    async with router.running():
+        await asyncio.gather(*(router.producer.send(router.names.deliveries, encode(firing)) for _ in range(20)))
+        await until(lambda: len(router.happened) == 20)
+    assert happened(router) == [Happening.DELIVERED] * 20
+    # Another router, or this one after it was started again.
+    await courier_of(router).deliver_now_or_later([firing, delivery(f"{ARN}f")])
+    assert await events_queued(router) == 2
+
+
+async def test_what_a_dead_router_was_handing_over_is_handed_over_and_a_refusal_is_no_hand_over(router: Router) -> None:
+    handing_over, done = HandingOver(router.queues.command), []
+
+    async def refuse() -> None:
+        raise DeliveryError("not now")
+
+    async def take() -> None:
+        done.append(1)
+
+    await router.redis.set("handed-over:dead", UNDER_WAY, px=300)
+    await handing_over.once("dead", take)
+    with pytest.raises(DeliveryError):
+        await handing_over.once("refused", refuse)
+    await handing_over.once("refused", take)
+    assert len(done) == 2
+    await handing_over.once("refused", take)
+    assert len(done) == 2
+    assert await router.redis.ttl("handed-over:refused") > 800
+
+
+async def test_without_redis_a_delivery_to_a_function_is_made(router: Router) -> None:
+    nowhere = Settings.model_validate({"queues_redis_url": "redis://127.0.0.1:1/0"})
+    queues, done = Queues.of(nowhere, router.settings_of_queue, name="test"), []
+    await queues.open()
+
+    async def take() -> None:
+        done.append(1)
+
+    try:
+        await HandingOver(queues.command).once("x", take)
+    finally:
+        await queues.close()
+    assert done == [1]
+
+
+@pytest.mark.parametrize("behalf", [Behalf.SNS, Behalf.SCHEDULER])
+async def test_only_a_fifo_topics_messages_are_held_until_they_are_there(
+    router: Router, monkeypatch: pytest.MonkeyPatch, behalf: Behalf
+) -> None:
+    monkeypatch.setattr(courier_module, "HELD_PAUSE_S_MAX", 0.01)
+    router.deliverers["sqs"] = fifo = Fails(10, DeliveryError("not now"))
+    target, an_hour_ago = f"{QUEUE}{queue_name()}.fifo", time.time_ns() // 1_000_000 - 3_600_000
+    fields: dict[str, Any] = {"behalf": behalf, "made_at_ms": an_hour_ago, "parameters": QueueParameters("g")}
+    courier = courier_of(router)
+    messages = [delivery(target, payload=str(number).encode(), **fields) for number in range(5)]
+    await asyncio.gather(*(courier.deliver_now_or_later([message]) for message in messages))
+    if behalf is Behalf.SNS:
+        assert [int(taken.payload) for taken in fifo.taken] == [0, 1, 2, 3, 4]
+    else:
+        assert fifo.taken == []
+        assert happened(router) == [Happening.RETRIED] * 5
 
 
 async def test_messages_of_a_group_keep_their_order_while_the_queue_fails(router: Router) -> None:
