@@ -43,6 +43,7 @@ class DelayConsumer:
             group_id=f"{settings.events.topic_prefix}.delays",
             client_id=f"{settings.instance or 'poller'}-delays",
             fetch_wait_ms=IDLE_FETCH_WAIT_MS,
+            forget=True,
         )
         self._held: dict[TopicPartition, deque[ConsumerRecord]] = {}
         self._reader: GroupReader | None = None

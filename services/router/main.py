@@ -58,7 +58,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     fan_out = FanOut(settings, registry, courier.deliver_now_or_later)
     consumers = {
         "outcomes": TopicConsumer(settings, names.outcomes, producer, tell),
-        "deliveries": TopicConsumer(settings, names.deliveries, producer, courier.take_up),
+        "deliveries": TopicConsumer(settings, names.deliveries, producer, courier.take_up, forget=True),
         "sns": TopicConsumer(settings, names.sns, producer, fan_out.handle),
         "sns-fifo": TopicConsumer(settings, names.sns_fifo, producer, fan_out.handle),
         "events": TopicConsumer(settings, names.events, producer, buses.handle),

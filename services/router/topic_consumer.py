@@ -36,7 +36,10 @@ class TopicConsumer:
     """One member of the group that reads a topic of the cluster's own; the group has the topic's name. Handlers begin in the
     order of a partition and run beside each other."""
 
-    def __init__(self, settings: Settings, topic: str, producer: BatchingProducer, handle: Handle) -> None:
+    def __init__(
+        self, settings: Settings, topic: str, producer: BatchingProducer, handle: Handle, *, forget: bool = False
+    ) -> None:
+        """forget: whether nobody looks at a record that is done with."""
         self._topic = topic
         self._undeliverable = TopicNames.of(settings.events).undeliverable
         self._producer = producer
@@ -45,6 +48,7 @@ class TopicConsumer:
             cluster=settings.kafka,
             group_id=topic,
             client_id=f"{settings.instance or 'router'}-{topic.rpartition('.')[2]}",
+            forget=forget,
         )
         self._jobs: set[asyncio.Task[None]] = set()
         self._bytes = 0

@@ -17,6 +17,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from shared.events import departed
+from shared.events.forgetting import forget_often
 from shared.events.kafka import client_arguments
 from shared.events.offsets import OffsetTracker, OrderedTracker, Tracker, decode_settled
 from shared.settings.kafka import KafkaCluster
@@ -41,7 +43,8 @@ BUSY_S = 0.2
 COLLECTED_BYTES = 1024 * 1024
 """A fetch of a reader that nobody waits for ends with so much before its time."""
 SESSION_TIMEOUT_MS = 9_000
-HEARTBEAT_MS = 3_000
+HEARTBEAT_MS = 1_000
+"""How soon a member hears that another one has come or gone, and everybody has to wait for the last to hear it."""
 METADATA_AGE_MS = 10_000
 """How soon a topic that was made anew, or got more partitions, is noticed."""
 POLL_INTERVAL_MS = 3_600_000
@@ -60,6 +63,7 @@ class ReaderOptions(msgspec.Struct, frozen=True):
     fetch_wait_ms: how long the broker may hold a fetch that finds nothing; what arrives meanwhile is sent at once.
     collect_ms: for readers that nobody waits for: while there is data, the broker collects for so long.
     drain_s: how long a partition that moves away is waited for to settle what is running.
+    forget: whether nobody needs a record that is settled: it leaves Kafka's disk.
     """
 
     cluster: KafkaCluster
@@ -70,6 +74,7 @@ class ReaderOptions(msgspec.Struct, frozen=True):
     fetch_wait_ms: int = 2_500
     collect_ms: int = 0
     drain_s: float = 2.0
+    forget: bool = False
 
 
 class GroupReader:
@@ -103,12 +108,13 @@ class GroupReader:
         self._settled = asyncio.Event()
         self._drained = asyncio.Event()
         self._commit_lock = asyncio.Lock()
-        self._committer: asyncio.Task[None] | None = None
+        self._committed_at: dict[TopicPartition, int] = {}
+        self._helpers: list[asyncio.Task[None]] = []
         self._assigned = asyncio.Event()
         self.consumer = AIOKafkaConsumer(
             **client_arguments(options.cluster),
             group_id=options.group_id,
-            client_id=options.client_id,
+            client_id=departed.named(options.client_id),
             enable_auto_commit=False,
             auto_offset_reset=options.start if isinstance(options.start, str) else "earliest",
             fetch_max_wait_ms=options.fetch_wait_ms,
@@ -128,19 +134,21 @@ class GroupReader:
         """Raises KafkaError, OSError or TimeoutError when the group cannot be joined."""
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
+                await departed.take_out(self._options.cluster, self._options.group_id)
                 self.consumer.subscribe(self._topics, listener=_Listener(self))
                 await self.consumer.start()
         except BaseException:
             await self._stop_consumer()
             raise
-        self._committer = supervise(f"offset-commits {self._options.group_id}", self._commit_often)
+        self._helpers.append(supervise(f"offset-commits {self._options.group_id}", self._commit_often))
+        if self._options.forget:
+            self._helpers.append(supervise(f"forgetting {self._options.group_id}", self._forget_often))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._committer is not None:
-            self._committer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._committer
+        for helper in self._helpers:
+            helper.cancel()
+        await asyncio.gather(*self._helpers, return_exceptions=True)
         with contextlib.suppress(KafkaError, TimeoutError):
             await self.commit()
         await self._stop_consumer()
@@ -277,6 +285,11 @@ class GroupReader:
                     if partition in self._trackers:
                         self._trackers[partition].commit_failed()
                 raise
+            if self._options.forget:
+                self._committed_at |= {partition: found.offset for partition, found in taken.items()}
+
+    async def _forget_often(self) -> None:
+        await forget_often(self._options.cluster, self._options.client_id, lambda: self._committed_at)
 
     async def _commit_often(self) -> None:
         while True:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from services.poller.delays import DelayConsumer
+from shared.events import forgetting
 from shared.events.kafka import client_arguments
+from shared.events.producer import BatchingProducer
+from shared.events.tiers import DelayTiers
 from shared.events.topics import TopicNames, ensure_topics
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
-from tests.integration.events.parts import settings_of, until
+from tests.integration.events.parts import read_topic, running, settings_of, until
 
 MIB = 1024**2
 
@@ -40,6 +46,38 @@ async def test_what_must_not_be_lost_is_bounded_by_time_alone(kafka_engine: Kafk
     await ensure_topics(settings)
     for name in (names.asynchronous, names.outcomes, names.undeliverable, *names.delays()):
         assert (await configuration(kafka_engine, name))["retention.bytes"] == "-1"
+
+
+async def test_what_has_left_a_delay_tier_leaves_the_disk_and_what_waits_stays(
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "EVERY_S", 0.1)
+    settings = settings_of(kafka_engine, backoffs_s=(1, 300))
+    names = TopicNames.of(settings.events)
+    await ensure_topics(settings)
+    producer = BatchingProducer.of(settings, "test")
+    await producer.open()
+    try:
+        tiers = DelayTiers(settings.events, producer)
+        for delay_s in (1, 300):
+            for number in range(10):
+                await tiers.put(delay_s, names.deliveries, b"%d" % number)
+        async with running(DelayConsumer(settings, producer).run):
+            await until(lambda: first_offsets(kafka_engine, names, 10, 0), "those that are due are forgotten")
+        assert len(await read_topic(kafka_engine, names.deliveries, 10)) == 10
+    finally:
+        await producer.close()
+
+
+async def first_offsets(kafka: KafkaCluster, names: TopicNames, due: int, waiting: int) -> bool:
+    tiers = [TopicPartition(names.delay(delay_s), 0) for delay_s in (1, 300)]
+    consumer = AIOKafkaConsumer(**client_arguments(kafka))
+    await consumer.start()
+    try:
+        found = await consumer.beginning_offsets(tiers)
+        return [found[tier] for tier in tiers] == [due, waiting]
+    finally:
+        await consumer.stop()
 
 
 def kept(found: dict[str, str]) -> int:
