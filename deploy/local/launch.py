@@ -33,7 +33,8 @@ class Launch:
 
     log: file that stdout and stderr are appended to. stdin: file to read, none by default. user: (uid, gid) to become, None
     to stay. visible: directories that this user must reach even if one of their parents is closed to it. death_signal: sent
-    when the parent dies. umask: what the files that it makes are closed to, everybody else by default.
+    when the parent dies. umask: what the files that it makes are closed to, everybody else by default. nice: how far it gives
+    way to the others where the processors do not suffice.
     """
 
     argv: Sequence[str]
@@ -45,6 +46,7 @@ class Launch:
     visible: tuple[Path, ...] = ()
     death_signal: int = signal.SIGKILL
     umask: int = 0o077
+    nice: int = 0
 
 
 def launch(spec: Launch) -> subprocess.Popen[bytes]:
@@ -66,6 +68,8 @@ def launch(spec: Launch) -> subprocess.Popen[bytes]:
             os.setgroups([])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
+        if spec.nice:
+            give_way(spec.nice)
         die_with_parent(parent, spec.death_signal)
 
     spec.log.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +88,13 @@ def launch(spec: Launch) -> subprocess.Popen[bytes]:
             )
     except subprocess.SubprocessError as error:
         raise ConfigurationError(_refusal(spec, curtain)) from error
+
+
+def give_way(nice: int) -> None:
+    """This process, and its session: where the kernel shares processors out among sessions, a process counts within its own."""
+    os.nice(nice)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(nice))
 
 
 def _refusal(spec: Launch, curtain: _Curtain | None) -> str:

@@ -35,6 +35,8 @@ STOP_ORDER: tuple[frozenset[str], ...] = (
     frozenset({"worker", "scheduler"}),
     frozenset(ENGINES),
 )
+GIVES_WAY = {"poller": 5, "router": 5}
+"""Who reads from Kafka has time: what waits there is safe, and whoever wants to put something there waits himself."""
 STOP_TIMEOUT_S = 12.0
 """A service bounds its own stop at 10 s."""
 
@@ -122,4 +124,5 @@ def command(
         cwd=data.root,
         # A worker lays out the file systems that functions' users see.
         umask=0o022 if service.kind == "worker" else 0o077,
+        nice=GIVES_WAY.get(service.kind, 0),
     )

@@ -90,10 +90,12 @@ class _Function(Generic[T]):
         self.usual_s = own_s if self.usual_s is None else self.usual_s + (own_s - self.usual_s) * NEWEST_PART
 
     def pace(self, now_s: float, wait_s: float = WAIT_S_MAX) -> float | None:
-        """How many end a second; None while that is not known, or no longer: the oldest waits much longer than `wait_s`."""
+        """How many end a second; None while that is not known, or no longer: the oldest waits much longer than `wait_s`.
+
+        What it has shown counts where that is more: of a run that takes no time most is spent on its way."""
         if self.usual_s is None or (self.waiting and now_s - self.waiting[0][0] > wait_s * LATE):
             return None
-        return self.limit / (self.usual_s + BETWEEN_RUNS_S)
+        return max(self.rate, self.limit / (self.usual_s + BETWEEN_RUNS_S))
 
     def keeps(self, now_s: float, wait_s: float) -> int:
         """How many may wait here, none of them longer than `wait_s`."""

@@ -62,6 +62,8 @@ SPILL_BACKOFFS_MAX = 4
 LEAVING_MAX = 2_000
 """Events that are on their way to a delay tier, at most: so many writes that Kafka has not acknowledged."""
 HELD_BYTES_MAX = 64 * 1024 * 1024
+BEHIND_EVENTS = 100
+"""So many that wait here are done with no sooner than the next ones need to come."""
 FULL_CHECK_S = 0.25
 REFILL_PART = 0.75
 """When all that may be held was held, fetching goes on from this part of it: fetching for every event that ends costs more."""
@@ -214,7 +216,8 @@ class AsyncPoller:
                 await self._wait_for_room()
             await self._ledger.wait_for_room()
             wait_s = WAITING_FETCH_WAIT_S if self._admission.waiting else FETCH_WAIT_S
-            for partition, records in (await reader.fetch(wait_s=wait_s)).items():
+            behind = self._admission.waiting >= BEHIND_EVENTS
+            for partition, records in (await reader.fetch(wait_s=wait_s, behind=behind)).items():
                 for record in records:
                     await self._admit(reader, partition, record.offset, record.value or b"")
             self._admission.grow_slow(time.monotonic())

@@ -28,6 +28,8 @@ _VERSION = "1:"
 
 def runs(trace: str | None, function_arn: str) -> int:
     """How often the chain that led here has run the function. function_arn: without a qualifier."""
+    if trace is None:
+        return 0
     times = _entries(trace).get(_name(function_arn))
     return 0 if times is None else times + 1
 
@@ -39,20 +41,23 @@ def is_endless(trace: str | None, target: InvokeTarget) -> bool:
 
 def carried_on(trace: str | None, function_arn: str, *, request_id: str, at_ms: int) -> str:
     """The trace header of a run of the function that `trace` led to; the same for every attempt at the same request."""
+    if trace is None:
+        return f"{_new(request_id, at_ms)};{begun(function_arn)}"
     entries = _entries(trace)
     name = _name(function_arn)
     times = entries.pop(name, -1) + 1
     entries[name] = min(times, TIMES_MAX)
     lineage = "|".join(f"{one}:{count}" for one, count in list(entries.items())[-FUNCTIONS_MAX:])
     kept = [field for field in fields(trace) if not field.startswith(FIELD)]
-    return ";".join([*(kept or _new(request_id, at_ms)), f"{FIELD}{_VERSION}{lineage}"])
+    return ";".join([*(kept or [_new(request_id, at_ms)]), f"{FIELD}{_VERSION}{lineage}"])
 
 
-def _new(request_id: str, at_ms: int) -> list[str]:
+def _new(request_id: str, at_ms: int) -> str:
     digest = hashlib.sha256(request_id.encode()).hexdigest()
-    return [f"Root=1-{at_ms // 1_000 & 0xFFFFFFFF:08x}-{digest[:24]}", f"Parent={digest[24:40]}", "Sampled=0"]
+    return f"Root=1-{at_ms // 1_000 & 0xFFFFFFFF:08x}-{digest[:24]};Parent={digest[24:40]};Sampled=0"
 
 
+@functools.lru_cache(maxsize=4_096)
 def begun(function_arn: str) -> str:
     """The field of a chain that begins with a run of the function."""
     return f"{FIELD}{_VERSION}{_name(function_arn)}:0"

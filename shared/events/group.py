@@ -35,10 +35,11 @@ LAG_TIMEOUT_S = 5.0
 FETCH_BYTES_MAX = 16 * 1024 * 1024
 PARTITION_FETCH_BYTES = 512 * 1024
 BUSY_FETCH_WAIT_MS = 20
-BUSY_FETCH_BYTES = 8 * 1024
 BUSY_RECORDS = 8
-"""From this many records a fetch on, the broker is asked to collect BUSY_FETCH_BYTES, or for BUSY_FETCH_WAIT_MS: a fetch costs
-as much as running some of them, and records that come that fast are not single ones that somebody waits for."""
+PROMPT_BYTES, PROMPT_WAIT_MS = 8 * 1024, 4
+BEHIND_BYTES = 64 * 1024
+"""From BUSY_RECORDS a fetch on, the broker is asked to collect for a moment, or so many bytes: a fetch costs as much as running
+some of them. A reader that has much at hand has it collect more, and longer (BUSY_FETCH_WAIT_MS): nothing waits for that."""
 BUSY_S = 0.2
 COLLECTED_BYTES = 1024 * 1024
 """A fetch of a reader that nobody waits for ends with so much before its time."""
@@ -165,8 +166,9 @@ class GroupReader:
     def assignment(self) -> frozenset[TopicPartition]:
         return frozenset(self.consumer.assignment())
 
-    async def fetch(self, *, wait_s: float) -> dict[TopicPartition, list[ConsumerRecord]]:
+    async def fetch(self, *, wait_s: float, behind: bool = False) -> dict[TopicPartition, list[ConsumerRecord]]:
         """Records to be run, in order a partition; each must be settled. Empty when nothing came within wait_s seconds.
+        behind: there is enough to do for now, and what comes next is in no hurry.
 
         Raises KafkaError, OSError or TimeoutError when the consumer cannot go on: leave the context and open a new reader.
         """
@@ -179,7 +181,7 @@ class GroupReader:
             self._wait_for_data(busy=False)
             fetched = await self._getmany(wait_s)
         elif fetched:
-            self._wait_for_data(busy=True, many=sum(map(len, fetched.values())) >= BUSY_RECORDS)
+            self._wait_for_data(busy=True, many=sum(map(len, fetched.values())) >= BUSY_RECORDS, behind=behind)
         if not self._assigned.is_set():
             await self._assigned.wait()
         if self._failure is not None:
@@ -219,15 +221,22 @@ class GroupReader:
         fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(timeout_ms=int(wait_s * 1_000))
         return fetched
 
-    def _wait_for_data(self, *, busy: bool, many: bool = False) -> None:
+    def _wait_for_data(self, *, busy: bool, many: bool = False, behind: bool = False) -> None:
         """How long the broker may hold the next fetch. aiokafka has one fetch in flight a broker, and a partition that was
         not part of it waits for it: so fetches are short while there is data and long only when there is none."""
         self._busy = busy
         fetcher = self.consumer._fetcher
         if fetcher is not None:
-            collect_ms = self._options.collect_ms
-            fetcher._fetch_max_wait_ms = (collect_ms or BUSY_FETCH_WAIT_MS) if busy else self._idle_wait_ms
-            fetcher._fetch_min_bytes = COLLECTED_BYTES if busy and collect_ms else BUSY_FETCH_BYTES if many else 1
+            wait_ms, size_bytes = self._idle_wait_ms, 1
+            if busy and self._options.collect_ms:
+                wait_ms, size_bytes = self._options.collect_ms, COLLECTED_BYTES
+            elif busy and behind:
+                wait_ms, size_bytes = BUSY_FETCH_WAIT_MS, BEHIND_BYTES
+            elif busy and many:
+                wait_ms, size_bytes = PROMPT_WAIT_MS, PROMPT_BYTES
+            elif busy:
+                wait_ms = BUSY_FETCH_WAIT_MS
+            fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes = wait_ms, size_bytes
 
     def settle(self, partition: TopicPartition, offset: int) -> None:
         """The record is done with: its offset may be committed once all before it are. Ignored for partitions given away."""

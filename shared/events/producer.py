@@ -1,8 +1,8 @@
 """One batching, idempotent producer for every topic of the event path.
 
-What waits for a topic leaves as one batch as soon as a place in flight is free, so that a busy process pays Kafka's round
-trip once for many records and an idle one pays nothing but the trip. A producer that Kafka no longer accepts (a lost
-sequence, a fenced id) or that stands still past its deadline is thrown away and made anew.
+What waits for a topic leaves as one batch: at once when none is under way, otherwise when that one has been taken. So a busy
+process pays Kafka's round trip once for many records, and an idle one pays nothing but the trip. A producer that Kafka no
+longer accepts (a lost sequence, a fenced id) or that stands still past its deadline is thrown away and made anew.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ log = logging.getLogger("lambdad.events.producer")
 
 BATCH_BYTES = 512 * 1024
 IN_FLIGHT_BATCHES_MAX = 2
+BESIDE_BYTES = 64 * 1024
+BESIDE_S = 0.005
+"""A second batch leaves beside the first when so much waits, or for so long: a small one costs as much as a large one."""
 WAITING_RECORDS_MAX = 20_000
 WAITING_BYTES_MAX = 128 * 1024 * 1024
 DELIVERY_TIMEOUT_S = 20.0
@@ -78,15 +81,19 @@ class Sending:
 class _Lane:
     """The records of one topic, or of one of its partitions: those that wait, and the batches under way."""
 
-    __slots__ = ("count", "in_flight", "partitions", "scheduled", "topic", "waiting")
+    __slots__ = ("beside", "bytes", "count", "in_flight", "partitions", "scheduled", "topic", "waiting")
 
     def __init__(self, topic: str, partitions: range) -> None:
         """partitions: those that batches go to, in turn."""
         self.topic = topic
         self.count = len(partitions)
         self.waiting: deque[Sending] = deque()
+        self.bytes = 0
+        """Of what waits."""
         self.in_flight: list[list[Sending]] = []
         self.scheduled = False
+        self.beside: asyncio.TimerHandle | None = None
+        """When what waits leaves although another batch is under way."""
         self.partitions = itertools.cycle(partitions)
 
     def expire(self, now: float) -> bool:
@@ -231,8 +238,10 @@ class BatchingProducer:
         return found
 
     def _queue(self, lane: _Lane, record: Sending) -> None:
-        self._count(1, len(record.value))
+        size_bytes = len(record.value)
+        self._count(1, size_bytes)
         lane.waiting.append(record)
+        lane.bytes += size_bytes
         self._schedule(lane)
         if not self._sweeping:
             self._sweeping = True
@@ -272,12 +281,19 @@ class BatchingProducer:
         return self._lanes.setdefault(topic, _Lane(topic, range(max(1, len(partitions)))))
 
     def _schedule(self, lane: _Lane) -> None:
-        if not lane.scheduled and len(lane.in_flight) < IN_FLIGHT_BATCHES_MAX:
+        if lane.scheduled or not lane.waiting or len(lane.in_flight) >= IN_FLIGHT_BATCHES_MAX:
+            return
+        if not lane.in_flight or lane.bytes >= BESIDE_BYTES:
             lane.scheduled = True
             self._loop.call_soon(self._flush, lane)
+        elif lane.beside is None:
+            lane.beside = self._loop.call_later(BESIDE_S, self._flush, lane)
 
     def _flush(self, lane: _Lane) -> None:
         lane.scheduled = False
+        if lane.beside is not None:
+            lane.beside.cancel()
+            lane.beside = None
         while lane.waiting and len(lane.in_flight) < IN_FLIGHT_BATCHES_MAX:
             producer = self._producer
             if producer is None:
@@ -293,6 +309,7 @@ class BatchingProducer:
                         break
                     records.append(record)
                 lane.waiting.popleft()
+                lane.bytes -= len(record.value)
                 self._count(-1, -len(record.value))
             if not records:
                 continue
@@ -321,6 +338,7 @@ class BatchingProducer:
 
     def _fail_waiting(self, lane: _Lane) -> None:
         failure = ProduceError(f"no connection to Kafka: {self._problem}")
+        lane.bytes = 0
         while lane.waiting:
             record = lane.waiting.popleft()
             self._count(-1, -len(record.value))

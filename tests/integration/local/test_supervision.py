@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from deploy.local import logs
 from deploy.local.child import SupervisedChild
-from deploy.local.launch import Launch
+from deploy.local.launch import Launch, launch
 from deploy.local.state import Child, ChildState
 from tests.support import PATIENCE_S
 
@@ -75,6 +77,16 @@ async def test_a_child_stopped_during_its_backoff_stays_stopped(tmp_path: Path) 
     await child.stop()
     async with asyncio.timeout(PATIENCE_S):
         await running
+
+
+def test_a_child_gives_way_as_far_as_it_is_told_to(tmp_path: Path) -> None:
+    script = f"{sys.executable} -c 'import os; print(os.nice(0)); print(*open(\"/proc/self/autogroup\"))' 2>/dev/null"
+    child = launch(Launch(("/bin/sh", "-c", script), tmp_path / "log", {"PATH": "/usr/bin:/bin"}, nice=5))
+    child.wait(PATIENCE_S)
+    nice, *group = (tmp_path / "log").read_text().splitlines()
+    assert int(nice) == os.nice(0) + 5
+    # Of kernels that share processors out among sessions.
+    assert all(line.endswith("nice 5") for line in group)
 
 
 def test_a_log_is_cut_at_its_bound_and_one_older_one_is_kept(tmp_path: Path) -> None:

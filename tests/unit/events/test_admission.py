@@ -172,6 +172,21 @@ def test_what_arrives_fast_and_is_done_fast_is_not_sent_away() -> None:
     assert all(admission.offer("fast", "y", now) for _ in range(1_000))
 
 
+def test_a_function_that_gets_through_more_than_its_runs_let_expect_is_taken_at_its_word() -> None:
+    admission: Admission[str] = Admission(8, 1_000)
+    now = 0.0
+    for _ in range(5_000):
+        admission.offer("fast", "x", now)
+        admission.offer("fast", "x", now)
+        assert admission.next() is not None
+        now += 1 / 5_000
+        # Processors that do not suffice make its runs look long.
+        admission.finished("fast", now, throttled=False, ran=Ran(0.05, 0.06))
+        admission.clear()
+    assert all(admission.offer("fast", "y", now) for _ in range(1_000))
+    assert admission.spill(now) == []
+
+
 def test_many_functions_that_went_quiet_are_forgotten() -> None:
     admission: Admission[str] = Admission(10, HELD_MAX)
     for number in range(5_000):

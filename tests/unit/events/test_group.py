@@ -17,7 +17,7 @@ OTHER = TopicPartition("t", 1)
 class Consumer:
     """fetches: what each fetch of the partition gives, as offsets."""
 
-    _fetcher = None
+    _fetcher: Any = None
 
     def __init__(self, fetches: list[range]) -> None:
         self.fetches = fetches
@@ -66,3 +66,21 @@ async def test_what_is_fetched_again_after_a_rebalance_is_not_given_again() -> N
     given, kept = await read([range(20), range(10, 25)], rebalances=True)
     assert given == [list(range(20)), [20, 21, 22, 23, 24]]
     assert kept == [{PARTITION}]
+
+
+async def test_the_broker_collects_longer_for_a_reader_that_has_much_to_do() -> None:
+    options = ReaderOptions(KafkaCluster(bootstrap_servers="127.0.0.1:1"), "g", "c", fetch_wait_ms=2_500)
+    reader = GroupReader(["t"], options)
+    await reader.consumer.stop()
+    consumer = Consumer([range(1), range(1, 30), range(30, 60), range(60, 90)])
+    consumer._fetcher = fetcher = SimpleNamespace(_fetch_max_wait_ms=2_500, _fetch_min_bytes=1)
+    reader.consumer = consumer
+    reader._assigned.set()
+    asked = []
+    for behind in (False, False, True, False):
+        await reader.fetch(wait_s=0.0, behind=behind)
+        asked.append((fetcher._fetch_max_wait_ms, fetcher._fetch_min_bytes))
+    alone, many, much, many_again = asked
+    assert alone == (20, 1), "one that comes alone is fetched at once"
+    assert many == many_again == (4, 8 * 1024)
+    assert much == (20, 64 * 1024)
