@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +79,7 @@ async def test_a_child_stopped_during_its_backoff_stays_stopped(tmp_path: Path) 
 
 
 def test_a_child_gives_way_as_far_as_it_is_told_to(tmp_path: Path) -> None:
-    script = f"{sys.executable} -c 'import os; print(os.nice(0)); print(*open(\"/proc/self/autogroup\"))' 2>/dev/null"
+    script = "nice; cat /proc/self/autogroup 2>/dev/null || true"
     child = launch(Launch(("/bin/sh", "-c", script), tmp_path / "log", {"PATH": "/usr/bin:/bin"}, nice=5))
     child.wait(PATIENCE_S)
     nice, *group = (tmp_path / "log").read_text().splitlines()
