@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 from functools import partial
 
+from services.router.deliveries.api_destinations.tokens import Tokens
 from services.router.deliveries.courier import Courier
+from services.router.deliveries.http_requests import HttpRequests
 from services.router.deliveries.queue_settings import settings_of_queue
 from services.router.deliveries.targets import Targets
+from services.router.deliveries.to_api_destination import ToApiDestination
 from services.router.deliveries.to_bus import ToBus
 from services.router.deliveries.to_topic import ToTopic
 from services.router.events.service import EventBuses
@@ -47,10 +50,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     topics = ToTopic(TopicCache(registry), publisher)
     bus_queue = BusQueue(settings, producer)
     to_bus = ToBus(bus_queue, BusCache(registry).find, settings.account_id)
-    targets = Targets(settings, queues, TargetCache(registry, settings), queue, topics, to_bus)
+    requests = HttpRequests(settings)
+    tokens = Tokens(requests)
+    to_destination = ToApiDestination(registry, settings.account_id, requests, tokens)
+    resolver = TargetCache(registry, settings)
+    targets = Targets(settings, queues, resolver, queue, topics, to_bus, requests, to_destination)
     ledger = LedgerWriter(settings, producer)
     courier = Courier(settings, producer, targets.deliverers, targets.keepers, partial(told.tell, ledger))
-    buses = EventBuses(settings, registry, bus_queue, courier)
+    buses = EventBuses(settings, registry, bus_queue, courier, tokens)
 
     async def tell(value: bytes) -> None:
         await courier.deliver_now_or_later(deliveries_of(decode_outcome(value)))

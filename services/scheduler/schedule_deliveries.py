@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import time
 import uuid
@@ -30,12 +31,13 @@ DETAIL_TYPE = "Scheduled Event"
 
 
 class Handed(msgspec.Struct, frozen=True):
-    """A payload to a target."""
+    """A payload to a target, in so many seconds."""
 
     target: str
     payload: bytes
     parameters: Parameters | None = None
     attributes: dict[str, MessageAttribute] = {}
+    delay_s: int = 0
 
 
 def deliveries_of(schedule: Schedule, firing: Firing, now_ms: int) -> list[Delivery]:
@@ -54,7 +56,8 @@ def deliveries_of(schedule: Schedule, firing: Firing, now_ms: int) -> list[Deliv
             attributes=handed.attributes,
             parameters=handed.parameters,
             retry=RetryPolicy(age_s_max=schedule.age_s_max, retries_max=schedule.retries_max),
-            dead_letter=None if letter is None else DeadLetter(letter),
+            dead_letter=None if letter is None else DeadLetter(letter, attributes=_told(firing, execution)),
+            due_ms=now_ms + handed.delay_s * 1_000 if handed.delay_s else 0,
         )
         for at, handed in enumerate(_handed(schedule, firing, execution))
     ]
@@ -76,15 +79,14 @@ def _handed(schedule: Schedule, firing: Firing, execution: str) -> list[Handed]:
             named = target["EventBridgeParameters"]
             parameters = BusParameters(named["Source"], named["DetailType"], (schedule.arn,), firing.due_ms)
             return [Handed(arn, text.encode(), parameters)]
+        case Kind.ELSEWHERE | Kind.CALL_ELSEWHERE:
+            return [Handed(arn, text.encode())]
     return _called(kind, universal_input(kind, text), schedule.home, firing)
 
 
 def _called(kind: Kind, request: Mapping[str, Any], home: Home, firing: Firing) -> list[Handed]:
     """A universal target's request as deliveries."""
-    attributes = {
-        name: MessageAttribute(value["DataType"], value["StringValue"])
-        for name, value in request.get("MessageAttributes", {}).items()
-    }
+    attributes = {name: _attribute(value) for name, value in request.get("MessageAttributes", {}).items()}
     group, deduplication = request.get("MessageGroupId"), request.get("MessageDeduplicationId")
     if kind is Kind.INVOKE:
         function = parse_function_reference(request["FunctionName"])
@@ -96,8 +98,8 @@ def _called(kind: Kind, request: Mapping[str, Any], home: Home, firing: Firing) 
         payload = request.get("Payload", {})
         return [Handed(arn, payload.encode() if isinstance(payload, str) else msgspec.json.encode(payload))]
     if kind is Kind.SEND_MESSAGE:
-        queue = _queue_arn(request["QueueUrl"], home)
-        return [Handed(queue, request["MessageBody"].encode(), QueueParameters(group, deduplication), attributes)]
+        queue, delay_s = _queue_arn(request["QueueUrl"], home), int(request.get("DelaySeconds", 0))
+        return [Handed(queue, request["MessageBody"].encode(), QueueParameters(group, deduplication), attributes, delay_s)]
     if kind is Kind.PUBLISH:
         parameters = TopicParameters(request.get("Subject"), group, deduplication)
         return [Handed(request["TopicArn"], request["Message"].encode(), parameters, attributes)]
@@ -109,6 +111,25 @@ def _called(kind: Kind, request: Mapping[str, Any], home: Home, firing: Firing) 
         )
         for entry in request["Entries"]
     ]
+
+
+def _attribute(value: Mapping[str, str]) -> MessageAttribute:
+    """Bytes are base64, as in what the SDKs send."""
+    if "StringValue" in value:
+        return MessageAttribute(value["DataType"], value["StringValue"])
+    return MessageAttribute(value["DataType"], binary=base64.b64decode(value["BinaryValue"]))
+
+
+def _told(firing: Firing, execution: str) -> dict[str, MessageAttribute]:
+    """What a dead letter says of the firing, beside why it is one.
+
+    Source: "Configuring a dead-letter queue" in the EventBridge Scheduler user guide."""
+    told = {
+        "EXECUTION_ID": execution,
+        "IS_PAYLOAD_TRUNCATED": "false",
+        "SCHEDULED_TIME": shown_time(firing.due_ms),
+    }
+    return {name: MessageAttribute("String", value) for name, value in told.items()}
 
 
 def _with_context(text: str, schedule: Schedule, firing: Firing, execution: str) -> str:

@@ -20,6 +20,11 @@ ADDRESS = "http"
 """What an address of http or https is called beside the kinds: subscriptions have them, no destination is one."""
 
 
+API_DESTINATION = "api-destination"
+"""What EventBridge's API destinations are called, which are of the same service as its buses; none is a destination here."""
+_API_DESTINATION = ":api-destination/"
+
+
 class Use(enum.Enum):
     ON_SUCCESS = "the record of an asynchronous invocation that succeeded"
     ON_FAILURE = "the record of an asynchronous invocation that failed"
@@ -63,12 +68,14 @@ KINDS = (QUEUE, TOPIC, FUNCTION, EVENT_BUS, BUCKET, KAFKA_TOPIC)
 
 
 def kind_of(target: str) -> str:
-    """What a target is called in metrics and messages: the service of an ARN, "kafka" or "http"; also of none of KINDS."""
+    """What a target is called in metrics and messages, also one that is none of KINDS: the service of an ARN, "kafka", "http"
+    or "api-destination"."""
     if target.startswith(TOPIC_SCHEME):
         return KAFKA_TOPIC.name
     if target.startswith(("http://", "https://")):
         return ADDRESS
-    return [*target.split(":"), "", "", ""][2]
+    service = [*target.split(":"), "", "", ""][2]
+    return API_DESTINATION if service == EVENT_BUS.name and _API_DESTINATION in target else service
 
 
 def is_deliverable(target: str, use: Use) -> bool:

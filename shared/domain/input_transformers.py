@@ -15,6 +15,7 @@ import msgspec
 PATH = re.compile(r"\$(?:\.[^.\[\]]+|\[(?:[0-9]{1,9}|\*|'[^']*'|\"[^\"]*\")\])*")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(?:([0-9]+|\*)|'([^']*)'|\"([^\"]*)\")\]")
 _PLACEHOLDER = re.compile(r"<([A-Za-z0-9_.\-]+)>")
+_QUOTES = re.compile(r'(?<!\\)(?:\\\\)*"')
 PREDEFINED = "aws.events."
 
 
@@ -97,17 +98,7 @@ class _Template:
 
     def __init__(self, template: str, paths: Mapping[str, str]) -> None:
         self._paths = {name: Path(text) for name, text in paths.items()}
-        self._parts: list[tuple[str, str, bool]] = []
-        """What stands before a placeholder, its name, and whether it is in a text."""
-        at, quoted = 0, False
-        for found in _PLACEHOLDER.finditer(template):
-            if found[1] not in self._paths and not found[1].startswith(PREDEFINED):
-                continue
-            before = template[at : found.start()]
-            quoted ^= len(re.findall(r'(?<!\\)(?:\\\\)*"', before)) % 2 == 1
-            self._parts.append((before, found[1], quoted))
-            at = found.end()
-        self._end = template[at:]
+        self._parts, self._end = _parts_of(template, lambda name: name in self._paths or name.startswith(PREDEFINED))
 
     def fill(self, told: Told) -> bytes:
         parts = []
@@ -122,6 +113,36 @@ class _Template:
             return path.find(told.document)
         make = told.predefined.get(name.removeprefix(PREDEFINED))
         return NOTHING if make is None else make()
+
+
+def placeholders(template: str) -> list[str]:
+    """Their names, as they come."""
+    return [name for _, name, _ in _parts_of(template, _any)[0]]
+
+
+def without_placeholders(template: str) -> str:
+    """With nothing in texts, and a number where a value would be: whether that is JSON says whether the template is."""
+    parts, end = _parts_of(template, _any)
+    return "".join([*(before + ("" if quoted else "0") for before, _, quoted in parts), end])
+
+
+def _any(name: str) -> bool:
+    del name
+    return True
+
+
+def _parts_of(template: str, known: Callable[[str], bool]) -> tuple[list[tuple[str, str, bool]], str]:
+    """What stands before each placeholder that is known, its name, and whether it is in a text; and what stands behind all."""
+    parts: list[tuple[str, str, bool]] = []
+    at, quoted = 0, False
+    for found in _PLACEHOLDER.finditer(template):
+        if not known(found[1]):
+            continue
+        before = template[at : found.start()]
+        quoted ^= len(_QUOTES.findall(before)) % 2 == 1
+        parts.append((before, found[1], quoted))
+        at = found.end()
+    return parts, template[at:]
 
 
 def _as_value(value: Any) -> str:

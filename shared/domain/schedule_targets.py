@@ -1,31 +1,33 @@
-"""What schedules can have for targets here: templated ones by their ARN, and universal ones, `arn:aws:scheduler:::aws-sdk:...`.
+"""What schedules can have for targets: templated ones by their ARN, and universal ones, `arn:aws:scheduler:::aws-sdk:...`.
 
-The control plane accepts what is here and the scheduler makes a delivery of each, so that what is accepted can be delivered.
+All that AWS takes is taken. Of what nobody here delivers to, each firing becomes a dead letter or is told as refused.
 Source: "Templated targets", "Universal targets" in the EventBridge Scheduler user guide.
 """
 
 from __future__ import annotations
 
+import base64
 import enum
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from shared.domain.destinations import EVENT_BUS, FUNCTION
 from shared.domain.errors import ValidationException
+from shared.domain.rule_targets import MALFORMED, form_of
 
 INPUT_BYTES_MAX = 256 * 1024
 ENTRIES_MAX = 10
 """Of one PutEvents."""
-_ARN = re.compile(r"arn:aws[a-z-]*:([a-z0-9-]+):([a-z0-9-]*):(\d{12})?:(.+)", re.DOTALL)
 _UNIVERSAL = re.compile(r"arn:aws[a-z-]*:scheduler:::aws-sdk:([a-zA-Z0-9-]+):([a-zA-Z0-9]+)")
 _QUEUE = re.compile(r"arn:aws[a-z-]*:sqs:[a-z0-9-]+:\d{12}:[a-zA-Z0-9_-]{1,80}(\.fifo)?")
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[a-zA-Z0-9_-]{1,256}(\.fifo)?")
 
 
 class Kind(enum.Enum):
-    """Of a target. json: whether its Input has to be JSON. needs: members that a universal target's Input must have."""
+    """Of a target."""
 
     FUNCTION = "Lambda's functions"
     QUEUE = "SQS's queues"
@@ -35,16 +37,26 @@ class Kind(enum.Enum):
     SEND_MESSAGE = "sqs:sendMessage"
     PUBLISH = "sns:publish"
     PUT_EVENTS = "eventbridge:putEvents"
+    ELSEWHERE = "services that do not run here"
+    CALL_ELSEWHERE = "their operations"
 
 
 TEMPLATED = ((Kind.FUNCTION, FUNCTION.form), (Kind.QUEUE, _QUEUE), (Kind.TOPIC, _TOPIC), (Kind.BUS, EVENT_BUS.form))
-JSON_INPUT = frozenset({Kind.FUNCTION, Kind.BUS})
-UNIVERSAL = {kind.value: kind for kind in (Kind.INVOKE, Kind.SEND_MESSAGE, Kind.PUBLISH, Kind.PUT_EVENTS)}
+ELSEWHERE = frozenset(("codebuild", "codepipeline", "ecs", "firehose", "inspector", "kinesis", "sagemaker", "states"))
+JSON_INPUT: Mapping[Kind, Any] = {Kind.FUNCTION: Any, Kind.BUS: dict[str, Any], Kind.CALL_ELSEWHERE: dict[str, Any]}
+"""Of which kinds the Input has to be JSON, and what it has to be."""
+NEEDS = {"ecs": "EcsParameters", "kinesis": "KinesisParameters"}
+UNIVERSAL = {kind.value: kind for kind in (Kind.INVOKE, Kind.SEND_MESSAGE, Kind.PUBLISH, Kind.PUT_EVENTS)} | {
+    "events:putEvents": Kind.PUT_EVENTS
+}
+READING = ("get", "list", "describe")
+"""What operations begin with that only read: they are no targets."""
+DELAY_S_MAX = 900
 MEMBERS = {
-    Kind.INVOKE: (("FunctionName",), frozenset({"Payload", "InvocationType", "Qualifier"})),
+    Kind.INVOKE: (("FunctionName",), frozenset({"Payload", "InvocationType", "Qualifier", "LogType"})),
     Kind.SEND_MESSAGE: (
         ("QueueUrl", "MessageBody"),
-        frozenset({"MessageAttributes", "MessageGroupId", "MessageDeduplicationId"}),
+        frozenset({"MessageAttributes", "MessageGroupId", "MessageDeduplicationId", "DelaySeconds"}),
     ),
     Kind.PUBLISH: (
         ("TopicArn", "Message"),
@@ -53,30 +65,23 @@ MEMBERS = {
     Kind.PUT_EVENTS: (("Entries",), frozenset()),
 }
 """Of the Input of a universal target: what it must have, and what it may have besides. All of them are text, but for Entries,
-MessageAttributes and Payload."""
+MessageAttributes, Payload and DelaySeconds."""
 ENTRY_MEMBERS = (("Source", "DetailType", "Detail"), frozenset({"EventBusName", "Resources"}))
 
 
 def kind_of(arn: str) -> Kind:
-    """Raises ValidationException: of no ARN, and of a target that nothing here could deliver to."""
+    """Raises ValidationException of what is no target."""
     if found := _UNIVERSAL.fullmatch(arn):
-        action = f"{found[1]}:{found[2]}"
-        if action not in UNIVERSAL:
-            raise ValidationException(
-                f"The action {action} cannot be the target of a schedule here. Those that can: {', '.join(UNIVERSAL)}."
-            )
-        return UNIVERSAL[action]
-    parts = _ARN.fullmatch(arn)
-    if parts is None:
-        raise ValidationException("Provided Arn is not in correct format.")
+        if found[2].startswith(READING):
+            raise ValidationException(f"The action {found[2]} of {found[1]} only reads: it cannot be the target of a schedule.")
+        return UNIVERSAL.get(f"{found[1]}:{found[2]}", Kind.CALL_ELSEWHERE)
     for kind, form in TEMPLATED:
         if form.fullmatch(arn):
             return kind
-    if parts[1] in ("lambda", "sqs", "sns", "events"):
-        raise ValidationException("Provided Arn is not in correct format.")
-    raise ValidationException(
-        f"{parts[1]} cannot be the target of a schedule here. What can: {', '.join(kind.value for kind, _ in TEMPLATED)}."
-    )
+    elsewhere = form_of(arn)
+    if elsewhere is None or elsewhere.service not in ELSEWHERE:
+        raise ValidationException(MALFORMED)
+    return Kind.ELSEWHERE
 
 
 def check(target: dict[str, Any]) -> None:
@@ -87,8 +92,11 @@ def check(target: dict[str, Any]) -> None:
         raise ValidationException(f"Input must be smaller than {INPUT_BYTES_MAX} bytes.")
     if kind is Kind.BUS and target.get("EventBridgeParameters") is None:
         raise ValidationException("EventBridgeParameters is required for an event bus.")
-    if kind in JSON_INPUT and sent is not None:
-        _read(sent, Any)
+    needed = NEEDS.get(target["Arn"].split(":")[2])
+    if kind is Kind.ELSEWHERE and needed is not None and target.get(needed) is None:
+        raise ValidationException(f"{needed} is required for {target['Arn']}.")
+    if sent is not None and kind in JSON_INPUT:
+        _read(sent, JSON_INPUT[kind])
     if kind in MEMBERS:
         universal_input(kind, sent)
 
@@ -99,7 +107,9 @@ def universal_input(kind: Kind, sent: str | None) -> dict[str, Any]:
     _check_members(request, *MEMBERS[kind])
     attributes = request.get("MessageAttributes", {})
     if not isinstance(attributes, dict) or not all(map(_is_attribute, attributes.values())):
-        raise _invalid("MessageAttributes is a map of names to DataType and StringValue")
+        raise _invalid("MessageAttributes is a map of names to DataType and StringValue or BinaryValue")
+    if not 0 <= request.get("DelaySeconds", 0) <= DELAY_S_MAX:
+        raise _invalid(f"DelaySeconds is from 0 to {DELAY_S_MAX}")
     if kind is Kind.PUT_EVENTS:
         entries = request["Entries"]
         if not isinstance(entries, list) or not 1 <= len(entries) <= ENTRIES_MAX:
@@ -122,6 +132,9 @@ def _check_members(request: dict[str, Any], needed: tuple[str, ...], further: fr
         if name == "Resources":
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise _invalid("Resources is a list of text")
+        elif name == "DelaySeconds":
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise _invalid("DelaySeconds is a number")
         elif name not in ("Entries", "MessageAttributes", "Payload") and not isinstance(value, str):
             raise _invalid(f"{name} is text")
 
@@ -129,9 +142,18 @@ def _check_members(request: dict[str, Any], needed: tuple[str, ...], further: fr
 def _is_attribute(value: object) -> bool:
     return (
         isinstance(value, dict)
-        and set(value) == {"DataType", "StringValue"}
+        and set(value) in ({"DataType", "StringValue"}, {"DataType", "BinaryValue"})
         and all(isinstance(text, str) for text in value.values())
+        and _is_base64(value.get("BinaryValue", ""))
     )
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _read(text: str, kind: Any) -> Any:

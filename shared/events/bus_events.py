@@ -99,12 +99,21 @@ def told_time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def event_json(event: BusEvent, *, detail: bool = True) -> bytes:
-    """The event as targets get it, members in AWS's order. detail: with it."""
+def event_json(event: BusEvent) -> bytes:
+    """The event as targets get it, members in AWS's order."""
+    return _encode_json({**_envelope(event, "detail-type"), "detail": msgspec.Raw(event.detail)})
+
+
+def envelope_json(event: BusEvent) -> bytes:
+    """What templates know as `aws.events.event`: without the detail, and with another name for its type, as AWS has it."""
+    return _encode_json(_envelope(event, "detailType"))
+
+
+def _envelope(event: BusEvent, detail_type: str) -> dict[str, object]:
     members: dict[str, object] = {
         "version": "0",
         "id": event.event_id,
-        "detail-type": event.detail_type,
+        detail_type: event.detail_type,
         "source": event.source,
         "account": event.account,
         "time": told_time(event.at_ms),
@@ -113,6 +122,4 @@ def event_json(event: BusEvent, *, detail: bool = True) -> bytes:
     if event.replay is not None:
         members["replay-name"] = event.replay
     members["resources"] = event.resources
-    if detail:
-        members["detail"] = msgspec.Raw(event.detail)
-    return _encode_json(members)
+    return members

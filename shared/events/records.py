@@ -181,7 +181,23 @@ class HttpParameters(msgspec.Struct, frozen=True, array_like=True, tag="http"):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Parameters = QueueParameters | TopicParameters | BusParameters | BucketParameters | KafkaParameters | HttpParameters
+class ApiDestinationParameters(msgspec.Struct, frozen=True, array_like=True, tag="api-destination"):
+    """path_values: for the stars of the destination's address. headers, query: by name."""
+
+    path_values: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+
+
+Parameters = (
+    QueueParameters
+    | TopicParameters
+    | BusParameters
+    | BucketParameters
+    | KafkaParameters
+    | HttpParameters
+    | ApiDestinationParameters
+)
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):

@@ -224,8 +224,13 @@ class EventSettings(BaseModel):
         description="where they may not be, even if allowed: link-local and metadata addresses by default. The cluster's own "
         "Redis and Postgres never",
     )
+    connections_authorized_after_s: float = Field(
+        1.0, ge=0, description="after which a router asks a connection's authorization server for its first token"
+    )
     http_networks_allowed: tuple[IPvAnyNetwork, ...] = Field(
-        (), description="where the addresses may be that topics deliver to, e.g. 10.1.0.0/16; anywhere when there is none"
+        (),
+        description="where the addresses may be that topics and API destinations deliver to, e.g. 10.1.0.0/16; anywhere when "
+        "there is none",
     )
     http_networks_denied: tuple[IPvAnyNetwork, ...] = Field(
         (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"), IPv6Network("fd00:ec2::/32")),

@@ -12,13 +12,13 @@ from services.router.deliveries.attempts import numbered
 from services.scheduler.schedule_deliveries import deliveries_of, home_and_names
 from shared.domain import schedule_targets
 from shared.domain.arns import Home
+from shared.domain.destinations import ADDRESS, API_DESTINATION, KINDS, kind_of
 from shared.domain.errors import ValidationException
 from shared.domain.schedules import Schedule
 from shared.domain.timers import Firing
 from shared.events.records import (
     Behalf,
     BusParameters,
-    DeadLetter,
     Delivery,
     MessageAttribute,
     QueueParameters,
@@ -60,7 +60,13 @@ def test_a_delivery_says_for_whom_it_is_and_how_long_it_is_tried() -> None:
     )
     assert found.delivery_id == f"{SCHEDULE_ARN}#generation#{DUE_MS}"
     assert found.retry == RetryPolicy(age_s_max=60, retries_max=3)
-    assert found.dead_letter == DeadLetter(f"{QUEUE}-dead")
+    assert found.dead_letter is not None
+    assert found.dead_letter.arn == f"{QUEUE}-dead"
+    assert {name: told.text for name, told in found.dead_letter.attributes.items()} == {
+        "EXECUTION_ID": found.origin_id,
+        "IS_PAYLOAD_TRUNCATED": "false",
+        "SCHEDULED_TIME": "2025-06-15T15:07:00Z",
+    }
     assert found.made_at_ms == DUE_MS + 5
 
 
@@ -129,8 +135,12 @@ def test_universal_targets_call_what_they_name() -> None:
     [
         ({"Arn": "nothing"}, "not in correct format"),
         ({"Arn": f"arn:aws:sqs:{PLACE}:"}, "not in correct format"),
-        ({"Arn": f"arn:aws:kinesis:{PLACE}:stream/s"}, "kinesis cannot be the target"),
-        ({"Arn": f"{SDK}:ec2:stopInstances", "Input": "{}"}, "ec2:stopInstances cannot be the target"),
+        ({"Arn": f"arn:aws:kinesis:{PLACE}:stream/s"}, "KinesisParameters is required"),
+        ({"Arn": f"arn:aws:ecs:{PLACE}:cluster/c"}, "EcsParameters is required"),
+        ({"Arn": "arn:aws:s3:::bucket"}, "not in correct format"),
+        ({"Arn": f"{SDK}:ec2:describeInstances", "Input": "{}"}, "only reads"),
+        ({"Arn": f"{SDK}:ec2:stopInstances", "Input": "[]"}, "Invalid RequestJson"),
+        ({"Arn": BUS, "Input": "[]", "EventBridgeParameters": {"DetailType": "d", "Source": "s"}}, "Invalid RequestJson"),
         ({"Arn": FUNCTION, "Input": "no JSON"}, "Invalid RequestJson"),
         ({"Arn": FUNCTION, "Input": "[" * 100_000}, "Invalid RequestJson"),
         ({"Arn": BUS, "Input": "{}"}, "EventBridgeParameters is required"),
@@ -139,11 +149,18 @@ def test_universal_targets_call_what_they_name() -> None:
         ({"Arn": f"{SDK}:sqs:sendMessage", "Input": '{"QueueUrl": "u"}'}, "MessageBody is missing"),
         ({"Arn": f"{SDK}:sqs:sendMessage", "Input": '{"QueueUrl": "u", "MessageBody": 1}'}, "MessageBody is text"),
         (
-            {"Arn": f"{SDK}:sqs:sendMessage", "Input": '{"QueueUrl": "u", "MessageBody": "m", "DelaySeconds": 1}'},
+            {"Arn": f"{SDK}:sqs:sendMessage", "Input": '{"QueueUrl": "u", "MessageBody": "m", "DelaySeconds": 901}'},
             "DelaySeconds",
         ),
         (
             {"Arn": f"{SDK}:sns:publish", "Input": '{"TopicArn": "t", "Message": "m", "MessageAttributes": {"a": 1}}'},
+            "MessageAttributes",
+        ),
+        (
+            {
+                "Arn": f"{SDK}:sns:publish",
+                "Input": '{"TopicArn": "t", "Message": "m", "MessageAttributes": {"a": {"DataType": "Binary", "BinaryValue": "?"}}}',
+            },
             "MessageAttributes",
         ),
         ({"Arn": f"{SDK}:eventbridge:putEvents", "Input": '{"Entries": []}'}, "Entries"),
@@ -159,6 +176,31 @@ def test_universal_targets_call_what_they_name() -> None:
 def test_what_nothing_could_be_delivered_to_is_refused(target: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationException, match=why):
         schedule_targets.check({"RoleArn": ROLE, **target})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"Arn": f"arn:aws:states:{PLACE}:stateMachine:m"},
+        {"Arn": f"arn:aws:kinesis:{PLACE}:stream/s", "KinesisParameters": {"PartitionKey": "k"}},
+        {"Arn": f"arn:aws:firehose:{PLACE}:deliverystream/s"},
+        {"Arn": f"{SDK}:ec2:stopInstances"},
+        {"Arn": f"{SDK}:sfn:startExecution"},
+    ],
+)
+def test_what_runs_elsewhere_is_taken_and_becomes_a_delivery_that_nobody_takes(target: dict[str, Any]) -> None:
+    found = one(**target, Input='{"a": 1}')
+    assert (found.target, found.payload) == (target["Arn"], b'{"a": 1}')
+    assert kind_of(found.target) not in {kind.name for kind in KINDS} | {ADDRESS, API_DESTINATION}
+
+
+def test_a_message_may_be_delayed_and_have_bytes_for_attributes() -> None:
+    attributes = {"a": {"DataType": "Binary", "BinaryValue": "AAE="}}
+    request = {"QueueUrl": "http://h/000000000000/q", "MessageBody": "m", "DelaySeconds": 7, "MessageAttributes": attributes}
+    found = one(Arn=f"{SDK}:sqs:sendMessage", Input=json.dumps(request))
+    assert found.due_ms == DUE_MS + 5 + 7_000
+    assert found.attributes == {"a": MessageAttribute("Binary", binary=b"\x00\x01")}
+    assert one(Arn=QUEUE).due_ms == 0
 
 
 def test_a_schedule_is_found_by_its_arn() -> None:

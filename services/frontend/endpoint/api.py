@@ -16,7 +16,7 @@ from shared.aws.routing import Router
 from shared.aws.service_model import Operation, ServiceModel
 from shared.aws.validation import validate
 from shared.domain.arns import Home
-from shared.domain.errors import ApiError, RequestEntityTooLargeException
+from shared.domain.errors import ApiError, RequestEntityTooLargeException, ServiceException
 from shared.domain.limits import CONTROL_BODY_BYTES_MAX
 
 GLOBAL_REGION = b"us-east-1"
@@ -61,6 +61,7 @@ class Api:
     have to satisfy before a handler sees them, the model's constraints where a service has no words of its own.
     unknown_action: what a form is told that names an operation the model has not. version_optional: forms may name none.
     pages: what anybody may read by a GET: what their paths begin with, and who answers for what follows.
+    internal_error: what a failure of the platform is called.
     links: operations of the query protocol that anybody may ask for by a GET, its parameters in the query, without a signature.
     """
 
@@ -74,6 +75,7 @@ class Api:
     version_optional: bool = False
     links: frozenset[str] = frozenset()
     pages: Pages | None = None
+    internal_error: str = ServiceException.code
 
     @functools.cached_property
     def protocols(self) -> tuple[WireProtocol, ...]:
@@ -98,6 +100,8 @@ class Api:
         return self.protocols[0]
 
     def error(self, protocol: WireProtocol, error: ApiError, request_id: str) -> Response:
+        if type(error) is ServiceException:
+            error.code = self.internal_error
         if self.render is not None:
             return self.render(error, request_id)
         return protocol.error(self.model, error, request_id)

@@ -17,11 +17,17 @@ from shared.events.records import Delivery
 
 
 class DeliveryError(LambdadError):
-    """The target did not take it now; later it may. code: what the service on whose behalf it is calls it in a dead letter."""
+    """The target did not take it now; later it may. code: what the service on whose behalf it is calls it in a dead letter.
+    after_s: so long the target asks not to be tried."""
 
-    def __init__(self, message: str, code: str = "SDK_CLIENT_ERROR") -> None:
+    def __init__(self, message: str, code: str = "SDK_CLIENT_ERROR", *, after_s: float = 0.0) -> None:
         super().__init__(message)
         self.code = code
+        self.after_s = after_s
+
+
+class TargetBusyError(DeliveryError):
+    """The target is not to be asked so often: no try was made."""
 
 
 class UndeliverableError(DeliveryError):
@@ -37,8 +43,8 @@ class TargetMissingError(UndeliverableError):
 
 class Deliverer(Protocol):
     async def deliver(self, delivery: Delivery) -> None:
-        """Returns when the target has it durably; bounds its own time. Raises DeliveryError, UndeliverableError or
-        TargetMissingError."""
+        """Returns when the target has it durably; bounds its own time. Raises DeliveryError, UndeliverableError,
+        TargetMissingError or TargetBusyError."""
 
 
 class Happening(enum.StrEnum):

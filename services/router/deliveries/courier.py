@@ -21,6 +21,7 @@ from services.router.deliveries.contract import (
     DeliveryError,
     Happened,
     Happening,
+    TargetBusyError,
     TargetMissingError,
     Tell,
     UndeliverableError,
@@ -126,6 +127,9 @@ class Courier:
             return decisions.put_off(delivery, _now_ms(), self._tiers), ""
         try:
             await self._hand_over(delivery)
+        except TargetBusyError:
+            PUT_OFF.labels(kind_of(delivery.target)).inc()
+            return decisions.put_off(delivery, _now_ms(), self._tiers), ""
         except DeliveryError as error:
             return await self._follow_failure(delivery, error), str(error)
         except Exception as error:

@@ -48,7 +48,7 @@ def after_failure(delivery: Delivery, error: DeliveryError, now_ms: int, tiers: 
         elif left_s <= 0:
             exhausted = Exhausted.AGE
         else:
-            pause_s = min(_pause_s(failed, tiers), left_s)
+            pause_s = min(max(_pause_s(failed, tiers), error.after_s), left_s)
             return Again(msgspec.structs.replace(failed, put_offs=0, due_ms=now_ms + int(pause_s * 1_000)), pause_s)
     letter = letter_of(failed, error, exhausted, now_ms)
     return Over() if letter is None else Letter(letter)

@@ -6,6 +6,7 @@ from typing import Self
 
 from services.router.deliveries.contract import Deliverer
 from services.router.deliveries.handing_over import HandingOver
+from services.router.deliveries.http_requests import HttpRequests
 from services.router.deliveries.kept_for_topic import KeptForTopic
 from services.router.deliveries.to_bucket import ToBucket
 from services.router.deliveries.to_function import ToFunction
@@ -13,7 +14,7 @@ from services.router.deliveries.to_http import ToHttp
 from services.router.deliveries.to_kafka_topic import ToKafkaTopic
 from services.router.deliveries.to_queue import ToQueue
 from shared.dispatch.client.invoker import TargetResolver
-from shared.domain.destinations import ADDRESS, BUCKET, EVENT_BUS, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
+from shared.domain.destinations import ADDRESS, API_DESTINATION, BUCKET, EVENT_BUS, FUNCTION, KAFKA_TOPIC, QUEUE, TOPIC
 from shared.events.queue import AsyncQueue
 from shared.queues import KeptTopics, Queues
 from shared.settings import Settings
@@ -30,11 +31,14 @@ class Targets:
         queue: AsyncQueue,
         topics: Deliverer,
         buses: Deliverer,
+        requests: HttpRequests,
+        api_destinations: Deliverer,
     ) -> None:
-        """queues: left open and closed by others. resolver: knows functions. queue: where their events wait. topics: of SNS."""
+        """queues: left open and closed by others. resolver: knows functions. queue: where their events wait. topics: of SNS.
+        requests: closed with the rest."""
         self._kept_topics = KeptTopics.of(settings)
         self._kafka = ToKafkaTopic(settings)
-        self._http = ToHttp(settings)
+        self._requests = requests
         self.deliverers: dict[str, Deliverer] = {
             QUEUE.name: ToQueue(queues),
             TOPIC.name: topics,
@@ -42,7 +46,8 @@ class Targets:
             EVENT_BUS.name: buses,
             BUCKET.name: ToBucket(settings),
             KAFKA_TOPIC.name: self._kafka,
-            ADDRESS: self._http,
+            ADDRESS: ToHttp(requests),
+            API_DESTINATION: api_destinations,
         }
         self.keepers: dict[str, Deliverer] = {
             QUEUE.name: ToQueue(queues, kept=True),
@@ -53,6 +58,6 @@ class Targets:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._http.close()
+        await self._requests.close()
         await self._kafka.close()
         await self._kept_topics.close()

@@ -59,11 +59,13 @@ FILTER_POLICIES = Language(
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """What a branch asks of one path: a value that is in `exact` or passes one of the tests, or none where `absent`."""
+    """What a branch asks of one path: a value that is in `exact` or passes one of the tests, or none where `absent`.
+    wildcards: the texts of those that are among the tests."""
 
     exact: frozenset[Value]
     tests: tuple[Test, ...]
     absent: bool
+    wildcards: frozenset[str]
 
     def holds(self, values: list[Value]) -> bool:
         exact = self.exact
@@ -96,6 +98,8 @@ class _Compiler:
         self._number = number
         self._language = language
         self._tokens = Tokens(text)
+        self._wildcards: set[str] = set()
+        """Of the condition that is being read."""
 
     def branches(self) -> list[Branch]:
         if self._tokens.next() is not Token.START_OBJECT:
@@ -139,6 +143,7 @@ class _Compiler:
         exact: set[Value] = set()
         tests: list[Test] = []
         absent = False
+        self._wildcards.clear()
         while (token := tokens.next()) is not Token.END_ARRAY:
             if token is Token.START_OBJECT:
                 test = self._match_expression(exact)
@@ -159,7 +164,7 @@ class _Compiler:
                 raise tokens.error("Match value must be String, number, true, false, or null")
         if not exact and not tests and not absent:
             raise tokens.error("Empty arrays are not allowed")
-        return Condition(frozenset(exact), tuple(tests), absent)
+        return Condition(frozenset(exact), tuple(tests), absent, frozenset(self._wildcards))
 
     def _match_expression(self, exact: set[Value]) -> Test | None:
         """None for the absence of any value. exact: takes in what is one value and no more."""
@@ -221,6 +226,7 @@ class _Compiler:
         return text
 
     def _wildcard(self, text: str) -> Test:
+        self._wildcards.add(text)
         try:
             return operators.wildcard(text)
         except operators.WildcardError as error:

@@ -13,6 +13,7 @@ from shared.domain.event_patterns.compiler import (
     compile_pattern,
     read_number,
 )
+from shared.domain.event_patterns.complexity import too_complex
 from shared.domain.event_patterns.values import LITERALS, Found, Literal, Paths, Value
 
 
@@ -26,6 +27,11 @@ class EventPattern:
     def _prepare(self) -> None:
         self.paths = frozenset(path for branch in self.branches for path in branch)
         self._paths = Paths(self.paths)
+
+    @property
+    def too_complex(self) -> bool:
+        """Whether the wildcards of a field may match in more places at once than AWS lets a rule's."""
+        return any(too_complex(condition.wildcards) for branch in self.branches for condition in branch.values())
 
     def without(self, name: str) -> EventPattern | None:
         """The pattern on everything but a field and what is below it; None when a branch of it asks for nothing else."""

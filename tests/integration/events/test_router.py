@@ -18,9 +18,11 @@ from redis.asyncio import Redis
 from services.poller.delays import DelayConsumer
 from services.router.deliveries.contract import Deliverer, DeliveryError, Happened, Happening
 from services.router.deliveries.courier import Courier
+from services.router.deliveries.http_requests import HttpRequests
 from services.router.deliveries.targets import Targets
 from services.router.deliveries.to_bucket import ToBucket
 from services.router.deliveries.to_bus import ToBus
+from services.router.deliveries.to_http import ToHttp
 from services.router.deliveries.to_topic import ToTopic
 from services.router.outcomes.making import deliveries_of
 from services.router.topic_consumer import TopicConsumer
@@ -93,7 +95,8 @@ class Router:
         self.publisher = Publisher(settings, producer)
         topics = ToTopic(TopicCache(self.registry), self.publisher)
         buses = ToBus(BusQueue(settings, producer), a_bus, settings.account_id)
-        self.targets = Targets(settings, self.queues, self.functions, queue, topics, buses)
+        requests = HttpRequests(settings)
+        self.targets = Targets(settings, self.queues, self.functions, queue, topics, buses, requests, ToHttp(requests))
         self.deliverers: dict[str, Deliverer] = dict(self.targets.deliverers)
         self.happened: list[Happened] = []
 

@@ -153,3 +153,26 @@ def test_too_many_branches_are_refused() -> None:
         nested = {"$or": [{"a": [1]}, {"b": [2]}], "x": nested}
     with pytest.raises(PatternError, match="too complex"):
         EventPattern(json.dumps(nested))
+
+
+@pytest.mark.parametrize(
+    ("wildcards", "refused"),
+    [
+        (["*.bif", "*.tiff", "*.tif", "*.svs"], False),
+        (["*/datasync/*.bif", "*/datasync/*.tif"], False),
+        (["*/datasync/*.bif", "*/datasync/*.tif", "*/datasync/*.tiff", "*/datasync/*.svs"], True),
+        (["/Users/*/dir/dir/dir/dir/dir/doc.txt"], False),
+        (["/Users/*" + "/dir" * 9 + "/doc.txt"], True),
+        (["*a*a*a*a*a*a*"], True),
+        (["*a*b*c*d*e*f*"], False),
+        (["\\*a\\*a\\*a\\*a\\*a\\*a\\*"], False),
+        (["*" + "".join(chr(200 + place) for place in range(3_000))], False),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_pattern_whose_wildcards_may_match_in_too_many_places_is_too_complex(
+    wildcards: list[str], refused: bool, inside: bool
+) -> None:
+    value: list[Any] = [{"anything-but": {"wildcard": wildcards}}] if inside else [{"wildcard": text} for text in wildcards]
+    text = json.dumps({"detail": {"a": value, "b": [{"wildcard": "*.other"}]}})
+    assert EventPattern(text).too_complex == refused

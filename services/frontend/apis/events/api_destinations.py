@@ -7,16 +7,20 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.apis.events import pages
-from services.frontend.apis.events.connections import AUTHORIZED
+from services.frontend.apis.events import addresses, pages
 from services.frontend.apis.events.context import EventsContext, Reply
-from services.frontend.apis.events.errors import ResourceAlreadyExistsException, ResourceNotFoundException
+from services.frontend.apis.events.errors import (
+    LimitExceededException,
+    ResourceAlreadyExistsException,
+    ResourceNotFoundException,
+)
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
 from shared.registry.events import connections
 from shared.registry.events.buses import now_ms
-from shared.registry.events.connections import ApiDestination, EventConnection
+from shared.registry.events.connections import AUTHORIZED, ApiDestination, EventConnection
 
+API_DESTINATIONS_MAX = 3_000
 RATE_LIMIT = 300
 SETTINGS = ("ConnectionArn", "Description", "HttpMethod", "InvocationEndpoint", "InvocationRateLimitPerSecond")
 
@@ -24,11 +28,14 @@ SETTINGS = ("ConnectionArn", "Description", "HttpMethod", "InvocationEndpoint", 
 async def create_api_destination(ctx: EventsContext, call: Call, params: Params) -> Reply:
     at = now_ms()
     settings = {"InvocationRateLimitPerSecond": RATE_LIMIT, **_settings(params)}
+    addresses.check(settings["InvocationEndpoint"], "InvocationEndpoint")
     made = ApiDestination(call.home, params["Name"], str(uuid.uuid4()), settings, at, at)
     async with ctx.registry.write() as connection:
         state = _state(await _connection(connection, call, settings["ConnectionArn"]))
         if await connections.find_destination(connection, call.home, made.name, lock=True) is not None:
             raise ResourceAlreadyExistsException(f"An api-destination '{made.name}' already exists.")
+        if await connections.count_destinations(connection, call.home) >= API_DESTINATIONS_MAX:
+            raise LimitExceededException
         await connections.put_destination(connection, made)
     return {"ApiDestinationState": state, **_told(made)}
 
@@ -39,6 +46,7 @@ async def update_api_destination(ctx: EventsContext, call: Call, params: Params)
         if held is None:
             raise _missing("update", params["Name"])
         settings = {**held.settings, **_settings(params)}
+        addresses.check(settings["InvocationEndpoint"], "InvocationEndpoint")
         state = _state(await _connection(connection, call, settings["ConnectionArn"]))
         made = msgspec.structs.replace(held, settings=settings, modified_ms=now_ms())
         await connections.put_destination(connection, made)
@@ -66,7 +74,7 @@ async def describe_api_destination(ctx: EventsContext, call: Call, params: Param
 async def list_api_destinations(ctx: EventsContext, call: Call, params: Params) -> Reply:
     limit, prefix, wanted = pages.size(params), params.get("NamePrefix", ""), params.get("ConnectionArn")
     async with ctx.registry.read() as connection:
-        found = await connections.page_destinations(connection, call.home, prefix, pages.after(params), limit + 1)
+        found = await connections.page_destinations(connection, call.home, prefix, wanted, pages.after(params), limit + 1)
         states = {
             name: _state(await connections.find(connection, call.home, name))
             for name in sorted({_connection_name(held) for held in found})
@@ -76,10 +84,7 @@ async def list_api_destinations(ctx: EventsContext, call: Call, params: Params) 
         settings = {name: value for name, value in held.settings.items() if name != "Description"}
         return {"ApiDestinationState": states[_connection_name(held)], **_told(held), **settings, "Name": held.name}
 
-    reply = pages.page("ApiDestinations", found, limit, lambda held: held.name, listed)
-    if wanted is not None:
-        reply["ApiDestinations"] = [one for one in reply["ApiDestinations"] if one["ConnectionArn"] == wanted]
-    return reply
+    return pages.page("ApiDestinations", found, limit, lambda held: held.name, listed)
 
 
 def _connection_name(held: ApiDestination) -> str:

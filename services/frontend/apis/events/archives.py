@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from services.frontend.apis.events import pages
-from services.frontend.apis.events.context import EventsContext, Reply, locked_bus
+from services.frontend.apis.events.context import EventsContext, Reply, locked_bus, named_bus
 from services.frontend.apis.events.errors import (
     LimitExceededException,
     ResourceAlreadyExistsException,
     ResourceNotFoundException,
-    no_bus,
 )
 from services.frontend.apis.events.patterns import compiled
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
-from shared.domain.arns import home_of
 from shared.domain.errors import ValidationException
 from shared.domain.event_buses import ARCHIVES_MAX, Archive, archive_arn, bus_arn, bus_name
 from shared.registry.events import archives
@@ -27,9 +25,7 @@ RETENTION_DAYS_MAX = 36_500
 
 
 async def create_archive(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    name, bus = params["ArchiveName"], bus_name(params["EventSourceArn"])
-    if home_of(params["EventSourceArn"]) != call.home:
-        raise no_bus(bus)
+    name, bus = params["ArchiveName"], named_bus(call, params, "EventSourceArn")
     pattern = _checked(params)
     topic, retention_days = ctx.topics.name(), int(params.get("RetentionDays") or 0)
     archive = Archive(

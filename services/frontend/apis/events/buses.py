@@ -6,13 +6,17 @@ import json
 from typing import Any
 
 from services.frontend.apis.events import pages, tags
-from services.frontend.apis.events.context import EventsContext, Reply, found_bus, locked_bus
-from services.frontend.apis.events.errors import LimitExceededException, ResourceAlreadyExistsException
+from services.frontend.apis.events.context import EventsContext, Reply, found_bus, locked_bus, named_bus
+from services.frontend.apis.events.errors import (
+    LimitExceededException,
+    ResourceAlreadyExistsException,
+    ResourceNotFoundException,
+)
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
 from shared.domain.errors import ValidationException
-from shared.domain.event_buses import BUSES_MAX, DEFAULT_BUS, Bus, bus_arn, bus_name
-from shared.registry.events import buses
+from shared.domain.event_buses import BUSES_MAX, DEFAULT_BUS, Bus, bus_arn
+from shared.registry.events import buses, rules
 
 SETTINGS = ("KmsKeyIdentifier", "DeadLetterConfig", "LogConfig")
 
@@ -21,6 +25,8 @@ async def create_event_bus(ctx: EventsContext, call: Call, params: Params) -> Re
     name, settings = params["Name"], settings_of(params)
     if "/" in name:
         raise ValidationException("Event bus name must not contain '/'.")
+    if params.get("EventSourceName"):
+        raise ResourceNotFoundException(f"Event source {params['EventSourceName']} does not exist.")
     given = tags.listed(params.get("Tags"))
     async with ctx.registry.write() as connection:
         if await buses.count(connection, call.home) >= BUSES_MAX:
@@ -34,7 +40,7 @@ async def create_event_bus(ctx: EventsContext, call: Call, params: Params) -> Re
 
 
 async def update_event_bus(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    name = bus_name(params.get("Name"))
+    name = named_bus(call, params, "Name")
     async with ctx.registry.write() as connection:
         bus = await locked_bus(connection, call.home, name)
         settings = {**bus.settings, **settings_of(params)}
@@ -45,11 +51,13 @@ async def update_event_bus(ctx: EventsContext, call: Call, params: Params) -> Re
 
 
 async def delete_event_bus(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    """With its rules and their targets. One that is not there is deleted already."""
-    name = bus_name(params["Name"])
+    """One that is not there is deleted already."""
+    name = named_bus(call, params, "Name")
     if name == DEFAULT_BUS:
         raise ValidationException("Cannot delete event bus default.")
     async with ctx.registry.write() as connection:
+        if await buses.lock(connection, call.home, name) is not None and await rules.count(connection, call.home, name):
+            raise ValidationException("EventBus can't be deleted since it has rules.")
         await buses.remove(connection, call.home, name)
     ctx.changed(call.home, name)
     return {}
@@ -57,7 +65,7 @@ async def delete_event_bus(ctx: EventsContext, call: Call, params: Params) -> Re
 
 async def describe_event_bus(ctx: EventsContext, call: Call, params: Params) -> Reply:
     async with ctx.registry.read() as connection:
-        bus = await found_bus(connection, call.home, bus_name(params.get("Name")))
+        bus = await found_bus(connection, call.home, named_bus(call, params, "Name"))
     return {**shown(bus), **bus.settings}
 
 

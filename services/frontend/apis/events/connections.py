@@ -9,23 +9,34 @@ from typing import Any
 
 import msgspec
 
-from services.frontend.apis.events import pages
+from services.frontend.apis.events import addresses, pages
 from services.frontend.apis.events.context import EventsContext, Reply
-from services.frontend.apis.events.errors import ResourceAlreadyExistsException, ResourceNotFoundException
+from services.frontend.apis.events.errors import (
+    LimitExceededException,
+    ResourceAlreadyExistsException,
+    ResourceNotFoundException,
+)
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
+from shared.domain.errors import ValidationException
 from shared.registry.events import connections
 from shared.registry.events.buses import now_ms
-from shared.registry.events.connections import EventConnection
+from shared.registry.events.connections import AUTHORIZED, AUTHORIZING, DEAUTHORIZED, OAUTH, EventConnection
 
-AUTHORIZED, AUTHORIZING, DEAUTHORIZED = "AUTHORIZED", "AUTHORIZING", "DEAUTHORIZED"
+CONNECTIONS_MAX = 3_000
+PARAMETERS = {"BASIC": "BasicAuthParameters", "API_KEY": "ApiKeyAuthParameters", OAUTH: "OAuthParameters"}
+NEEDED = {
+    "BASIC": ("Username", "Password"),
+    "API_KEY": ("ApiKeyName", "ApiKeyValue"),
+    OAUTH: ("AuthorizationEndpoint", "ClientParameters", "HttpMethod"),
+}
 SECRETS = frozenset({"ApiKeyValue", "Password", "ClientSecret"})
-_OAUTH = "OAUTH_CLIENT_CREDENTIALS"
 _SUFFIX = string.ascii_letters + string.digits
 
 
 async def create_connection(ctx: EventsContext, call: Call, params: Params) -> Reply:
     at = now_ms()
+    _check(params, params["AuthorizationType"], params["AuthParameters"])
     made = EventConnection(
         call.home,
         params["Name"],
@@ -42,6 +53,8 @@ async def create_connection(ctx: EventsContext, call: Call, params: Params) -> R
     async with ctx.registry.write() as connection:
         if await connections.find(connection, call.home, made.name, lock=True) is not None:
             raise ResourceAlreadyExistsException(f"Connection {made.name} already exists.")
+        if await connections.count(connection, call.home) >= CONNECTIONS_MAX:
+            raise LimitExceededException
         await connections.put(connection, made)
     return {name: value for name, value in _told(made).items() if name != "LastAuthorizedTime"}
 
@@ -51,11 +64,13 @@ async def update_connection(ctx: EventsContext, call: Call, params: Params) -> R
     async with ctx.registry.write() as connection:
         held = await _locked(connection, call, params["Name"], "update")
         kind = params.get("AuthorizationType", held.kind)
+        auth = _merged(held.auth if kind == held.kind else {}, params.get("AuthParameters") or {})
+        _check(params, kind, auth)
         made = msgspec.structs.replace(
             held,
             kind=kind,
-            auth=_merged(held.auth if kind == held.kind else {}, params.get("AuthParameters") or {}),
-            settings={**held.settings, **_settings(params)},
+            auth=auth,
+            settings={**_settings(held.settings), **_settings(params)},
             state=_state(kind),
             modified_ms=at,
             authorized_ms=at,
@@ -141,13 +156,25 @@ def _merged(held: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _check(params: Params, kind: str, auth: dict[str, Any]) -> None:
+    """That whoever invokes by the connection will find what its kind needs. Raises ValidationException."""
+    if params.get("InvocationConnectivityParameters") or auth.get("ConnectivityParameters"):
+        raise ValidationException("Connections to private networks are not available here: there is no VPC Lattice.")
+    parameters = auth.get(PARAMETERS[kind]) or {}
+    missing = [PARAMETERS[kind]] if not parameters else [name for name in NEEDED[kind] if not parameters.get(name)]
+    if missing:
+        raise ValidationException(f"Parameter AuthParameters is not valid. Reason: {missing[0]} must be specified for {kind}.")
+    if kind == OAUTH:
+        addresses.check(parameters["AuthorizationEndpoint"], "AuthorizationEndpoint")
+
+
 def _settings(params: Params) -> dict[str, Any]:
     return {name: params[name] for name in ("Description", "KmsKeyIdentifier") if name in params}
 
 
 def _state(kind: str) -> str:
-    """Nobody asks authorization servers here: a connection that needs one stays about to be authorized."""
-    return AUTHORIZING if kind == _OAUTH else AUTHORIZED
+    """A router asks the authorization server (services/router/events/authorizer.py)."""
+    return AUTHORIZING if kind == OAUTH else AUTHORIZED
 
 
 async def _locked(connection: Any, call: Call, name: str, verb: str) -> EventConnection:

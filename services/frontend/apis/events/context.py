@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.frontend.apis.events.errors import no_bus, no_rule
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
-from shared.domain.arns import Home
-from shared.domain.event_buses import Bus, Rule
+from shared.domain.arns import Home, home_of
+from shared.domain.event_buses import Bus, Rule, bus_name
 from shared.events.archive_topics import ArchiveTopics
 from shared.events.bus_events import BusEvent
 from shared.registry.events import buses, rules
@@ -35,6 +35,15 @@ class EventsContext(msgspec.Struct, frozen=True):
     def changed(self, home: Home, bus: str) -> None:
         """Once a change of a bus, or of what belongs to it, is committed."""
         self.buses.forget(home, bus)
+
+
+def named_bus(call: Call, params: Params, member: str = "EventBusName") -> str:
+    """The bus that a request names by its name or ARN. Raises ResourceNotFoundException: of one from elsewhere."""
+    given: str | None = params.get(member)
+    name = bus_name(given)
+    if given and given.startswith("arn:") and home_of(given) != call.home:
+        raise no_bus(name)
+    return name
 
 
 async def locked_bus(connection: AsyncConnection, home: Home, name: str) -> Bus:

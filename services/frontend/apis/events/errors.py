@@ -27,6 +27,13 @@ class LimitExceededException(UserError):
         super().__init__(message)
 
 
+class PolicyLengthExceededException(UserError):
+    code = "PolicyLengthExceededException"
+
+    def __init__(self) -> None:
+        super().__init__("The event bus policy is too long.")
+
+
 class IllegalStatusException(UserError):
     code = "IllegalStatusException"
 

@@ -70,4 +70,4 @@ OPERATIONS: Mapping[str, Operation] = {
 
 def events(ctx: EventsContext) -> Api:
     operations = {name: functools.partial(operation, ctx) for name, operation in OPERATIONS.items()}
-    return Api(load_service_model("events"), operations, check=putting.check)
+    return Api(load_service_model("events"), operations, check=putting.check, internal_error="InternalException")

@@ -12,15 +12,22 @@ from shared.aws.protocols.protocol import Params
 from shared.domain.errors import ValidationException
 from shared.domain.event_patterns import EventPattern, PatternError
 
+TOO_COMPLEX = (
+    "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences after a wildcard "
+    "character"
+)
 MANDATORY = ("id", "account", "source", "time", "region", "detail-type")
 
 
 def compiled(text: str) -> EventPattern:
     """Raises InvalidEventPatternException."""
     try:
-        return EventPattern(text)
+        pattern = EventPattern(text)
     except PatternError as error:
         raise InvalidEventPatternException(str(error)) from None
+    if pattern.too_complex:
+        raise InvalidEventPatternException(TOO_COMPLEX)
+    return pattern
 
 
 async def test_event_pattern(ctx: EventsContext, call: Call, params: Params) -> Reply:

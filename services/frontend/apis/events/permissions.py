@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from services.frontend.apis.events.context import EventsContext, Reply, locked_bus
-from services.frontend.apis.events.errors import LimitExceededException, ResourceNotFoundException
+from services.frontend.apis.events.context import EventsContext, Reply, locked_bus, named_bus
+from services.frontend.apis.events.errors import PolicyLengthExceededException, ResourceNotFoundException
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
 from shared.domain.arns import PARTITION
 from shared.domain.errors import ValidationException
-from shared.domain.event_buses import bus_name
 from shared.registry.events import buses
 
 VERSION = "2012-10-17"
+ACTION = "events:PutEvents"
+"""The only one that a single statement may permit."""
 POLICY_CHARACTERS_MAX = 10_240
 
 
 async def put_permission(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    name = bus_name(params.get("EventBusName"))
+    name = named_bus(call, params)
     whole = None if params.get("Policy") is None else _document(params["Policy"])
     if whole is None:
         for member in ("Action", "Principal", "StatementId"):
             if not params.get(member):
                 raise ValidationException(f"Parameter {member} is not valid. Reason: {member} is a required argument.")
+        if params["Action"] != ACTION:
+            raise ValidationException("Provided value in parameter 'action' is not supported.")
     async with ctx.registry.write() as connection:
         bus = await locked_bus(connection, call.home, name)
         policy = whole
@@ -33,14 +36,14 @@ async def put_permission(ctx: EventsContext, call: Call, params: Params) -> Repl
             held = [one for one in _statements(bus.policy) if one.get("Sid") != statement["Sid"]]
             policy = {"Version": VERSION, "Statement": [*held, statement]}
         if len(json.dumps(policy)) > POLICY_CHARACTERS_MAX:
-            raise LimitExceededException("The policy is too large.")
+            raise PolicyLengthExceededException
         await buses.change(connection, call.home, name, policy=policy)
     ctx.changed(call.home, name)
     return {}
 
 
 async def remove_permission(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    name = bus_name(params.get("EventBusName"))
+    name = named_bus(call, params)
     async with ctx.registry.write() as connection:
         bus = await locked_bus(connection, call.home, name)
         held = _statements(bus.policy)

@@ -33,6 +33,8 @@ async def start_replay(ctx: EventsContext, call: Call, params: Params) -> Reply:
             archive = await archives.find(connection, call.home, archive_name)
         if archive is None:
             raise ValidationException(f"Parameter EventSourceArn is not valid. Reason: Archive {archive_name} does not exist.")
+        if ":event-bus/" not in destination["Arn"]:
+            raise ValidationException("Parameter Destination.Arn is not valid. Reason: Must contain an event bus ARN.")
         if home_of(destination["Arn"]) != call.home:
             raise no_bus(bus)
         await found_bus(connection, call.home, bus)

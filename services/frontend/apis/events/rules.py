@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from services.frontend.apis.events import pages, tags
-from services.frontend.apis.events.context import EventsContext, Reply, found_bus, found_rule, locked_bus
+from services.frontend.apis.events.context import EventsContext, Reply, found_bus, found_rule, locked_bus, named_bus
 from services.frontend.apis.events.errors import LimitExceededException, no_rule
 from services.frontend.apis.events.patterns import compiled
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
 from shared.domain.cron_expressions import InvalidExpressionError
 from shared.domain.errors import ValidationException
-from shared.domain.event_buses import DEFAULT_BUS, RULES_MAX, Rule, RuleState, bus_name
+from shared.domain.event_buses import DEFAULT_BUS, RULES_MAX, Rule, RuleState
 from shared.domain.schedule_expressions import parse_rule_expression
-from shared.registry import timers
 from shared.registry.events import rules
-from shared.registry.events.buses import now_ms
 
 
 async def put_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    home, bus, name = call.home, bus_name(params.get("EventBusName")), params["Name"]
+    home, bus, name = call.home, named_bus(call, params), params["Name"]
     pattern, schedule = params.get("EventPattern") or None, params.get("ScheduleExpression") or None
     _check(bus, pattern, schedule)
     async with ctx.registry.write() as connection:
@@ -42,7 +37,6 @@ async def put_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
             tags.listed(params.get("Tags")) if held is None else held.tags,
         )
         await rules.put(connection, rule)
-        await _follow(connection, rule)
     ctx.changed(home, bus)
     return {"RuleArn": rule.arn}
 
@@ -63,12 +57,12 @@ def _check(bus: str, pattern: str | None, schedule: str | None) -> None:
 
 async def describe_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
     async with ctx.registry.read() as connection:
-        rule = await found_rule(connection, call.home, bus_name(params.get("EventBusName")), params["Name"])
+        rule = await found_rule(connection, call.home, named_bus(call, params), params["Name"])
     return {**shown(rule), "CreatedBy": call.home.account_id}
 
 
 async def list_rules(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    bus, limit = bus_name(params.get("EventBusName")), pages.size(params)
+    bus, limit = named_bus(call, params), pages.size(params)
     async with ctx.registry.read() as connection:
         await found_bus(connection, call.home, bus)
         found = await rules.page(connection, call.home, bus, params.get("NamePrefix", ""), pages.after(params), limit + 1)
@@ -76,7 +70,7 @@ async def list_rules(ctx: EventsContext, call: Call, params: Params) -> Reply:
 
 
 async def list_rule_names_by_target(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    bus, limit = bus_name(params.get("EventBusName")), pages.size(params)
+    bus, limit = named_bus(call, params), pages.size(params)
     async with ctx.registry.read() as connection:
         await found_bus(connection, call.home, bus)
         names = await rules.names_by_target(connection, call.home, bus, params["TargetArn"], pages.after(params), limit + 1)
@@ -92,21 +86,20 @@ async def disable_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
 
 
 async def _switch(ctx: EventsContext, call: Call, params: Params, state: RuleState) -> Reply:
-    bus = bus_name(params.get("EventBusName"))
+    bus = named_bus(call, params)
     async with ctx.registry.write() as connection:
         await locked_bus(connection, call.home, bus)
         rule = await rules.find(connection, call.home, bus, params["Name"])
         if rule is None:
             raise no_rule(bus, params["Name"])
         await rules.change(connection, rule, state=state.value)
-        await _follow(connection, msgspec.structs.replace(rule, state=state))
     ctx.changed(call.home, bus)
     return {}
 
 
 async def delete_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
     """One that is not there is deleted already."""
-    bus = bus_name(params.get("EventBusName"))
+    bus = named_bus(call, params)
     async with ctx.registry.write() as connection:
         await locked_bus(connection, call.home, bus)
         rule = await rules.find(connection, call.home, bus, params["Name"])
@@ -115,14 +108,8 @@ async def delete_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
         if await rules.target_ids(connection, rule):
             raise ValidationException("Rule can't be deleted since it has targets.")
         await rules.remove(connection, rule)
-        await timers.follow_rule(connection, rule.arn, None, now_ms())
     ctx.changed(call.home, bus)
     return {}
-
-
-async def _follow(connection: AsyncConnection, rule: Rule) -> None:
-    """The rule's timer, which the scheduler fires, as the rule is now."""
-    await timers.follow_rule(connection, rule.arn, rule.schedule if rule.enabled else None, now_ms())
 
 
 def shown(rule: Rule) -> Reply:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from services.frontend.apis.events import pages
-from services.frontend.apis.events.context import EventsContext, Reply, found_rule, locked_bus
+from services.frontend.apis.events.context import EventsContext, Reply, found_rule, locked_bus, named_bus
 from services.frontend.apis.events.errors import LimitExceededException, no_rule
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
-from shared.domain import rule_targets
+from shared.domain import rule_targets, target_inputs
 from shared.domain.errors import ValidationException
-from shared.domain.event_buses import TARGETS_MAX, RuleTarget, bus_name
-from shared.domain.input_transformers import transform_of
+from shared.domain.event_buses import TARGETS_MAX, RuleTarget
 from shared.registry.events import rules
 
 
 async def put_targets(ctx: EventsContext, call: Call, params: Params) -> Reply:
     """All of them or none."""
-    bus, name = bus_name(params.get("EventBusName")), params["Rule"]
+    bus, name = named_bus(call, params), params["Rule"]
     targets = [_target(name, given) for given in params["Targets"]]
     async with ctx.registry.write() as connection:
         await locked_bus(connection, call.home, bus)
@@ -35,7 +34,7 @@ async def put_targets(ctx: EventsContext, call: Call, params: Params) -> Reply:
 
 async def remove_targets(ctx: EventsContext, call: Call, params: Params) -> Reply:
     """Those that are not there are removed already."""
-    bus, name = bus_name(params.get("EventBusName")), params["Rule"]
+    bus, name = named_bus(call, params), params["Rule"]
     async with ctx.registry.write() as connection:
         await locked_bus(connection, call.home, bus)
         rule = await rules.find(connection, call.home, bus, name)
@@ -47,7 +46,7 @@ async def remove_targets(ctx: EventsContext, call: Call, params: Params) -> Repl
 
 
 async def list_targets_by_rule(ctx: EventsContext, call: Call, params: Params) -> Reply:
-    bus, limit = bus_name(params.get("EventBusName")), pages.size(params)
+    bus, limit = named_bus(call, params), pages.size(params)
     async with ctx.registry.read() as connection:
         rule = await found_rule(connection, call.home, bus, params["Rule"])
         found = await rules.targets(connection, rule, pages.after(params), limit + 1)
@@ -60,17 +59,8 @@ def _shown(target: RuleTarget) -> Reply:
 
 def _target(rule: str, given: dict[str, Any]) -> RuleTarget:
     """Raises ValidationException."""
-    identity, arn = given["Id"], given["Arn"]
-    if sum(given.get(name) is not None for name in ("Input", "InputPath", "InputTransformer")) > 1:
-        raise ValidationException(f"Only one of Input, InputPath, or InputTransformer must be provided for target {identity}.")
-    problem = rule_targets.problem(arn)
+    problem = target_inputs.problem(given) or rule_targets.problem(given)
     if problem:
-        raise ValidationException(f"Parameter {arn} is not valid. Reason: {problem}")
-    if rule_targets.needs_group(arn) and not (given.get("SqsParameters") or {}).get("MessageGroupId"):
-        raise ValidationException(f"Parameter(s) SqsParameters must be specified for target: {identity}.")
+        raise ValidationException(problem)
     settings = {name: value for name, value in given.items() if name not in ("Id", "Arn")}
-    try:
-        transform_of(settings)
-    except ValueError as error:
-        raise ValidationException(f"Invalid InputPath for target {identity} : {error}.") from None
-    return RuleTarget(rule, identity, arn, settings)
+    return RuleTarget(rule, given["Id"], given["Arn"], settings)

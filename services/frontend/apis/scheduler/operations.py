@@ -29,4 +29,4 @@ OPERATIONS = {
 def scheduler_api(registry: Registry) -> Api:
     context = SchedulerContext(registry)
     operations: dict[str, Handler] = {name: functools.partial(handler, context) for name, handler in OPERATIONS.items()}
-    return Api(load_service_model("scheduler"), operations)
+    return Api(load_service_model("scheduler"), operations, internal_error="InternalServerException")

@@ -1,0 +1,1 @@
+"""What an API destination of EventBridge gets: the request, the rights to make it, and how often."""
