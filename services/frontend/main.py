@@ -22,6 +22,7 @@ from services.frontend.apis.lambda_ import package_links
 from services.frontend.apis.lambda_.context import ControlContext
 from services.frontend.apis.lambda_.operations import lambda_api
 from services.frontend.apis.scheduler.operations import scheduler_api
+from services.frontend.apis.secrets import operations as secrets
 from services.frontend.apis.sns.context import SnsContext
 from services.frontend.apis.sns.operations import sns_api
 from services.frontend.apis.sqs.context import SqsContext, loader
@@ -235,16 +236,11 @@ class Parts:
         )
         self._stack.push_async_callback(context.close)
         native.download = functools.partial(package_links.download, settings, registry.packages)
-        apis = (
-            lambda_api(context),
-            self._event_buses(registry, queue),
-            self._queues(registry, queues),
-            scheduler_api(registry),
-            sns_api(self._sns(registry, queue)),
-            sts(settings.account_id),
-        )
         forwarder = Forwarder(settings, reader, request_ids)
         self._stack.push_async_callback(forwarder.close)
+        apis = [lambda_api(context), *self._further_apis(registry, queue, queues)]
+        if not forwarder.reaches(secrets.SERVICE):
+            apis.append(secrets.connection_secrets(registry))
         control = EndpointApp(apis, reader, request_ids, forwarder, regions=homes.regions)
         function_urls = FunctionUrlApp(
             urls=urls,
@@ -259,6 +255,16 @@ class Parts:
         )
         app.ready(invokes.serve, mounted(control), function_urls)
         await self._until_started("functions left pending", context.start)
+
+    def _further_apis(self, registry: Registry, queue: AsyncQueue, queues: Queues) -> list[Api]:
+        """Of what is always served beside Lambda."""
+        return [
+            self._event_buses(registry, queue),
+            self._queues(registry, queues),
+            scheduler_api(registry),
+            sns_api(self._sns(registry, queue)),
+            sts(self._settings.account_id),
+        ]
 
     def _event_buses(self, registry: Registry, queue: AsyncQueue) -> Api:
         put = BusQueue(self._settings, queue.producer).put

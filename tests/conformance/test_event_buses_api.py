@@ -29,7 +29,7 @@ def done(answer: Answer) -> Any:
 
 
 def refused(answer: Answer) -> tuple[int, str, str]:
-    code, message = str(answer.body["__type"]), str(answer.body["message"])
+    code, message = str(answer.body["__type"]), str(answer.body.get("message") or answer.body["Message"])
     return answer.status, code.rpartition("#")[2], message
 
 
@@ -126,3 +126,54 @@ def test_a_failure_of_the_platform_is_called_as_the_service_model_calls_it() -> 
     response = api.error(api.protocols[0], failure, "id")
     assert (response.status, json.loads(response.body)["__type"].rpartition("#")[2]) == (500, "InternalException")
     assert api.model.errors["InternalException"].name == "InternalException"
+
+
+@pytest.mark.covers(
+    "eventbridge", "connection-secret.api-key", "connection-secret.basic", "connection-secret.empty-invocation-parameters"
+)
+@pytest.mark.parametrize(
+    ("kind", "auth", "expected"),
+    [
+        (
+            "API_KEY",
+            {"ApiKeyAuthParameters": {"ApiKeyName": "ApiKey", "ApiKeyValue": "secret"}},
+            {"api_key_name": "ApiKey", "api_key_value": "secret"},
+        ),
+        ("BASIC", {"BasicAuthParameters": {"Username": "user", "Password": "pass"}}, {"username": "user", "password": "pass"}),
+        (
+            "BASIC",
+            {"BasicAuthParameters": {"Username": "user", "Password": "pass"}, "InvocationHttpParameters": {}},
+            {"username": "user", "password": "pass", "invocation_http_parameters": {}},
+        ),
+    ],
+)
+def test_secrets_manager_has_the_secret_of_a_connection(
+    control_plane: ControlPlane, wire: Wire, kind: str, auth: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    name = unique("c")
+    done(wire.call("CreateConnection", {"Name": name, "AuthorizationType": kind, "AuthParameters": auth}))
+    arn = done(wire.call("DescribeConnection", {"Name": name}))["SecretArn"]
+    secrets = control_plane.wire("secretsmanager", "json")
+    found = done(secrets.call("GetSecretValue", {"SecretId": arn}))
+    assert sorted(found) == ["ARN", "CreatedDate", "Name", "SecretString", "VersionId", "VersionStages"]
+    assert (found["ARN"], json.loads(found["SecretString"]), found["VersionStages"]) == (arn, expected, ["AWSCURRENT"])
+    assert arn.removesuffix(arn[-7:]).endswith(f":secret:{found['Name']}")
+    assert found["Name"].startswith(f"events!connection/{name}/")
+    assert done(secrets.call("GetSecretValue", {"SecretId": found["Name"]}))["VersionId"] == found["VersionId"]
+    done(wire.call("DeleteConnection", {"Name": name}))
+    answer = secrets.call("GetSecretValue", {"SecretId": arn})
+    expected_error = (400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+    assert refused(answer) == expected_error
+
+
+def test_a_change_of_a_connection_is_another_version_of_its_secret(control_plane: ControlPlane, wire: Wire) -> None:
+    name, secrets = unique("c"), control_plane.wire("secretsmanager", "json")
+    done(wire.call("CreateConnection", {"Name": name, "AuthorizationType": "BASIC", "AuthParameters": BASIC}))
+    arn = done(wire.call("DescribeConnection", {"Name": name}))["SecretArn"]
+    first = done(secrets.call("GetSecretValue", {"SecretId": arn}))
+    done(wire.call("UpdateConnection", {"Name": name, "AuthParameters": {"BasicAuthParameters": {"Password": "new"}}}))
+    second = done(secrets.call("GetSecretValue", {"SecretId": arn}))
+    assert json.loads(second["SecretString"]) == {"username": "u", "password": "new"}
+    assert second["VersionId"] != first["VersionId"]
+    gone = secrets.call("GetSecretValue", {"SecretId": arn, "VersionId": first["VersionId"]})
+    assert refused(gone)[1] == "ResourceNotFoundException"

@@ -97,6 +97,10 @@ class Forwarder:
     def takes(self, service: str) -> bool:
         return self._endpoints.names(service)
 
+    def reaches(self, service: str) -> bool:
+        """Whether there is an endpoint for a service that is not served here, be it that of all others."""
+        return self._endpoints.of(service) is not None
+
     def knows(self, service: str) -> bool:
         return folder_of(service) is not None
 
