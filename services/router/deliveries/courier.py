@@ -127,7 +127,9 @@ class Courier:
             return decisions.put_off(delivery, _now_ms(), self._tiers), ""
         try:
             await self._hand_over(delivery)
-        except TargetBusyError:
+        except TargetBusyError as error:
+            if decisions.too_old(delivery, _now_ms()):
+                return await self._follow_failure(delivery, error), str(error)
             PUT_OFF.labels(kind_of(delivery.target)).inc()
             return decisions.put_off(delivery, _now_ms(), self._tiers), ""
         except DeliveryError as error:

@@ -39,7 +39,7 @@ Decision = Again | Letter | Over
 
 def after_failure(delivery: Delivery, error: DeliveryError, now_ms: int, tiers: DelayTiers) -> Decision:
     failed = msgspec.structs.replace(delivery, attempts=delivery.attempts + 1)
-    left_s = delivery.retry.age_s_max - (now_ms - delivery.made_at_ms) / 1_000
+    left_s = _left_s(delivery, now_ms)
     retries_max = delivery.retry.retries_max
     exhausted: Exhausted | None = None
     if not isinstance(error, UndeliverableError):
@@ -52,6 +52,15 @@ def after_failure(delivery: Delivery, error: DeliveryError, now_ms: int, tiers: 
             return Again(msgspec.structs.replace(failed, put_offs=0, due_ms=now_ms + int(pause_s * 1_000)), pause_s)
     letter = letter_of(failed, error, exhausted, now_ms)
     return Over() if letter is None else Letter(letter)
+
+
+def too_old(delivery: Delivery, now_ms: int) -> bool:
+    """Whether its policy's age is over: it is not to wait any longer."""
+    return _left_s(delivery, now_ms) <= 0
+
+
+def _left_s(delivery: Delivery, now_ms: int) -> float:
+    return delivery.retry.age_s_max - (now_ms - delivery.made_at_ms) / 1_000
 
 
 def put_off(delivery: Delivery, now_ms: int, tiers: DelayTiers) -> Again:

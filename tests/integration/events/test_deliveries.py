@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer
 from services.poller.delays import DelayConsumer
 from services.router import topic_consumer
 from services.router.deliveries import courier as courier_module
-from services.router.deliveries.contract import DeliveryError, Happening
+from services.router.deliveries.contract import DeliveryError, Happening, TargetBusyError
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.handing_over import UNDER_WAY, HandingOver
 from services.router.deliveries.places import Places
@@ -85,6 +85,35 @@ async def test_what_fails_comes_back_from_its_tier_by_its_policy_and_then_become
     assert attributes["RETRY_ATTEMPTS"] == {"DataType": "Number", "StringValue": "2"}
     assert happened(router) == [Happening.RETRIED] * 2 + [Happening.DEAD_LETTERED, Happening.DELIVERED]
     assert {each.delivery.delivery_id for each in router.happened[:3]} == {sent.delivery_id}
+
+
+async def test_a_target_that_is_busy_is_not_tried_and_what_is_too_old_for_it_becomes_a_dead_letter(router: Router) -> None:
+    name = queue_name()
+    router.deliverers["flaky"] = flaky = Fails(1, TargetBusyError("enough for this second"))
+    policy, dead = RetryPolicy(retries_max=0, age_s_max=60), DeadLetter(QUEUE + name)
+    async with router.running(), running(DelayConsumer(router.settings, router.producer).run):
+        await courier_of(router).deliver_now_or_later([delivery(FLAKY, retry=policy, dead_letter=dead)])
+        [taken] = await until(lambda: came(flaky))
+    assert (taken.attempts, taken.put_offs) == (0, 1)
+    assert happened(router) == [Happening.DELIVERED]
+    flaky.left = 1
+    old = delivery(FLAKY, retry=policy, dead_letter=dead, made_at_ms=time.time_ns() // 1_000_000 - 61_000)
+    await courier_of(router).deliver_now_or_later([old])
+    [letter] = await router.messages(name)
+    told = json.loads(letter[b"attributes"])
+    assert told["EXHAUSTED_RETRY_CONDITION"]["StringValue"] in ("MaximumEventAgeInSeconds", "MaximumRetryAttempts")
+
+
+async def came(flaky: Fails) -> list[Delivery]:
+    return flaky.taken
+
+
+async def test_a_service_that_does_not_run_here_refuses_what_is_for_it(router: Router) -> None:
+    name, target = queue_name(), "arn:aws:states:us-east-1:000000000000:stateMachine:m"
+    await courier_of(router).deliver_now_or_later([delivery(target, dead_letter=DeadLetter(QUEUE + name)), delivery(target)])
+    [letter] = await router.messages(name)
+    assert json.loads(letter[b"attributes"])["TARGET_ARN"]["StringValue"] == target
+    assert sorted(happened(router)) == [Happening.DEAD_LETTERED, Happening.DELIVERED, Happening.REFUSED]
 
 
 async def test_what_is_meant_for_a_queue_that_is_not_there_is_kept_for_it(router: Router) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from services.router.deliveries import places as places_module
 from services.router.deliveries.contract import DeliveryError, TargetMissingError, UndeliverableError
-from services.router.deliveries.decisions import PUT_OFFS_MAX, Again, Decision, Letter, Over, after_failure, put_off
+from services.router.deliveries.decisions import PUT_OFFS_MAX, Again, Decision, Letter, Over, after_failure, put_off, too_old
 from services.router.deliveries.places import Places
 from shared.events.producer import BatchingProducer
 from shared.events.records import Behalf, DeadLetter, Delivery, MessageAttribute, QueueParameters, RetryPolicy, Role
@@ -54,6 +54,17 @@ async def test_without_a_policy_pauses_double_up_to_five_minutes_for_six_hours(t
     assert pauses[:11] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
     assert sum(pauses) == 6 * 3_600
     assert isinstance(end, Over)
+
+
+async def test_a_target_that_asks_for_time_gets_it_as_long_as_there_is_some(tiers: DelayTiers) -> None:
+    policy = RetryPolicy(age_s_max=60, pauses_s=(1,))
+    pauses, _ = tries(delivery(retry=policy), DeliveryError("busy", after_s=25), tiers)
+    assert pauses == [25, 25, 10]
+
+
+async def test_a_delivery_is_too_old_by_its_policy() -> None:
+    made = delivery(retry=RetryPolicy(age_s_max=60))
+    assert [too_old(made, NOW_MS + passed_s * 1_000) for passed_s in (0, 59, 60, 61)] == [False, False, True, True]
 
 
 async def test_a_policy_says_how_often_and_with_which_pauses(tiers: DelayTiers) -> None:
