@@ -226,6 +226,7 @@ def _events(options: argparse.Namespace) -> int:
     run = {
         "list": commands.run_list,
         "show": commands.run_show,
+        "deliveries": commands.run_deliveries,
         "redrive": commands.run_redrive,
         "cancel": commands.run_cancel,
         "replay": commands.run_replay,

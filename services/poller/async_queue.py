@@ -28,8 +28,10 @@ from shared.domain.errors import (
     ApiError,
     CannotRunError,
     DispatchError,
+    ResourceConflictException,
     ResourceNotFoundException,
     ResponseLostError,
+    ServiceException,
     TooManyRequestsException,
 )
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
@@ -81,6 +83,8 @@ class Invoker(Protocol):
         self, function_arn: str, qualifier: str | None, make: Make, on_end: OnEnd, wait_s: float
     ) -> Callable[[], None]: ...
 
+    async def resolve(self, function_arn: str, qualifier: str | None) -> InvokeTarget: ...
+
 
 class _NotRunError(Exception):
     """The event is not to be run at all."""
@@ -100,12 +104,13 @@ class EventRun:
     reader: the group membership that its offset is settled with. target: what its name led to, drawn once for an attempt.
     function_arn: without a qualifier. started_s: of time.monotonic(). own_s: in the function, None where that tells nothing of
     the next event. cancel: ends it while it runs. following: the task that writes what follows from its end. held: it counts
-    as fetched and not done with. told: the ledger knows that it runs.
+    as fetched and not done with. told: the ledger knows that it runs. ended_at_ms: Unix time, 0 while it has not ended.
     """
 
     __slots__ = (
         "_poller",
         "cancel",
+        "ended_at_ms",
         "event",
         "following",
         "function_arn",
@@ -138,6 +143,7 @@ class EventRun:
         self.function_arn = function_arn
         self.size_bytes = size_bytes
         self.started_s = 0.0
+        self.ended_at_ms = 0
         self.own_s: float | None = None
         self.target: InvokeTarget | None = None
         self.cancel: Callable[[], None] | None = None
@@ -288,6 +294,7 @@ class AsyncPoller:
         if result is not None and result.init_ms is None:
             run.own_s = result.duration_ms / 1_000
         if result is None or result.function_error is not None or run.target is None or run.target.event_invoke.on_success_arn:
+            run.ended_at_ms = _now_ms()
             run.following = asyncio.create_task(self._follow_end(run, result, error))
             return
         # It went well and nobody is to be told: what most events come to.
@@ -303,7 +310,9 @@ class AsyncPoller:
         throttled = False
         try:
             decision, reason = self._decide(run, result, error)
-            if decision is None:
+            if reason == DELETED and isinstance(error, ResourceNotFoundException):
+                await self._follow_deletion(run, error)
+            elif decision is None:
                 self._teller.dropped(run, reason)
             else:
                 throttled = await self._follow(run, decision, reason, error)
@@ -321,8 +330,6 @@ class AsyncPoller:
         if isinstance(error, _NotRunError):
             return error.ended, ""
         if isinstance(error, ResourceNotFoundException):
-            ENDED.labels("FunctionDeleted", "no").inc()
-            log.warning("event %s is dropped: function %s is gone", event.event_id, run.function_arn)
             return None, DELETED
         if isinstance(error, _CancelledError):
             ENDED.labels(CANCELLED, "no").inc()
@@ -335,12 +342,14 @@ class AsyncPoller:
         if target is not None and result is not None:
             EXECUTED.labels("error" if result.function_error else "success").inc()
             return decisions.after_result(event, result, target.event_invoke), ""
-        config = None if target is None else target.event_invoke
-        refused = decisions.after_refusal(event, config, _now_ms())
-        if isinstance(error, TooManyRequestsException):
-            return refused, THROTTLED
+        if target is not None and isinstance(error, TooManyRequestsException):
+            return decisions.after_throttle(event, target, _now_ms()), THROTTLED
         _explain(event, error)
-        return refused, "registry" if target is None else "platform"
+        if target is not None:
+            return decisions.after_refusal(event, target.event_invoke, _now_ms()), "platform"
+        # Where nobody can be asked it waits; a function that cannot be had although its registry answers is given up in time.
+        away = isinstance(error, ServiceException | OSError | TimeoutError)
+        return decisions.after_refusal(event, None if away else EventInvokeConfig(), _now_ms()), "registry"
 
     def _release(self, run: EventRun, *, throttled: bool) -> None:
         """Nothing more is done for it here; it is counted out once, whatever ended it."""
@@ -397,6 +406,20 @@ class AsyncPoller:
                 ENDED.labels(decision.condition.value, "yes" if outcome is not None else "no").inc()
                 self._teller.ended(run, decision)
         return False
+
+    async def _follow_deletion(self, run: EventRun, error: ResourceNotFoundException) -> None:
+        """What was to be run is gone: dropped, but for what the dead-letter queue of a function gets that only lost the version
+        or alias. Raises ServiceException: then it comes again."""
+        event, outcome = run.event, None
+        if event.qualifier is not None:
+            with contextlib.suppress(ResourceNotFoundException, ResourceConflictException):
+                function = await self._invoker.resolve(run.function_arn, None)
+                outcome = decisions.after_deletion(event, function, error, _now_ms())
+        if outcome is not None:
+            await self._producer.persist(self._names.outcomes, encode(outcome))
+        ENDED.labels(DELETED, "no" if outcome is None else "yes").inc()
+        log.warning("event %s ends: %s", event.event_id, error.message)
+        self._teller.dropped(run, DELETED, error.message)
 
     async def _put_back(self, put_back: decisions.PutBack) -> int:
         """-> the delay in seconds, once Kafka has it."""

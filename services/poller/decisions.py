@@ -5,10 +5,13 @@ Source: "How Lambda handles errors and retries with asynchronous invocation" in 
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from shared.domain import lineage
-from shared.domain.errors import CannotRunError
+from shared.domain.arns import LATEST
+from shared.domain.errors import CannotRunError, ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget
 from shared.domain.invocations import InvocationResult
 from shared.events.records import AsyncEvent, Condition, LastAttempt, Outcome
@@ -45,8 +48,6 @@ Decision = Retry | PutBack | Ended
 
 def before_run(event: AsyncEvent, target: InvokeTarget, now_ms: int) -> Ended | None:
     """Why the event is not to be run at all, None when it is."""
-    if target.reserved_concurrency == 0:
-        return Ended(Condition.ZERO_RESERVED_CONCURRENCY, event.attempts, event.last)
     if lineage.is_endless(event.trace, target):
         return Ended(Condition.RECURSIVE_INVOCATION, event.attempts, event.last)
     if age_left_s(event, target.event_invoke, now_ms) <= 0:
@@ -76,12 +77,44 @@ def after_unrunnable(event: AsyncEvent, target: InvokeTarget, error: CannotRunEr
     return Ended(Condition.RETRIES_EXHAUSTED, event.attempts, LastAttempt(target.spec.version, "Unhandled", document))
 
 
+def after_throttle(event: AsyncEvent, target: InvokeTarget, now_ms: int) -> PutBack | Ended:
+    """A limit of concurrency is reached. Whoever counted knows the function as it is now: only then is it certain that
+    nothing of it may run."""
+    if target.reserved_concurrency == 0:
+        return Ended(Condition.ZERO_RESERVED_CONCURRENCY, event.attempts, event.last)
+    return after_refusal(event, target.event_invoke, now_ms)
+
+
 def after_refusal(event: AsyncEvent, config: EventInvokeConfig | None, now_ms: int) -> PutBack | Ended:
-    """The event could not be run. config: None when the function could not even be looked up."""
-    remaining_s = age_left_s(event, config or EventInvokeConfig(), now_ms)
+    """The event could not be run. config: None when the function could not even be looked up: nobody knows then how old it may
+    become, nor who is to be told of its end, so that it waits until somebody does."""
+    again = msgspec.structs.replace(event, backoffs=event.backoffs + 1)
+    if config is None:
+        return PutBack(again, math.inf)
+    remaining_s = age_left_s(event, config, now_ms)
     if remaining_s <= 0:
         return Ended(Condition.EVENT_AGE_EXCEEDED, event.attempts, event.last)
-    return PutBack(msgspec.structs.replace(event, backoffs=event.backoffs + 1), remaining_s)
+    return PutBack(again, remaining_s)
+
+
+def after_deletion(event: AsyncEvent, function: InvokeTarget, error: ResourceNotFoundException, now_ms: int) -> Outcome | None:
+    """The version or alias is gone and the function is not: its dead-letter queue gets the event, and why. None where it has
+    none. function: unqualified."""
+    dead_letter_arn = function.event_invoke.dead_letter_arn
+    if not dead_letter_arn:
+        return None
+    document = msgspec.json.encode({"errorMessage": error.message, "errorType": error.code})
+    return Outcome(
+        event_id=event.event_id,
+        function_arn=f"{function.spec.function_arn}:{event.qualifier or LATEST}",
+        condition=Condition.RETRIES_EXHAUSTED,
+        attempts=event.attempts,
+        request_payload=event.payload,
+        finished_at_ms=now_ms,
+        last=LastAttempt(event.qualifier or LATEST, "Unhandled", document),
+        dead_letter_arn=dead_letter_arn,
+        trace=trace_of(event, function),
+    )
 
 
 def age_left_s(event: AsyncEvent, config: EventInvokeConfig, now_ms: int) -> float:
@@ -111,7 +144,7 @@ def outcome_of(event: AsyncEvent, ended: Ended, target: InvokeTarget, now_ms: in
     return Outcome(
         event_id=event.event_id,
         # The record names the version or alias even when the function was invoked without one.
-        function_arn=f"{target.spec.function_arn}:{event.qualifier or '$LATEST'}",
+        function_arn=f"{target.spec.function_arn}:{event.qualifier or LATEST}",
         condition=ended.condition,
         attempts=ended.attempts,
         request_payload=event.payload,

@@ -29,7 +29,8 @@ class Reader(Protocol):
 
 
 class Run(Protocol):
-    """`services.poller.async_queue.EventRun`. started_s: of time.monotonic(), 0.0 for one that was not started."""
+    """`services.poller.async_queue.EventRun`. started_s: of time.monotonic(), 0.0 for one that was not started. ended_at_ms:
+    Unix time, 0 for one that has not ended."""
 
     @property
     def reader(self) -> Reader: ...
@@ -43,6 +44,8 @@ class Run(Protocol):
     def offset(self) -> int: ...
     @property
     def started_s(self) -> float: ...
+    @property
+    def ended_at_ms(self) -> int: ...
 
 
 class Teller:
@@ -72,7 +75,7 @@ class Teller:
 
     def running(self, run: Run) -> None:
         """It runs for longer than most do."""
-        self._tell(run, Status.RUNNING, run.event.attempts)
+        self._tell(run, Status.RUNNING, run.event.attempts, ran=True)
 
     def ended(self, run: Run, ended: decisions.Ended) -> None:
         """Its end, with an outcome or without. Its offset is settled when that is written."""
@@ -85,16 +88,17 @@ class Teller:
             run,
             _STATUSES.get(ended.condition, Status.DISCARDED),
             ended.attempts,
+            ran=ended.attempts > run.event.attempts,
             version=version,
             reason="" if ended.condition is Condition.SUCCESS else ended.condition.value,
             error=error,
             on_written=_settle(run),
         )
 
-    def dropped(self, run: Run, reason: str) -> None:
+    def dropped(self, run: Run, reason: str, error: str = "") -> None:
         """Its end without having been run: DELETED or CANCELLED. Its offset is settled when that is written."""
         status = Status.CANCELLED if reason == CANCELLED else Status.DISCARDED
-        self._tell(run, status, run.event.attempts, reason=reason, on_written=_settle(run))
+        self._tell(run, status, run.event.attempts, reason=reason, error=error, on_written=_settle(run))
 
     def retries(self, run: Run, again: AsyncEvent, delay_s: float) -> None:
         """An attempt failed; the next one is due. The offset is settled when that is written."""
@@ -106,6 +110,7 @@ class Teller:
             run,
             Status.RETRYING,
             again.attempts,
+            ran=True,
             version=version,
             next_at_ms=_now_ms() + int(delay_s * 1_000),
             error=error,
@@ -130,7 +135,9 @@ class Teller:
         )
 
     def _failed_attempt(self, run: Run, version: str, error: str) -> None:
-        self._ledger.step(run.event.event_id, StepKind.ATTEMPT_FAILED, _now_ms(), target=version, detail=error)
+        self._ledger.step(
+            run.event.event_id, StepKind.ATTEMPT_FAILED, run.ended_at_ms or _now_ms(), target=version, detail=error
+        )
 
     def _tell(
         self,
@@ -138,22 +145,24 @@ class Teller:
         status: Status,
         attempts: int,
         *,
+        ran: bool = False,
         version: str = "",
         reason: str = "",
         next_at_ms: int = 0,
         error: str = "",
         on_written: OnWritten | None = None,
     ) -> None:
+        """ran: in this attempt; else it did not start either."""
         now_ms = _now_ms()
         event = run.event
-        started_at_ms = now_ms - int((time.monotonic() - run.started_s) * 1_000) if run.started_s else 0
+        started_at_ms = now_ms - int((time.monotonic() - run.started_s) * 1_000) if ran else 0
         self._ledger.event(
             run.function_arn,
             event.event_id,
             event.qualifier,
             status,
             event.accepted_at_ms,
-            now_ms,
+            run.ended_at_ms or now_ms,
             run.partition.partition,
             run.offset,
             attempts,

@@ -85,7 +85,7 @@ def event_row(entry: EventEntry, function_id: int) -> EventRow:
         entry.version or None,
         entry.reason or None,
         entry.next_at_ms or None,
-        _storable(entry.error) if entry.error else None,
+        storable(entry.error) if entry.error else None,
     )
 
 
@@ -97,7 +97,7 @@ def step_row(entry: StepEntry) -> StepRow:
     """In the order of STEP_COLUMNS."""
     told = f"{entry.target}\n{entry.source}"
     digest = int.from_bytes(uuid.uuid5(uuid.NAMESPACE_OID, told).bytes[:8], signed=True)
-    target, detail, source = (_storable(text) or None for text in (entry.target, entry.detail, entry.source))
+    target, detail, source = (storable(text) or None for text in (entry.target, entry.detail, entry.source))
     return (as_uuid(entry.event_id), entry.at_ms, entry.kind, digest, target, detail, source)
 
 
@@ -118,6 +118,6 @@ def _within(after_ms: int) -> int:
     return max(0, min(after_ms, INT_MAX))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Postgres has no text with a zero in it, nor with half a character."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()

@@ -6,14 +6,14 @@ Newest first. A page goes on behind the last row of the one before it.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.domain.arns import Home, function_arn
-from shared.ledger.joining import as_uuid
+from shared.ledger.joining import as_uuid, storable
 from shared.ledger.records import Status, StepKind
 
 LIMIT_MAX = 1_000
@@ -30,10 +30,14 @@ _COLUMNS = (
 )
 
 
+Moment = Annotated[int, msgspec.Meta(ge=0, le=FUTURE_MS)]
+"""Unix milliseconds of a row."""
+
+
 class Position(msgspec.Struct, frozen=True, array_like=True):
     """Of an event in a list: a page begins behind it."""
 
-    accepted_ms: int
+    accepted_ms: Moment
     event_id: str
 
 
@@ -135,7 +139,7 @@ def _select(
     if asked.error:
         rare = True
         wanted.append("(strpos(lower(e.error), lower(:error)) > 0 OR strpos(lower(e.reason), lower(:error)) > 0)")
-        values["error"] = asked.error
+        values["error"] = storable(asked.error)
     if asked.qualifier is not None:
         wanted.append("e.qualifier = :qualifier")
         values["qualifier"] = asked.qualifier

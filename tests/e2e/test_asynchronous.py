@@ -66,6 +66,24 @@ def test_an_event_follows_the_configuration_that_stood_when_it_was_accepted(
         assert json.loads(message["body"])["responsePayload"] == turn
 
 
+def test_an_event_is_not_given_up_for_a_limit_that_was_taken_away_before_it_came(
+    client: Any, make_function: MakeFunction, streams: Any
+) -> None:
+    name = make_function("def handler(event, context):\n    return event\n")
+    queue = f"limit-{uuid.uuid4().hex[:8]}"
+    told = {"OnSuccess": {"Destination": QUEUE + queue}, "OnFailure": {"Destination": QUEUE + queue}}
+    client.put_function_event_invoke_config(FunctionName=name, DestinationConfig=told)
+    for turn, condition in enumerate(("ZeroReservedConcurrency", "Success") * 2, 1):
+        if condition == "Success":
+            client.delete_function_concurrency(FunctionName=name)
+        else:
+            client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+        client.invoke(FunctionName=name, InvocationType="Event", Payload=json.dumps({"turn": turn}))
+        wait_until(lambda turn=turn: len(messages(streams, queue)) == turn, what="the record of it")
+        record = json.loads(messages(streams, queue)[-1]["body"])
+        assert (record["requestContext"]["condition"], record["requestPayload"]) == (condition, {"turn": turn})
+
+
 def test_an_event_that_fails_for_good_reaches_the_dead_letter_queue_and_the_destination(
     client: Any, make_function: MakeFunction, streams: Any
 ) -> None:

@@ -12,7 +12,8 @@ import boto3
 import pytest
 
 from deploy.local.events.client import LedgerClient
-from deploy.local.events.documents import Event, Listed, Shown
+from deploy.local.events.documents import Delivery, Event, Listed, ListedDeliveries, Shown
+from shared.domain.errors import ConfigurationError
 from tests.e2e.conftest import MakeFunction
 from tests.support import wait_until, zip_of
 
@@ -23,7 +24,7 @@ WORKS = "def handler(event, context):\n    return {'key': event['key'], 'n': 2}\
 
 @pytest.fixture(scope="module")
 def ledger(cluster: Any) -> LedgerClient:
-    return LedgerClient(cluster.environment)
+    return LedgerClient.of(cluster.environment)
 
 
 def accept(client: Any, name: str, event: Any, **parameters: Any) -> str:
@@ -114,7 +115,16 @@ def test_an_event_that_waits_can_be_taken_back(
     assert cluster.run("events", "cancel", second).returncode == 0
     event = with_status(ledger, second, "cancelled")
     assert event.attempts == 0
-    assert cluster.run("events", "cancel", second).returncode == 1, "what has ended cannot be taken back"
+    again = cluster.run("events", "cancel", second, "11111111-0000-4000-8000-000000000000")
+    assert again.returncode == 1, "what has ended cannot be taken back"
+    assert f"{second} was not taken back: it has ended: cancelled." in again.stdout
+    assert "11111111-0000-4000-8000-000000000000 was not taken back: the ledger has nothing of it" in again.stdout
+    third = accept(client, name, 0)
+    with_status(ledger, third, "waiting", "queued")
+    of_all = cluster.run("events", "cancel", "--function", name, "--max", "2", "--yes")
+    assert of_all.returncode == 0, of_all.stdout + of_all.stderr
+    assert third in of_all.stdout, "what has ended takes no place among what is to be cancelled"
+    with_status(ledger, third, "cancelled")
 
 
 def test_a_replay_shows_the_difference_of_two_versions_answers(
@@ -136,6 +146,22 @@ def test_a_replay_shows_the_difference_of_two_versions_answers(
     assert "the same answer" in same.stdout
     steps = ledger.get(f"/{request_id}", {}, Shown).steps
     assert all(step.what == "replayed" for step in steps)
+
+
+def test_a_replay_that_ends_in_the_same_way_differs_in_nothing(
+    client: Any, make_function: MakeFunction, ledger: LedgerClient, cluster: Any
+) -> None:
+    """Not even in the request id: each run is one attempt more at the same event."""
+    name = make_function(
+        "import os\ndef handler(event, context):\n    return context.aws_request_id if event else os._exit(1)\n"
+    )
+    client.put_function_event_invoke_config(FunctionName=name, MaximumRetryAttempts=0)
+    for event, status in (({"a": 1}, "succeeded"), ({}, "failed")):
+        request_id = accept(client, name, event)
+        with_status(ledger, request_id, status)
+        replayed = cluster.run("events", "replay", request_id, "--version", "$LATEST")
+        assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+        assert request_id in replayed.stdout
 
 
 def test_messages_of_a_dead_letter_queue_go_back_to_their_function(
@@ -162,6 +188,8 @@ def test_messages_of_a_dead_letter_queue_go_back_to_their_function(
     with_status(ledger, old, "failed")
     client.update_function_code(FunctionName=name, ZipFile=zip_of({"app.py": WORKS}))
     client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    refused = cluster.run("events", "redrive", "--queue", queue, "--version", "99")
+    assert refused.returncode == 1, "no version 99: the message stays, to be received at once"
     redriven = cluster.run("events", "redrive", "--queue", queue)
     assert redriven.returncode == 0, redriven.stderr
     before, _, new = redriven.stdout.strip().partition(" -> ")
@@ -190,7 +218,59 @@ def test_where_an_outcome_went_is_told(client: Any, make_function: MakeFunction,
     assert event.deliveries in ([f"delivered {target}"], [f"kept {target}"])
 
 
-@pytest.mark.parametrize("path", ["", "/count", "/x", "/x/payload"])
+def test_what_does_not_reach_its_target_is_found_whoever_sent_it(
+    cluster: Any, client: Any, make_function: MakeFunction, ledger: LedgerClient
+) -> None:
+    sns = boto3.client(
+        "sns",
+        endpoint_url=cluster.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=cluster.access_key_id,
+        aws_secret_access_key=cluster.secret_access_key,
+    )
+    name = make_function(WORKS)
+    topic = sns.create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"]
+    arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=arn)
+    client.delete_function(FunctionName=name)
+    message_id = sns.publish(TopicArn=topic, Message="m")["MessageId"]
+
+    def refused() -> list[Delivery]:
+        return ledger.get("/deliveries", {"of": topic, "what": "delivery-refused"}, ListedDeliveries).deliveries
+
+    [delivery] = wait_until(refused, what="the delivery that is refused")
+    assert (delivery.request_id, delivery.target) == (message_id, arn)
+    assert delivery.on_behalf_of.startswith(topic)
+    shown = cluster.run("events", "deliveries", "--of", topic)
+    assert f"delivery-refused  {delivery.on_behalf_of} -> {arn}: Function not found" in shown.stdout
+    sns.delete_topic(TopicArn=topic)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "?error=%00", None),
+        ("GET", "?after=ks8AAAAAAAAAAKF4", None),
+        ("GET", "/deliveries?after=AAAA", None),
+        ("GET", "/deliveries?what=lost", None),
+        ("GET", "/deliveries?of=%00&to=%00", None),
+        ("POST", "/redrive", {"events": {}, "max": 1, "qualifier": "\0"}),
+        ("POST", "/redrive", {"events": {"error": "\0"}}),
+        ("POST", "/redrive-queue", {"queue": "\0"}),
+        ("POST", "/redrive-queue", {"queue": "q", "qualifier": "a b"}),
+        ("POST", "/cancel", {"events": {"request_id": ["\0"]}}),
+    ],
+)
+def test_no_request_makes_a_fault_of_the_service(ledger: LedgerClient, method: str, path: str, body: Any) -> None:
+    said = ""
+    try:
+        ledger.post(path, body, dict) if method == "POST" else ledger.read(path)
+    except ConfigurationError as error:
+        said = str(error)
+    assert "internal error" not in said
+
+
+@pytest.mark.parametrize("path", ["", "/count", "/deliveries", "/x", "/x/payload"])
 def test_strangers_are_told_nothing(cluster: Any, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{cluster.endpoint}/_lambdad/events{path}", timeout=30)
@@ -205,9 +285,13 @@ def test_strangers_are_told_nothing(cluster: Any, path: str) -> None:
         (["--status", "sleeping"], "sleeping is no status of an event."),
         (["--since", "yesterday"], "yesterday is no time"),
         (["redrive"], "say which"),
+        (["redrive", "--queue", "q", "--status", "failed"], "--queue takes whatever messages there are"),
+        (["redrive", "--max", "5000"], "5000 is no number from 1 to 1,000"),
+        (["-n", "0"], "0 is no number from 1 to"),
+        (["deliveries", "--what", "lost"], "lost is nothing that becomes of a delivery"),
     ],
 )
 def test_mistakes_are_told_in_words(cluster: Any, arguments: list[str], said: str) -> None:
     told = cluster.run("events", *arguments)
-    assert told.returncode == 2
+    assert (told.returncode, told.stdout) == (2, "")
     assert said in told.stderr

@@ -5,38 +5,47 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from deploy.local.events import words
 from deploy.local.events.client import LedgerClient
-from deploy.local.events.documents import Cancelling, Counted, Event, Listed, Redriven, RedrivenAll, Replayed, Shown
+from deploy.local.events.documents import (
+    Cancelling,
+    Counted,
+    Event,
+    Listed,
+    ListedDeliveries,
+    Redriven,
+    RedrivenAll,
+    Replayed,
+    Shown,
+)
+from deploy.local.events.following import follow
 from shared.domain.errors import ConfigurationError
 
 PAGE = 500
-ACTED_ON_MAX = 1_000
-FOLLOW_S = 1.0
-FOLLOWED_MAX = 1_000
-"""Events that have not ended and are looked at again; the oldest are no longer."""
-LATE_S = 15
-"""An event may show up in the ledger so long after it was accepted, and later where Kafka or Postgres was away."""
-_NAMED = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+REPLAY_S = 4 * 3_600.0
+"""The endpoint bounds a replay by what its functions may take."""
+OPEN = "queued,running,retrying,waiting"
+"""Statuses of events that have not ended."""
 
 
 def client_of(data_dir: Path, given: Mapping[str, str] = os.environ) -> LedgerClient:
-    """Of the cluster in the data directory; else of the one that the usual AWS variables name. Raises ConfigurationError."""
+    """Of the cluster in the data directory; else of the one that AWS_ENDPOINT_URL names, with the keys that AWS's tools would
+    use. Raises ConfigurationError."""
     from deploy.local.layout import DataDir
     from deploy.local.status import environment
 
     try:
-        return LedgerClient(environment(DataDir.at(data_dir)))
+        return LedgerClient.of(environment(DataDir.at(data_dir)))
     except ConfigurationError:
-        if not all(given.get(name) for name in _NAMED):
+        endpoint = given.get("AWS_ENDPOINT_URL")
+        if not endpoint:
             raise
-        return LedgerClient(given)
+        return LedgerClient.by_aws_configuration(endpoint, given.get("AWS_REGION"))
 
 
 def run_list(options: argparse.Namespace) -> int:
@@ -45,18 +54,28 @@ def run_list(options: argparse.Namespace) -> int:
         print(client.get("/count", _filter(options), Counted).count)
         return 0
     if options.follow:
-        return _follow(client, options)
-    left, after = options.lines, ""
-    if not options.json:
-        print(words.columns(words.HEAD))
-    while left > 0:
-        page = {"limit": str(min(left, PAGE)), **({"after": after} if after else {})}
-        found = client.get("", {**_filter(options), **page}, Listed)
+        follow(client, _filter(options), lambda event: _print(event, as_json=options.json))
+    for number, page in enumerate(_pages(options.lines)):
+        found = client.get("", {**_filter(options), **page.asked}, Listed)
+        if not number and not options.json:
+            print(words.columns(words.HEAD))
         for event in found.events:
             _print(event, as_json=options.json)
-        left, after = left - len(found.events), found.next or ""
-        if not after:
-            break
+        page.next = found.next
+    return 0
+
+
+def run_deliveries(options: argparse.Namespace) -> int:
+    client = client_of(options.data_dir)
+    given = {name: getattr(options, name) for name in ("of", "to", "since", "until")} | {"what": ",".join(options.became or [])}
+    asked = {name: value for name, value in given.items() if value}
+    for number, page in enumerate(_pages(options.lines)):
+        found = client.get("/deliveries", {**asked, **page.asked}, ListedDeliveries)
+        if not number and not options.json:
+            print(words.deliveries_head())
+        for each in found.deliveries:
+            print(msgspec.json.encode(each).decode() if options.json else words.delivery(each))
+        page.next = found.next
     return 0
 
 
@@ -73,6 +92,10 @@ def run_show(options: argparse.Namespace) -> int:
 def run_redrive(options: argparse.Namespace) -> int:
     client = client_of(options.data_dir)
     if options.queue:
+        if options.id or set(_filter(options)) - {"function"}:
+            raise ConfigurationError(
+                "--queue takes whatever messages there are: of the other filters only --function goes with it"
+            )
         asked = {"queue": options.queue, "max": options.max, "function": options.function or "", "qualifier": options.version}
         done = client.post("/redrive-queue", asked, RedrivenAll).redriven
     else:
@@ -87,47 +110,47 @@ def run_redrive(options: argparse.Namespace) -> int:
 
 def run_cancel(options: argparse.Namespace) -> int:
     client = client_of(options.data_dir)
+    if not options.id and not options.status and _filter(options):
+        options.status = [OPEN]
     chosen = _chosen(client, options, "cancelled")
     if chosen is None:
         return 1
     found = client.post("/cancel", {"events": chosen, "max": options.max}, Cancelling)
-    for event_id in found.cancelling:
-        print(f"{event_id} will not be run, unless it runs already")
+    if options.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        for event_id in found.cancelling:
+            print(f"{event_id} will not be run, unless it runs already")
+        for each in found.left:
+            print(f"{each.request_id} was not taken back: {each.why}")
     print(f"{len(found.cancelling)} events were taken back.", file=sys.stderr)
-    return 0 if found.cancelling else 1
+    return 0 if found.cancelling and not found.left else 1
 
 
 def run_replay(options: argparse.Namespace) -> int:
     client = client_of(options.data_dir)
-    found = client.post(f"/{options.id}/replay", {"version": options.version, "against": options.against}, Replayed)
+    found = client.post(
+        f"/{options.id}/replay", {"version": options.version, "against": options.against}, Replayed, timeout_s=REPLAY_S
+    )
     print(msgspec.json.encode(found).decode() if options.json else words.replayed(found))
     return 0 if found.same else 1
 
 
-def _follow(client: LedgerClient, options: argparse.Namespace) -> int:
-    """Events as they are accepted, and each change of those that have not ended. Until it is interrupted."""
-    asked = _filter(options)
-    asked.setdefault("since", _iso(time.time()))
-    seen: dict[str, tuple[str, int, str]] = {}
-    known: dict[str, Event] = {}
-    while True:
-        found = client.get("", {**asked, "limit": str(PAGE)}, Listed).events
-        waiting = [event_id for event_id, event in known.items() if not event.ended][-200:]
-        if waiting:
-            found += client.get("", {"request_id": ",".join(waiting), "limit": str(PAGE)}, Listed).events
-        for event in sorted(found, key=lambda event: event.accepted_at):
-            state = (event.status, event.attempts, ",".join(event.deliveries))
-            if seen.get(event.request_id) != state:
-                seen[event.request_id] = state
-                known[event.request_id] = event
-                _print(event, as_json=options.json)
-        while len(known) > FOLLOWED_MAX:
-            oldest = next(iter(known))
-            del known[oldest], seen[oldest]
-        if len(known) == FOLLOWED_MAX:
-            asked["since"] = max(asked["since"], _iso(time.time() - LATE_S))
-        sys.stdout.flush()
-        time.sleep(FOLLOW_S)
+class _Page:
+    """asked: the parameters of the next page. next: what the endpoint said of the one behind it."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, str] = {}
+        self.next: str | None = None
+
+
+def _pages(lines: int) -> Iterator[_Page]:
+    page = _Page()
+    for begin in range(0, lines, PAGE):
+        page.asked = {"limit": str(min(lines - begin, PAGE)), **({"after": page.next} if page.next else {})}
+        yield page
+        if page.next is None:
+            return
 
 
 def _chosen(client: LedgerClient, options: argparse.Namespace, what: str) -> dict[str, object] | None:
@@ -177,7 +200,3 @@ def _filter(options: argparse.Namespace) -> dict[str, str]:
 
 def _print(event: Event, *, as_json: bool) -> None:
     print(msgspec.json.encode(event).decode() if as_json else words.row(event))
-
-
-def _iso(unix_s: float) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix_s))

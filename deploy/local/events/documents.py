@@ -44,6 +44,20 @@ class Shown(msgspec.Struct, frozen=True):
     steps: list[Step]
 
 
+class Delivery(msgspec.Struct, frozen=True):
+    request_id: str
+    at: str
+    what: str
+    target: str | None
+    on_behalf_of: str
+    detail: str | None = None
+
+
+class ListedDeliveries(msgspec.Struct, frozen=True):
+    deliveries: list[Delivery]
+    next: str | None
+
+
 class Counted(msgspec.Struct, frozen=True):
     count: int
 
@@ -58,8 +72,14 @@ class RedrivenAll(msgspec.Struct, frozen=True):
     redriven: list[Redriven]
 
 
+class Left(msgspec.Struct, frozen=True):
+    request_id: str
+    why: str
+
+
 class Cancelling(msgspec.Struct, frozen=True):
     cancelling: list[str]
+    left: list[Left] = []
 
 
 class Answer(msgspec.Struct, frozen=True):

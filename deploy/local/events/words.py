@@ -6,10 +6,12 @@ import difflib
 import json
 from collections.abc import Iterator
 
-from deploy.local.events.documents import Answer, Event, Redriven, Replayed, Shown
+from deploy.local.events.documents import Answer, Delivery, Event, Redriven, Replayed, Shown
 
 ERROR_CHARS = 60
 _WIDTHS = (24, 36, 24, 10, 8)
+_DELIVERY_WIDTHS = (24, 36, 16)
+DELIVERIES_HEAD = ("AT", "OF EVENT OR MESSAGE", "WHAT", "")
 HEAD = ("ACCEPTED", "REQUEST ID", "FUNCTION", "STATUS", "ATTEMPTS", "")
 
 
@@ -18,8 +20,17 @@ def row(event: Event) -> str:
     return columns((event.accepted_at, event.request_id, name, event.status, str(event.attempts), _more(event)))
 
 
-def columns(words: tuple[str, ...]) -> str:
-    return "  ".join([*(word.ljust(width) for word, width in zip(words, _WIDTHS, strict=False)), words[-1]]).rstrip()
+def columns(words: tuple[str, ...], widths: tuple[int, ...] = _WIDTHS) -> str:
+    return "  ".join([*(word.ljust(width) for word, width in zip(words, widths, strict=False)), words[-1]]).rstrip()
+
+
+def deliveries_head() -> str:
+    return columns(DELIVERIES_HEAD, _DELIVERY_WIDTHS)
+
+
+def delivery(each: Delivery) -> str:
+    more = f"{each.on_behalf_of} -> {each.target}" + (f": {each.detail}" if each.detail else "")
+    return columns((each.at, each.request_id, each.what, more), _DELIVERY_WIDTHS)
 
 
 def _more(event: Event) -> str:

@@ -124,7 +124,8 @@ class LedgerActions:
         return ids
 
     async def replay(self, event: LedgerEvent, version: str, against: str | None) -> Replayed:
-        """Run the stored event synchronously by another version. Raises ApiError."""
+        """Run the stored event synchronously by another version, under its own request id: each run is one attempt more at it,
+        and an answer that tells the id tells the same. Raises ApiError."""
         async with StoredEvents(self._settings) as reader:
             stored = (await reader.read([event])).get(event.event_id)
         if stored is None:
@@ -147,7 +148,7 @@ class LedgerActions:
     async def _run(self, event: AsyncEvent, qualifier: str | None) -> Answer:
         arn = event.function_arn(self._settings.home)
         await self._resolver.resolve(arn, qualifier)
-        invocation = Invocation(self._request_ids(), event.payload)
+        invocation = Invocation(event.event_id, event.payload)
         result = await self._invoker.invoke(arn, qualifier, invocation, wait_s=self._settings.frontend.queue_wait_s)
         return Answer(
             qualifier or "$LATEST", result.executed_version, result.function_error, result.payload.decode(errors="replace")

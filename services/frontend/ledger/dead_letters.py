@@ -1,7 +1,7 @@
 """Messages of a dead-letter queue go back to the functions that they were for, each as a new event, and leave the queue.
 
-A message leaves when its event is accepted. One that cannot go back stays, and says why; a crash in between leaves both, as
-at-least-once allows.
+A message leaves when its event is accepted. One that cannot go back stays, for whoever receives next, and it is said why; a
+crash in between leaves both, as at-least-once allows.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class DeadLetterQueues(Protocol):
     ) -> list[Received]: ...
 
     async def delete(self, queue: QueueId, handles: Sequence[str]) -> object: ...
+
+    async def change_visibility(self, queue: QueueId, changes: Sequence[tuple[str, int]]) -> object: ...
 
 
 class Enqueue(Protocol):
@@ -79,13 +81,16 @@ class DeadLetterRedrive:
             raise InvalidRequestContentException(f"max is a number from 1 to {most}.")
         queue = _queue(asked.queue, home)
         done: list[Redriven] = []
+        staying: list[str] = []
         try:
             while len(done) < asked.max:
                 count = min(RECEIVED_AT_ONCE, asked.max - len(done))
                 messages = await self._queues.receive(queue, count_max=count, visibility_s=VISIBILITY_S, wait_s=0)
                 if not messages:
                     break
-                done += await self._send_back(queue, messages, asked, home)
+                done += await self._send_back(queue, messages, asked, home, staying)
+            if staying:
+                await self._queues.change_visibility(queue, [(handle, 0) for handle in staying])
         except QueueMissingError:
             raise ResourceNotFoundException(f"There is no queue {queue.name}.") from None
         except QueueError as error:
@@ -93,7 +98,10 @@ class DeadLetterRedrive:
         await self._actions.told()
         return done
 
-    async def _send_back(self, queue: QueueId, messages: Sequence[Received], asked: RedriveQueue, home: Home) -> list[Redriven]:
+    async def _send_back(
+        self, queue: QueueId, messages: Sequence[Received], asked: RedriveQueue, home: Home, staying: list[str]
+    ) -> list[Redriven]:
+        """staying: gets the handles of those that cannot go back."""
         letters = [letter_of(message.body, message.attributes, message.message_id) for message in messages]
         async with self._registry.read() as connection:
             ids = tuple(letter.request_id for letter in letters)
@@ -105,6 +113,7 @@ class DeadLetterRedrive:
                 became = await self._actions.enqueue(event, instead_of=letter.request_id)
             except ApiError as error:
                 done.append(Redriven(letter.request_id, None, error.message))
+                staying.append(message.receipt_handle)
             else:
                 done.append(Redriven(letter.request_id, became))
                 accepted.append(message.receipt_handle)
@@ -114,16 +123,19 @@ class DeadLetterRedrive:
 
 
 def letter_of(body: bytes, attributes: Mapping[str, Attribute], message_id: str) -> Letter:
-    """A dead letter of a function (its body is the event), a destination's record of a failure, or a dead letter of a rule."""
+    """A dead letter of a function or a rule, whose body is the event, or a destination's record of a failure. Attributes say
+    which it is: the event of a function that is a destination is a record, too."""
+    values = {name: attribute.string_value or "" for name, attribute in attributes.items()}
+    target = values.get("TARGET_ARN", "")
+    if values.keys() & {"RequestID", "TARGET_ARN"}:
+        return Letter(values.get("RequestID") or message_id, target if is_function(target) else "", body)
     try:
         record = msgspec.json.decode(body, type=_Record)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass
     else:
         return Letter(record.request_context.request_id, record.request_context.function_arn, bytes(record.request_payload))
-    values = {name: attribute.string_value or "" for name, attribute in attributes.items()}
-    target = values.get("TARGET_ARN", "")
-    return Letter(values.get("RequestID") or message_id, target if is_function(target) else "", body)
+    return Letter(message_id, "", body)
 
 
 def _event(letter: Letter, known: LedgerEvent | None, asked: RedriveQueue, home: Home) -> AsyncEvent:

@@ -6,18 +6,27 @@ import base64
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from shared.domain.arns import Home, merge_qualifier, parse_function_reference, require_reachable
 from shared.domain.errors import InvalidParameterValueException
-from shared.ledger.queries import Asked, LedgerEvent, LedgerStep, Position, statuses_named
-from shared.ledger.records import StepKind
+from shared.ledger.deliveries import NOT_DELIVERED, AskedDeliveries, DeliveryPosition, LedgerDelivery
+from shared.ledger.queries import FUTURE_MS, Asked, LedgerEvent, LedgerStep, Position, statuses_named
+from shared.ledger.records import Status, StepKind
+
+P = TypeVar("P", Position, DeliveryPosition)
 
 LIMIT = 50
 LIMIT_MAX = 500
 DELIVERIES = (StepKind.DELIVERED, StepKind.DEAD_LETTERED, StepKind.DELIVERY_REFUSED, StepKind.KEPT)
+OPEN = tuple(status for status in Status if not status.ended)
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+Qualifier = Annotated[str, msgspec.Meta(pattern=r"^(\$LATEST|[a-zA-Z0-9_-]{1,128})\Z")]
+QueueName = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_:.-]{1,200}\Z")]
+"""Or its ARN."""
 
 
 class StepDocument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,8 +38,8 @@ class StepDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EventDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Times are ISO 8601 in UTC. changed_at: of its end where it has ended. deliveries: "what target" of each that has ended.
-    stored: topic, partition and offset of the event itself."""
+    """Times are ISO 8601 in UTC. changed_at: of its end where it has ended. deliveries: "what target" of each, as it ended or
+    was tried last. stored: topic, partition and offset of the event itself."""
 
     request_id: str
     function: str
@@ -61,6 +70,25 @@ class Shown(msgspec.Struct, frozen=True):
     event: EventDocument | None
     steps: list[StepDocument]
     payload: str | None = None
+
+
+class DeliveryDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """request_id: of the event, message or firing that it comes from. on_behalf_of: the ARN of the function, subscription, rule
+    or schedule."""
+
+    request_id: str
+    at: str
+    what: str
+    target: str | None
+    on_behalf_of: str
+    detail: str | None = None
+
+
+class ListedDeliveries(msgspec.Struct, frozen=True):
+    """next: as in `Listed`."""
+
+    deliveries: list[DeliveryDocument]
+    next: str | None
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -101,7 +129,7 @@ class Redrive(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     events: Filter
     max: int = 100
-    qualifier: str | None = None
+    qualifier: Qualifier | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,18 +140,18 @@ class Cancel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RedriveQueue(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """queue: name or ARN of a dead-letter queue. function: for messages whose event the ledger does not know."""
 
-    queue: str
+    queue: QueueName
     max: int = 100
     function: str = ""
-    qualifier: str | None = None
+    qualifier: Qualifier | None = None
 
 
 class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """version: a version or alias. against: another, to compare with; by default the recorded error of an event that failed,
     and for any other the version that ran it, which is run once more."""
 
-    version: str
-    against: str | None = None
+    version: Qualifier
+    against: Qualifier | None = None
 
 
 class Redriven(msgspec.Struct, frozen=True):
@@ -133,6 +161,20 @@ class Redriven(msgspec.Struct, frozen=True):
     request_id: str | None
     became: str | None
     why: str | None = None
+
+
+class Left(msgspec.Struct, frozen=True):
+    """An event that cannot be taken back, and why."""
+
+    request_id: str
+    why: str
+
+
+class Cancelling(msgspec.Struct, frozen=True):
+    """cancelling: request ids of those that will not be run, unless they run already. left: the others that were named."""
+
+    cancelling: list[str]
+    left: list[Left] = []
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -151,12 +193,35 @@ class Replayed(msgspec.Struct, frozen=True):
     after: Answer
 
 
-def filter_of(parameters: Mapping[str, list[str]]) -> Filter:
+def deliveries_asked(parameters: Mapping[str, list[str]]) -> AskedDeliveries:
     """Raises InvalidParameterValueException."""
-    known = {"function", "status", "since", "until", "error", "request_id", "limit", "after"}
+    _known(parameters, "what", "of", "to", "since", "until", "limit", "after")
+    one = {name: parameters.get(name, [""])[-1] for name in ("of", "to", "since", "until")}
+    labels = {kind.label: kind for kind in (*DELIVERIES, StepKind.DELIVERY_RETRIED)}
+    named = [part for value in parameters.get("what", ()) for part in value.split(",") if part]
+    for name in named:
+        if name not in labels:
+            raise InvalidParameterValueException(
+                f"{name} is nothing that becomes of a delivery; there are: {', '.join(labels)}."
+            )
+    return AskedDeliveries(
+        tuple(dict.fromkeys(labels[name] for name in named)) or NOT_DELIVERED,
+        moment_ms(one["since"]) if one["since"] else 0,
+        moment_ms(one["until"]) if one["until"] else FUTURE_MS,
+        one["of"],
+        one["to"],
+    )
+
+
+def _known(parameters: Mapping[str, list[str]], *known: str) -> None:
     for name in parameters:
         if name not in known:
             raise InvalidParameterValueException(f"{name} is no parameter; there are: {', '.join(sorted(known))}.")
+
+
+def filter_of(parameters: Mapping[str, list[str]]) -> Filter:
+    """Raises InvalidParameterValueException."""
+    _known(parameters, "function", "status", "since", "until", "error", "request_id", "limit", "after")
     one = {name: parameters[name][-1] for name in ("function", "since", "until", "error") if name in parameters}
     many = {
         name: tuple(part for value in parameters[name] for part in value.split(",") if part)
@@ -174,19 +239,25 @@ def limit_of(parameters: Mapping[str, list[str]]) -> int:
     return int(text)
 
 
-def after_of(parameters: Mapping[str, list[str]]) -> Position | None:
+def after_of(parameters: Mapping[str, list[str]], kind: type[P]) -> P | None:
     """Raises InvalidParameterValueException."""
     text = parameters.get("after", [""])[-1]
     if not text:
         return None
     try:
-        return msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=Position)
+        return msgspec.msgpack.decode(base64.urlsafe_b64decode(text), type=kind)
     except (ValueError, msgspec.DecodeError):
         raise InvalidParameterValueException("after is not what an earlier answer said.") from None
 
 
-def after(position: Position) -> str:
+def after(position: Position | DeliveryPosition) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).decode()
+
+
+def delivery_document(delivery: LedgerDelivery) -> DeliveryDocument:
+    return DeliveryDocument(
+        delivery.event_id, iso(delivery.at_ms), delivery.kind.label, delivery.target, delivery.behalf, delivery.detail
+    )
 
 
 def event_document(event: LedgerEvent, steps: list[LedgerStep], *, stored: str | None = None) -> EventDocument:
@@ -203,9 +274,17 @@ def event_document(event: LedgerEvent, steps: list[LedgerStep], *, stored: str |
         version=event.version,
         reason=event.reason,
         error=event.error,
-        deliveries=[f"{step.kind.label} {step.target}" for step in steps if step.kind in DELIVERIES],
+        deliveries=_deliveries(steps),
         stored=stored,
     )
+
+
+def _deliveries(steps: list[LedgerStep]) -> list[str]:
+    """How each ended; of those that have not, what their last try came to."""
+    ended = [step for step in steps if step.kind in DELIVERIES]
+    targets = {step.target for step in ended}
+    tried = {step.target: step for step in steps if step.kind is StepKind.DELIVERY_RETRIED and step.target not in targets}
+    return [f"{step.kind.label} {step.target}" for step in (*ended, *tried.values())]
 
 
 def step_document(step: LedgerStep) -> StepDocument:

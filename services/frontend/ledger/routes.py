@@ -17,18 +17,22 @@ from services.frontend.edge.signed_requests import Limit, RequestReader
 from services.frontend.ledger import documents
 from services.frontend.ledger.actions import LedgerActions
 from services.frontend.ledger.dead_letters import DeadLetterRedrive
-from services.frontend.ledger.documents import Counted, Listed, Shown
+from services.frontend.ledger.documents import Cancelling, Counted, Left, Listed, ListedDeliveries, Redriven, Shown
 from shared.aws.routing import parse_query
 from shared.domain.arns import Home
 from shared.domain.errors import (
     ApiError,
     InvalidRequestContentException,
     RequestTooLargeException,
+    ResourceConflictException,
     ResourceNotFoundException,
     ServiceException,
 )
-from shared.ledger import queries
-from shared.ledger.queries import Asked, LedgerEvent
+from shared.domain.limits import INIT_TIMEOUT_S
+from shared.ledger import deliveries, queries
+from shared.ledger.deliveries import DeliveryPosition
+from shared.ledger.joining import as_uuid
+from shared.ledger.queries import Asked, LedgerEvent, Position
 from shared.ledger.stored import StoredEvents
 from shared.registry.registry import Registry
 from shared.settings import Settings
@@ -36,8 +40,10 @@ from shared.settings import Settings
 PATH = "/_lambdad/events"
 BODY_BYTES_MAX = 64 * 1024
 TIMEOUT_S = 60.0
+"""Besides what functions that are replayed take."""
 ACTED_ON_MAX = 1_000
 """Events of one request that are run again or cancelled; more are asked for again."""
+UNKNOWN = "the ledger has nothing of it"
 _EVENT = re.compile(r"/([^/]{1,200})(?:/(redrive|cancel|replay|payload))?")
 
 T = TypeVar("T")
@@ -69,10 +75,9 @@ class LedgerApp:
             claimed = self._reader.claim(scope)
             signed = await claimed.read(receive, Limit(BODY_BYTES_MAX, _too_large))
             query = parse_query(scope["query_string"].decode("latin-1").replace("+", "%20"))
-            async with asyncio.timeout(TIMEOUT_S):
-                answer = await self._answer(
-                    scope["method"], unquote(scope["path"])[len(PATH) :], query, signed.body, signed.home
-                )
+            rest = unquote(scope["path"])[len(PATH) :]
+            async with asyncio.timeout(self._timeout_s(rest)):
+                answer = await self._answer(scope["method"], rest, query, signed.body, signed.home)
         except ClientGoneError:
             return
         except Exception as error:
@@ -88,10 +93,16 @@ class LedgerApp:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def _timeout_s(self, rest: str) -> float:
+        """A replay runs two functions, one after the other, as long as functions may run."""
+        run_s = self._settings.functions.timeout_s_max + self._settings.frontend.queue_wait_s + INIT_TIMEOUT_S
+        return TIMEOUT_S + (2 * run_s if rest.endswith("/replay") else 0)
+
     async def _answer(self, method: str, rest: str, query: Query, body: bytes, home: Home) -> object:
         """Raises ApiError."""
         whole: dict[tuple[str, str], Callable[[], Awaitable[object]]] = {
             ("GET", ""): lambda: self._list(query, home),
+            ("GET", "/deliveries"): lambda: self._list_deliveries(query, home),
             ("GET", "/count"): lambda: self._count(query, home),
             ("POST", "/redrive"): lambda: self._redrive(_read(body, documents.Redrive), home),
             ("POST", "/cancel"): lambda: self._cancel(_read(body, documents.Cancel), home),
@@ -117,16 +128,26 @@ class LedgerApp:
         if action == "redrive":
             [redriven] = await self._actions.redrive([event], _read(body or b"{}", _Qualified).qualifier)
             return redriven
-        return {"cancelling": await self._actions.cancel([event])}
+        if event.status.ended:
+            raise ResourceConflictException(f"Event {event_id} {_ended(event)}")
+        return Cancelling(await self._actions.cancel([event]))
 
     async def _list(self, query: Query, home: Home) -> Listed:
-        limit, after = documents.limit_of(query), documents.after_of(query)
+        limit, after = documents.limit_of(query), documents.after_of(query, Position)
         asked = documents.filter_of(query).asked(home)
         async with self._registry.read() as connection:
             found = await queries.find(connection, home, asked, limit=limit, after=after)
             steps = await queries.steps_of(connection, [event.event_id for event in found])
         listed = [documents.event_document(event, steps.get(event.event_id, [])) for event in found]
         return Listed(listed, documents.after(found[-1].position) if len(found) == limit else None)
+
+    async def _list_deliveries(self, query: Query, home: Home) -> ListedDeliveries:
+        limit, after = documents.limit_of(query), documents.after_of(query, DeliveryPosition)
+        asked = documents.deliveries_asked(query)
+        async with self._registry.read() as connection:
+            found = await deliveries.find(connection, home, asked, limit=limit, after=after)
+        listed = [documents.delivery_document(delivery) for delivery in found]
+        return ListedDeliveries(listed, documents.after(found[-1].position) if len(found) == limit else None)
 
     async def _count(self, query: Query, home: Home) -> Counted:
         asked = documents.filter_of(query).asked(home)
@@ -152,11 +173,18 @@ class LedgerApp:
 
     async def _redrive(self, asked: documents.Redrive, home: Home) -> object:
         events = await self._events(home, asked.events.asked(home), asked.max)
-        return {"redriven": await self._actions.redrive(events, asked.qualifier) if events else []}
+        done = await self._actions.redrive(events, asked.qualifier) if events else []
+        return {"redriven": [*done, *(Redriven(each, None, UNKNOWN) for each in _not_among(events, asked.events))]}
 
-    async def _cancel(self, asked: documents.Cancel, home: Home) -> object:
-        events = await self._events(home, asked.events.asked(home), asked.max)
-        return {"cancelling": await self._actions.cancel(events)}
+    async def _cancel(self, asked: documents.Cancel, home: Home) -> Cancelling:
+        """Of a filter that names no status, those that have not ended."""
+        wanted = asked.events.asked(home)
+        if not wanted.statuses and wanted.ids is None:
+            wanted = msgspec.structs.replace(wanted, statuses=documents.OPEN)
+        events = await self._events(home, wanted, asked.max)
+        left = [Left(event.event_id, f"it {_ended(event)}") for event in events if event.status.ended]
+        left += [Left(each, UNKNOWN) for each in _not_among(events, asked.events)]
+        return Cancelling(await self._actions.cancel(events), left)
 
     async def _redrive_queue(self, asked: documents.RedriveQueue, home: Home) -> object:
         return {"redriven": await self._dead_letters.redrive(asked, home, ACTED_ON_MAX)}
@@ -169,7 +197,7 @@ class LedgerApp:
 
 
 class _Qualified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    qualifier: str | None = None
+    qualifier: documents.Qualifier | None = None
 
 
 def _read(body: bytes, kind: type[T]) -> T:
@@ -177,6 +205,16 @@ def _read(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequestContentException(f"The request's body is not what it should be: {error}") from None
+
+
+def _not_among(events: list[LedgerEvent], asked: documents.Filter) -> list[str]:
+    """Of the ids that were asked for, in their order."""
+    found = {event.event_id for event in events}
+    return [each for each in dict.fromkeys(asked.request_id) if as_uuid(each) not in found]
+
+
+def _ended(event: LedgerEvent) -> str:
+    return f"has ended: {event.status.label}."
 
 
 def _unknown(event_id: str) -> ApiError:

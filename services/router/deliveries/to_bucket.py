@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from services.router.deliveries.contract import DeliveryError, UndeliverableError
+from services.router.deliveries.contract import DeliveryError, TargetMissingError, UndeliverableError
 from shared.events.records import BucketParameters, Delivery
 from shared.settings import Settings
 
@@ -30,11 +30,13 @@ class ToBucket:
             raise UndeliverableError("nothing says under which key it is to be in the bucket")
         bucket = delivery.target.rpartition(":")[2]
         import obstore
-        from obstore.exceptions import BaseError
+        from obstore.exceptions import BaseError, NotFoundError
 
         try:
             async with asyncio.timeout(DELIVERY_TIMEOUT_S):
                 await obstore.put_async(self._bucket(bucket), delivery.parameters.key, delivery.payload, mode="overwrite")
+        except (NotFoundError, FileNotFoundError) as error:
+            raise TargetMissingError(f"there is no bucket {bucket}") from error
         except (BaseError, OSError, ValueError, TimeoutError) as error:
             raise DeliveryError(f"bucket {bucket}: {error!r}") from error
 

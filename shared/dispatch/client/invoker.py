@@ -78,6 +78,10 @@ class FunctionInvoker:
         run.start()
         return run.cancel
 
+    async def resolve(self, function_arn: str, qualifier: str | None) -> InvokeTarget:
+        """What a name leads to, as `shared.registry.cache.TargetCache` says it."""
+        return await self._resolver.resolve(function_arn, qualifier)
+
     async def invoke(
         self,
         function_arn: str,

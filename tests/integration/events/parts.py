@@ -15,7 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from shared.dispatch.client.invoker import Make
 from shared.dispatch.client.run import OnEnd
-from shared.domain.errors import ResourceNotFoundException
+from shared.domain.arns import LATEST
+from shared.domain.errors import ResourceNotFoundException, TooManyRequestsException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.domain.mappings import ErrorHandling, EventSourceMapping, MappingState, SourceKind
@@ -71,8 +72,8 @@ class Functions:
     async def resolve(self, arn: str, qualifier: str | None) -> InvokeTarget:
         """versions: those of an alias, one after the other."""
         function_name = arn.removeprefix(ARN)
-        if function_name in self.gone:
-            raise ResourceNotFoundException(f"Function not found: {arn}")
+        if function_name in self.gone or f"{function_name}:{qualifier}" in self.gone:
+            raise ResourceNotFoundException(f"Function not found: {arn}:{qualifier or LATEST}")
         version = self.versions[len(self.resolved) % len(self.versions)]
         spec = VersionSpec(
             "k", "i", function_name, arn, version, "000000000000", "us-east-1", "python3.12", "h", "0", 1, 128, 3, 512, {}, "r", "l"
@@ -91,7 +92,10 @@ class Functions:
         async def run() -> None:
             try:
                 self.resolved.append(target := await self.resolve(arn, qualifier))
-                result = await self.invoke(arn, qualifier, make(target), wait_s=wait_s)
+                invocation = make(target)
+                if target.reserved_concurrency == 0:
+                    raise TooManyRequestsException("ReservedFunctionConcurrentInvocationLimitExceeded")
+                result = await self.invoke(arn, qualifier, invocation, wait_s=wait_s)
             except Exception as error:
                 on_end(None, error)
             else:
@@ -115,9 +119,11 @@ class Functions:
         return [r for call in self.calls for records in json.loads(call.payload)["records"].values() for r in records]
 
 
-def event(name: str = "f", payload: bytes = b'{"n": 1}', *, age_s: float = 0.0, **more: Any) -> AsyncEvent:
+def event(
+    name: str = "f", payload: bytes = b'{"n": 1}', *, age_s: float = 0.0, qualifier: str | None = None, **more: Any
+) -> AsyncEvent:
     accepted_at_ms = int((time.time() - age_s) * 1_000)
-    return AsyncEvent(str(uuid.uuid4()), name, None, payload, accepted_at_ms=accepted_at_ms, **more)
+    return AsyncEvent(str(uuid.uuid4()), name, qualifier, payload, accepted_at_ms=accepted_at_ms, **more)
 
 
 async def until(condition: Callable[[], Any], what: str = "", *, deadline_s: float = DEADLINE_S) -> Any:

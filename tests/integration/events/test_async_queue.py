@@ -436,6 +436,18 @@ async def test_an_event_of_a_deleted_function_is_dropped_and_the_queue_goes_on(k
     assert "gone" not in functions.names
 
 
+async def test_an_event_of_a_deleted_alias_goes_to_its_functions_dead_letter_queue(kafka_engine: KafkaCluster) -> None:
+    functions = Functions(dead_letter_arn=f"{QUEUE}dead", on_failure_arn=f"{QUEUE}of-latest")
+    functions.gone.add("f:live")
+    settings = settings_of(kafka_engine)
+    async with poller_of(settings, functions) as queue:
+        await queue.enqueue(sent := event(qualifier="live"))
+        [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
+    outcome = decode_outcome(told.value)
+    assert (outcome.event_id, outcome.dead_letter_arn, outcome.targets) == (sent.event_id, f"{QUEUE}dead", ())
+    assert functions.calls == []
+
+
 async def test_what_cannot_be_read_is_set_aside_and_the_queue_goes_on(kafka_engine: KafkaCluster) -> None:
     functions = Functions()
     settings = settings_of(kafka_engine)

@@ -11,7 +11,8 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from shared.domain.arns import Home, function_arn
-from shared.ledger import queries
+from shared.ledger import deliveries, queries
+from shared.ledger.deliveries import AskedDeliveries, LedgerDelivery
 from shared.ledger.joining import Joined
 from shared.ledger.queries import Asked
 from shared.ledger.records import Batch, EventEntry, Status, StepEntry, StepKind
@@ -111,6 +112,49 @@ async def test_events_are_found_by_what_happened_to_their_deliveries(settings: S
         (StepKind.DEAD_LETTERED, "queue", None),
         (StepKind.DELIVERY_REFUSED, "topic", "no such topic"),
     ]
+
+
+async def test_deliveries_are_found_by_what_became_of_them_for_whom_and_where(settings: Settings, registry: Registry) -> None:
+    unique = uuid.uuid4().hex[:8]
+    name, topic, rule = (
+        f"f-{unique}",
+        f"arn:aws:sns:us-east-1:000000000000:t-{unique}:s",
+        f"arn:aws:events:eu-west-1:000000000000:rule/r-{unique}",
+    )
+    failed = entry(1, 0, Status.FAILED)
+    messages = [str(uuid.uuid4()) for _ in range(5)]
+    steps = [
+        StepEntry(failed.event_id, NOW_MS, StepKind.KEPT, f"queue-{unique}", "there is no queue"),
+        StepEntry(failed.event_id, NOW_MS, StepKind.DELIVERED, f"other-{unique}"),
+        *(StepEntry(each, NOW_MS - 1, StepKind.DELIVERY_REFUSED, f"gone-{unique}", "not found", topic) for each in messages),
+        StepEntry(messages[0], NOW_MS, StepKind.DELIVERY_REFUSED, f"gone-{unique}", "not found", rule),
+    ]
+    await written(settings, Batch([function_arn(HOME, name)], [failed], steps))
+
+    async with registry.read() as connection:
+
+        async def found(home: Home = HOME, **asked: object) -> list[tuple[str, str, str]]:
+            listed = await deliveries.find(connection, home, AskedDeliveries(**asked), limit=99)  # type: ignore[arg-type]
+            return [(each.event_id, each.kind.label, each.behalf) for each in listed]
+
+        own = [(failed.event_id, "kept", function_arn(HOME, name))]
+        of_topic = sorted((each, "delivery-refused", topic) for each in messages)
+        assert await found(behalf=name) == own
+        assert await found(target=f"queue-{unique}") == own
+        assert sorted(await found(behalf=topic)) == of_topic
+        assert sorted(await found(target=unique)) == sorted([*own, *of_topic]), "the newest of every kind, of this region"
+        assert await found(Home(HOME.account_id, "eu-west-1"), target=unique) == [(messages[0], "delivery-refused", rule)]
+        assert await found(target=unique, until_ms=NOW_MS - 1) == []
+        assert [kind for _, kind, _ in await found(target=unique, kinds=(StepKind.DELIVERED,))] == ["delivered"]
+
+        paged: list[LedgerDelivery] = []
+        while True:
+            after = paged[-1].position if paged else None
+            page = await deliveries.find(connection, HOME, AskedDeliveries(target=unique), limit=2, after=after)
+            paged += page
+            if len(page) < 2:
+                break
+        assert sorted((each.event_id, each.kind.label, each.behalf) for each in paged) == sorted([*own, *of_topic])
 
 
 async def test_no_list_reads_a_whole_partition(settings: Settings, registry: Registry) -> None:

@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from services.poller import decisions
+from services.router.outcomes.making import deliveries_of
+from shared.domain.errors import ResourceNotFoundException
 from shared.domain.functions import EventInvokeConfig, InvokeTarget, VersionSpec
 from shared.domain.invocations import InvocationResult
 from shared.events.records import AsyncEvent, Condition, LastAttempt
@@ -68,9 +70,29 @@ def test_an_event_that_is_too_old_is_not_run() -> None:
     assert ended.condition is Condition.EVENT_AGE_EXCEEDED
 
 
-def test_a_function_with_no_concurrency_runs_nothing() -> None:
-    ended = decisions.before_run(EVENT, target(reserved=0), 1_000_000)
+def test_a_function_with_no_concurrency_runs_nothing_once_whoever_counts_has_said_so() -> None:
+    """What is remembered of a function may be older than the event: alone it ends nothing."""
+    assert decisions.before_run(EVENT, target(reserved=0), 1_000_000) is None
+    ended = decisions.after_throttle(EVENT, target(reserved=0), 1_000_000)
     assert ended == decisions.Ended(Condition.ZERO_RESERVED_CONCURRENCY, 0, None)
+    assert isinstance(decisions.after_throttle(EVENT, target(reserved=1), 1_000_000), decisions.PutBack)
+
+
+def test_an_event_whose_function_nobody_can_look_up_waits_however_old_it_is() -> None:
+    decision = decisions.after_refusal(EVENT, None, 1_000_000_000)
+    assert isinstance(decision, decisions.PutBack)
+    assert decision.event.backoffs == 1
+
+
+def test_what_was_for_a_deleted_alias_goes_to_its_functions_dead_letter_queue() -> None:
+    event = msgspec.structs.replace(EVENT, qualifier="live")
+    error = ResourceNotFoundException(f"Function not found: {ARN}:live")
+    assert decisions.after_deletion(event, target(), error, 5) is None
+    outcome = decisions.after_deletion(event, target(dead_letter_arn="d", on_failure_arn="of $LATEST"), error, 5)
+    assert outcome is not None
+    assert (outcome.targets, outcome.dead_letter_arn, outcome.request_payload) == ((), "d", EVENT.payload)
+    [letter] = deliveries_of(outcome)
+    assert letter.attributes["ErrorMessage"].text == error.message
 
 
 @pytest.mark.covers("events", "dest-success-meaning")

@@ -25,6 +25,14 @@ def texts(**values: str) -> dict[str, Attribute]:
             {},
             Letter("r", f"{ARN}:live", b'{"k":  1}'),
         ),
+        (
+            b'{"requestContext": {"requestId": "other", "functionArn": "%b"}, "requestPayload": 1}' % ARN.encode(),
+            {"RequestID": "r", "ErrorCode": "200"},
+            # The event of a function that is another one's destination.
+            Letter(
+                "r", "", b'{"requestContext": {"requestId": "other", "functionArn": "%b"}, "requestPayload": 1}' % ARN.encode()
+            ),
+        ),
         (b'{"detail": {}}', {"RULE_ARN": "r", "TARGET_ARN": ARN}, Letter("m", ARN, b'{"detail": {}}')),
         (b'{"detail": {}}', {"TARGET_ARN": "arn:aws:sqs:us-east-1:000000000000:q"}, Letter("m", "", b'{"detail": {}}')),
     ],
