@@ -141,7 +141,8 @@ def _select(
         wanted.append("(strpos(lower(e.error), lower(:error)) > 0 OR strpos(lower(e.reason), lower(:error)) > 0)")
         values["error"] = storable(asked.error)
     if asked.qualifier is not None:
-        wanted.append("e.qualifier = :qualifier")
+        # Who names none has $LATEST run.
+        wanted.append("coalesce(e.qualifier, '$LATEST') = :qualifier")
         values["qualifier"] = asked.qualifier
     if asked.ids is not None:
         wanted.append("e.id = ANY(:ids)")

@@ -25,12 +25,13 @@ from deploy.local.events.documents import (
 )
 from deploy.local.events.following import follow
 from shared.domain.errors import ConfigurationError
+from shared.ledger.records import Status
 
 PAGE = 500
 REPLAY_S = 4 * 3_600.0
 """The endpoint bounds a replay by what its functions may take."""
-OPEN = "queued,running,retrying,waiting"
-"""Statuses of events that have not ended."""
+OPEN = ",".join(status.label for status in Status if not status.ended)
+"""What is cancelled where nothing else is said."""
 
 
 def client_of(data_dir: Path, given: Mapping[str, str] = os.environ) -> LedgerClient:

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from deploy.local.events.client import LedgerClient
 from deploy.local.events.documents import Event, Listed
+from shared.domain.errors import ConfigurationError
+from shared.ledger.records import Status
 
 PAGE = 500
 PAUSE_S = 1.0
@@ -18,7 +20,10 @@ LATE_S = 15
 """An event may show up in the ledger so long after it was accepted, and later where Kafka or Postgres was away."""
 OPEN_MAX = 1_000
 """Events that have not ended and are looked at again; the oldest are no longer."""
-ASKED_MAX = 200
+ASKED_AT_ONCE = 100
+BY_HAND = ("status", "error")
+"""Filters that what is shown has to pass, and what is looked at has not: an event may come to pass them."""
+STATUSES = frozenset(status.label for status in Status)
 
 
 class Following:
@@ -26,7 +31,11 @@ class Following:
 
     def __init__(self, client: LedgerClient, asked: Mapping[str, str], show: Callable[[Event], None]) -> None:
         self._client = client
-        self._asked = asked
+        self._asked = {name: value for name, value in asked.items() if name not in BY_HAND}
+        named = [name for name in asked.get("status", "").split(",") if name]
+        self._statuses = [name for name in named if name in STATUSES]
+        self._happened = [name for name in named if name not in STATUSES]
+        self._error = asked.get("error", "").lower()
         self._show = show
         self._began = _iso(time.time())
         self._seen: dict[str, tuple[str, str, int, str]] = {}
@@ -36,9 +45,10 @@ class Following:
         """Show what is new. False where there was more than one look takes."""
         since = self._asked.get("since") or max(self._began, _iso(time.time() - LATE_S))
         found, whole = self._new({**self._asked, "since": since, "limit": str(PAGE)})
-        waiting = list(self._open)[-ASKED_MAX:]
-        if waiting:
-            found += self._client.get("", {"request_id": ",".join(waiting), "limit": str(PAGE)}, Listed).events
+        waiting = list(self._open)
+        for begin in range(0, len(waiting), ASKED_AT_ONCE):
+            some = ",".join(waiting[begin : begin + ASKED_AT_ONCE])
+            found += self._client.get("", {"request_id": some, "limit": str(PAGE)}, Listed).events
         for event in sorted(found, key=lambda event: event.accepted_at):
             self._take(event)
         self._forget(since)
@@ -65,7 +75,15 @@ class Following:
             self._open.pop(event.request_id, None)
         else:
             self._open[event.request_id] = None
-        self._show(event)
+        if self._passes(event):
+            self._show(event)
+
+    def _passes(self, event: Event) -> bool:
+        if self._statuses and event.status not in self._statuses:
+            return False
+        if self._happened and not any(each.split(" ", 1)[0] in self._happened for each in event.deliveries):
+            return False
+        return self._error in f"{event.error or ''}\n{event.reason or ''}".lower()
 
     def _forget(self, since: str) -> None:
         """What no look brings any more."""
@@ -77,13 +95,20 @@ class Following:
 
 
 def follow(client: LedgerClient, asked: Mapping[str, str], show: Callable[[Event], None]) -> NoReturn:
-    """Until it is interrupted. Raises ConfigurationError with what the endpoint says."""
+    """Until it is interrupted; an endpoint that cannot answer for a while is asked again. Raises ConfigurationError with what
+    it says at first."""
+    client.get("", {**asked, "limit": "1"}, Listed)
     following = Following(client, asked, show)
+    whole = following.look()
     while True:
-        if not following.look():
+        if not whole:
             print("more comes than is shown here", file=sys.stderr)
         sys.stdout.flush()
         time.sleep(PAUSE_S)
+        try:
+            whole = following.look()
+        except ConfigurationError as error:
+            print(f"lambdad: {error}", file=sys.stderr)
 
 
 def _iso(unix_s: float) -> str:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
 from sqlalchemy import text
@@ -112,6 +113,19 @@ async def test_events_are_found_by_what_happened_to_their_deliveries(settings: S
         (StepKind.DEAD_LETTERED, "queue", None),
         (StepKind.DELIVERY_REFUSED, "topic", "no such topic"),
     ]
+
+
+async def test_who_names_no_qualifier_has_the_latest_version_run(settings: Settings, registry: Registry) -> None:
+    name = f"f-{uuid.uuid4().hex[:8]}"
+    unqualified, latest, live = (
+        msgspec.structs.replace(entry(number, 0, Status.FAILED), qualifier=qualifier)
+        for number, qualifier in enumerate((None, "$LATEST", "live"))
+    )
+    await written(settings, Batch([function_arn(HOME, name)], [unqualified, latest, live]))
+    async with registry.read() as connection:
+        for qualifier, wanted in (("$LATEST", [unqualified, latest]), ("live", [live]), (None, [unqualified, latest, live])):
+            found = await queries.find(connection, HOME, Asked(name, qualifier), limit=9)
+            assert [event.event_id for event in found] == [each.event_id for each in wanted]
 
 
 async def test_deliveries_are_found_by_what_became_of_them_for_whom_and_where(settings: Settings, registry: Registry) -> None:

@@ -20,8 +20,9 @@ class Ledger:
     def __init__(self) -> None:
         self.events: dict[str, Event] = {}
 
-    def has(self, number: int, status: str, attempts: int = 1) -> None:
-        self.events[str(number)] = Event(str(number), "f", status, attempts, SOON % (number % 60), SOON % (number % 60))
+    def has(self, number: int, status: str, attempts: int = 1, **more: Any) -> None:
+        at = SOON % (number % 60)
+        self.events[str(number)] = Event(str(number), "f", status, attempts, at, at, **more)
 
     def get(self, path: str, parameters: Mapping[str, str], kind: Any) -> Listed:
         assert (path, kind) == ("", Listed)
@@ -33,10 +34,10 @@ class Ledger:
         return Listed([event for event in newest[begin : begin + limit] if event.accepted_at >= parameters["since"]], more)
 
 
-def follow(ledger: Ledger) -> tuple[Following, list[tuple[str, str]]]:
+def follow(ledger: Ledger, **asked: str) -> tuple[Following, list[tuple[str, str]]]:
     shown: list[tuple[str, str]] = []
     client = cast("LedgerClient", ledger)
-    return Following(client, {}, lambda event: shown.append((event.request_id, event.status))), shown
+    return Following(client, asked, lambda event: shown.append((event.request_id, event.status))), shown
 
 
 def test_each_change_of_an_event_is_shown_once() -> None:
@@ -47,6 +48,21 @@ def test_each_change_of_an_event_is_shown_once() -> None:
         ledger.has(1, status)
         assert looks.look()
     assert shown == [("1", "running"), ("1", "retrying"), ("1", "succeeded")]
+
+
+def test_an_event_is_shown_when_it_comes_to_pass_the_filter() -> None:
+    ledger = Ledger()
+    looks, shown = follow(ledger, status="failed,discarded,dead-lettered", error="keyerror")
+    for number in range(4):
+        ledger.has(number, "retrying")
+    looks.look()
+    assert shown == []
+    ledger.has(0, "failed", error="KeyError: a", deliveries=["dead-lettered queue"])
+    ledger.has(1, "failed", error="ValueError", deliveries=["dead-lettered queue"])
+    ledger.has(2, "failed", error="KeyError: a", deliveries=["kept queue"])
+    ledger.has(3, "succeeded")
+    looks.look()
+    assert shown == [("0", "failed")]
 
 
 def test_of_more_events_than_a_page_holds_none_is_missed_and_too_many_are_told() -> None:
