@@ -76,6 +76,8 @@ def test_every_event_is_found_by_function_status_error_and_time(
     lines = cluster.run("events", "--function", name, "--status", "failed", "--json").stdout.splitlines()
     assert [json.loads(line)["request_id"] for line in lines] == [ids[2]]
     assert cluster.run("events", "--function", name, "--count").stdout == "5\n"
+    assert cluster.run("events", "--function", f"{name}:$LATEST", "--count").stdout == "5\n"
+    assert cluster.run("events", "--function", name, "--count", "--region", "eu-west-1").stdout == "0\n"
 
 
 def test_what_failed_is_run_again_as_a_new_event_that_is_linked_to_the_old_one(

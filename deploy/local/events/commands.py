@@ -34,23 +34,24 @@ OPEN = ",".join(status.label for status in Status if not status.ended)
 """What is cancelled where nothing else is said."""
 
 
-def client_of(data_dir: Path, given: Mapping[str, str] = os.environ) -> LedgerClient:
+def client_of(data_dir: Path, region: str | None = None, given: Mapping[str, str] = os.environ) -> LedgerClient:
     """Of the cluster in the data directory; else of the one that AWS_ENDPOINT_URL names, with the keys that AWS's tools would
-    use. Raises ConfigurationError."""
+    use. region: None for the one that is named with them. Raises ConfigurationError."""
     from deploy.local.layout import DataDir
     from deploy.local.status import environment
 
     try:
-        return LedgerClient.of(environment(DataDir.at(data_dir)))
+        found = environment(DataDir.at(data_dir))
     except ConfigurationError:
         endpoint = given.get("AWS_ENDPOINT_URL")
         if not endpoint:
             raise
-        return LedgerClient.by_aws_configuration(endpoint, given.get("AWS_REGION"))
+        return LedgerClient.by_aws_configuration(endpoint, region or given.get("AWS_REGION"))
+    return LedgerClient.of(found if region is None else found | {"AWS_REGION": region})
 
 
 def run_list(options: argparse.Namespace) -> int:
-    client = client_of(options.data_dir)
+    client = client_of(options.data_dir, options.region)
     if options.count:
         print(client.get("/count", _filter(options), Counted).count)
         return 0
@@ -67,7 +68,7 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_deliveries(options: argparse.Namespace) -> int:
-    client = client_of(options.data_dir)
+    client = client_of(options.data_dir, options.region)
     given = {name: getattr(options, name) for name in ("of", "to", "since", "until")} | {"what": ",".join(options.became or [])}
     asked = {name: value for name, value in given.items() if value}
     for number, page in enumerate(_pages(options.lines)):
@@ -81,7 +82,7 @@ def run_deliveries(options: argparse.Namespace) -> int:
 
 
 def run_show(options: argparse.Namespace) -> int:
-    client = client_of(options.data_dir)
+    client = client_of(options.data_dir, options.region)
     if options.payload:
         sys.stdout.buffer.write(client.read(f"/{options.id}/payload"))
         return 0
@@ -91,7 +92,7 @@ def run_show(options: argparse.Namespace) -> int:
 
 
 def run_redrive(options: argparse.Namespace) -> int:
-    client = client_of(options.data_dir)
+    client = client_of(options.data_dir, options.region)
     if options.queue:
         if options.id or set(_filter(options)) - {"function"}:
             raise ConfigurationError(
@@ -110,7 +111,7 @@ def run_redrive(options: argparse.Namespace) -> int:
 
 
 def run_cancel(options: argparse.Namespace) -> int:
-    client = client_of(options.data_dir)
+    client = client_of(options.data_dir, options.region)
     if not options.id and not options.status and _filter(options):
         options.status = [OPEN]
     chosen = _chosen(client, options, "cancelled")
@@ -129,7 +130,7 @@ def run_cancel(options: argparse.Namespace) -> int:
 
 
 def run_replay(options: argparse.Namespace) -> int:
-    client = client_of(options.data_dir)
+    client = client_of(options.data_dir, options.region)
     found = client.post(
         f"/{options.id}/replay", {"version": options.version, "against": options.against}, Replayed, timeout_s=REPLAY_S
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 LINES = 50
 MAX = 100
 ACTED_ON_MAX = 1_000
+REGION_HELP = "whose functions are meant; the cluster's own by default"
 
 
 def _number(most: int) -> Callable[[str], int]:
@@ -32,6 +33,7 @@ def add_arguments(events: argparse.ArgumentParser, data_dir_help: str) -> None:
     )
     events.add_argument("--count", action="store_true", help="how many there are, and nothing else")
     events.add_argument("--json", action="store_true", help="one JSON document a line")
+    events.add_argument("--region", metavar="R", help=REGION_HELP)
     events.set_defaults(what="list")
     what = events.add_subparsers(metavar="show | deliveries | redrive | cancel | replay")
 
@@ -39,6 +41,7 @@ def add_arguments(events: argparse.ArgumentParser, data_dir_help: str) -> None:
         added = what.add_parser(name, help=text, description=text)
         added.set_defaults(what=name)
         added.add_argument("--data-dir", type=Path, default=argparse.SUPPRESS, metavar="D", help=data_dir_help)
+        added.add_argument("--region", default=argparse.SUPPRESS, metavar="R", help=REGION_HELP)
         added.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
         return added
 
