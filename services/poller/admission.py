@@ -152,6 +152,12 @@ class Admission(Generic[T]):
         self._list(function, state)
         return True
 
+    def ended_away(self, function: str) -> None:
+        """One that was sent to wait elsewhere has come back and is not to run."""
+        state = self._functions.get(function)
+        if state is not None and state.away:
+            state.away -= 1
+
     def turn_in_s(self, function: str, now_s: float) -> float | None:
         """When it is the turn of the event that was sent away last, by the function's pace; None while that is not known."""
         state = self._functions[function]

@@ -239,8 +239,15 @@ class AsyncPoller:
             await self._producer.persist(self._names.undeliverable, value)
             reader.settle(partition, offset)
             return
-        self._held_bytes += len(value)
         run = EventRun(self, reader, partition, offset, event, event.function_arn(self._home), len(value))
+        if event.event_id in self.cancelled:
+            # It needs no turn of its function to end.
+            if event.backoffs:
+                self._admission.ended_away(run.function_arn)
+            ENDED.labels(CANCELLED, "no").inc()
+            self._teller.dropped(run, CANCELLED)
+            return
+        self._held_bytes += len(value)
         if not self._admission.offer(run.function_arn, run, time.monotonic(), returned=event.backoffs > 0):
             self._send_away(run)
 

@@ -110,6 +110,26 @@ async def test_a_cancelled_event_is_not_run_when_its_turn_comes(world: World) ->
     assert (row["attempts"], row["reason"]) == (0, "Cancelled")
 
 
+async def test_a_cancelled_event_needs_no_turn_of_its_function_to_end(apart: World) -> None:
+    name, never = named(), asyncio.Event()
+
+    async def hangs(_: Invocation) -> InvocationResult:
+        await never.wait()
+        return OK
+
+    functions = Functions(hangs)
+    async with apart.polling(functions, kill=True) as poller:
+        for _ in range(9):
+            await apart.queue.enqueue(event(name))
+        await until(lambda: len(functions.calls) == 8, "the function has all that it may at once")
+        cancelled = event(name)
+        await apart.producer.send(apart.names.cancellations, encode_cancelled([cancelled.event_id]))
+        await until(lambda: cancelled.event_id in poller.cancelled, "the poller knows of it")
+        await apart.queue.enqueue(cancelled)
+        row = await apart.row_with(cancelled, Status.CANCELLED)
+    assert (row["attempts"], row["started_after_ms"]) == (0, -1)
+
+
 async def test_writing_the_same_again_changes_nothing(world: World) -> None:
     """A router that dies before it has committed reads its records again."""
     accepted = [event(named()) for _ in range(5)]
