@@ -202,14 +202,14 @@ def error_message(payload: bytes) -> str:
 
 
 def json_or_text(payload: bytes) -> msgspec.Raw:
-    """The payload as it is when it is JSON, null when it is empty, else as a JSON string."""
+    """The payload as it is when it is JSON, but for blanks around it; null when it is empty, else as a JSON string."""
     if not payload:
         return NOTHING
     try:
         msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.Raw(_encode(payload.decode(errors="replace")))
-    return msgspec.Raw(payload)
+    return msgspec.Raw(payload.strip(b" \t\r\n"))
 
 
 def iso(unix_ms: int) -> str:

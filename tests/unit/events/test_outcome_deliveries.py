@@ -51,6 +51,13 @@ def test_a_queue_gets_the_record_and_no_attributes() -> None:
     assert json.loads(made.payload)["requestContext"]["approximateInvokeCount"] == 3
 
 
+def test_blanks_around_what_went_in_and_came_out_are_left_out() -> None:
+    last = LastAttempt("$LATEST", None, b" {} \n")
+    made = only(SUCCESS, QUEUE, request_payload=b'\t{"a":  1}\r\n', last=last)
+    assert b'"requestPayload":{"a":  1},' in made.payload
+    assert made.payload.endswith(b'"responsePayload":{}}')
+
+
 @pytest.mark.parametrize(("outcome", "result"), [(SUCCESS, "Success"), (FAILURE, "Failure")])
 @pytest.mark.covers("events", "dest-eventbridge-success-event", "dest-eventbridge-failure-event")
 def test_a_bus_gets_the_record_as_the_detail_of_an_event(outcome: Outcome, result: str) -> None:
