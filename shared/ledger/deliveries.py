@@ -40,8 +40,8 @@ class AskedDeliveries(msgspec.Struct, frozen=True):
 
 
 class LedgerDelivery(msgspec.Struct, frozen=True):
-    """event_id: of the event, message, bus's event or firing that it comes from. behalf: an ARN; "" of a function
-    of which the ledger has nothing any more."""
+    """event_id: of the event, message, bus's event or firing that it comes from. behalf: the ARN of the function, subscription,
+    rule or schedule."""
 
     event_id: str
     at_ms: int
@@ -93,7 +93,7 @@ async def find(
         }
     order = "ORDER BY at_ms DESC, id DESC, kind DESC, digest DESC LIMIT :limit"
     # Of each kind its newest, by the index that begins with the kind; of these the newest.
-    of_kind = f"""SELECT s.*, coalesce(s.source, own.arn, '') AS behalf
+    of_kind = f"""SELECT s.*, coalesce(s.source, own.arn) AS behalf
         FROM ledger_steps s LEFT JOIN LATERAL {_OWN} own ON s.source IS NULL
         WHERE s.kind = wanted.kind AND {" AND ".join(wanted)} {order}"""
     statement = f"""SELECT d.id::text AS event_id, d.at_ms, d.kind, d.digest, d.target, d.detail, d.behalf
