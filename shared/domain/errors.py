@@ -62,6 +62,10 @@ class SerializationException(UserError):
     fault = None
 
 
+class NulCharacterException(SerializationException):
+    """A text holds U+0000, which no field of an API may."""
+
+
 class ResourceNotFoundException(UserError):
     code = "ResourceNotFoundException"
     status = 404

@@ -48,6 +48,10 @@ class Topic(msgspec.Struct, frozen=True):
         return self.name.endswith(FIFO_SUFFIX)
 
     @property
+    def signature_version(self) -> str:
+        return self.attributes.get("SignatureVersion", "1")
+
+    @property
     def deduplicates_by_content(self) -> bool:
         return self.attributes.get("ContentBasedDeduplication") == "true"
 

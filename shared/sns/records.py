@@ -44,7 +44,8 @@ class HandshakeKind(enum.StrEnum):
 
 
 class Handshake(msgspec.Struct, frozen=True, array_like=True, tag="handshake"):
-    """What the owner of an address is to be asked or told. at_ms: Unix time. endpoint: as of a message."""
+    """What the owner of an address is to be asked or told. at_ms: Unix time. endpoint: as of a message.
+    signature_version: of the topic."""
 
     kind: HandshakeKind
     message_id: str
@@ -53,6 +54,7 @@ class Handshake(msgspec.Struct, frozen=True, array_like=True, tag="handshake"):
     token: str
     at_ms: int
     endpoint: str
+    signature_version: str = "1"
 
     @property
     def topic_arn(self) -> str:

@@ -102,6 +102,17 @@ def test_an_address_is_asked_first_and_agrees_by_the_link(world: SnsWorld, liste
         assert is_pending(world, arn) == "false"
 
 
+def test_a_topics_signature_version_is_that_of_its_handshakes_too(world: SnsWorld, listener: Listener) -> None:
+    world.sns.set_topic_attributes(TopicArn=world.topic, AttributeName="SignatureVersion", AttributeValue="2")
+    arn = world.subscribe("http", f"{listener.address}/inbox")
+    asked = listener.next().json
+    assert get(asked["SubscribeURL"])[0] == 200
+    assert get(f"{world.plane.endpoint}/?Action=Unsubscribe&SubscriptionArn={arn}")[0] == 200
+    for document in (asked, listener.next().json):
+        assert document["SignatureVersion"] == "2"
+        assert is_signed(document, "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+
+
 @pytest.mark.covers(
     "sns",
     "http.confirm-by-url-topic-not-an-arn",

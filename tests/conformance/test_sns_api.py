@@ -262,3 +262,32 @@ def test_a_subscription_outlives_its_endpoint(sns: Any, topic: str) -> None:
     for _ in range(2):
         assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == [expected]
         sns.delete_endpoint(EndpointArn=arn)
+
+
+@pytest.mark.parametrize("policy", ["", "x", "[]", "{}", '{"Name": "n", "Version": "2021-06-01", "Statement": []}'])
+def test_a_data_protection_policy_has_its_outer_form(sns: Any, topic: str, policy: str) -> None:
+    good = {"Name": "n", "Version": "2021-06-01", "Statement": [{"Sid": "s"}]}
+    sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy=json.dumps(good))
+    if policy:
+        with pytest.raises(ClientError, match="Invalid parameter: DataProtectionPolicy Reason: "):
+            sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy=policy)
+        assert json.loads(sns.get_data_protection_policy(ResourceArn=topic)["DataProtectionPolicy"]) == good
+    else:
+        sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy=policy)
+        assert sns.get_data_protection_policy(ResourceArn=topic)["DataProtectionPolicy"] == ""
+
+
+@pytest.mark.parametrize("key", ["aws:mine", "AWS:mine"])
+def test_tags_of_aws_are_nobody_elses(sns: Any, topic: str, key: str) -> None:
+    tags = [{"Key": key, "Value": "v"}]
+    for asked in (
+        lambda: sns.tag_resource(ResourceArn=topic, Tags=tags),
+        lambda: sns.create_topic(Name=unique("t"), Tags=tags),
+    ):
+        with pytest.raises(ClientError, match="Invalid parameter: Tag keys must not begin with aws:"):
+            asked()
+
+
+def test_there_are_no_numbers_to_send_text_messages_from_or_to(sns: Any) -> None:
+    assert sns.list_origination_numbers()["PhoneNumbers"] == []
+    assert sns.list_sms_sandbox_phone_numbers()["PhoneNumbers"] == []

@@ -46,6 +46,11 @@ Check = Callable[[Operation, Params], None]
 Pages = tuple[bytes, Callable[[str], Awaitable[Response | None]]]
 
 
+def not_to_be_read(operation: Operation, error: ApiError) -> ApiError:
+    del operation
+    return error
+
+
 def body_too_large(operation: str, size_bytes: int) -> ApiError:
     del size_bytes
     return RequestEntityTooLargeException(
@@ -59,6 +64,7 @@ class Api:
 
     body_bytes_max: the largest request. render: how errors look, where it is not as the protocol has it. check: what parameters
     have to satisfy before a handler sees them, the model's constraints where a service has no words of its own.
+    nul: what a request is told in which a text holds U+0000, where a service has an error of its own for it.
     unknown_action: what a form is told that names an operation the model has not. version_optional: forms may name none.
     pages: what anybody may read by a GET: what their paths begin with, and who answers for what follows.
     internal_error: what a failure of the platform is called.
@@ -71,6 +77,7 @@ class Api:
     too_large: Callable[[str, int], ApiError] = body_too_large
     render: Callable[[ApiError, str], Response] | None = None
     check: Check = validate
+    nul: Callable[[Operation, ApiError], ApiError] = not_to_be_read
     unknown_action: str = "Could not find operation {name} for version {version}"
     version_optional: bool = False
     links: frozenset[str] = frozenset()

@@ -22,7 +22,7 @@ from shared.aws.protocols.protocol import BODILESS, Params, Response, WireProtoc
 from shared.aws.routing import Route, parse_query
 from shared.aws.signatures.canonical import normal_path
 from shared.aws.signatures.sigv4 import Expected
-from shared.domain.errors import AccessDeniedException, ApiError, ServiceException, UserError
+from shared.domain.errors import AccessDeniedException, ApiError, NulCharacterException, ServiceException, UserError
 
 HANDLER_TIMEOUT_S = 30.0
 _HOST = re.compile(rb"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](:[0-9]{1,5})?")
@@ -128,10 +128,13 @@ class ServiceApp:
         texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         # A form may come in the query of a GET.
         body = signed.body or (signed.query if forms else b"")
-        if len(body) > LARGE_BYTES:
-            params = await asyncio.to_thread(protocol.parse, route, query, texts, body)
-        else:
-            params = protocol.parse(route, query, texts, body)
+        try:
+            if len(body) > LARGE_BYTES:
+                params = await asyncio.to_thread(protocol.parse, route, query, texts, body)
+            else:
+                params = protocol.parse(route, query, texts, body)
+        except NulCharacterException as error:
+            raise self._api.nul(route.operation, error) from error
         self._api.check(route.operation, params)
         return params
 

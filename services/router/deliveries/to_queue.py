@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from services.router.deliveries.contract import DeliveryError, TargetMissingError, UndeliverableError
 from shared.domain.errors import ServiceException
-from shared.events.records import Delivery, MessageAttribute, QueueParameters
+from shared.events.records import Delivery, MessageAttribute, QueueParameters, Role
 from shared.queues.errors import DeduplicationIdMissingError, QueueMissingError, QueueUnavailableError
 from shared.queues.queues import Queues
-from shared.queues.records import Attribute, Message, QueueId, TooLong
+from shared.queues.records import ATTRIBUTES_MAX, Attribute, Message, QueueId, TooLong
 
 SENDER_ID = "AIDALAMBDADROUTER0000"
 """As queues show who sent a message: on AWS the id of the service on whose behalf it is."""
@@ -26,6 +26,11 @@ class ToQueue:
         except ValueError as error:
             raise UndeliverableError(str(error)) from error
         message = _message(delivery)
+        # As AWS drops them. A dead letter was refused for it before, and is told whole.
+        if len(message.attributes) > ATTRIBUTES_MAX and delivery.role is not Role.DEAD_LETTER:
+            raise UndeliverableError(
+                f"a message of a queue has {ATTRIBUTES_MAX} attributes at most, not {len(message.attributes)}"
+            )
         if queue.is_fifo and not message.group_id:
             raise UndeliverableError(f"{queue.name} is a FIFO queue, and nothing says which group the message is of")
         try:

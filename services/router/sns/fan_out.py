@@ -62,8 +62,8 @@ class FanOut:
                 await self._fan_out(record)
 
     async def _shake_hands(self, record: Handshake) -> None:
-        key = await self._until_answered(self._signing_key)
-        await self._deliver([making.handshake_of(record, lambda members: _signed(key, members, "1", record.endpoint))])
+        key, version = await self._until_answered(self._signing_key), record.signature_version
+        await self._deliver([making.handshake_of(record, lambda members: _signed(key, members, version, record.endpoint))])
 
     async def _fan_out(self, message: Published) -> None:
         found = await self._until_answered(lambda: self._subscriptions.of(message.topic_arn, message.revision))
@@ -84,7 +84,7 @@ class FanOut:
         if not texts:
             return {}
         key = await self._until_answered(self._signing_key)
-        version = topic.attributes.get("SignatureVersion", "1")
+        version = topic.signature_version
         return {
             text: await asyncio.to_thread(_signed, key, documents.signed_members(message, text), version, message.endpoint)
             for text in texts

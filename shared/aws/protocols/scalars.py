@@ -15,7 +15,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from typing import Any
 
 from shared.aws.service_model import Kind, Shape
-from shared.domain.errors import SerializationException
+from shared.domain.errors import NulCharacterException, SerializationException
 
 INTEGER_MAX = 2**31 - 1
 LONG_MAX = 2**63 - 1
@@ -105,7 +105,7 @@ def cannot_convert(found: str, kind: Kind) -> SerializationException:
 def string(text: str) -> str:
     """Text without NUL: no field of the API may hold one, and the registry could not store it."""
     if "\x00" in text:
-        raise SerializationException("A string must not contain the character U+0000")
+        raise NulCharacterException("A string must not contain the character U+0000")
     return text
 
 

@@ -142,13 +142,15 @@ async def test_what_a_queue_cannot_take_is_refused_for_good(router: Router) -> N
         delivery(QUEUE + name, payload=b"x" * (1024 * 1024 + 1)),
         delivery(f"{QUEUE}{name}.fifo"),
         delivery(f"{QUEUE}{name}.fifo", parameters=QueueParameters("g")),
+        delivery(QUEUE + name, attributes={f"a{number}": MessageAttribute("String", "x") for number in range(11)}),
     ]
     await courier_of(router).deliver_now_or_later(refused)
-    assert happened(router) == [Happening.REFUSED] * 3
+    assert happened(router) == [Happening.REFUSED] * 4
     reasons = " ".join(each.error for each in router.happened)
     assert "too large" in reasons
     assert "nothing says which group" in reasons
     assert "deduplicates" in reasons
+    assert "10 attributes at most" in reasons
 
 
 async def test_a_target_that_hangs_holds_up_no_other(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:

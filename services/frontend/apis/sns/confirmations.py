@@ -13,7 +13,7 @@ from services.frontend.apis.sns.errors import InvalidParameterException, invalid
 from services.frontend.apis.sns.naming import parts_of, topic_of
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
-from shared.domain.topics import Subscription, SubscriptionState
+from shared.domain.topics import Subscription, SubscriptionState, Topic
 from shared.registry import sns
 from shared.sns.records import Handshake, HandshakeKind
 
@@ -27,17 +27,17 @@ def new_token() -> str:
     return secrets.token_hex(_TOKEN_BYTES)
 
 
-async def ask(ctx: SnsContext, call: Call, subscription: Subscription) -> None:
+async def ask(ctx: SnsContext, call: Call, topic: Topic, subscription: Subscription) -> None:
     """Returns once it is durable that the endpoint is to be asked. Raises ServiceException."""
-    await _send(ctx, call, subscription, HandshakeKind.CONFIRMATION)
+    await _send(ctx, call, topic, subscription, HandshakeKind.CONFIRMATION)
 
 
-async def say_goodbye(ctx: SnsContext, call: Call, subscription: Subscription) -> None:
+async def say_goodbye(ctx: SnsContext, call: Call, topic: Topic, subscription: Subscription) -> None:
     """As `ask`, with a token that takes the removal back."""
-    await _send(ctx, call, subscription, HandshakeKind.REMOVAL)
+    await _send(ctx, call, topic, subscription, HandshakeKind.REMOVAL)
 
 
-async def _send(ctx: SnsContext, call: Call, subscription: Subscription, kind: HandshakeKind) -> None:
+async def _send(ctx: SnsContext, call: Call, topic: Topic, subscription: Subscription, kind: HandshakeKind) -> None:
     handshake = Handshake(
         kind=kind,
         message_id=str(uuid.uuid4()),
@@ -46,6 +46,7 @@ async def _send(ctx: SnsContext, call: Call, subscription: Subscription, kind: H
         token=subscription.token or "",
         at_ms=sns.now_ms(),
         endpoint=call.endpoint or "",
+        signature_version=topic.signature_version,
     )
     await ctx.publisher.shake_hands(handshake)
 

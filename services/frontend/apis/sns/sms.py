@@ -72,3 +72,9 @@ def _require_number(text: str) -> None:
 async def get_sms_sandbox_account_status(ctx: SnsContext, call: Call, params: Params) -> Reply:
     del ctx, call, params
     return {"IsInSandbox": True}
+
+
+async def list_no_phone_numbers(ctx: SnsContext, call: Call, params: Params) -> Reply:
+    """Numbers that text messages come from, and those that a sandboxed account may send to: there are none of either."""
+    del ctx, call, params
+    return {"PhoneNumbers": []}

@@ -53,7 +53,7 @@ async def subscribe(ctx: SnsContext, call: Call, params: Params) -> Reply:
     ctx.changed(home, name)
     pending = subscription.state is SubscriptionState.PENDING
     if pending and protocol.by_address:
-        await confirmations.ask(ctx, call, subscription)
+        await confirmations.ask(ctx, call, topic, subscription)
     told = pending and not params.get("ReturnSubscriptionArn")
     return {"SubscriptionArn": PENDING if told else subscription.arn}
 
@@ -159,7 +159,7 @@ async def unsubscribe(ctx: SnsContext, call: Call, params: Params) -> None:
             await sns.drop_subscription(connection, identity)
     ctx.changed(home, topic_name)
     if goodbye is not None:
-        await confirmations.say_goodbye(ctx, call, goodbye)
+        await confirmations.say_goodbye(ctx, call, topic, goodbye)
 
 
 async def list_subscriptions(ctx: SnsContext, call: Call, params: Params) -> Reply:

@@ -17,6 +17,7 @@ from shared.domain.topics import Topic
 from shared.registry import sns
 
 TAGS_MAX = 50
+RESERVED = "aws:"
 
 
 def as_mapping(listed: Iterable[dict[str, Any]]) -> dict[str, str]:
@@ -25,6 +26,8 @@ def as_mapping(listed: Iterable[dict[str, Any]]) -> dict[str, str]:
     for tag in listed:
         if tag["Key"] in found:
             raise InvalidParameterException("Invalid parameter: Duplicated keys are not allowed.")
+        if tag["Key"].lower().startswith(RESERVED):
+            raise InvalidParameterException(f"Invalid parameter: Tag keys must not begin with {RESERVED}")
         found[tag["Key"]] = tag["Value"]
     _require_few(found)
     return found

@@ -18,6 +18,7 @@ from shared.domain.topics import Topic
 
 DISPLAY_NAME_CHARACTERS_MAX = 100
 POLICY_BYTES_MAX = 30_720
+DATA_PROTECTION_VERSION = "2021-06-01"
 ACTIONS = (
     "AddPermission", "DeleteTopic", "GetDataProtectionPolicy", "GetTopicAttributes", "ListSubscriptionsByTopic",
     "ListTagsForResource", "Publish", "PutDataProtectionPolicy", "Receive", "RemovePermission", "SetTopicAttributes",
@@ -107,6 +108,8 @@ def _kept(name: str, value: str) -> str:
                 f"Invalid parameter: ContentBasedDeduplication: Invalid value [{value}]. Must be true or false."
             )
         return value.lower()
+    elif name == "DataProtectionPolicy":
+        _check_data_protection(value)
     elif name == "ArchivePolicy":
         raise InvalidParameterException("Invalid parameter: ArchivePolicy: messages are not archived here")
     elif name in _CHOICES:
@@ -120,6 +123,21 @@ def _kept(name: str, value: str) -> str:
     elif name.endswith("SampleRate") and not (value.isascii() and value.isdigit() and int(value[:4]) <= 100):
         raise InvalidParameterException(f"Invalid parameter: {name}: Invalid value [{value}]. Must be between 0 and 100.")
     return value
+
+
+def _check_data_protection(text: str) -> None:
+    """As far as its outer form goes: nothing is done with it here."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise invalid("DataProtectionPolicy", "The policy is not a JSON object")
+    if document.get("Version") != DATA_PROTECTION_VERSION or not isinstance(document.get("Name"), str):
+        raise invalid("DataProtectionPolicy", f"The policy needs a Name and the Version {DATA_PROTECTION_VERSION}")
+    statements = document.get("Statement")
+    if not isinstance(statements, list) or not statements or not all(isinstance(one, dict) for one in statements):
+        raise invalid("DataProtectionPolicy", "The policy needs a Statement")
 
 
 def _policy(text: str) -> str:

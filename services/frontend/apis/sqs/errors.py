@@ -16,6 +16,14 @@ class MissingRequiredParameterException(UserError):
         self.name = name
 
 
+class InvalidAction(UserError):
+    code = "InvalidAction"
+    TEXT = "The action {name} is not valid for this endpoint."
+
+    def __init__(self, name: str) -> None:
+        super().__init__(self.TEXT.format(name=name))
+
+
 class InvalidAddress(UserError):
     code = "InvalidAddress"
     status = 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import hashlib
 import re
 import struct
@@ -16,9 +17,8 @@ from services.frontend.apis.sqs.errors import (
 )
 from shared.aws.protocols.protocol import Params
 from shared.domain.errors import InvalidParameterValueException
-from shared.queues.records import Attribute, Message
+from shared.queues.records import ATTRIBUTES_MAX, Attribute, Message
 
-ATTRIBUTES_MAX = 10
 NAME_BYTES_MAX = 256
 DELAY_S_MAX = 900
 TRACE_HEADER = "AWSTraceHeader"
@@ -27,6 +27,9 @@ _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 _RESERVED = ("aws.", "amazon.")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+NUMBER_DIGITS_MAX = 38
+NUMBER_MAGNITUDES = (-128, 126)
+"""Powers of ten. Source: the developer guide's "Amazon SQS message metadata"."""
 _TYPES = ("Binary", "Number", "String")
 _length = struct.Struct(">I").pack
 
@@ -53,6 +56,14 @@ def outgoing(entry: Params, *, fifo: bool, sender_id: str, trace_header: str | N
         group_id=entry.get("MessageGroupId"),
         deduplication_id=entry.get("MessageDeduplicationId"),
     )
+
+
+def size_of(entry: Params) -> int:
+    """In bytes, as `Message.size_bytes`, of what may be no message."""
+    texts = [entry.get("MessageBody")]
+    for name, given in (entry.get("MessageAttributes") or {}).items():
+        texts += (name, given.get("DataType"), given.get("StringValue"), given.get("BinaryValue"))
+    return sum(len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass")) for text in texts if text)
 
 
 def check_content(text: str) -> None:
@@ -166,9 +177,18 @@ def _attribute(name: str, given: Mapping[str, Any]) -> Attribute:
     if base == "Binary":
         return Attribute(data_type, binary_value=binary)
     _check_attribute_content(text or "")
-    if base == "Number" and _NUMBER.fullmatch((text or "").strip()) is None:
+    if base == "Number" and not _is_number((text or "").strip()):
         raise InvalidParameterValueException(f"Can't cast the value of message (user) attribute '{name}' to a number.")
     return Attribute(data_type, text)
+
+
+def _is_number(text: str) -> bool:
+    if _NUMBER.fullmatch(text) is None:
+        return False
+    number = decimal.Decimal(text)
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+    least, most = NUMBER_MAGNITUDES
+    return len(digits) <= NUMBER_DIGITS_MAX and (not digits or least <= number.adjusted() <= most)
 
 
 def _check_attribute_content(text: str) -> None:

@@ -44,6 +44,9 @@ async def start_message_move_task(context: SqsContext, call: Call, params: Param
     destination = await _found(context, call.home, destination_arn, "DestinationArn") if destination_arn else None
     if destination == source:
         raise InvalidParameterValueException("Source and destination queue must be different.")
+    if destination is not None and destination.is_fifo != source.is_fifo:
+        # A message of a standard queue has neither the group nor the deduplication id that a FIFO queue goes by.
+        raise InvalidParameterValueException("Source and destination queue must be of the same type.")
     try:
         with context.using(source.home, source.name) as queue:
             target = None if destination is None else QueueId(destination.home, destination.name)

@@ -7,7 +7,13 @@ from typing import Any
 
 from services.frontend.apis.sqs import listing, move_tasks, permissions, queues, receiving, sending, settling, tags
 from services.frontend.apis.sqs.context import SqsContext
-from services.frontend.apis.sqs.errors import MissingRequiredParameterException, QueueDoesNotExist
+from services.frontend.apis.sqs.errors import (
+    InvalidAction,
+    InvalidMessageContents,
+    MissingRequiredParameterException,
+    QueueDoesNotExist,
+)
+from services.frontend.apis.sqs.urls import is_queue_path
 from services.frontend.endpoint.api import Api, Call, Handler
 from shared.aws.protocols.protocol import Params
 from shared.aws.service_model import Operation, load_service_model
@@ -41,25 +47,30 @@ OPERATIONS: dict[str, Work] = {
     "TagQueue": tags.tag_queue,
     "UntagQueue": tags.untag_queue,
 }
+_OF_NO_QUEUE = frozenset({"CreateQueue", "ListQueues"})
+"""What cannot be asked of a queue's own URL, as clients of the query protocol do."""
 _CHECKED_BY_THEIR_HANDLERS = frozenset({"Entries", "QueueUrl"})
 """A queue's URL may be the path of the request, and a batch without entries has an error of its own."""
 
 
 def sqs(context: SqsContext) -> Api:
-    operations = {name: _handler(context, handler) for name, handler in OPERATIONS.items()}
+    operations = {name: _handler(context, name, handler) for name, handler in OPERATIONS.items()}
     return Api(
         load_service_model("sqs"),
         operations,
         BODY_BYTES_MAX,
         too_large,
         check=check,
-        unknown_action="The action {name} is not valid for this endpoint.",
+        nul=nul,
+        unknown_action=InvalidAction.TEXT,
         version_optional=True,
     )
 
 
-def _handler(context: SqsContext, operation: Work) -> Handler:
+def _handler(context: SqsContext, name: str, operation: Work) -> Handler:
     async def handle(call: Call, params: Params) -> dict[str, Any] | None:
+        if name in _OF_NO_QUEUE and call.protocol == "query" and is_queue_path(call.path):
+            raise InvalidAction(name)
         try:
             return await operation(context, call, params)
         except QueueDoesNotExist as error:
@@ -73,6 +84,11 @@ def _handler(context: SqsContext, operation: Work) -> Handler:
 def too_large(operation: str, size_bytes: int) -> ApiError:
     del operation, size_bytes
     return InvalidParameterValueException(f"The request must be smaller than {BODY_BYTES_MAX} bytes.")
+
+
+def nul(operation: Operation, error: ApiError) -> ApiError:
+    """Of messages it is one of the characters that they may not hold."""
+    return InvalidMessageContents() if operation.name in ("SendMessage", "SendMessageBatch") else error
 
 
 def check(operation: Operation, params: Params) -> None:

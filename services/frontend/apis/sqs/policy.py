@@ -111,7 +111,7 @@ def without_permission(text: str | None, label: str) -> str:
     statements = _statements(document)
     left = [statement for statement in statements if statement.get("Sid") != label]
     if len(left) == len(statements):
-        raise bad_value(label, "Label", "can't find label.")
+        raise bad_value(label, "Label", "can't find label on existing policy.")
     return _render({**document, "Statement": left}) if left else ""
 
 
@@ -120,10 +120,10 @@ def _check_permission(label: str, accounts: list[Any], actions: list[Any]) -> No
         raise bad_value(label, "Label", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
     if len(label) > 80:
         raise bad_value(label, "Label", "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
-    if not accounts:
-        raise MissingRequiredParameterException("AWSAccountIds")
     if not actions:
         raise MissingRequiredParameterException("Actions")
+    if not accounts:
+        raise _unknown(accounts)
     if len(actions) > ACTIONS_MAX:
         raise OverLimit(f"{len(actions)} Actions were found, maximum allowed is {ACTIONS_MAX}.")
     for action in actions:
@@ -133,9 +133,12 @@ def _check_permission(label: str, accounts: list[Any], actions: list[Any]) -> No
             raise bad_value(f"SQS:{action}", "ActionName", "Please refer to the appropriate WSDL for a list of valid actions. ")
     for account in accounts:
         if not (isinstance(account, str) and len(account) == 12 and account.isascii() and account.isdigit()):
-            raise InvalidParameterValueException(
-                f"Value {accounts} for parameter PrincipalId is invalid. Reason: Unable to verify."
-            )
+            raise _unknown(accounts)
+
+
+def _unknown(accounts: list[Any]) -> InvalidParameterValueException:
+    """A list as Java shows it."""
+    return bad_value(f"[{', '.join(map(str, accounts))}]", "PrincipalId", "Unable to verify.")
 
 
 def _check_count(statements: list[dict[str, Any]]) -> None:

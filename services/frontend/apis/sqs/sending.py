@@ -7,7 +7,7 @@ from typing import Any
 from services.frontend.apis.sqs import batches
 from services.frontend.apis.sqs.context import SqsContext
 from services.frontend.apis.sqs.errors import BatchRequestTooLong, MissingRequiredParameterException
-from services.frontend.apis.sqs.messages import md5_of_attributes, md5_of_system_attributes, outgoing
+from services.frontend.apis.sqs.messages import md5_of_attributes, md5_of_system_attributes, outgoing, size_of
 from services.frontend.apis.sqs.urls import FIFO_SUFFIX, queue_named
 from services.frontend.endpoint.api import Call
 from shared.aws.protocols.protocol import Params
@@ -38,7 +38,11 @@ async def send_message_batch(context: SqsContext, call: Call, params: Params) ->
     entries = batches.entries_of(params, "SendMessageBatchRequestEntry")
     messages = _messages(call, name, entries, batch=True)
     good = [message for message in messages if isinstance(message, Message)]
-    size = sum(message.size_bytes for message in good)
+    # Also what is refused alone counts.
+    size = sum(
+        message.size_bytes if isinstance(message, Message) else size_of(entry)
+        for entry, message in zip(entries, messages, strict=True)
+    )
     if size > MESSAGE_BYTES_MAX:
         raise BatchRequestTooLong(MESSAGE_BYTES_MAX, size)
     outcomes = iter(await _send(context, call, name, good) if good else ())

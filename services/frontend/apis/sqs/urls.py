@@ -42,6 +42,11 @@ def url_of(call: Call, name: str) -> str:
     return f"{call.endpoint or 'http://localhost'}/{call.home.account_id}/{name}"
 
 
+def is_queue_path(path: bytes) -> bool:
+    """Whether a request was sent to a queue's URL."""
+    return _PATH.fullmatch(path.decode("latin-1")) is not None
+
+
 def queue_named(call: Call, params: Params) -> str:
     """The name of the queue that a request is about: of its QueueUrl, whatever the host and port in there, or of its own path.
 

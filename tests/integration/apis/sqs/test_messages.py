@@ -110,6 +110,31 @@ async def test_a_message_that_cannot_be_is_refused_and_in_a_batch_it_alone(
     assert await sqs_api.bodies(url) == ["good"]
 
 
+async def test_the_size_of_a_batch_is_that_of_all_its_entries_also_of_those_that_are_refused(sqs_api: Sqs) -> None:
+    url = await sqs_api.queue()
+    attribute = {"a": {"DataType": "Number", "StringValue": "x"}}
+    entries = [{"Id": "a", "MessageBody": "x" * 1_048_568, "MessageAttributes": attribute}, {"Id": "b", "MessageBody": "ü"}]
+    assert await sqs_api.refused("SendMessageBatch", QueueUrl=url, Entries=entries) == (
+        "AWS.SimpleQueueService.BatchRequestTooLong",
+        "Batch requests cannot be longer than 1048576 bytes. You have sent 1048578 bytes.",
+    )
+    found = await sqs_api("SendMessageBatch", QueueUrl=url, Entries=[{**entries[0], "MessageBody": "x"}, entries[1]])
+    assert ([each["Id"] for each in found["Successful"]], [each["Id"] for each in found["Failed"]]) == (["b"], ["a"])
+
+
+async def test_a_nul_is_a_character_that_a_message_may_not_hold(sqs_api: Sqs) -> None:
+    url = await sqs_api.queue()
+    attributes = {"a": {"DataType": "String", "StringValue": "\0"}}
+    for operation, params in (
+        ("SendMessage", {"MessageBody": "a\0"}),
+        ("SendMessage", {"MessageBody": "a", "MessageAttributes": attributes}),
+        ("SendMessageBatch", {"Entries": [{"Id": "a", "MessageBody": "\0"}]}),
+    ):
+        code, text = await sqs_api.refused(operation, QueueUrl=url, **params)
+        assert (code, text[:26]) == ("InvalidMessageContents", "Invalid characters found. ")
+    assert (await sqs_api.refused("ListQueues", QueueNamePrefix="a\0"))[0] == "SerializationException"
+
+
 @pytest.mark.parametrize(
     ("operation", "entry"),
     [

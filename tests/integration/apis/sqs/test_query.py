@@ -88,6 +88,10 @@ async def test_an_error_has_the_codes_and_the_form_of_the_query_protocol(sqs_api
     ]
     status, found = await ask(sqs_api, "POST", url, Action="FooBar")
     assert (status, texts(found, "Message")) == (400, ["The action FooBar is not valid for this endpoint."])
+    # What is not about one queue is not asked at a queue's URL.
+    for action in ("CreateQueue", "ListQueues"):
+        status, found = await ask(sqs_api, "POST", url, Action=action, QueueName="q")
+        assert (status, texts(found, "Message")) == (400, [f"The action {action} is not valid for this endpoint."])
     status, found = await ask(sqs_api, "POST", sqs_api.frontend.url + "/", Action="SendMessage", MessageBody="x")
     assert (status, texts(found, "Code")) == (400, ["MissingParameter"])
     status, found = await ask(sqs_api, "POST", url, Action="SendMessage", MessageBody="x", DelaySeconds="soon")

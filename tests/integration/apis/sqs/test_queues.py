@@ -218,12 +218,16 @@ async def test_permissions_are_statements_of_the_policy(sqs_api: Sqs) -> None:
         "Value SQS:CreateQueue for parameter ActionName is invalid. "
         "Reason: Only the queue owner is allowed to invoke this action."
     )
+    for accounts, shown in (([], "[]"), (["111111111111", "me"], "[111111111111, me]")):
+        assert (await sqs_api.refused("AddPermission", Label="x", **{**permission, "AWSAccountIds": accounts}))[1] == (
+            f"Value {shown} for parameter PrincipalId is invalid. Reason: Unable to verify."
+        )
     await sqs_api("RemovePermission", QueueUrl=url, Label="one")
     await sqs_api("RemovePermission", QueueUrl=url, Label="two")
     assert await sqs_api("GetQueueAttributes", QueueUrl=url, AttributeNames=["Policy"]) == {}
     assert await sqs_api.refused("RemovePermission", QueueUrl=url, Label="one") == (
         "InvalidParameterValue",
-        "Value one for parameter Label is invalid. Reason: can't find label.",
+        "Value one for parameter Label is invalid. Reason: can't find label on existing policy.",
     )
 
 

@@ -99,6 +99,10 @@ async def test_a_task_that_cannot_be_is_refused(sqs_api: Sqs) -> None:
             ("InvalidParameterValue", "Value for parameter MaxNumberOfMessagesPerSecond is"),
         ),
         (
+            {"DestinationArn": arn(await sqs_api.queue(fifo=True))},
+            ("InvalidParameterValue", "Source and destination queue must be of the same type."),
+        ),
+        (
             {"SourceArn": "none"},
             ("InvalidParameterValue", "You must use this format to specify the SourceArn: arn:<partition>:"),
         ),

@@ -65,6 +65,14 @@ def test_numbers_are_taken_in_every_form(number: str) -> None:
     assert read(MessageAttributes={"n": attribute}).attributes == {"n": Attribute("Number", number)}
 
 
+@pytest.mark.parametrize("number", ["1" * 39, "1e127", "1e-129", "0.1e-128", "x", "1_000", "٣"])
+def test_numbers_have_38_digits_and_the_magnitudes_of_sqs(number: str) -> None:
+    with pytest.raises(ApiError, match=r"Can't cast the value of message \(user\) attribute 'n' to a number\."):
+        read(MessageAttributes={"n": {"DataType": "Number.mine", "StringValue": number}})
+    for good in ("1" * 38, "1" + "0" * 126, "9e126", "1e-128", "0" * 200, "-0.0"):
+        assert read(MessageAttributes={"n": {"DataType": "Number", "StringValue": good}}).attributes["n"].string_value == good
+
+
 @pytest.mark.parametrize("name", [".a", "a.", "a..b", "a b", "ä", "a" * 256])
 def test_names_of_attributes_have_their_form(name: str) -> None:
     with pytest.raises(ApiError):
