@@ -241,9 +241,9 @@ class Queues:
         self, queue: QueueId, messages: Sequence[Message], letters: Sequence[Letter | None], *, keep: bool = False
     ) -> list[Sent | TooLong]:
         self._room.check()
-        described = scripts.send_arguments(messages, letters, fifo=queue.is_fifo)
-        answers = await self._ask("send", queue, [int(keep), len(messages), *described])
-        return scripts.sent(answers, described)
+        about = scripts.told(messages, letters, fifo=queue.is_fifo)
+        answers = await self._ask("send", queue, [int(keep), *scripts.send_arguments(about, messages)])
+        return scripts.sent(answers, about)
 
     async def _look(self, queue: QueueId, arguments: Sequence[Argument]) -> Found:
         due_ms, wait_ms, over, letters_to, *words = await self._ask("receive", queue, arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from typing import Self
@@ -10,7 +9,7 @@ from typing import Self
 import msgspec
 
 HANDLE_CHARACTERS_MAX = 1_024
-_ENTRY = re.compile(r"\d{1,20}-\d{1,20}")
+_RECEIPT = re.compile(rb"([^ ]+) (\d{1,20}-\d{1,20}) (\d{1,10})")
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -21,7 +20,7 @@ class Receipt(msgspec.Struct, frozen=True):
     count: int
 
     def handle(self) -> str:
-        return base64.b64encode(f"{self.stream} {self.entry} {self.count}".encode()).decode()
+        return binascii.b2a_base64(f"{self.stream} {self.entry} {self.count}".encode(), newline=False).decode()
 
     @classmethod
     def of(cls, handle: str) -> Self | None:
@@ -29,9 +28,7 @@ class Receipt(msgspec.Struct, frozen=True):
         if len(handle) > HANDLE_CHARACTERS_MAX:
             return None
         try:
-            stream, entry, count = base64.b64decode(handle, validate=True).decode().split(" ")
-        except (binascii.Error, ValueError):
+            found = _RECEIPT.fullmatch(binascii.a2b_base64(handle, strict_mode=True))
+            return None if found is None else cls(found[1].decode(), found[2].decode(), int(found[3]))
+        except ValueError:
             return None
-        if not _ENTRY.fullmatch(entry) or not count.isascii() or not count.isdecimal() or len(count) > 10:
-            return None
-        return cls(stream, entry, int(count))

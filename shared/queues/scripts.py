@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from shared.redis.scripts import Argument, Folder, bulk
 SCRIPTS = Folder(Path(__file__).parent / "lua")
 _NO_ATTRIBUTES = b"{}"
 _attributes = msgspec.json.Decoder(dict[str, Attribute])
+_msgpack = msgspec.msgpack.Encoder().encode
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -61,56 +62,59 @@ def settings_arguments(settings: QueueSettings, *, fifo: bool) -> list[Argument]
     return [settings.revision, *(word for field in fields.items() for word in field)]
 
 
-def send_arguments(messages: Iterable[Message], letters: Sequence[Letter | None], *, fifo: bool) -> list[Argument]:
-    """Of all messages one after the other."""
-    words: list[Argument] = []
-    ids = os.urandom(16 * len(letters))
-    for number, (message, letter) in enumerate(zip(messages, letters, strict=True)):
-        further: list[Argument] = []
-        if message.sender_id:
-            further += ("sender_id", message.sender_id)
-        if message.trace_header:
-            further += ("trace_header", message.trace_header)
-        if letter is not None:
-            if letter.source_arn is not None:
-                further += ("source_arn", letter.source_arn)
-            if letter.receives:
-                further += ("receives", letter.receives)
-            if letter.first_received_at_ms is not None:
-                further += ("first_received_ms", letter.first_received_at_ms)
-        delivery = (
-            b"" if message.delivery_id is None else hashlib.md5(message.delivery_id.encode(), usedforsecurity=False).digest()
-        )
-        words += (
-            letter.message_id if letter is not None else _uuid(delivery or ids[16 * number : 16 * number + 16]),
-            message.body,
-            msgspec.json.encode(message.attributes) if message.attributes else _NO_ATTRIBUTES,
-            hashlib.md5(message.body, usedforsecurity=False).hexdigest(),
-            # What is moved was accepted before: no bound of its new queue may lose it.
-            message.size_bytes if letter is None else 0,
-            "" if message.delay_s is None else message.delay_s * 1_000,
-            delivery,
-            message.group_id or "",
-            message.deduplication_id or "",
-            hashlib.sha256(message.body).hexdigest() if fifo and not message.deduplication_id else "",
-            "" if letter is None or letter.sent_at_ms is None else letter.sent_at_ms,
-            len(further),
-            *further,
-        )
-    return words
+Told = tuple[str, str, str, int, int | None, str, str, str, str, int | None, list[str]]
+"""What a script is told of a message beside its body, in the order of lua/parts/messages.lua."""
 
 
-def sent(answers: Sequence[bytes | int], arguments: Sequence[Argument]) -> list[Sent | TooLong]:
-    """arguments: those of `send_arguments`."""
+def told(messages: Sequence[Message], letters: Sequence[Letter | None], *, fifo: bool) -> list[Told]:
+    random = os.urandom(16 * sum(message.delivery_id is None for message in messages))
+    ids = iter([random[at : at + 16] for at in range(0, len(random), 16)])
+    return [_told(message, letter, ids, fifo=fifo) for message, letter in zip(messages, letters, strict=True)]
+
+
+def _told(message: Message, letter: Letter | None, ids: Iterator[bytes], *, fifo: bool) -> Told:
+    """ids: 16 random bytes for each message whose id follows from nothing."""
+    further: list[str] = []
+    if message.sender_id:
+        further += ("sender_id", message.sender_id)
+    if message.trace_header:
+        further += ("trace_header", message.trace_header)
+    if letter is not None:
+        if letter.source_arn is not None:
+            further += ("source_arn", letter.source_arn)
+        if letter.receives:
+            further += ("receives", str(letter.receives))
+        if letter.first_received_at_ms is not None:
+            further += ("first_received_ms", str(letter.first_received_at_ms))
+    delivery = None if message.delivery_id is None else hashlib.md5(message.delivery_id.encode(), usedforsecurity=False)
+    return (
+        letter.message_id if letter is not None else _uuid(next(ids) if delivery is None else delivery.digest()),
+        msgspec.json.encode(message.attributes).decode() if message.attributes else "{}",
+        md5_of(message.body),
+        # What is moved was accepted before: no bound of its new queue may lose it.
+        message.size_bytes if letter is None else 0,
+        None if message.delay_s is None else message.delay_s * 1_000,
+        "" if delivery is None else delivery.hexdigest(),
+        message.group_id or "",
+        message.deduplication_id or "",
+        hashlib.sha256(message.body).hexdigest() if fifo and not message.deduplication_id else "",
+        None if letter is None else letter.sent_at_ms,
+        further,
+    )
+
+
+def send_arguments(about: Sequence[Told], messages: Sequence[Message]) -> list[Argument]:
+    return [_msgpack(about), *(message.body for message in messages)]
+
+
+def sent(answers: Sequence[bytes | int], about: Sequence[Told]) -> list[Sent | TooLong]:
     results: list[Sent | TooLong] = []
-    at = 0
-    for answer in answers:
+    for answer, (_, _, md5_of_body, *_) in zip(answers, about, strict=True):
         if isinstance(answer, int):
             results.append(TooLong(answer))
         else:
             message_id, _, sequence = answer.decode().partition(" ")
-            results.append(Sent(message_id, str(arguments[at + 3]), sequence or None))
-        at += 12 + int(arguments[at + 11])
+            results.append(Sent(message_id, md5_of_body, sequence or None))
     return results
 
 
@@ -134,7 +138,7 @@ def _received(stream: str, words: Sequence[bytes | int | list[bytes]], *, fifo: 
         message_id=message_id,
         receipt_handle=Receipt(stream, entry.decode(), int(count)).handle(),  # type: ignore[arg-type]
         body=body,
-        md5_of_body=_text(fields, b"md5_of_body") or hashlib.md5(body, usedforsecurity=False).hexdigest(),
+        md5_of_body=_text(fields, b"md5_of_body") or md5_of(body),
         attributes={} if attributes == _NO_ATTRIBUTES else _read(attributes),
         sender_id=_text(fields, b"sender_id") or "",
         sent_at_ms=_number(fields.get(b"sent_at_ms"), int(entry.partition(b"-")[0])),
@@ -148,8 +152,9 @@ def _received(stream: str, words: Sequence[bytes | int | list[bytes]], *, fifo: 
     )
 
 
-def _digest(delivery_id: str) -> bytes:
-    return hashlib.md5(delivery_id.encode(), usedforsecurity=False).digest()
+def md5_of(body: bytes) -> str:
+    """As SQS shows it."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 def _uuid(random: bytes) -> str:

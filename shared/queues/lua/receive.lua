@@ -17,20 +17,23 @@ local back = want > 0 and redis.call('ZRANGEBYSCORE', FLIGHT, '-inf', text(now),
 local fresh = want > 0 and redis.call('XRANGE', STREAM, '(' .. cursor, '+', 'COUNT', want) or {}
 local b, f, gone, flights, notes = 1, 1, {}, {}, {}
 while taken < want and (back[b] or fresh[f]) do
-  local entry, known
-  if fresh[f] and (not back[b] or ms_of(fresh[f][1]) <= tonumber(back[b + 1])) then
+  local entry, known, sent
+  if fresh[f] then
+    sent = ms_of(fresh[f][1])
+  end
+  if sent and (not back[b] or sent <= tonumber(back[b + 1])) then
     entry, cursor = fresh[f], fresh[f][1]
     f = f + 1
   else
     -- It is gone if somebody who reads the stream itself has deleted it.
-    entry = redis.call('XRANGE', STREAM, back[b], back[b])[1]
+    entry, sent = redis.call('XRANGE', STREAM, back[b], back[b])[1], ms_of(back[b])
     known = redis.call('HGET', RECEIVED, back[b])
     if not entry then
       gone[#gone + 1] = back[b]
     end
     b = b + 2
   end
-  if entry and ms_of(entry[1]) < oldest then
+  if entry and sent < oldest then
     gone[#gone + 1] = entry[1]
   elseif entry then
     receive(entry, known, '', flights, notes)

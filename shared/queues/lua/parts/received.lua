@@ -18,17 +18,22 @@ local function wanted()
   return math.max(0, math.min(tonumber(ARGV[2]), room))
 end
 
+local now_text = text(now)
+local due_text, dead_due_text = text(now + visibility), text(now + math.max(visibility, DEAD_FLIGHT_MS))
+
 -- A message is in flight from now on: what FLIGHT and RECEIVED are to get is put behind `flights` and `notes`.
 -- known: what RECEIVED has of it. -> whether it is a dead letter.
 local function receive(entry, known, group, flights, notes)
-  local count, first = string.match(known or '0|' .. text(now), '^(%d+)|(%d+)')
-  local dead = tonumber(count) >= receives_max
-  local due = now + (dead and math.max(visibility, DEAD_FLIGHT_MS) or visibility)
-  flights[#flights + 1], flights[#flights + 2] = text(due), entry[1]
-  notes[#notes + 1], notes[#notes + 2] = entry[1], (count + 1) .. '|' .. first .. '|' .. text(now) .. '|' .. group
-  for _, each in ipairs({entry[1], count + 1, first, dead and 1 or 0, entry[2]}) do
-    reply[#reply + 1] = each
+  local count, first = 0, now_text
+  if known then
+    count, first = string.match(known, '^(%d+)|(%d+)')
+    count = tonumber(count)
   end
+  local dead = count >= receives_max
+  local id, f, n, r = entry[1], #flights, #notes, #reply
+  flights[f + 1], flights[f + 2] = dead and dead_due_text or due_text, id
+  notes[n + 1], notes[n + 2] = id, count + 1 .. '|' .. first .. '|' .. now_text .. '|' .. group
+  reply[r + 1], reply[r + 2], reply[r + 3], reply[r + 4], reply[r + 5] = id, count + 1, first, dead and 1 or 0, entry[2]
   return dead
 end
 
