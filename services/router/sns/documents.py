@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import json
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from shared.events.records import MessageAttribute
 from shared.sns.records import Handshake, HandshakeKind, Published
 
 USER_AGENT = "Amazon Simple Notification Service Agent"
+TIMES_REMEMBERED_MAX = 1_024
 PLAIN_TEXT = "text/plain; charset=UTF-8"
 _TEXTS = {
     HandshakeKind.CONFIRMATION: (
@@ -29,6 +31,8 @@ _TEXTS = {
         "To cancel this operation and restore the subscription, visit the SubscribeURL included in this message."
     ),
 }
+
+_json = msgspec.json.Encoder().encode
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -44,6 +48,7 @@ class Signature(msgspec.Struct, frozen=True):
 Sign = Callable[[Mapping[str, str]], Signature]
 
 
+@functools.lru_cache(maxsize=TIMES_REMEMBERED_MAX)
 def time_of(at_ms: int) -> str:
     moment = datetime.datetime.fromtimestamp(at_ms / 1_000, datetime.UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1_000:03d}Z"
@@ -161,7 +166,3 @@ def _attributes(attributes: Mapping[str, MessageAttribute]) -> dict[str, dict[st
 
 def _value(attribute: MessageAttribute) -> str:
     return attribute.text if attribute.binary is None else base64.b64encode(attribute.binary).decode()
-
-
-def _json(members: Mapping[str, object]) -> bytes:
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
