@@ -38,7 +38,7 @@ from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
 from services.frontend.endpoint.api import Api
-from services.frontend.endpoint.app import EndpointApp, mounted
+from services.frontend.endpoint.app import EndpointApp
 from services.frontend.forwarding.app import Forwarder
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.request import InvokeRequests
@@ -253,7 +253,7 @@ class Parts:
             account_id=settings.account_id,
             queue_wait_s=settings.frontend.queue_wait_s,
         )
-        app.ready(invokes.serve, mounted(control), function_urls)
+        app.ready(invokes.serve, control, function_urls)
         await self._until_started("functions left pending", context.start)
 
     def _further_apis(self, registry: Registry, queue: AsyncQueue, queues: Queues) -> list[Api]:

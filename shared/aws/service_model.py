@@ -83,9 +83,10 @@ class Member:
 class Shape:
     """One shape. minimum, maximum: value of numbers, length of all else. element: of lists and (values) of maps.
 
-    payload: the member that is the whole body, if there is one. timestamp: the format, None for the protocol's own.
-    element_name, key_name: what the elements, values and keys are called in XML and queries, None for the protocol's own.
-    document: any JSON. union: exactly one member is set. events: an event stream. wire_name: as an XML document's root.
+    body: those of the members that are in the body. payload: the member that is the whole body, if there is one. timestamp: the
+    format, None for the protocol's own. element_name, key_name: what the elements, values and keys are called in XML and
+    queries, None for the protocol's own. document: any JSON. union: exactly one member is set. events: an event stream.
+    wire_name: as an XML document's root.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Shape:
     choices: tuple[str, ...] = ()
     sensitive: bool = False
     members: dict[str, Member] = dataclasses.field(default_factory=dict)
+    body: list[Member] = dataclasses.field(default_factory=list)
     required: tuple[str, ...] = ()
     payload: str | None = None
     element: Shape | None = None
@@ -416,6 +418,7 @@ class _Builder:
         )
         for member, reference in described.members.items():
             shape.members[member] = self._member(member, reference)
+        shape.body += [member for member in shape.members.values() if member.location is Location.BODY]
         key_name, element_name = self._names.elements.get(name, (None, None))
         if described.member is not None:
             shape.element = self._referred(described.member)

@@ -34,16 +34,19 @@ def read_object(body: bytes) -> dict[str, Any]:
 def read_structure(shape: Shape, value: dict[str, Any]) -> Params:
     """Members that the model does not know are ignored, as AWS ignores them."""
     found: Params = {}
-    for member in shape.members.values():
-        if member.location is Location.BODY:
-            raw = value.get(member.wire_name)
-            if raw is not None:
-                found[member.name] = read(member.shape, raw)
+    for member in shape.body:
+        raw = value.get(member.wire_name)
+        if raw is not None:
+            found[member.name] = read(member.shape, raw)
     return found
 
 
 def read(shape: Shape, value: Any) -> Any:
-    match shape.kind:
+    kind = shape.kind
+    if kind is Kind.STRING and type(value) is str:
+        # Most are texts.
+        return scalars.string(value)
+    match kind:
         case Kind.STRUCTURE:
             if shape.document:
                 return value

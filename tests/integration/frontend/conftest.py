@@ -24,7 +24,7 @@ from services.frontend.edge.identity import Callers
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import RequestReader
 from services.frontend.endpoint.api import Api
-from services.frontend.endpoint.app import EndpointApp, mounted
+from services.frontend.endpoint.app import EndpointApp
 from services.frontend.forwarding.app import Forwarder
 from services.frontend.invoke.metrics import InvokeMetrics
 from services.frontend.invoke.request import InvokeRequests
@@ -248,7 +248,7 @@ async def running_frontend(
     given = {"frontend": chosen, "forward": forward or {}, "forward_sign": sign or {}}
     forwarder = Forwarder(Settings.model_validate(given), reader, request_ids)
     control = EndpointApp((api, sts("000000000000"), *apis), reader, request_ids, forwarder, regions=homes.regions)
-    app.ready(invokes.serve, mounted(control))
+    app.ready(invokes.serve, control)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield Frontend(listener.getsockname()[1], backend, operations, app, server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,7 @@ from shared.domain.arns import PARTITION, Home
 FIFO_SUFFIX = ".fifo"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 URL_CHARACTERS_MAX = 2_048
+URLS_REMEMBERED_MAX = 4_096
 _ARN = re.compile(r"arn:[a-z0-9-]+:sqs:([a-z0-9-]+):(\d{12}):([A-Za-z0-9_.-]{1,80})")
 _PATH = re.compile(r"(?:/.*)?/(\d{12})/([^/]+)/?")
 
@@ -62,16 +64,22 @@ def queue_named(call: Call, params: Params) -> str:
 
 
 def _named(call: Call, url: str) -> str:
+    account_id, name = _read(url) if len(url) <= URL_CHARACTERS_MAX else (None, "")
+    if not name:
+        raise InvalidAddress(url)
+    if (account_id is not None and account_id != call.home.account_id) or NAME.fullmatch(name) is None:
+        raise QueueDoesNotExist
+    return name
+
+
+@functools.lru_cache(maxsize=URLS_REMEMBERED_MAX)
+def _read(url: str) -> tuple[str | None, str]:
+    """(account id, name) of a URL, of its path, or of a name alone; an empty name for what is none of these."""
     if NAME.fullmatch(url) is not None:
-        return url
+        return None, url
     try:
-        path = urlsplit(url).path if len(url) <= URL_CHARACTERS_MAX else ""
+        path = urlsplit(url).path
     except ValueError:
         path = ""
     found = _PATH.fullmatch(path)
-    if found is None:
-        raise InvalidAddress(url)
-    name = unquote(found[2])
-    if found[1] != call.home.account_id or NAME.fullmatch(name) is None:
-        raise QueueDoesNotExist
-    return name
+    return (None, "") if found is None else (found[1], unquote(found[2]))
