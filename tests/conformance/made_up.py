@@ -26,12 +26,14 @@ DEPTH_MAX = 6
 class Vocabulary:
     """Values by member name: names of what exists, of what does not, and of what is hard to get right, the best first.
 
-    at: by operation and member name, in place of `known`'s. only: members that never have any other value (what they have may be
-    tried, or waited for). Of optional members: favoured ones are in every request that is right, rare ones in none.
+    at: by operation and member name, in place of `known`'s. pairs: by the name of a map, those of which its keys and its values
+    are. only: members that never have any other value (what they have may be tried, or waited for). Of optional members: favoured
+    ones are in every request that is right, rare ones in none.
     """
 
     known: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     at: Mapping[tuple[str, str], Sequence[Any]] = field(default_factory=dict)
+    pairs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     only: frozenset[str] = frozenset()
     favoured: frozenset[str] = frozenset()
     rare: frozenset[str] = frozenset()
@@ -53,6 +55,7 @@ class WireRequest:
             path = path.replace(stand_in, name).replace(quote(stand_in, safe=""), quote(name, safe=""))
             query = query.replace(quote(stand_in, safe=""), quote(name, safe=""))
             body = body.replace(stand_in.encode(), name.encode())
+            body = body.replace(quote(stand_in, safe="").encode(), quote(name, safe="").encode())
         return WireRequest(self.operation, self.method, path, query, self.headers, body)
 
 
@@ -102,8 +105,18 @@ BODIES = st.one_of(
         ]
     ),
 )
-
-
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+FORMS = st.sampled_from(
+    [
+        b"",
+        b"Action=",
+        b"Action=Publish",
+        b"%",
+        b"Version=2010-03-31",
+        b"Action=Publish&Version=2010-03-31&" + b"a" * 9_000,
+        b"\xff=1",
+    ]
+)
 _TYPES = st.sampled_from(
     [{"content-type": "application/json"}] * 6
     + [
@@ -128,6 +141,21 @@ class MadeUp:
         if protocol == "json":
             return _json_request(self, operation)
         return _form_request(self, operation) if protocol == "query" else _rest_request(self, operation)
+
+    def exactly(self, operation: Operation, protocol: str, members: Mapping[str, Any]) -> WireRequest:
+        """The request with just these members, whatever they are."""
+        shape = operation.input
+        assert shape is not None
+        if protocol == "query":
+            return _form(self, operation, members)
+        labels = {
+            name: quote(_as_text(members[name]), safe="") for name in members if shape.members[name].location is Location.URI
+        }
+        body = _json({shape.members[name].wire_name: value for name, value in members.items() if name not in labels})
+        if protocol == "json":
+            return WireRequest(operation.name, "POST", "/", "", _json_headers(self, operation), body)
+        path = "/" + "/".join(labels[part[1:-1]] if part.startswith("{") else part for part in operation.path)
+        return WireRequest(operation.name, operation.method, path, "", {"content-type": "application/json"}, body)
 
     def value_of(
         self, shape: Shape, name: str, wild: bool, depth: int = 0, operation: str | None = None
@@ -179,8 +207,9 @@ class MadeUp:
         if shape.kind is Kind.MAP:
             assert shape.key is not None
             assert shape.element is not None
-            keys = self._by_kind(shape.key, "", wild, depth)
-            return st.dictionaries(keys, self.value_of(shape.element, "", wild, depth + 1), max_size=3)
+            key, element = self._words.pairs.get(name, ("", ""))
+            keys = self._fitting(shape.key, key, wild, depth, None)
+            return st.dictionaries(keys, self.value_of(shape.element, element, wild, depth + 1), max_size=3)
         return self._scalar(shape)
 
     def _scalar(self, shape: Shape) -> st.SearchStrategy[Any]:
@@ -251,27 +280,41 @@ def _members_of(
 def _json_request(draw: st.DrawFn, made: MadeUp, operation: Operation) -> WireRequest:
     """All to one path, named in a header."""
     wild = draw(st.booleans())
-    headers = {"x-amz-target": f"{made.model.target}.{operation.name}", "content-type": "application/x-amz-json-1.0"}
     if wild and draw(st.integers(0, 9)) == 0:
-        return WireRequest(operation.name, "POST", "/", "", headers, draw(BODIES))
-    members = draw(_members_of(made, operation.input, wild, 0, operation.name)) if operation.input is not None else {}
-    body = json.dumps(members, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
-    return WireRequest(operation.name, "POST", "/", "", headers, body)
+        body = draw(BODIES)
+    else:
+        members = draw(_members_of(made, operation.input, wild, 0, operation.name)) if operation.input is not None else {}
+        body = _json(members, draw(st.booleans()))
+    return WireRequest(operation.name, "POST", "/", "", _json_headers(made, operation), body)
+
+
+def _json_headers(made: MadeUp, operation: Operation) -> dict[str, str]:
+    return {"x-amz-target": f"{made.model.target}.{operation.name}", "content-type": "application/x-amz-json-1.0"}
+
+
+def _json(value: Any, ascii: bool = True) -> bytes:
+    return json.dumps(value, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
 
 
 @st.composite
 def _form_request(draw: st.DrawFn, made: MadeUp, operation: Operation) -> WireRequest:
     """A form; of what does not fit a name is made as well as can be."""
+    if draw(st.integers(0, 19)) == 0:
+        return WireRequest(operation.name, "POST", "/", "", FORM, draw(BODIES | FORMS))
     wild = draw(st.booleans())
-    headers = {"content-type": "application/x-www-form-urlencoded"}
-    if wild and draw(st.integers(0, 9)) == 0:
-        return WireRequest(operation.name, "POST", "/", "", headers, draw(BODIES))
-    members = draw(_members_of(made, operation.input, wild, 0, operation.name)) if operation.input is not None else {}
+    return _form(
+        made,
+        operation,
+        draw(_members_of(made, operation.input, wild, 0, operation.name)) if operation.input is not None else {},
+    )
+
+
+def _form(made: MadeUp, operation: Operation, members: Mapping[str, Any]) -> WireRequest:
     fields = [("Action", operation.name), ("Version", made.model.api_version)]
     if operation.input is not None:
-        fields += _fields("", members, operation.input)
+        fields += _fields("", dict(members), operation.input)
     body = urlencode([(name, text.encode("utf-8", "surrogatepass")) for name, text in fields]).encode()
-    return WireRequest(operation.name, "POST", "/", "", headers, body)
+    return WireRequest(operation.name, "POST", "/", "", FORM, body)
 
 
 def _fields(prefix: str, value: Any, shape: Shape | None, flat: bool = False) -> list[tuple[str, str]]:
@@ -340,8 +383,7 @@ def _body(draw: st.DrawFn, made: MadeUp, shape: Shape, wild: bool, operation: st
         return b"{}" if draw(st.integers(0, 9)) == 0 else b""
     if shape.payload is not None:
         return draw(st.sampled_from([b"{}", b'{"a": [1]}', b"", b"5"]))
-    found = draw(_members_of(made, shape, wild, 0, operation))
-    return json.dumps(found, ensure_ascii=draw(st.booleans())).encode("utf-8", "surrogatepass")
+    return _json(draw(_members_of(made, shape, wild, 0, operation)), draw(st.booleans()))
 
 
 def _as_text(value: Any) -> str:

@@ -1,144 +1,129 @@
-"""Whatever is asked, the answer is one that AWS could give: never a 500, never none, an error always in AWS's form."""
+"""Whatever a service is asked, in every protocol that it speaks, the answer is one that AWS could give: never a 500, never none."""
 
 from __future__ import annotations
 
-import asyncio
-import http.client
-import json
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.model import ServiceModel
-from botocore.parsers import create_parser
-from botocore.session import get_session
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from services.frontend.apis.lambda_.operations import OPERATIONS
-from shared.aws.routing import Router, parse_query
-from shared.aws.signatures.canonical import normal_path
-from tests.conformance.in_process import Answer, InProcess, control_plane
-from tests.conformance.made_up import WireRequest
-from tests.conformance.services.lambda_.made_up import MADE_UP, MODEL, SETUP, TAKEN, plain
+from shared.aws.service_model import load_service_model
+from tests.conformance.control_plane import KEY, SECRET, ControlPlane
+from tests.conformance.door import Door
+from tests.conformance.made_up import MadeUp, WireRequest
+from tests.conformance.services.catalogue import CATALOGUE
+from tests.conformance.services.service import REGION
+from tests.conformance.wire import Wire
+from tests.conformance.words.catalogue import WORDS
+from tests.conformance.words.words import Every, Words
 from tests.conftest import Cluster
-from tests.integration.registry.support import new_database
 
-INVOCATIONS = {"Invoke", "InvokeAsync", "InvokeWithResponseStream"}
-"""These are answered in front of the control plane: they are asked of a whole cluster."""
-CODES = {
-    *MODEL.errors,
-    "ValidationException",
-    "SerializationException",
-    "AccessDeniedException",
-    "RequestEntityTooLargeException",
-    "UnknownOperationException",
-}
-EXAMPLES_PER_OPERATION = 24
-CLUSTER_EXAMPLES = 60
-BOUNDED = settings(
-    max_examples=EXAMPLES_PER_OPERATION,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-"""Seeded and bounded. Not shrunk: what a request does depends on those before it."""
-ROUTER = Router(MODEL.operations.values())
-BOTOCORE: ServiceModel = get_session().get_service_model("lambda")
-PARSER = create_parser("rest-json")
+EXAMPLES, SEQUENCES, PATHS, CLUSTER_EXAMPLES = 16, 24, 60, 60
+AT_ONCE_MAX = 6
+SERVED = {service.botocore: frozenset(service.operations()) for service in CATALOGUE}
+SPOKEN = [
+    (service, protocol)
+    for service in sorted(SERVED)
+    for protocol in ("json", "query", "rest-json")
+    if protocol in load_service_model(service).protocols
+]
+CASES = [
+    (service, protocol, operation)
+    for service, protocol in SPOKEN
+    for operation in sorted(load_service_model(service).operations.keys() - WORDS.get(service, Words()).unasked)
+]
+EVERY = [pytest.param(service, every, id=every.operation) for service, words in WORDS.items() for every in words.every]
+READS = ("Get", "List", "Describe")
+# Of the services' own use of it, in another thread of this process.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 
 
-def check(request: WireRequest, answer: Answer) -> None:
-    shown = f"{request} -> {answer.status} {answer.body[:500]!r}"
-    # An empty or dotted name in a path makes it another operation's.
-    route = ROUTER.route(request.method, normal_path(request.path.encode()).decode(), parse_query(request.query))
-    operation = request.operation if route is None else route.operation.name
-    if answer.status == 501 and operation not in OPERATIONS:
-        return
-    assert answer.status < 500, shown
-    if answer.status >= 400:
-        check_error(answer, shown)
-    else:
-        check_reply(operation, answer, shown)
+class Asked:
+    """A service whose operations are asked for."""
+
+    def __init__(self, endpoint: str, key: str, secret: str, service: str, protocol: str) -> None:
+        words = WORDS.get(service, Words())
+        self.model, self.protocol = load_service_model(service), protocol
+        self._words, self._made = words, MadeUp(self.model, words.vocabulary)
+        self._door = Door(endpoint, key, secret, service, protocol, SERVED[service])
+        self._wire = Wire(service, self.model.protocols[0], endpoint=endpoint, region=REGION, key=key, secret=secret)
+        self._names: dict[str, str] = {}
+        self._complete = False
+
+    def set_up(self) -> None:
+        """Makes what is spoken of, as far as it may be gone."""
+        if not self._complete:
+            self._names, self._complete = self._words.make(self._wire), True
+
+    def check(self, request: WireRequest) -> None:
+        self._complete = self._complete and request.operation.startswith(READS)
+        self._door.check(request.naming(self._names))
+
+    def requests(self, operation: str) -> st.SearchStrategy[WireRequest]:
+        return self._made.requests(self.model.operations[operation], self.protocol)
+
+    def exactly(self, operation: str, members: dict[str, Any]) -> WireRequest:
+        return self._made.exactly(self.model.operations[operation], self.protocol, members)
 
 
-def check_error(answer: Answer, shown: str) -> None:
-    assert answer.headers["content-type"] == "application/json", shown
-    assert answer.headers["x-amzn-errortype"] in CODES, shown
-    assert len(answer.headers["x-amzn-requestid"]) == 36, shown
-    body = json.loads(answer.body)
-    assert isinstance(body, dict), shown
-    assert ("message" in body) != ("Message" in body), shown
-    assert body.get("Type") in (None, "User"), shown
+@pytest.fixture(scope="module")
+def asked(control_plane: ControlPlane) -> Callable[[str, str], Asked]:
+    """Of each service and protocol one."""
+    return cache(lambda service, protocol: Asked(control_plane.endpoint, KEY, SECRET, service, protocol))
 
 
-def check_reply(operation: str, answer: Answer, shown: str) -> None:
-    """What botocore can read, every member of the kind that the model says."""
-    described = BOTOCORE.operation_model(operation)
-    assert answer.status in (described.http["responseCode"], 200, 202, 204), shown
-    if described.output_shape is None or described.has_streaming_output or described.has_event_stream_output:
-        return
-    parsed = PARSER.parse(
-        {"status_code": answer.status, "headers": answer.headers, "body": answer.body}, described.output_shape
+def each(strategy: st.SearchStrategy[Any], examples: int, ask: Callable[[Any], Any]) -> None:
+    """Seeded and bounded. Not shrunk: what a request does depends on those before it."""
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
-    assert parsed["ResponseMetadata"]["HTTPStatusCode"] == answer.status, shown
-    if answer.body:
-        known = {member.serialization.get("name", name) for name, member in described.output_shape.members.items()}
-        assert set(json.loads(answer.body)) <= known, shown
+    @given(strategy)
+    def one(value: Any) -> None:
+        ask(value)
+
+    one()
 
 
-@pytest_asyncio.fixture(scope="module")
-async def plane(postgres_engine: str, redis_engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[InProcess]:
-    async with new_database(postgres_engine) as url:
-        async with control_plane(url, redis_engine, tmp_path_factory.mktemp("never-500")) as found:
-            yield found
+@pytest.mark.parametrize(("service", "protocol", "operation"), CASES)
+def test_no_request_makes_a_500(asked: Callable[[str, str], Asked], service: str, protocol: str, operation: str) -> None:
+    of = asked(service, protocol)
+    of.set_up()
+    each(of.requests(operation), EXAMPLES if operation in SERVED[service] else 2, of.check)
 
 
-async def set_up(plane: InProcess) -> dict[str, str]:
-    """Makes what the requests are about, as far as it is gone; the real names of what was made."""
-    names: dict[str, str] = {}
-    for operation, members in SETUP:
-        answer = await plane.send(plain(operation, members))
-        assert answer.status in (200, 201, 202, 409, 501), answer
-        if operation in TAKEN and answer.status < 300:
-            member, stand_in = TAKEN[operation]
-            reply = json.loads(answer.body)
-            names[stand_in] = reply[member] if member in reply else next(iter(reply.values()))[member]
-    return names
+@pytest.mark.parametrize(("service", "every"), EVERY)
+def test_no_combination_of_values_makes_a_500(asked: Callable[[str, str], Asked], service: str, every: Every) -> None:
+    of = asked(service, load_service_model(service).protocols[0])
+    of.set_up()
+    for values in itertools.product(*every.members.values()):
+        of.check(of.exactly(every.operation, dict(zip(every.members, values, strict=True))))
 
 
-@pytest.mark.parametrize("operation", sorted(set(MODEL.operations) - INVOCATIONS))
-async def test_no_request_makes_a_500(plane: InProcess, operation: str) -> None:
-    names = await set_up(plane)
-
-    async def ask(request: WireRequest) -> None:
-        check(request, await plane.send(request.naming(names)))
-
-    await run(MADE_UP.requests(MODEL.operations[operation]), ask)
-
-
-async def test_no_sequence_of_requests_makes_a_500(plane: InProcess) -> None:
-    """Operations in any order, on the same few names."""
-    writes = sorted(name for name in set(OPERATIONS) - INVOCATIONS if MODEL.operations[name].method != "GET")
-    names = await set_up(plane)
-    some = st.sampled_from(writes).flatmap(lambda name: MADE_UP.requests(MODEL.operations[name]))
-
-    async def ask(sequence: list[WireRequest]) -> None:
-        answers = await asyncio.gather(*(plane.send(request.naming(names)) for request in sequence))
-        for request, answer in zip(sequence, answers, strict=True):
-            check(request, answer)
-
-    await run(st.lists(some, min_size=2, max_size=6), ask, examples=80)
+@pytest.mark.parametrize(("service", "protocol"), SPOKEN)
+def test_no_requests_at_once_make_a_500(asked: Callable[[str, str], Asked], service: str, protocol: str) -> None:
+    """Operations that change something, on the same few names."""
+    of = asked(service, protocol)
+    unasked = WORDS.get(service, Words()).unasked
+    names = sorted(name for name in SERVED[service] - unasked if not name.startswith(READS)) or sorted(SERVED[service])
+    some = st.sampled_from(names).flatmap(of.requests)
+    of.set_up()
+    with ThreadPoolExecutor(AT_ONCE_MAX) as pool:
+        each(st.lists(some, min_size=2, max_size=AT_ONCE_MAX), SEQUENCES, lambda requests: list(pool.map(of.check, requests)))
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "MADE-UP"])
-async def test_no_path_or_method_makes_a_500(plane: InProcess, method: str) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"])
+def test_no_path_or_method_makes_a_500(asked: Callable[[str, str], Asked], method: str) -> None:
     segment = st.sampled_from(
         ["2015-03-31", "functions", "f", "..", ".", "", "%2F", "%00", "%ff", "tags", "layers", "2018-10-31", "%"]
     )
@@ -146,61 +131,12 @@ async def test_no_path_or_method_makes_a_500(plane: InProcess, method: str) -> N
     queries = st.sampled_from(
         ["", "&", "=", "%", "find=LayerVersion", "Qualifier=%ff", "a=b&a=c", "MaxItems=x", "MaxItems=%00"]
     )
-
-    async def ask(pair: tuple[str, str]) -> None:
-        request = WireRequest("ListFunctions", method, pair[0], pair[1])
-        check_any(request, await plane.send(request))
-
-    await run(st.tuples(paths, queries), ask, examples=60)
+    of = asked("lambda", "rest-json")
+    each(st.tuples(paths, queries), PATHS, lambda pair: of.check(WireRequest("ListFunctions", method, pair[0], pair[1])))
 
 
-def check_any(request: WireRequest, answer: Answer) -> None:
-    shown = f"{request} -> {answer.status} {answer.body[:500]!r}"
-    assert answer.status < 500, shown
-    if 400 <= answer.status < 500 and request.method != "HEAD":
-        check_error(answer, shown)
-
-
-async def run(strategy: st.SearchStrategy[Any], ask: Any, examples: int = EXAMPLES_PER_OPERATION) -> None:
-    """Hypothesis decides what is asked; the asking itself is done in the tests' own loop."""
-    loop = asyncio.get_running_loop()
-
-    @settings(BOUNDED, max_examples=examples)
-    @given(strategy)
-    def each(value: Any) -> None:
-        asyncio.run_coroutine_threadsafe(ask(value), loop).result(60)
-
-    await asyncio.to_thread(each)
-
-
-async def test_no_request_to_a_cluster_makes_a_500_or_hangs(cluster: Cluster) -> None:
-    """Signed, through the front door, invocations among them."""
-    port = int(cluster.endpoint.rpartition(":")[2])
-
-    def send(request: WireRequest) -> Answer:
-        url = f"{cluster.endpoint}{request.path}" + (f"?{request.query}" if request.query else "")
-        signed = AWSRequest(request.method, url, data=request.body, headers=request.headers)
-        SigV4Auth(Credentials(cluster.access_key_id, cluster.secret_access_key), "lambda", "us-east-1").add_auth(signed)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        try:
-            target = request.path + (f"?{request.query}" if request.query else "")
-            # In the encoding that was signed: as text, http.client would send them in another.
-            headers = {name: value.encode() for name, value in signed.headers.items()}
-            connection.request(request.method, target, request.body, headers)
-            found = connection.getresponse()
-            return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, found.read())
-        finally:
-            connection.close()
-
-    def through_the_door() -> None:
-        for name, members in SETUP:
-            send(plain(name, members))
-
-        @settings(BOUNDED, max_examples=CLUSTER_EXAMPLES)
-        @given(st.sampled_from(sorted(MODEL.operations)).flatmap(lambda name: MADE_UP.requests(MODEL.operations[name])))
-        def each(request: WireRequest) -> None:
-            check(request, send(request))
-
-        each()
-
-    await asyncio.to_thread(through_the_door)
+def test_no_request_to_a_cluster_makes_a_500_or_hangs(cluster: Cluster) -> None:
+    """Invocations among them."""
+    of = Asked(cluster.endpoint, cluster.access_key_id, cluster.secret_access_key, "lambda", "rest-json")
+    of.set_up()
+    each(st.sampled_from(sorted(of.model.operations)).flatmap(of.requests), CLUSTER_EXAMPLES, of.check)

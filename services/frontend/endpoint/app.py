@@ -1,6 +1,6 @@
 """The services behind the endpoint: which one a request is for, and who answers it.
 
-Lambda's own control plane is behind FastAPI, without its pages: the API's description is AWS's. Mounted rather than a route:
+Lambda's own control plane is behind FastAPI, without its pages: the API's description is AWS's. No route of it:
 the service model routes, parses and validates, and FastAPI's own share of that would cost a tenth of a GetFunction for nothing.
 The other services are ahead of it, as invocations are: it would be a sixth of what a batch of messages costs.
 """
@@ -61,7 +61,7 @@ class EndpointApp:
             api.model.name: ServiceApp(api, reader, request_ids, regions=regions) for api in apis
         }
         if asked.LAMBDA in self._served:
-            self._served[asked.LAMBDA] = _mounted(self._served[asked.LAMBDA])
+            self._served[asked.LAMBDA] = _behind_fastapi(self._served[asked.LAMBDA])
         served_targets = {api.model.target: api.model.name for api in apis if api.model.target is not None}
         self._targets = {**served_targets, **elsewhere.targets}
         self._pages = [api.pages for api in apis if api.pages is not None]
@@ -102,10 +102,11 @@ def shares_its_signing_name(api: Api) -> bool:
     return api.model.signing_name != api.model.name and is_service(api.model.signing_name)
 
 
-def _mounted(control: Application) -> Application:
+def _behind_fastapi(control: Application) -> Application:
     # Spans are made where there is something to tell; FastAPI would look for its own settings of them at every request.
     app = FastAPI(
         openapi_url=None, docs_url=None, redoc_url=None, telemetry={"tracing": False, "metrics": False, "logs": False}
     )
-    app.mount("/", cast("ASGIApp", control))
+    # What no route matches. A mount's pattern of "everything" stops at a line break, which a path may have.
+    app.router.default = cast("ASGIApp", control)
     return cast("Application", app)

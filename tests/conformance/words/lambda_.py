@@ -1,24 +1,18 @@
-"""Values of Lambda's parameters that get a made-up request as far as a handler, and what such requests are about."""
-
 from __future__ import annotations
 
 import base64
-import json
 from typing import Any
-from urllib.parse import quote
 
-from shared.aws.service_model import Location, load_service_model
-from tests.conformance.made_up import MadeUp, Vocabulary, WireRequest
+from tests.conformance.made_up import Vocabulary
+from tests.conformance.services.service import ACCOUNT, REGION
+from tests.conformance.words.words import ROLE, Made, Words
 from tests.support import zip_of
 
-MODEL = load_service_model()
-ACCOUNT, REGION = "000000000000", "us-east-1"
 ARN = f"arn:aws:lambda:{REGION}:{ACCOUNT}"
-ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"
 ZIP = zip_of({"index.py": "def handler(event, context):\n    return event\n"})
 MAPPING = "00000000-0000-4000-8000-000000000000"
 SIGNING = f"{ARN}:code-signing-config:csc-00000000000000000"
-"""Stand for what `SETUP` makes and only its answer names."""
+"""Stand for what `FIRST` makes and only its answer names."""
 
 FUNCTIONS = [
     "f",
@@ -86,29 +80,22 @@ KNOWN: dict[str, list[Any]] = {
     "CapacityProviderName": ["gone"],
     "DurableExecutionArn": [f"{ARN}:function:f:1/durable-execution/e/0123456789"],
 }
-"""Values by member name: names of what `SETUP` makes, of what does not exist, and of what is hard to get right."""
+"""Values by member name: names of what `FIRST` makes, of what does not exist, and of what is hard to get right."""
 
-SETUP: list[tuple[str, dict[str, Any]]] = [
+FIRST = [
     *(
-        (
+        Made(
             "CreateFunction",
-            {
-                "FunctionName": name,
-                "Runtime": "python3.12",
-                "Role": ROLE,
-                "Handler": "index.handler",
-                "Code": {"ZipFile": base64.b64encode(ZIP).decode()},
-                "Publish": True,
-            },
+            {"FunctionName": name, "Runtime": "python3.12", "Role": ROLE, "Handler": "index.handler", "Code": {"ZipFile": ZIP}, "Publish": True},
         )
         for name in ("f", "g")
     ),
-    ("CreateAlias", {"FunctionName": "f", "Name": "live", "FunctionVersion": "1"}),
-    ("PublishLayerVersion", {"LayerName": "layer", "Content": {"ZipFile": base64.b64encode(ZIP).decode()}}),
-    ("AddPermission", {"FunctionName": "f", "StatementId": "s1", "Action": "lambda:InvokeFunction", "Principal": "*"}),
-    ("PutFunctionEventInvokeConfig", {"FunctionName": "f", "MaximumRetryAttempts": 1}),
-    ("CreateFunctionUrlConfig", {"FunctionName": "f", "AuthType": "NONE"}),
-    (
+    Made("CreateAlias", {"FunctionName": "f", "Name": "live", "FunctionVersion": "1"}),
+    Made("PublishLayerVersion", {"LayerName": "layer", "Content": {"ZipFile": ZIP}}),
+    Made("AddPermission", {"FunctionName": "f", "StatementId": "s1", "Action": "lambda:InvokeFunction", "Principal": "*"}),
+    Made("PutFunctionEventInvokeConfig", {"FunctionName": "f", "MaximumRetryAttempts": 1}),
+    Made("CreateFunctionUrlConfig", {"FunctionName": "f", "AuthType": "NONE"}),
+    Made(
         "CreateEventSourceMapping",
         {
             "FunctionName": "g",
@@ -117,11 +104,14 @@ SETUP: list[tuple[str, dict[str, Any]]] = [
             "StartingPosition": "LATEST",
             "Enabled": False,
         },
+        {"UUID": MAPPING},
     ),
-    ("CreateCodeSigningConfig", {"AllowedPublishers": {"SigningProfileVersionArns": KNOWN["SigningProfileVersionArns"][0]}}),
-]
-TAKEN = {"CreateEventSourceMapping": ("UUID", MAPPING), "CreateCodeSigningConfig": ("CodeSigningConfigArn", SIGNING)}
-"""Of an answer of `SETUP`: the member that is used, and what stands for it. Of the second, the member of a member."""
+    Made(
+        "CreateCodeSigningConfig",
+        {"AllowedPublishers": {"SigningProfileVersionArns": KNOWN["SigningProfileVersionArns"][0]}},
+        {"CodeSigningConfig.CodeSigningConfigArn": SIGNING},
+    ),
+]  # fmt: skip
 FAVOURED = {"ZipFile"}
 RARE = {"S3Bucket", "S3Key", "S3ObjectVersion", "ImageUri", "SourceKMSKeyArn", "RevisionId"}
 """Of optional members: what a request that is right has, and what it can only be wrong with."""
@@ -132,18 +122,10 @@ AT: dict[tuple[str, str], list[Any]] = {
     ("CreateFunctionUrlConfig", "FunctionName"): ["g", "f"],
 }
 """Values by operation and member name, in place of `KNOWN`'s."""
-MADE_UP = MadeUp(
-    MODEL, Vocabulary(KNOWN, AT, frozenset({"Endpoints", "SchemaRegistryURI"}), frozenset(FAVOURED), frozenset(RARE))
+LAMBDA = Words(
+    Vocabulary(
+        KNOWN, AT, only=frozenset({"Endpoints", "SchemaRegistryURI"}), favoured=frozenset(FAVOURED), rare=frozenset(RARE)
+    ),
+    first=FIRST,
+    unasked=frozenset({"Invoke", "InvokeAsync", "InvokeWithResponseStream"}),
 )
-
-
-def plain(operation: str, members: dict[str, Any]) -> WireRequest:
-    """A request that is right, from its members."""
-    described = MODEL.operations[operation]
-    assert described.input is not None
-    shape = described.input
-    path = "/" + "/".join(quote(str(members[part[1:-1]]), safe="") if part.startswith("{") else part for part in described.path)
-    body = {
-        shape.members[name].wire_name: value for name, value in members.items() if shape.members[name].location is Location.BODY
-    }
-    return WireRequest(operation, described.method, path, "", {}, json.dumps(body).encode())
