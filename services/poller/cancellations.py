@@ -57,9 +57,9 @@ class Cancellations:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await consumer.start()
-                consumer.assign([self._partition])
-                await consumer.seek_to_beginning(self._partition)
+                # Before anything is fetched: on a connection whose fetch waits for records a broker answers nothing else.
                 end = (await consumer.end_offsets([self._partition]))[self._partition]
+                consumer.assign([self._partition])
             while True:
                 if not self._loaded.is_set() and await consumer.position(self._partition) >= end:
                     self._loaded.set()

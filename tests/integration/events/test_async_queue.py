@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from services.poller import admission, async_queue
+from services.poller import admission, async_queue, cancellations
 from services.poller.async_queue import AsyncPoller
 from services.poller.delays import DelayConsumer
 from shared.domain.errors import (
@@ -85,6 +85,17 @@ async def test_every_accepted_event_runs_once_with_its_own_id(kafka_engine: Kafk
         await until(lambda: len(functions.calls) >= 500)
     assert sorted(functions.ids()) == sorted(e.event_id for e in sent)
     assert {call.payload for call in functions.calls} == {e.payload for e in sent}
+
+
+async def test_a_poller_begins_at_once_though_nothing_was_ever_cancelled(
+    kafka_engine: KafkaCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first question about cancellations waits for no fetch of them."""
+    monkeypatch.setattr(cancellations, "FETCH_WAIT_MS", int(4 * PATIENCE_S * 1_000))
+    functions = Functions()
+    async with poller_of(settings_of(kafka_engine), functions) as queue:
+        await queue.enqueue(event())
+        await until(lambda: functions.calls)
 
 
 @pytest.mark.parametrize(
