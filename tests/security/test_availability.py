@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from tests.support import PYTHON, ROLE
 
 log = logging.getLogger(__name__)
 
-ALONE_S, BESIDE_S = 1.5, 3.0
+ALONE_S, BESIDE_S = 1.5, 2.5
 CALL_AGAIN_S = 0.1
 ROUNDS_MAX = 5
 TIMES_MAX = 2.0
@@ -41,8 +42,11 @@ COMPUTES = Hostile(
 def assert_nobody_notices(victim: Victim, worker: Worker, attack: Callable[[], None], compute: Callable[[], None]) -> None:
     """attack: does harm for BESIDE_S. compute: takes processors alone for as long."""
     seen = []
-    for _ in range(ROUNDS_MAX):
-        alone_ms = victim.p99_ms(ALONE_S)
+    for number in range(ROUNDS_MAX):
+        # The best that was measured so far asks the most of the first round; where it asks too much, the next one measures anew.
+        known = number == 0 and worker.alone_ms < math.inf
+        alone_ms = worker.alone_ms if known else victim.p99_ms(ALONE_S)
+        worker.alone_ms = min(worker.alone_ms, alone_ms)
         worker.grown_bytes = 0
         over = threading.Event()
         threads = [

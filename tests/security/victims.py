@@ -58,9 +58,10 @@ class Victim:
 
 @dataclass
 class Worker:
-    """The one process that runs everything. grown_bytes: at most, since `watch` began."""
+    """The one process that runs everything. alone_ms: the best p99 of calls beside nothing. grown_bytes: at most, since `watch` began."""
 
     process: psutil.Process
+    alone_ms: float = math.inf
     grown_bytes: int = 0
 
     def watch(self, stop: threading.Event, before: int) -> None:

@@ -53,7 +53,6 @@ from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from shared.sns.publisher import Publisher
 from tests.integration.events.parts import ARN, QUEUE, Functions, make_topic, read_topic, running, settings_of, until
-from tests.integration.registry.support import new_database
 
 TOPIC = "arn:aws:sns:us-east-1:000000000000:"
 ERROR = b'{"errorMessage": "on purpose", "errorType": "Exception"}'
@@ -128,11 +127,10 @@ class Router:
 
 
 @pytest.fixture
-async def router(kafka_engine: KafkaCluster, redis_engine: str, postgres_engine: str) -> AsyncIterator[Router]:
-    async with new_database(postgres_engine) as url:
-        settings = settings_of(kafka_engine).model_copy(update={"database_url": url, "redis_url": redis_engine})
-        async with made(settings, redis_engine) as found:
-            yield found
+async def router(kafka_engine: KafkaCluster, redis_engine: str, registry_url: str) -> AsyncIterator[Router]:
+    settings = settings_of(kafka_engine).model_copy(update={"database_url": registry_url, "redis_url": redis_engine})
+    async with made(settings, redis_engine) as found:
+        yield found
 
 
 @contextlib.asynccontextmanager
@@ -142,7 +140,6 @@ async def made(settings: Settings, redis_engine: str) -> AsyncIterator[Router]:
     producer = BatchingProducer.of(settings, "test")
     await producer.open()
     parts = Router(settings, Redis.from_url(redis_engine, socket_timeout=5), producer, queue)
-    await parts.registry.migrate()
     await parts.queues.open()
     async with parts.targets:
         yield parts

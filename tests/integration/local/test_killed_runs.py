@@ -31,13 +31,12 @@ def below(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-@pytest.mark.parametrize("processes", ["one process", "side by side"])
-def test_a_killed_run_takes_its_cluster_and_engines_with_it(processes: str, scratch: Path) -> None:
+def test_a_killed_run_takes_its_cluster_and_engines_with_it(scratch: Path) -> None:
+    """Its tests are in a process beside it, as CI runs them."""
     test, told = scratch / "test_hanging.py", scratch / "told"
     test.write_text(HANGING)
     argv = [sys.executable, "-m", "pytest", "-q", "-c", "pyproject.toml", "--rootdir", str(CHECKOUT)]
-    argv += ["-p", "tests.conftest", "-p", "no:cacheprovider"]
-    argv += ["-n", "1"] if processes == "side by side" else []
+    argv += ["-p", "tests.conftest", "-p", "no:cacheprovider", "-n", "1"]
     environment = clean_environment() | {"TOLD": str(told), "PYTHONPATH": str(CHECKOUT)}
     del environment["LAMBDAD_ENDS_WITH"]  # ours
     with (scratch / "log").open("wb") as log:

@@ -21,6 +21,7 @@ from shared.domain.arns import Home, function_arn
 from shared.registry.cache import TargetCache
 from shared.registry.records import FunctionVersion
 from shared.registry.registry import Registry
+from shared.registry.tables import Base
 from shared.settings import Settings
 from tests.support import ROLE, zip_of
 
@@ -40,6 +41,13 @@ async def new_database(url: str) -> AsyncIterator[str]:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)", timeout=30)
     finally:
         await admin.close(timeout=10)
+
+
+async def emptied(registry: Registry) -> None:
+    """Takes everything out of its tables: of few rows, in a fraction of the time that a new database takes."""
+    async with registry.write() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            await connection.execute(table.delete())
 
 
 def settings_of(database_url: str, data_dir: Path, **sections: Any) -> Settings:

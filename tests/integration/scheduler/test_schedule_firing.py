@@ -29,7 +29,8 @@ from shared.registry.registry import Registry
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
 from tests.integration.events.parts import read_topic, settings_of
-from tests.integration.registry.support import new_database
+from tests.integration.registry.support import emptied, new_database
+from tests.integration.registry.support import settings_of as registry_settings
 
 HOME = Home("000000000000", "us-east-1")
 NOW = 1_750_000_000_000
@@ -97,23 +98,32 @@ class World:
             await each.close()
 
 
-@pytest_asyncio.fixture
-async def world(postgres_engine: str, kafka_engine: KafkaCluster, tmp_path: Path) -> AsyncIterator[World]:
+@pytest_asyncio.fixture(scope="module")
+async def database_url(postgres_engine: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     async with new_database(postgres_engine) as url:
-        settings = Settings.model_validate(
-            {**settings_of(kafka_engine, async_partitions=1).model_dump(), "database_url": url, "data_dir": tmp_path}
-        )
-        names = TopicNames.of(settings.events)
-        await ensure_topics(settings, {names.deliveries, names.events, names.asynchronous})
-        registry = Registry(settings)
+        registry = Registry(registry_settings(url, tmp_path_factory.mktemp("firing")))
         await registry.migrate()
-        await registry.open()
-        world = World(settings, registry, kafka_engine)
-        try:
-            yield world
-        finally:
-            await world.close()
-            await registry.close()
+        await registry.close()
+        yield url
+
+
+@pytest_asyncio.fixture
+async def world(database_url: str, kafka_engine: KafkaCluster, tmp_path: Path) -> AsyncIterator[World]:
+    """With nothing in the registry, and topics of its own."""
+    settings = Settings.model_validate(
+        {**settings_of(kafka_engine, async_partitions=1).model_dump(), "database_url": database_url, "data_dir": tmp_path}
+    )
+    names = TopicNames.of(settings.events)
+    await ensure_topics(settings, {names.deliveries, names.events, names.asynchronous})
+    registry = Registry(settings)
+    await registry.open()
+    await emptied(registry)
+    world = World(settings, registry, kafka_engine)
+    try:
+        yield world
+    finally:
+        await world.close()
+        await registry.close()
 
 
 async def test_a_schedule_fires_when_it_is_due_and_then_in_its_phase(world: World) -> None:
