@@ -318,7 +318,7 @@ class AsyncPoller:
         try:
             decision, reason = self._decide(run, result, error)
             if reason == DELETED and isinstance(error, ResourceNotFoundException):
-                await self._follow_deletion(run, error)
+                throttled = await self._follow_deletion(run, error)
             elif decision is None:
                 self._teller.dropped(run, reason)
             else:
@@ -414,19 +414,24 @@ class AsyncPoller:
                 self._teller.ended(run, decision)
         return False
 
-    async def _follow_deletion(self, run: EventRun, error: ResourceNotFoundException) -> None:
+    async def _follow_deletion(self, run: EventRun, error: ResourceNotFoundException) -> bool:
         """What was to be run is gone: dropped, but for what the dead-letter queue of a function gets that only lost the version
-        or alias. Raises ServiceException: then it comes again."""
+        or alias. True when the event was put back, for nobody could be asked."""
         event, outcome = run.event, None
         if event.qualifier is not None:
-            with contextlib.suppress(ResourceNotFoundException, ResourceConflictException):
+            try:
                 function = await self._invoker.resolve(run.function_arn, None)
                 outcome = decisions.after_deletion(event, function, error, _now_ms())
+            except (ResourceNotFoundException, ResourceConflictException):
+                pass
+            except ServiceException as away:
+                return await self._follow(run, decisions.after_refusal(event, None, _now_ms()), "registry", away)
         if outcome is not None:
             await self._producer.persist(self._names.outcomes, encode(outcome))
         ENDED.labels(DELETED, "no" if outcome is None else "yes").inc()
         log.warning("event %s ends: %s", event.event_id, error.message)
         self._teller.dropped(run, DELETED, error.message)
+        return False
 
     async def _put_back(self, put_back: decisions.PutBack) -> int:
         """-> the delay in seconds, once Kafka has it."""

@@ -23,6 +23,7 @@ from shared.domain.errors import (
     ServiceException,
     TooManyRequestsException,
 )
+from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
 from shared.events.producer import BatchingProducer, ProduceError
 from shared.events.queue import AsyncQueue
@@ -448,15 +449,27 @@ async def test_an_event_of_a_deleted_function_is_dropped_and_the_queue_goes_on(k
 
 
 async def test_an_event_of_a_deleted_alias_goes_to_its_functions_dead_letter_queue(kafka_engine: KafkaCluster) -> None:
-    functions = Functions(dead_letter_arn=f"{QUEUE}dead", on_failure_arn=f"{QUEUE}of-latest")
+    asked: list[str | None] = []
+
+    class Away(Functions):
+        """The registry is away for the first who asks for the function itself."""
+
+        async def resolve(self, arn: str, qualifier: str | None) -> InvokeTarget:
+            asked.append(qualifier)
+            if asked.count(None) == 1 and qualifier is None:
+                raise ServiceException("away")
+            return await super().resolve(arn, qualifier)
+
+    functions = Away(dead_letter_arn=f"{QUEUE}dead", on_failure_arn=f"{QUEUE}of-latest")
     functions.gone.add("f:live")
     settings = settings_of(kafka_engine)
-    async with poller_of(settings, functions) as queue:
+    async with poller_of(settings, functions, delays=True) as queue:
         await queue.enqueue(sent := event(qualifier="live"))
         [told] = await read_topic(kafka_engine, TopicNames.of(settings.events).outcomes, 1)
     outcome = decode_outcome(told.value)
     assert (outcome.event_id, outcome.dead_letter_arn, outcome.targets) == (sent.event_id, f"{QUEUE}dead", ())
     assert functions.calls == []
+    assert asked == ["live", None, "live", None]
 
 
 async def test_what_cannot_be_read_is_set_aside_and_the_queue_goes_on(kafka_engine: KafkaCluster) -> None:
