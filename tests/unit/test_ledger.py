@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from services.router.deliveries.contract import Happened, Happening
+from services.router.ledger import deliveries
 from services.router.ledger.backlog import gaps
+from shared.events.records import Behalf, Delivery
 from shared.ledger.errors import error_line
 from shared.ledger.joining import Joined, event_row, step_row
 from shared.ledger.partitions import Partitions
@@ -40,6 +43,22 @@ def entry(status: Status, at_ms: int = 10, **more: Any) -> EventEntry:
         "offset": 7,
     }
     return EventEntry(**{**fields, "status": status, "at_ms": at_ms, **more})
+
+
+def test_what_does_not_reach_its_target_names_on_whose_behalf_it_was_sent() -> None:
+    told: list[tuple[str, str]] = []
+
+    class Ledger:
+        def step(self, event_id: str, kind: StepKind, at_ms: int, *, target: str, detail: str, source: str) -> None:
+            told.append((kind.label, source))
+
+    sent = Delivery("d", Behalf.LAMBDA, ARN, "batch-1", "queue", b"{}", 1)
+    rule = Delivery("d", Behalf.EVENTS, "rule", "e", "queue", b"{}", 1)
+    for delivery in (sent, rule):
+        for happening in Happening:
+            deliveries.tell(cast("LedgerWriter", Ledger()), Happened(delivery, happening, 2))
+    assert dict(told[: len(Happening)]) == {"delivery-retried": ARN, "delivered": "", "delivery-refused": ARN, "kept": ARN}
+    assert {source for _, source in told[len(Happening) :]} == {"rule"}
 
 
 def test_a_batch_is_read_as_it_was_written() -> None:

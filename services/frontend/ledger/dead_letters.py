@@ -69,6 +69,18 @@ class _Record(msgspec.Struct, rename="camel"):
     request_payload: msgspec.Raw
 
 
+class _TopicAttribute(msgspec.Struct, rename="pascal"):
+    value: str
+
+
+class _Notification(msgspec.Struct, rename="pascal", tag_field="Type", tag="Notification"):
+    """What a queue gets that subscribes to a topic of dead letters or records."""
+
+    topic_arn: str
+    message: str
+    message_attributes: dict[str, _TopicAttribute] = {}
+
+
 class DeadLetterRedrive:
     def __init__(self, queues: DeadLetterQueues, registry: Registry, actions: Enqueue) -> None:
         self._queues = queues
@@ -123,19 +135,30 @@ class DeadLetterRedrive:
 
 
 def letter_of(body: bytes, attributes: Mapping[str, Attribute], message_id: str) -> Letter:
-    """A dead letter of a function or a rule, whose body is the event, or a destination's record of a failure. Attributes say
-    which it is: the event of a function that is a destination is a record, too."""
-    values = {name: attribute.string_value or "" for name, attribute in attributes.items()}
+    """A dead letter of a function or a rule, whose body is the event, or a destination's record of a failure; also by way of a
+    topic."""
+    found = _letter_of(body, {name: attribute.string_value or "" for name, attribute in attributes.items()}, message_id)
+    if found is None:
+        try:
+            sent = msgspec.json.decode(body, type=_Notification)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        else:
+            values = {name: attribute.value for name, attribute in sent.message_attributes.items()}
+            found = _letter_of(sent.message.encode(), values, message_id)
+    return found or Letter(message_id, "", body)
+
+
+def _letter_of(body: bytes, values: Mapping[str, str], message_id: str) -> Letter | None:
+    """Attributes say which it is: the event of a function that is a destination is a record, too. None for anything else."""
     target = values.get("TARGET_ARN", "")
     if values.keys() & {"RequestID", "TARGET_ARN"}:
         return Letter(values.get("RequestID") or message_id, target if is_function(target) else "", body)
     try:
         record = msgspec.json.decode(body, type=_Record)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    else:
-        return Letter(record.request_context.request_id, record.request_context.function_arn, bytes(record.request_payload))
-    return Letter(message_id, "", body)
+        return None
+    return Letter(record.request_context.request_id, record.request_context.function_arn, bytes(record.request_payload))
 
 
 def _event(letter: Letter, known: LedgerEvent | None, asked: RedriveQueue, home: Home) -> AsyncEvent:

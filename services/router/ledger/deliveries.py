@@ -14,10 +14,12 @@ _KINDS = {
     Happening.KEPT: StepKind.KEPT,
     Happening.REFUSED: StepKind.DELIVERY_REFUSED,
 }
+_ARRIVED = (StepKind.DELIVERED, StepKind.DEAD_LETTERED)
 
 
 def tell(ledger: LedgerWriter, happened: Happened) -> None:
-    """One that becomes a dead letter is refused by its target; the letter's own end is told by itself."""
+    """One that becomes a dead letter is refused by its target; the letter's own end is told by itself. Of what arrives, an
+    event's own function is not said again. Records of a mapping's batches are nobody's event."""
     delivery = happened.delivery
     kind = _KINDS[happened.what]
     if kind is StepKind.DELIVERED and delivery.role is Role.DEAD_LETTER:
@@ -28,5 +30,5 @@ def tell(ledger: LedgerWriter, happened: Happened) -> None:
         happened.at_ms,
         target=delivery.target,
         detail=happened.error,
-        source="" if delivery.behalf is Behalf.LAMBDA else delivery.source_arn,
+        source="" if delivery.behalf is Behalf.LAMBDA and kind in _ARRIVED else delivery.source_arn,
     )

@@ -33,6 +33,23 @@ def texts(**values: str) -> dict[str, Attribute]:
                 "r", "", b'{"requestContext": {"requestId": "other", "functionArn": "%b"}, "requestPayload": 1}' % ARN.encode()
             ),
         ),
+        (
+            b'{"Type": "Notification", "TopicArn": "t", "Message": "{\\"k\\": 1}", "MessageAttributes": {"RequestID": '
+            b'{"Type": "String", "Value": "r"}, "ErrorCode": {"Type": "Number", "Value": "200"}}}',
+            {},
+            Letter("r", "", b'{"k": 1}'),
+        ),
+        (
+            b'{"Type": "Notification", "TopicArn": "t", "Message": "{\\"requestContext\\": {\\"requestId\\": \\"r\\", '
+            b'\\"functionArn\\": \\"%b\\"}, \\"requestPayload\\": 1}"}' % ARN.encode(),
+            {},
+            Letter("r", ARN, b"1"),
+        ),
+        (
+            b'{"Type": "Notification", "TopicArn": "t", "Message": "hi"}',
+            {},
+            Letter("m", "", b'{"Type": "Notification", "TopicArn": "t", "Message": "hi"}'),
+        ),
         (b'{"detail": {}}', {"RULE_ARN": "r", "TARGET_ARN": ARN}, Letter("m", ARN, b'{"detail": {}}')),
         (b'{"detail": {}}', {"TARGET_ARN": "arn:aws:sqs:us-east-1:000000000000:q"}, Letter("m", "", b'{"detail": {}}')),
     ],
