@@ -19,6 +19,7 @@ from tests.conformance.facts import load
 from tests.conformance.services.eventbridge.given import DETAIL, PATTERN
 from tests.conformance.services.service import ACCOUNT, OTHER_REGION, REGION, unique
 from tests.conftest import Engines, settings_for
+from tests.integration.http_listener import Listener
 from tests.support import wait_until
 
 SOURCE = "core.update-account-command"
@@ -203,6 +204,27 @@ def test_an_event_that_crosses_regions_gets_another_id_and_keeps_its_region(worl
         "source-secondary": OTHER_REGION,
     }
     assert arrived["source-primary"]["id"] != sent["id"]
+
+
+def test_an_api_destination_gets_the_event_as_a_request_and_its_refusal_becomes_a_dead_letter(world: Make) -> None:
+    bus, name, (letters, letter) = world(), unique("d"), queue()
+    key = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "secret"}}
+    connection = bus.call("CreateConnection", Name=name, AuthorizationType="API_KEY", AuthParameters=key)["ConnectionArn"]
+    with Listener().listening() as listener:
+        made = {"ConnectionArn": connection, "HttpMethod": "POST", "InvocationEndpoint": f"{listener.address}/orders/*"}
+        arn = bus.call("CreateApiDestination", Name=name, **made)["ApiDestinationArn"]
+        http = {"PathParameterValues": ["$.detail.payload.sf_id"], "QueryStringParameters": {"of": "$.source"}}
+        target = {"Arn": arn, "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/r", "HttpParameters": http, "InputPath": "$.detail"}
+        rule = bus.rule({**target, "DeadLetterConfig": {"Arn": letter["Arn"]}})
+        listener.answers = [(200, {}, b""), (404, {}, b"")]
+        bus.put(entry())
+        request = listener.next()
+        bus.put(entry())
+    assert (request.method, request.path) == ("POST", f"/orders/baz?of={SOURCE}")
+    assert (json.loads(request.body), request.headers["x-key"]) == (DETAIL, "secret")
+    [told] = bus.attributes(letters)
+    assert told["TARGET_ARN"]["StringValue"] == arn
+    assert told["RULE_ARN"]["StringValue"] == rule_arn(Home(ACCOUNT, REGION), bus.bus, rule)
 
 
 def test_buses_that_pass_events_in_a_circle_come_to_an_end(world: Make) -> None:
