@@ -19,9 +19,9 @@ from tests.conftest import Cluster
 from tests.e2e.conftest import MakeFunction
 from tests.support import wait_until
 
-EVENTS, PAYLOAD_BYTES = 25_000, 4_000
-GROWTH_BYTES_MAX = 96 * 1024**2
-"""Less than the events have in bytes, and several times what a poller holds of so small ones at one time: 3,000."""
+EVENTS, PAYLOAD_BYTES = 30_000, 4_000
+GROWTH_BYTES_MAX = 112 * 1024**2
+"""Less than the events have in bytes, and several times what a poller or router holds of so small ones at one time."""
 SERVICES = ("frontend", "poller", "router", "scheduler", "worker-1")
 SLEEPS = """
 import time
