@@ -21,29 +21,28 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import boto3
 import msgspec
-import redis
-from botocore.config import Config
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
 
-from tests.chaos.disturbances import ENGINES, Disturbance, Place, catalogue, hold, set_clock
+from deploy.local.ports import choose
+from tests.chaos.address import Address
+from tests.chaos.census import Census, Processes
+from tests.chaos.disturbances import ENGINES, Disturbance, catalogue, hold, set_clock
+from tests.chaos.everything import everything
 from tests.chaos.ledger import untold
 from tests.chaos.load import Load
-from tests.chaos.report import TARGET, Result, render
-from tests.chaos.traffic import SOURCE, FailingEvents, LimitedEvents, Records, make_function
-from tests.conftest import Cluster, running_cluster
+from tests.chaos.place import Place
+from tests.chaos.report import LEFT, TARGET, Result, render
+from tests.conftest import running_cluster
 
 INSIDE = "LAMBDAD_CHAOS_INSIDE"
-FUNCTION = "chaos"
 DISK_BYTES = 768 * 1024**2
 """Of each engine's file system."""
 END_DEADLINE_S = 180.0
 RECOVER_DEADLINE_S = 150.0
 LEAD_DEADLINE_S = 60.0
+AT_ONCE = ("killed", "wiped", "wiped but for queues", "upgraded", "restarted", "while delivering")
+"""What is done in a moment, and does not last."""
 RESULTS = TARGET.with_suffix(".json")
 
 
@@ -68,7 +67,7 @@ def main() -> int:
     os.environ["LAMBDAD_ENDS_WITH"] = str(os.getpid())
     # Minutes as seconds: what waits for its next try is not to be told from what is lost.
     os.environ |= {"LAMBDAD_EVENTS__RETRY_DELAYS_S": "[1, 2]", "LAMBDAD_EVENTS__BACKOFF_DELAYS_S": "[1, 2, 4, 8]"}
-    results = run_all(chosen)
+    results = run_all(chosen, counted=not options.names)
     if not options.names or options.keep:
         keep(results)
     bad = [result for result in results if not result.good]
@@ -78,7 +77,8 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def run_all(chosen: Sequence[Disturbance]) -> list[Result]:
+def run_all(chosen: Sequence[Disturbance], *, counted: bool) -> list[Result]:
+    """counted: count what is left in the end, too, which takes half a minute."""
     results = [Result(each.name, each.what, skipped=why) for each in chosen if (why := each.needs()) is not None]
     possible = [each for each in chosen if each.needs() is None]
     clocked = [each for each in possible if each.name.startswith("clock")]
@@ -86,31 +86,47 @@ def run_all(chosen: Sequence[Disturbance]) -> list[Result]:
         for group, clock in (([each for each in possible if each not in clocked], None), (clocked, Path(folder) / "clock")):
             if group:
                 with place(clock) as found:
-                    results += [run(found, each) for each in group]
+                    census = Census(found.cluster, found.redis, by_network=True)
+                    before = settled(found, census) if counted and clock is None else None
+                    with everything(found).opened() as load:
+                        for each in group:
+                            census.remember(Processes(census.worker_pid()))
+                            results.append(run(found, load, each))
+                    if before is not None:
+                        results.append(left(census, before))
     return results
+
+
+def settled(found: Place, census: Census) -> dict[str, int]:
+    """What is made once and kept (connections, a zygote) is there before anything is counted."""
+    with everything(found).opened() as load, load.running():
+        load.wait_until_whole()
+    return census.settled()
+
+
+def left(census: Census, before: dict[str, int]) -> Result:
+    more = tuple(f"{name}: {count}" for name, count in census.more_than(before).items())
+    tell(f"{'BAD ' if more else 'ok  '} {LEFT}: {more or before}")
+    return Result(LEFT, f"{', '.join(before)}: as before (I8)", wrong=more, recovery_s=0.0)
 
 
 @contextlib.contextmanager
 def place(clock: Path | None) -> Iterator[Place]:
     """clock: the file that is to move the cluster's clock; None for a cluster whose clock is the machine's."""
-    added = {}
+    worker_port = choose(set())
+    # A worker that is called over the network, as one on a host of its own is: that link can be cut.
+    added = {"LAMBDAD_WORKER__HOST": "127.0.0.1", "LAMBDAD_WORKER__PORT": str(worker_port)}
     if clock is not None:
         clock.parent.chmod(0o755)
         set_clock(clock, 0)
         library = clock.with_suffix(".so")
         source = Path(__file__).with_name("clock.c")
         subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60)
-        added = {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(clock)}
-    with running_cluster(prepare=small_disks, environment=added) as cluster:
-        streams = redis.Redis.from_url(
-            cluster.environment["REDIS_URL"],
-            decode_responses=True,
-            retry=Retry(ConstantBackoff(0.2), 300),
-            retry_on_error=[redis.ConnectionError, redis.TimeoutError],
-            socket_timeout=5,
-        )
-        with streams:
-            yield Place(cluster, streams, clock)
+        added |= {"LD_PRELOAD": str(library), "CHAOS_CLOCK": str(clock)}
+    with Address().listening() as address, running_cluster(prepare=small_disks, environment=added) as cluster:
+        found = Place(cluster, address, clock=clock, worker_port=worker_port)
+        with contextlib.closing(found):
+            yield found
 
 
 def small_disks(data_dir: Path) -> None:
@@ -124,49 +140,40 @@ def small_disks(data_dir: Path) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(data_dir / engine)], check=True, timeout=10)
 
 
-def run(found: Place, each: Disturbance) -> Result:
-    """One disturbance under a load of its own."""
-    cluster, client = found.cluster, client_of(found.cluster)
-    cluster.ready()
-    if not any(function["FunctionName"] == FUNCTION for function in client.list_functions()["Functions"]):
-        make_function(client, FUNCTION, SOURCE)
-    more = (FailingEvents(client, found.redis), LimitedEvents(client, found.redis), Records(client, found.redis, cluster.kafka))
-    load, recovery_s = Load(client, found.redis, FUNCTION, *more), None
-    with load:
-        load.wait_until_whole(LEAD_DEADLINE_S)
-        with contextlib.suppress(AssertionError):
+def run(found: Place, load: Load, each: Disturbance) -> Result:
+    """One disturbance."""
+    began = time.monotonic()
+    found.cluster.ready()
+    recovery_s = None
+    with load.running():
+        try:
+            load.wait_until_whole(LEAD_DEADLINE_S)
             with each.apply(found):
-                if not each.name.endswith(("killed", "wiped", "upgraded", "restarted")):
+                if not each.name.endswith(AT_ONCE):
                     hold()
             since = time.monotonic()
             load.wait_until_whole(RECOVER_DEADLINE_S)
             recovery_s = time.monotonic() - since
-    kinds = {count.name: (count.accepted, count.lost, count.duplicates) for count in load.counts(END_DEADLINE_S)}
+        except AssertionError as error:
+            tell(f"{each.name}: {error}")
+    counts = load.counts(END_DEADLINE_S)
+    kinds = {count.name: (count.accepted, count.lost, count.duplicates) for count in counts}
     kinds[load.calls.name] = (len(load.calls.answered), 0, 0)
-    cluster.ready()
-    gaps = [f"the ledger does not say how {request_id} ended" for request_id in untold(cluster, load.accepted)]
-    result = Result(each.name, each.what, None, kinds, (*load.wrong(), *gaps), recovery_s)
-    load.close()
-    tell(f"{'ok  ' if result.good else 'BAD '} {each.name}: {result.totals} wrong {len(result.wrong)} recovery {recovery_s}")
-    return result
-
-
-def client_of(cluster: Cluster) -> Any:
-    return boto3.client(
-        "lambda",
-        endpoint_url=cluster.endpoint,
-        region_name="us-east-1",
-        aws_access_key_id=cluster.access_key_id,
-        aws_secret_access_key=cluster.secret_access_key,
-        config=Config(retries={"total_max_attempts": 1}, read_timeout=30, connect_timeout=5, max_pool_connections=20),
+    gaps = [f"the ledger does not say how {request_id} ended" for request_id in untold(found.cluster, load.request_ids)]
+    wiped = sum(count.wiped for count in counts)
+    result = Result(each.name, each.what, None, kinds, (*load.wrong(), *gaps), recovery_s, wiped)
+    took_s = time.monotonic() - began
+    tell(
+        f"{'ok  ' if result.good else 'BAD '} {each.name}: {result.totals} {wiped=} wrong {len(result.wrong)} {recovery_s=} {took_s=:.0f}"
     )
+    return result
 
 
 def keep(results: Sequence[Result]) -> None:
     """The page, and what it was made of: rows that were not run now stay as they were."""
     before = msgspec.json.decode(RESULTS.read_bytes(), type=list[Result]) if RESULTS.exists() else []
     now = {result.name for result in results}
-    names = {each.name for each in catalogue()}
+    names = {*(each.name for each in catalogue()), LEFT}
     kept = [*(result for result in before if result.name not in now and result.name in names), *results]
     RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=1) + b"\n")
     machine = f"{os.cpu_count()} cores, Linux {platform.release()}"

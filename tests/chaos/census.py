@@ -17,6 +17,7 @@ from tests.conftest import READY_S
 from tests.support import mounts, wait_until
 
 WORKER = "worker-1"
+SETTLED_S = 60
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 
 
@@ -55,10 +56,12 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 class Census:
-    """redis: of the cluster. Who died is remembered: nothing of theirs may live on."""
+    """redis: of the cluster. by_network: whether callers reach the worker so, and not by a Unix socket. Who died is remembered:
+    nothing of theirs may live on."""
 
-    def __init__(self, cluster: Any, redis: Any) -> None:
+    def __init__(self, cluster: Any, redis: Any, *, by_network: bool = False) -> None:
         self._cluster = cluster
+        self._by_network = by_network
         self._redis = redis
         self._keys = Keys("0")
         self._known: dict[tuple[int, float], psutil.Process] = {}
@@ -84,6 +87,7 @@ class Census:
         metrics = read_metrics(int(services[WORKER]["port"]))
         living = {each.pid for each in processes.all}
         redis = self._in_redis()
+        callers = 0 if self._by_network else int(metrics["lambdad_worker_connections"])
         return {
             "processes of the worker": len(processes.all),
             "processes of those who died": sum(_lives(each) and each.pid not in living for each in self._known.values()),
@@ -91,7 +95,7 @@ class Census:
             "mounts": sum(self._is_ours(line) for line in mounts()),
             "cgroups": sum(1 for _ in self._cgroups(processes.worker.pid)),
             "cgroups of those who died": sum(1 for pid in self._workers - {processes.worker.pid} for _ in self._cgroups(pid)),
-            "descriptors of the worker": _own_descriptors(processes.worker) - int(metrics["lambdad_worker_connections"]),
+            "descriptors of the worker": _own_descriptors(processes.worker) - callers,
             "descriptors of its helpers": sum(_descriptors(each) for each in processes.helpers),
             "descriptors of the scheduler": _own_descriptors(psutil.Process(int(services["scheduler"]["pid"]))),
             "network devices that nobody keeps": _devices() - _keepers(),
@@ -100,6 +104,30 @@ class Census:
             "user ids taken": -int(metrics["lambdad_worker_user_ids_free"]),
             **redis,
         }
+
+    def settled(self) -> dict[str, int]:
+        """`take`, once nothing changes any more, and nothing runs."""
+        seen = [self.take()]
+
+        def rests() -> bool:
+            seen.append(self.take())
+            return seen[-1] == seen[-2] == seen[max(0, len(seen) - 3)] and not seen[-1]["environments"]
+
+        wait_until(rests, deadline_s=SETTLED_S, poll_s=0.5, what=f"nothing changes: {seen[-1]}")
+        return seen[-1]
+
+    def more_than(self, before: dict[str, int]) -> dict[str, str]:
+        """What there is more of than before, after a while in which it may go."""
+        more: dict[str, str] = {}
+
+        def is_as_before() -> bool:
+            more.clear()
+            more.update({name: f"{count}, was {before[name]}" for name, count in self.take().items() if count > before[name]})
+            return not more
+
+        with contextlib.suppress(AssertionError):
+            wait_until(is_as_before, deadline_s=SETTLED_S, poll_s=0.5)
+        return more
 
     def _is_ours(self, mount: str) -> bool:
         """Others may mount something on this machine meanwhile. A namespace may be kept by a mount, too."""

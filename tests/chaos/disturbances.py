@@ -17,32 +17,30 @@ from typing import Any
 
 import psutil
 
+from tests.chaos.place import Place
 from tests.conftest import Cluster
 from tests.support import wait_until
 
 SERVICES = ("frontend", "scheduler", "worker-1", "poller", "router")
 ENGINES = ("redis", "kafka", "postgres")
 LINKS = (
-    ("frontend", "kafka"), ("frontend", "redis"), ("frontend", "postgres"), ("worker-1", "redis"), ("scheduler", "redis"),
-    ("poller", "kafka"), ("poller", "redis"), ("router", "kafka"), ("router", "redis"),
+    ("frontend", "worker-1"), ("frontend", "kafka"), ("frontend", "redis"), ("frontend", "postgres"),
+    ("poller", "worker-1"), ("poller", "kafka"), ("poller", "redis"), ("poller", "postgres"),
+    ("router", "kafka"), ("router", "redis"), ("router", "postgres"),
+    ("scheduler", "kafka"), ("scheduler", "redis"), ("scheduler", "postgres"),
+    ("worker-1", "redis"),
 )  # fmt: skip
-"""Those that carry something while events are accepted and run."""
+"""Those that carry something while events are accepted and run; a worker calls nobody but Redis."""
 ASKED_BY = {"postgres": signal.SIGINT}
 """How each is asked to end: on SIGTERM Postgres waits until the last client has gone by itself."""
 HOLD_S = 8.0
 READY_S = 90.0
 SLOW_BYTES_S = 20_000
+TRIES = 3
+"""Deliveries that are under way when the router is killed."""
+WIPED = "Redis wiped"
 CGROUPS = Path("/sys/fs/cgroup")
 UNIFIED = CGROUPS / "unified" if (CGROUPS / "unified").is_dir() else CGROUPS
-
-
-@dataclass(frozen=True)
-class Place:
-    """A running cluster and what may be done to it. redis: a client of its. clock: the file that moves its services' clock."""
-
-    cluster: Cluster
-    redis: Any
-    clock: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -110,10 +108,24 @@ def wiped(place: Place) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def link(place: Place, service: str, engine: str, verdict: str) -> Iterator[None]:
-    """What a service sends to an engine and gets from it. A socket belongs to the cgroup in which it was opened: those that are
-    open are named by their ports, new ones by the cgroup that the service is put into meanwhile."""
-    pid, port = pid_of(place.cluster, service), engine_port(place.cluster, engine)
+def wiped_whole(place: Place) -> Iterator[None]:
+    place.wipe_redis()
+    yield
+
+
+@contextlib.contextmanager
+def killed_while_trying(place: Place) -> Iterator[None]:
+    """The router, while those that it delivers to have got something and not answered: it has tried, and nothing is settled."""
+    with place.address.holding(TRIES, READY_S):
+        kill(place.cluster, "router")
+    yield
+
+
+@contextlib.contextmanager
+def link(place: Place, service: str, other: str, verdict: str) -> Iterator[None]:
+    """What a service sends to an engine or to the worker, and gets from it. A socket belongs to the cgroup in which it was
+    opened: those that are open are named by their ports, new ones by the cgroup that the service is put into meanwhile."""
+    pid, port = pid_of(place.cluster, service), port_of(place, other)
     group = UNIFIED / f"lambdad-chaos-{os.getpid()}"
     group.mkdir(exist_ok=True)
     before = next(line[3:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
@@ -147,9 +159,12 @@ def removed(group: Path) -> bool:
     return True
 
 
-def engine_port(cluster: Cluster, engine: str) -> int:
-    variable = {"redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP_SERVERS", "postgres": "DATABASE_URL"}[engine]
-    return int(cluster.environment[variable].rpartition(":")[2].partition("/")[0])
+def port_of(place: Place, called: str) -> int:
+    if called == "worker-1":
+        assert place.worker_port is not None, "its callers use a Unix socket"
+        return place.worker_port
+    variable = {"redis": "REDIS_URL", "kafka": "KAFKA_BOOTSTRAP_SERVERS", "postgres": "DATABASE_URL"}[called]
+    return int(place.cluster.environment[variable].rpartition(":")[2].partition("/")[0])
 
 
 @contextlib.contextmanager
@@ -213,20 +228,26 @@ def catalogue() -> list[Disturbance]:
             for name in SERVICES + ENGINES
         ),
         *(Disturbance(f"{name} restarted", f"the {name} asked to end", _of(restarted, name)) for name in ENGINES),
-        Disturbance("Redis wiped", "all of Redis but queues deleted", _of(wiped)),
+        Disturbance(
+            "router killed while delivering",
+            f"`kill -9` of the router when {TRIES} posts had been made and not answered: tried, and not settled",
+            _of(killed_while_trying),
+        ),
+        Disturbance("Redis wiped but for queues", "all of Redis but queues deleted", _of(wiped)),
+        Disturbance(WIPED, "all of Redis deleted, queues with their messages too", _of(wiped_whole)),
         Disturbance("all services upgraded", "each service asked to end, in turn", _of(restarted, *SERVICES)),
     ]
-    for service, engine in LINKS:
-        told = f"between the {service} and {engine} for {HOLD_S:.0f} s"
+    for service, other in LINKS:
+        told = f"between the {service} and {other} for {HOLD_S:.0f} s"
         cut, slow = "drop", f"limit rate over {SLOW_BYTES_S} bytes/second burst 1500 bytes drop"
         found.append(
-            Disturbance(f"link {service} to {engine} cut", f"no packet {told}", _of(link, service, engine, cut), needs_cgroups)
+            Disturbance(f"link {service} to {other} cut", f"no packet {told}", _of(link, service, other, cut), needs_cgroups)
         )
         found.append(
             Disturbance(
-                f"link {service} to {engine} slow",
+                f"link {service} to {other} slow",
                 f"{SLOW_BYTES_S // 1000} kB a second, what is more is lost, {told}",
-                _of(link, service, engine, slow),
+                _of(link, service, other, slow),
                 needs_cgroups,
             )
         )

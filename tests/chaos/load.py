@@ -5,75 +5,63 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
 
 from aiokafka.errors import KafkaError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.chaos.traffic import Calls, Events, Traffic
+from tests.chaos.traffic.contract import Traffic
+from tests.chaos.traffic.invocations import Calls
 from tests.support import wait_until
 
 REFUSED = (ClientError, BotoCoreError, OSError, KafkaError, TimeoutError)
+AFTER_REFUSED_S = 0.05
 JOIN_S = 90
 
 
 @dataclass(frozen=True)
 class Count:
-    """Of one kind of traffic. duplicates: ends that were told more often than once."""
+    """Of one kind of traffic. duplicates: ends that were told more often than once. wiped: what was in queues when Redis was
+    wiped, which cannot come."""
 
     name: str
     accepted: int
     lost: int
     duplicates: int
+    wiped: int = 0
 
 
 class Load:
-    """Runs until the block ends: synchronous calls and events of one function, and what else is given."""
+    """Synchronous calls, and what else is given. Opened once, and then run for as often as is wanted, each time anew."""
 
-    def __init__(self, client: Any, streams: Any, function: str, *more: Traffic) -> None:
-        self.calls = Calls(client, function)
-        self.events = Events(client, streams, function)
-        self.traffics: tuple[Traffic, ...] = (self.calls, self.events, *more)
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=[each], name=each.name) for each in self.traffics]
-        for each in self.traffics:
-            each.open()
+    def __init__(self, calls: Calls, *more: Traffic) -> None:
+        self.calls = calls
+        self.ended = more
+        self._traffics: tuple[Traffic, ...] = (calls, *more)
 
     @property
-    def accepted(self) -> set[str]:
-        """Request ids of all events."""
-        return {request_id for each in self.traffics if isinstance(each, Events) for request_id in each.accepted}
+    def request_ids(self) -> set[str]:
+        """Of all asynchronous invocations."""
+        return {request_id for each in self._traffics for request_id in each.request_ids}
 
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Load]:
+        with contextlib.ExitStack() as stack:
+            for each in self._traffics:
+                each.open()
+                stack.callback(each.close)
+            receive = {each: again_and_again(each, lambda each, _: each.receive()) for each in self._traffics if each.receives}
+            with threads(receive):
+                yield self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(JOIN_S)
-            assert not thread.is_alive(), f"{thread.name} does not end"
-
-    def close(self) -> None:
-        """Remove what the traffics made."""
-        for each in self.traffics:
-            each.close()
-
-    def _run(self, traffic: Traffic) -> None:
-        number = 0
-        while not self._stop.is_set():
-            number += 1
-            try:
-                traffic.step(number)
-            except REFUSED as error:
-                traffic.failures.append(str(error)[:200])
-                self._stop.wait(0.05)
-                continue
-            if traffic.pause_s:
-                self._stop.wait(traffic.pause_s)
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Load]:
+        """Until the block ends."""
+        for each in self._traffics:
+            each.begin()
+        with threads({each: again_and_again(each, send) for each in self._traffics}):
+            yield self
 
     def wait_for_answers(self, more: int, deadline_s: float = 30.0) -> None:
         """Until this many further synchronous calls came back right: the cluster works again."""
@@ -87,7 +75,7 @@ class Load:
     def wait_until_whole(self, deadline_s: float = 120.0) -> None:
         """Until something of every kind that was accepted from now on has come to its end."""
         since = time.monotonic()
-        waiting = {each.name: each for each in self.traffics if each is not self.calls}
+        waiting = {each.name: each for each in self.ended}
         self.wait_for_answers(5, deadline_s)
 
         def all_ended() -> bool:
@@ -97,25 +85,68 @@ class Load:
                     del waiting[name]
             return not waiting
 
-        what = "something of each kind comes to its end"
-        wait_until(all_ended, deadline_s=deadline_s, poll_s=0.1, what=what)
+        try:
+            wait_until(all_ended, deadline_s=deadline_s, poll_s=0.1)
+        except AssertionError:
+            refused = {name: each.failures[-2:] for name, each in waiting.items()}
+            raise AssertionError(f"not within {deadline_s:.0f} s: an end of {refused}") from None
 
     def counts(self, deadline_s: float = 180.0) -> list[Count]:
         """Once everything has come to its end, or the deadline is over."""
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not any(each.missing() for each in self.traffics[1:]), deadline_s=deadline_s, poll_s=0.3)
+            wait_until(lambda: not any(each.missing() for each in self.ended), deadline_s=deadline_s, poll_s=0.3)
         found = []
-        for each in self.traffics[1:]:
-            ends = each.ends()
+        for each in self.ended:
+            ends, missing = each.ends(), each.missing()
             told = [ends[id] for id in each.accepted]
-            found.append(Count(each.name, len(told), told.count(0), sum(count - 1 for count in told if count > 1)))
+            wiped = told.count(0) - len(missing)
+            found.append(Count(each.name, len(told), len(missing), sum(count - 1 for count in told if count > 1), wiped))
         return found
 
     def wrong(self) -> list[str]:
-        return [text for each in self.traffics for text in each.wrong()]
+        return [text for each in self._traffics for text in each.wrong()]
 
     def assert_nothing_accepted_is_lost(self, deadline_s: float = 120.0) -> None:
         counts = self.counts(deadline_s)
-        lost = [(each.name, sorted(each.missing())[:3]) for each in self.traffics[1:] if each.missing()]
+        lost = [(each.name, sorted(each.missing())[:3]) for each in self.ended if each.missing()]
         assert not lost, f"accepted and lost: {lost}, of {counts}"
         assert not self.wrong(), self.wrong()[:5]
+
+
+def send(traffic: Traffic, number: int) -> float:
+    traffic.step(number)
+    return traffic.pause_s
+
+
+def again_and_again(traffic: Traffic, do: Callable[[Traffic, int], float | None]) -> Callable[[threading.Event], None]:
+    """do: takes a number that grows, gives the seconds to pause."""
+
+    def run(stop: threading.Event) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            try:
+                pause_s = do(traffic, number)
+            except REFUSED as error:
+                traffic.failures.append(str(error)[:200])
+                pause_s = AFTER_REFUSED_S
+            if pause_s:
+                stop.wait(pause_s)
+
+    return run
+
+
+@contextlib.contextmanager
+def threads(run: dict[Traffic, Callable[[threading.Event], None]]) -> Iterator[None]:
+    """One for each, told by an event that the block has ended."""
+    stop = threading.Event()
+    started = [threading.Thread(target=do, args=[stop], name=each.name, daemon=True) for each, do in run.items()]
+    for thread in started:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in started:
+            thread.join(JOIN_S)
+            assert not thread.is_alive(), f"{thread.name} does not end"

@@ -18,7 +18,6 @@ from botocore.config import Config
 
 from tests.chaos.census import Census
 from tests.chaos.faults import Faults
-from tests.support import wait_until
 
 COUNT = int(os.environ.get("FAULTS", "80"))
 SEED = int(os.environ.get("FAULTS_SEED", random.randrange(10_000)))
@@ -51,7 +50,7 @@ def test_after_random_faults_everything_is_as_it_was(faults: tuple[Faults, Censu
     made.run(40, workers=False)
     made.call_until_right()
     made.clear()
-    before = settled(census)
+    before = census.settled()
     sys.stderr.write(f"before: {before}\n")
     made.prepare()
     made.forget()
@@ -64,27 +63,4 @@ def test_after_random_faults_everything_is_as_it_was(faults: tuple[Faults, Censu
     sys.stderr.write(f"seed {SEED}: made {made.made.total()}: {dict(made.made)}; refused {dict(made.refused)}\n")
     assert not made.wrong, made.wrong[:5]
     assert made.made.total() >= COUNT, (made.made, made.refused)
-    more: dict[str, str] = {}
-
-    def is_as_before() -> bool:
-        now = census.take()
-        more.clear()
-        more.update({name: f"{count}, was {before[name]}" for name, count in now.items() if count > before[name]})
-        return not more
-
-    try:
-        wait_until(is_as_before, deadline_s=60, poll_s=0.5)
-    except AssertionError:
-        pytest.fail(f"seed {SEED}: more than before: {more}")
-
-
-def settled(census: Census) -> dict[str, int]:
-    """Counted once nothing changes any more, and nothing runs."""
-    seen = [census.take()]
-
-    def rests() -> bool:
-        seen.append(census.take())
-        return seen[-1] == seen[-2] == seen[max(0, len(seen) - 3)] and not seen[-1]["environments"]
-
-    wait_until(rests, deadline_s=60, poll_s=0.5, what=f"nothing changes: {seen[-1]}")
-    return seen[-1]
+    assert (more := census.more_than(before)) == {}, f"seed {SEED}: more than before: {more}"

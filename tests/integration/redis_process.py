@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import shutil
 import signal
 import socket
@@ -29,7 +30,10 @@ class RedisProcess:
     def start(self, *, fsync: str = "everysec") -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "redis.log"]
         options += ["--save", "", "--appendonly", "yes", "--appendfsync", fsync]
-        self.process = subprocess.Popen([self.program, *options], stdout=subprocess.DEVNULL, preexec_fn=mortal())
+        # What Python ignores stays ignored: a file beyond its limit is an error of the write, as on a full disk, and no signal.
+        self.process = subprocess.Popen(
+            [self.program, *options], stdout=subprocess.DEVNULL, preexec_fn=mortal(), restore_signals=False
+        )
         until_s = time.monotonic() + PATIENCE_S
         while time.monotonic() < until_s:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.5) as probe:
@@ -38,6 +42,19 @@ class RedisProcess:
                     return
             time.sleep(0.02)
         raise AssertionError("Redis did not start")
+
+    def fill_disk(self, bytes_left: int) -> None:
+        """Its append-only file may grow by so much."""
+        [file] = (self.folder / "appendonlydir").glob("*.incr.aof")
+        self._limit(file.stat().st_size + bytes_left)
+
+    def make_room(self) -> None:
+        self._limit(None)
+
+    def _limit(self, bytes_max: int | None) -> None:
+        assert self.process is not None
+        _, hard = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (hard if bytes_max is None else bytes_max, hard))
 
     def kill(self) -> None:
         if self.process is not None:
