@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,9 +67,9 @@ def main() -> int:
     os.environ["LAMBDAD_ENDS_WITH"] = str(os.getpid())
     # Minutes as seconds: what waits for its next try is not to be told from what is lost.
     os.environ |= {"LAMBDAD_EVENTS__RETRY_DELAYS_S": "[1, 2]", "LAMBDAD_EVENTS__BACKOFF_DELAYS_S": "[1, 2, 4, 8]"}
-    results = run_all(chosen, counted=not options.names)
-    if not options.names or options.keep:
-        keep(results)
+    # After each, so that a run that is ended has told what it saw.
+    told = keep if not options.names or options.keep else lambda results: None
+    results = run_all(chosen, told, counted=not options.names)
     bad = [result for result in results if not result.good]
     for result in bad:
         tell(f"NOT GOOD {result.name}: {result.kinds} {result.wrong[:5]} recovery {result.recovery_s}")
@@ -77,8 +77,8 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def run_all(chosen: Sequence[Disturbance], *, counted: bool) -> list[Result]:
-    """counted: count what is left in the end, too, which takes half a minute."""
+def run_all(chosen: Sequence[Disturbance], told: Callable[[list[Result]], None], *, counted: bool) -> list[Result]:
+    """told: is given all results whenever there is one more. counted: count what is left in the end, too, which takes half a minute."""
     results = [Result(each.name, each.what, skipped=why) for each in chosen if (why := each.needs()) is not None]
     possible = [each for each in chosen if each.needs() is None]
     clocked = [each for each in possible if each.name.startswith("clock")]
@@ -92,8 +92,10 @@ def run_all(chosen: Sequence[Disturbance], *, counted: bool) -> list[Result]:
                         for each in group:
                             census.remember(Processes(census.worker_pid()))
                             results.append(run(found, load, each))
+                            told(results)
                     if before is not None:
                         results.append(left(census, before))
+                        told(results)
     return results
 
 

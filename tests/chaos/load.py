@@ -88,7 +88,7 @@ class Load:
         try:
             wait_until(all_ended, deadline_s=deadline_s, poll_s=0.1)
         except AssertionError:
-            refused = {name: each.failures[-2:] for name, each in waiting.items()}
+            refused = {name: (each.failures + each.unforeseen)[-2:] for name, each in waiting.items()}
             raise AssertionError(f"not within {deadline_s:.0f} s: an end of {refused}") from None
 
     def counts(self, deadline_s: float = 180.0) -> list[Count]:
@@ -104,7 +104,7 @@ class Load:
         return found
 
     def wrong(self) -> list[str]:
-        return [text for each in self._traffics for text in each.wrong()]
+        return [text for each in self._traffics for text in (*each.wrong(), *each.unforeseen)]
 
     def assert_nothing_accepted_is_lost(self, deadline_s: float = 120.0) -> None:
         counts = self.counts(deadline_s)
@@ -129,6 +129,9 @@ def again_and_again(traffic: Traffic, do: Callable[[Traffic, int], float | None]
                 pause_s = do(traffic, number)
             except REFUSED as error:
                 traffic.failures.append(str(error)[:200])
+                pause_s = AFTER_REFUSED_S
+            except Exception as error:
+                traffic.unforeseen.append(f"{traffic.name}: {error!r}")
                 pause_s = AFTER_REFUSED_S
             if pause_s:
                 stop.wait(pause_s)

@@ -19,7 +19,7 @@ NOTHING = "def handler(event, context):\n    return None\n"
 
 class Traffic:
     """accepted: what has to come to an end, by an id of its own kind, with the time of acceptance. failures: what was refused.
-    It is opened once, and begun anew for each thing that is done to the cluster."""
+    unforeseen: errors that nobody should see. It is opened once, and begun anew for each thing that is done to the cluster."""
 
     name = ""
     pause_s = 0.02
@@ -30,6 +30,7 @@ class Traffic:
         self.place = place
         self.accepted: dict[str, float] = {}
         self.failures: list[str] = []
+        self.unforeseen: list[str] = []
 
     def open(self) -> None:
         """Make what it needs."""
@@ -41,6 +42,7 @@ class Traffic:
         """Forget all that has come to its end."""
         self.accepted.clear()
         self.failures.clear()
+        self.unforeseen.clear()
 
     def step(self, number: int) -> None:
         """Send one."""
