@@ -10,6 +10,8 @@ from services.frontend.edge.answers import Scope, Send, send_error
 from services.frontend.edge.bodies import Receive
 from services.frontend.edge.http_protocol import Exchange
 from services.frontend.edge.request_ids import RequestIds
+from services.frontend.endpoint import asked
+from services.frontend.endpoint.errors import send_error_of
 from services.frontend.invoke.request import is_invoke
 from services.frontend.native import PREFIX, NativeApp
 from shared.domain.errors import AccessDeniedException, ServiceException
@@ -63,9 +65,17 @@ class FrontendApp:
         elif scope["path"].startswith(PREFIX + "/"):
             await self._native(scope, receive, send)
         elif self._control is None:
-            await send_error(send, StartingException("The cluster is starting. Try again."), self._request_ids())
+            await self._tell_that_it_starts(scope, send)
         else:
             await self._control(scope, receive, send)
+
+    async def _tell_that_it_starts(self, scope: Scope, send: Send) -> None:
+        """In the client's own protocol: what it cannot read, it does not try again."""
+        error, service = StartingException("The cluster is starting. Try again."), asked.service_of(scope, {})
+        if service == asked.LAMBDA:
+            await send_error(send, error, self._request_ids())
+        else:
+            await send_error_of(service, scope, send, error, self._request_ids())
 
 
 def is_url(hosts: UrlHosts, scope: Scope) -> bool:

@@ -23,6 +23,8 @@ from tests.chaos.everything import everything
 from tests.chaos.ledger import untold
 from tests.chaos.load import Load
 from tests.chaos.place import Place
+from tests.chaos.traffic.invocations import Calls, Events, LimitedEvents
+from tests.chaos.traffic.records import Records
 from tests.support import wait_until
 
 
@@ -38,14 +40,22 @@ def test_what_is_killed_under_load_comes_back_and_loses_nothing(cluster: Any, lo
 
 
 @pytest.mark.timeout(300)
-def test_queues_topics_buses_schedules_and_records_lose_nothing_and_keep_order_and_limits(cluster: Any, place: Place) -> None:
-    """Services upgraded in turn; the router killed when it has tried and not settled; all of Redis wiped: what was in queues
-    then, and that alone, is gone."""
-    with everything(place).opened() as load:
+def test_services_that_are_upgraded_in_turn_lose_nothing_and_keep_order_and_limits(place: Place) -> None:
+    with Load(Calls(place), Events(place), LimitedEvents(place), Records(place)).opened() as load:
         with load.running():
             load.wait_until_whole()
             with restarted(place, *SERVICES):
                 load.wait_until_whole()
+        load.assert_nothing_accepted_is_lost()
+
+
+@pytest.mark.timeout(300)
+def test_a_router_killed_between_trying_and_settling_and_a_wiped_redis_lose_nothing_but_what_queues_held(
+    cluster: Any, place: Place
+) -> None:
+    """Of any kind of traffic: queues, topics, buses, schedules, destinations."""
+    with everything(place).opened() as load:
+        with load.running():
             with killed_while_trying(place):
                 load.wait_until_whole()
             with wiped_whole(place):

@@ -7,7 +7,6 @@ only be checked with all of it, so such a body is read first, up to HELD_BYTES_M
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator
 
@@ -19,12 +18,10 @@ from services.frontend.edge.http_protocol import EXCHANGE
 from services.frontend.edge.request_ids import RequestIds
 from services.frontend.edge.signed_requests import ClaimedRequest, Limit, RequestReader
 from services.frontend.endpoint import asked
-from services.frontend.endpoint.service_app import send_response
+from services.frontend.endpoint.errors import send_error_of
 from services.frontend.forwarding.bodies import StreamedBody
 from services.frontend.forwarding.settings import Endpoint, Endpoints, setting_of
-from shared.aws.protocols.protocol import Headers, WireProtocol
-from shared.aws.protocols.table import PROTOCOLS
-from shared.aws.service_model import ServiceModel, bare_service_model, load_service_model
+from shared.aws.protocols.protocol import Headers
 from shared.aws.signatures.resigning import Outgoing, resigned
 from shared.aws.signatures.signing_names import folder_of
 from shared.aws.signatures.sigv4 import Expected
@@ -121,8 +118,7 @@ class Forwarder:
             if found is None:
                 log.exception("forwarding %s %s to %s (%s) failed", scope["method"], scope["path"], service, request_id)
                 found = ServiceException("An internal error occurred.")
-            model, protocol = await asyncio.to_thread(_protocol_of, service, asked.spoken(scope))
-            await send_response(send, protocol.error(model, found, request_id))
+            await send_error_of(service, scope, send, found, request_id)
 
     async def _forward(self, service: str, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
         if asked.OLD_LINK in scope["query_string"] and self._reader.checks_signatures:
@@ -233,12 +229,3 @@ def _too_large(size_bytes: int) -> ApiError:
         f"{size_bytes} bytes are too many for a request whose signature does not name its body's hash: send "
         f"x-amz-content-sha256, or at most {HELD_BYTES_MAX} bytes"
     )
-
-
-def _protocol_of(service: str, spoken: str | None) -> tuple[ServiceModel, WireProtocol]:
-    """How an error of a service looks to this client. Reads the service's description: not on the event loop."""
-    folder = folder_of(service)
-    model = bare_service_model(service) if folder is None else load_service_model(folder)
-    names = model.protocols if folder is not None or spoken is None else (spoken,)
-    wanted = "ec2" if spoken == "query" and "ec2" in names else spoken
-    return model, PROTOCOLS[wanted if wanted is not None and wanted in names else names[0]]
