@@ -67,9 +67,9 @@ def main() -> int:
     os.environ["LAMBDAD_ENDS_WITH"] = str(os.getpid())
     # Minutes as seconds: what waits for its next try is not to be told from what is lost.
     os.environ |= {"LAMBDAD_EVENTS__RETRY_DELAYS_S": "[1, 2]", "LAMBDAD_EVENTS__BACKOFF_DELAYS_S": "[1, 2, 4, 8]"}
+    kept = options.keep or not options.names
     # After each, so that a run that is ended has told what it saw.
-    told = keep if not options.names or options.keep else lambda results: None
-    results = run_all(chosen, told, counted=not options.names)
+    results = run_all(chosen, keep if kept else lambda results: None, counted=kept)
     bad = [result for result in results if not result.good]
     for result in bad:
         tell(f"NOT GOOD {result.name}: {result.kinds} {result.wrong[:5]} recovery {result.recovery_s}")

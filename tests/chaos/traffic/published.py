@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.chaos.place import Place
 from tests.chaos.traffic.contract import NOTHING, Ends, Traffic, arn_of, make_function, send_ends_to, unique
+from tests.support import wait_until
 
 AGAIN_AT_ONCE = {"healthyRetryPolicy": {"minDelayTarget": 1, "maxDelayTarget": 1, "numRetries": 50}}
 
@@ -75,6 +76,7 @@ class TopicMessages(Published):
             Endpoint=self.place.address.url,
             Attributes={"DeliveryPolicy": json.dumps(AGAIN_AT_ONCE)},
         )
+        wait_until(lambda: self._pending() == 0, what="the address is confirmed")
 
     def close(self) -> None:
         self.place.client("sns").delete_topic(TopicArn=self._topic)
@@ -83,6 +85,10 @@ class TopicMessages(Published):
     def begin(self) -> None:
         super().begin()
         self._posted_before = len(self.place.address.ids)
+
+    def _pending(self) -> int:
+        found = self.place.client("sns").get_topic_attributes(TopicArn=self._topic)["Attributes"]
+        return int(found["SubscriptionsPending"])
 
     def step(self, number: int) -> None:
         self.published(self.place.client("sns").publish(TopicArn=self._topic, Message=str(number))["MessageId"], "address")
