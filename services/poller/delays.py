@@ -10,6 +10,7 @@ import itertools
 import logging
 import time
 from collections import deque
+from collections.abc import Iterable
 
 from aiokafka import ConsumerRecord, TopicPartition
 from prometheus_client import Counter
@@ -85,7 +86,7 @@ class DelayConsumer:
         now_ms = time.time_ns() // 1_000_000
         latest_ms = now_ms - self._delay_s[partition.topic] * 1_000
         while waiting and waiting[0].timestamp <= latest_ms:
-            due = [record for record in itertools.islice(waiting, RETURNS_AT_ONCE_MAX) if record.timestamp <= latest_ms]
+            due = head_until(waiting, latest_ms)
             async with asyncio.TaskGroup() as tasks:
                 for record in due:
                     tasks.create_task(self._return(record))
@@ -113,3 +114,10 @@ class DelayConsumer:
         mine = reader.assignment()
         for partition in [p for p in self._held if p not in mine]:
             del self._held[partition]
+
+
+def head_until(waiting: Iterable[ConsumerRecord], latest_ms: int) -> list[ConsumerRecord]:
+    """The first of what waits, RETURNS_AT_ONCE_MAX at most, as far as all of them were written by then. Those who write to a
+    tier have clocks and batches of their own: behind one that is not due there may be one that is, which waits for it."""
+    first = itertools.islice(waiting, RETURNS_AT_ONCE_MAX)
+    return list(itertools.takewhile(lambda record: record.timestamp <= latest_ms, first))

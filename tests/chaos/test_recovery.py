@@ -54,7 +54,7 @@ def test_a_router_killed_between_trying_and_settling_and_a_wiped_redis_lose_noth
     cluster: Any, place: Place
 ) -> None:
     """Of any kind of traffic: queues, topics, buses, schedules, destinations."""
-    with everything(place).opened() as load:
+    with everything(place, retries=False).opened() as load:
         with load.running():
             with killed_while_trying(place):
                 load.wait_until_whole()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -11,7 +13,7 @@ from services.poller.delays import DelayConsumer
 from shared.events import forgetting
 from shared.events.kafka import client_arguments
 from shared.events.producer import BatchingProducer
-from shared.events.tiers import DelayTiers
+from shared.events.tiers import RETURN_TOPIC_HEADER, DelayTiers
 from shared.events.topics import TopicNames, ensure_topics
 from shared.settings import Settings
 from shared.settings.kafka import KafkaCluster
@@ -67,6 +69,27 @@ async def test_what_has_left_a_delay_tier_leaves_the_disk_and_what_waits_stays(
         assert len(await read_topic(kafka_engine, names.deliveries, 10)) == 10
     finally:
         await producer.close()
+
+
+async def test_what_is_due_in_a_tier_passes_nothing_by_that_is_not(kafka_engine: KafkaCluster) -> None:
+    """Several write to a tier, so times in it are not in order."""
+    settings = settings_of(kafka_engine)
+    names = TopicNames.of(settings.events)
+    await ensure_topics(settings)
+    writer, producer = AIOKafkaProducer(**client_arguments(kafka_engine)), BatchingProducer.of(settings, "test")
+    await writer.start()
+    await producer.open()
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        for number, written_ms in enumerate((now_ms - 5_000, now_ms + 2_000, now_ms - 4_000, now_ms - 3_000)):
+            headers = [(RETURN_TOPIC_HEADER, names.deliveries.encode())]
+            await writer.send_and_wait(names.delay(1), b"%d" % number, timestamp_ms=written_ms, headers=headers)
+        async with running(DelayConsumer(settings, producer).run):
+            returned = await read_topic(kafka_engine, names.deliveries, 4)
+        assert [record.value for record in returned] == [b"0", b"1", b"2", b"3"]
+    finally:
+        await producer.close()
+        await writer.stop()
 
 
 async def first_offsets(kafka: KafkaCluster, names: TopicNames, due: int, waiting: int) -> bool:
