@@ -37,7 +37,7 @@ Everything of the load runs during everything that is done, each by a sender of 
 - **wrong**: more attempts than allowed or fewer (I6), more at once than is reserved (I4), records of a partition or messages of a group out
   of order or one left out (I5), an answer that is another call's (I2), a deduplicated message that is two, a schedule that fired twice into a
   queue, an event that a rule does not match, an event whose end the ledger does not tell. What workers leave on their host (I8) is
-  counted over the whole run, and by `make faults` after a thousand faults of another kind.
+  counted where all is done in one run, and by `make faults` after a thousand faults of another kind.
 
 | what was done | accepted | lost | duplicates | wrong | recovery |
 |---|---|---|---|---|---|
