@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local.layout import CHECKOUT
 from deploy.local.ports import choose
+from tests.conftest import CLUSTER_START_TIMEOUT_S
 from tests.integration.local.conftest import LocalCluster, clean_environment, gone
 from tests.support import wait_until
 
@@ -45,7 +46,9 @@ def test_a_killed_run_takes_its_cluster_and_engines_with_it(scratch: Path) -> No
         )
     try:
         wait_until(
-            lambda: told.exists() or run.poll() is not None, deadline_s=60, what="the run has its cluster, and another engine"
+            lambda: told.exists() or run.poll() is not None,
+            deadline_s=CLUSTER_START_TIMEOUT_S,
+            what="the run has its cluster, and another engine",
         )
         assert told.exists(), (scratch / "log").read_text()
         data = Path(told.read_text())
