@@ -12,12 +12,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.scheduler.keep_alive import KeepAlive
 from services.scheduler.leader import Leadership
-from services.scheduler.provisioned import Provisioner
-from services.scheduler.provisioned_plans import Plans, RegistryPlans
-from services.scheduler.provisioned_starts import Environments
+from services.scheduler.provisioned.plans import Plans, RegistryPlans
+from services.scheduler.provisioned.provisioner import Provisioner
+from services.scheduler.provisioned.starts import Environments
 from services.scheduler.reaper import Reaper
 from services.scheduler.rebuild import Rebuilder
-from services.scheduler.schedules import Schedules
+from services.scheduler.schedules.firing import Schedules
 from shared.dispatch.cell.heartbeat import pause, set_after
 from shared.dispatch.cell.keys import Keys, check_instance_name
 from shared.dispatch.cell.scripts import SCRIPTS

@@ -13,7 +13,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.scheduler.main import Scheduler
-from services.scheduler.provisioned_plans import Plans
+from services.scheduler.provisioned.plans import Plans
 from shared.dispatch.cell.keys import Keys, epoch_field
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.worker_record import Capabilities

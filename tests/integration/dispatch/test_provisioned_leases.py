@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from services.scheduler.provisioned_starts import Environments
+from services.scheduler.provisioned.starts import Environments
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Answer, Lease, Leases, NoCapacity, Throttled, now_ms
 from shared.dispatch.cell.scripts import script

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from services.scheduler.provisioned_plans import Plan, Share, owner_of
+from services.scheduler.provisioned.plans import Plan, Share, owner_of
 from shared.dispatch.wire.messages import Refusal, RefusalReason
 from shared.domain.errors import TooManyRequestsException
 from shared.domain.functions import InvokeTarget

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from services.scheduler import schedules as firing_module
-from services.scheduler.schedules import CLAIMED_MAX, Schedules
+from services.scheduler.schedules.firing import CLAIMED_MAX, Schedules
 from shared.domain.arns import Home
 from shared.domain.errors import LambdadError
 from shared.domain.event_buses import Rule, RuleState

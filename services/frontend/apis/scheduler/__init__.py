@@ -1,1 +1,1 @@
-"""EventBridge Scheduler: schedules and their groups. What fires them: services/scheduler/schedules.py."""
+"""EventBridge Scheduler: schedules and their groups. What fires them: services/scheduler/schedules/."""

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from services.scheduler.provisioned_plans import RegistryPlans
+from services.scheduler.provisioned.plans import RegistryPlans
 from shared.domain.errors import (
     ApiError,
     InvalidParameterValueException,

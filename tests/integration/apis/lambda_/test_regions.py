@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.scheduler.provisioned_plans import RegistryPlans
+from services.scheduler.provisioned.plans import RegistryPlans
 from shared.domain.errors import (
     CodeSigningConfigNotFoundException,
     InvalidParameterValueException,

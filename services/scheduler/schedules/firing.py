@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from prometheus_client import Counter, Histogram
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.schedule_deliveries import home_and_names
-from services.scheduler.schedule_records import Record, records_of
+from services.scheduler.schedules.deliveries import home_and_names
+from services.scheduler.schedules.records import Record, records_of
 from shared.domain.arns import Home
 from shared.domain.schedules import DELETE, Schedule
 from shared.domain.timers import AGE_S_MAX, Firing, Timer, fired

@@ -7,7 +7,7 @@ import logging
 import msgspec
 from prometheus_client import Counter
 
-from services.scheduler.schedule_deliveries import deliveries_of
+from services.scheduler.schedules.deliveries import deliveries_of
 from shared.domain.errors import ApiError
 from shared.domain.schedules import Schedule
 from shared.domain.timers import Firing

@@ -15,8 +15,8 @@ import msgspec
 from prometheus_client import Gauge
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.scheduler.provisioned_plans import Plan, Plans, Share
-from services.scheduler.provisioned_starts import Environments
+from services.scheduler.provisioned.plans import Plan, Plans, Share
+from services.scheduler.provisioned.starts import Environments
 from shared.dispatch.cell.heartbeat import pause
 from shared.dispatch.client.run import Run
 from shared.domain.errors import ApiError, CannotRunError, StartFailedError

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from services.router.deliveries.attempts import numbered
-from services.scheduler.schedule_deliveries import deliveries_of, home_and_names
+from services.scheduler.schedules.deliveries import deliveries_of, home_and_names
 from shared.domain import schedule_targets
 from shared.domain.arns import Home
 from shared.domain.destinations import ADDRESS, API_DESTINATION, KINDS, kind_of
