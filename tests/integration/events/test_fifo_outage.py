@@ -46,6 +46,7 @@ async def router(kafka_engine: KafkaCluster, postgres_engine: str, queues_redis:
     async with new_database(postgres_engine) as url:
         settings = settings_of(kafka_engine).model_copy(update={"database_url": url, "redis_url": queues_redis.url})
         async with made(settings, queues_redis.url) as found:
+            await found.registry.migrate()
             yield found
 
 

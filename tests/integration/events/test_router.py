@@ -27,7 +27,7 @@ from services.router.deliveries.to_topic import ToTopic
 from services.router.outcomes.making import deliveries_of
 from services.router.topic_consumer import TopicConsumer
 from shared.domain.arns import Home
-from shared.domain.destinations import ADDRESS, KINDS, Use, is_deliverable
+from shared.domain.destinations import ADDRESS, API_DESTINATION, KINDS, Use, is_deliverable
 from shared.domain.event_buses import Bus
 from shared.events.bus_queue import BusQueue
 from shared.events.producer import BatchingProducer
@@ -345,8 +345,8 @@ async def test_whatever_may_be_configured_is_delivered(router: Router, tmp_path:
 
 
 async def test_the_router_has_a_deliverer_for_every_kind_of_the_catalogue_and_no_other(router: Router) -> None:
-    """Addresses are none of the catalogue: they are subscribed to topics."""
-    assert set(router.targets.deliverers) == {*(kind.name for kind in KINDS), ADDRESS}
+    """Addresses are none of the catalogue, they are subscribed to topics; API destinations are targets of rules."""
+    assert set(router.targets.deliverers) == {*(kind.name for kind in KINDS), ADDRESS, API_DESTINATION}
 
 
 async def test_a_bucket_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from services.scheduler import schedules as firing_module
+from services.scheduler.schedules import firing as firing_module
 from services.scheduler.schedules.firing import CLAIMED_MAX, Schedules
 from shared.domain.arns import Home
 from shared.domain.errors import LambdadError
@@ -229,7 +229,8 @@ async def test_a_schedule_that_is_to_go_after_completion_goes_when_it_has_fired(
 
 
 async def test_a_schedule_of_which_nothing_can_be_made_keeps_no_other_from_firing(world: World) -> None:
-    await world.make("odd", target={"Arn": "arn:aws:kinesis:us-east-1:000000000000:stream/s", "RoleArn": "r"})
+    call = "arn:aws:scheduler:::aws-sdk:sqs:sendMessage"
+    await world.make("odd", target={"Arn": call, "RoleArn": "r", "Input": "{}"})
     await world.make("s")
     one = await world.scheduler()
     assert await one.fire_due() == 2
