@@ -56,8 +56,10 @@ async def _round(cluster: Cluster, name: str, queues: int, seconds: float, *, ra
     async with Progress(KafkaCluster.of_variables(cluster.variables), "lambdad.sns", "lambdad.sns") as progress:
         before = await progress.committed()
         began = time.perf_counter()
-        load = Load(endpoint, publish_requests(endpoint, topic), CLIENTS, began + seconds)
-        await asyncio.to_thread(load.run, began + seconds + DRAIN_S)
+        # As many deliveries, however many queues there are: all of them have to be made before the deadline.
+        until = began + seconds / queues
+        load = Load(endpoint, publish_requests(endpoint, topic), CLIENTS, until)
+        await asyncio.to_thread(load.run, until + DRAIN_S)
         published = load.statuses["200"] * BATCH
         after, took_s = await progress.wait(before + published, began)
         if after < before + published:
