@@ -264,7 +264,8 @@ async def test_an_extension_that_never_asks_again_runs_into_the_functions_timeou
         'if not os.path.exists("/tmp/second"):\n    open("/tmp/second", "w").close()\n    signal.pause()\n'
         "while True:\n    following()\n"
     )
-    spec = extended(worker, stuck, timeout_s=1)
+    # In which the next invocation has to start the runtime and the extension anew, too.
+    spec = extended(worker, stuck, timeout_s=4)
     payload = b"1"
     stream, waiting = caller.send(header_for(spec, "e-5", payload, cold=True, log_tail=False), payload)
     answer = await waiting
@@ -273,7 +274,7 @@ async def test_an_extension_that_never_asks_again_runs_into_the_functions_timeou
     await until(lambda: stream in caller.settled, "the end of the invocation")
     assert caller.settled[stream].reusable
     report = [event for event in worker.events if isinstance(event, Report)][-1]
-    assert (report.status, report.duration_ms) == (Status.TIMEOUT, 1_000.0)
+    assert (report.status, report.duration_ms) == (Status.TIMEOUT, 4_000.0)
     again = await caller.answer(spec, "e-5", 2)
     assert again.json() == [2, 2], "everything starts anew, /tmp stays"
 
