@@ -12,8 +12,8 @@ import boto3
 import pytest
 
 from deploy.local.events.client import LedgerClient
-from deploy.local.events.documents import Delivery, Event, Listed, ListedDeliveries, Shown
 from shared.domain.errors import ConfigurationError
+from shared.ledger.answers import Delivery, Event, Listed, ListedDeliveries, Shown
 from tests.e2e.conftest import MakeFunction
 from tests.support import wait_until, zip_of
 

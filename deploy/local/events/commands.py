@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from deploy.local.events import words
 from deploy.local.events.client import LedgerClient
-from deploy.local.events.documents import (
+from deploy.local.events.following import follow
+from shared.domain.errors import ConfigurationError
+from shared.ledger.answers import (
     Cancelling,
     Counted,
     Event,
@@ -23,9 +26,9 @@ from deploy.local.events.documents import (
     Replayed,
     Shown,
 )
-from deploy.local.events.following import follow
-from shared.domain.errors import ConfigurationError
 from shared.ledger.records import Status
+
+P = TypeVar("P", Listed, ListedDeliveries)
 
 PAGE = 500
 REPLAY_S = 4 * 3_600.0
@@ -57,13 +60,11 @@ def run_list(options: argparse.Namespace) -> int:
         return 0
     if options.follow:
         follow(client, _filter(options), lambda event: _print(event, as_json=options.json))
-    for number, page in enumerate(_pages(options.lines)):
-        found = client.get("", {**_filter(options), **page.asked}, Listed)
-        if not number and not options.json:
-            print(words.columns(words.HEAD))
-        for event in found.events:
+    if not options.json:
+        print(words.columns(words.HEAD))
+    for page in _pages(client, "", _filter(options), Listed, options.lines):
+        for event in page.events:
             _print(event, as_json=options.json)
-        page.next = found.next
     return 0
 
 
@@ -71,13 +72,11 @@ def run_deliveries(options: argparse.Namespace) -> int:
     client = client_of(options.data_dir, options.region)
     given = {name: getattr(options, name) for name in ("of", "to", "since", "until")} | {"what": ",".join(options.became or [])}
     asked = {name: value for name, value in given.items() if value}
-    for number, page in enumerate(_pages(options.lines)):
-        found = client.get("/deliveries", {**asked, **page.asked}, ListedDeliveries)
-        if not number and not options.json:
-            print(words.deliveries_head())
-        for each in found.deliveries:
+    if not options.json:
+        print(words.deliveries_head())
+    for page in _pages(client, "/deliveries", asked, ListedDeliveries, options.lines):
+        for each in page.deliveries:
             print(msgspec.json.encode(each).decode() if options.json else words.delivery(each))
-        page.next = found.next
     return 0
 
 
@@ -138,21 +137,15 @@ def run_replay(options: argparse.Namespace) -> int:
     return 0 if found.same else 1
 
 
-class _Page:
-    """asked: the parameters of the next page. next: what the endpoint said of the one behind it."""
-
-    def __init__(self) -> None:
-        self.asked: dict[str, str] = {}
-        self.next: str | None = None
-
-
-def _pages(lines: int) -> Iterator[_Page]:
-    page = _Page()
+def _pages(client: LedgerClient, path: str, asked: Mapping[str, str], kind: type[P], lines: int) -> Iterator[P]:
+    """Of the first so many lines."""
+    after: dict[str, str] = {}
     for begin in range(0, lines, PAGE):
-        page.asked = {"limit": str(min(lines - begin, PAGE)), **({"after": page.next} if page.next else {})}
+        page = client.get(path, {**asked, **after, "limit": str(min(lines - begin, PAGE))}, kind)
         yield page
         if page.next is None:
             return
+        after = {"after": page.next}
 
 
 def _chosen(client: LedgerClient, options: argparse.Namespace, what: str) -> dict[str, object] | None:

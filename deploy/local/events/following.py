@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from deploy.local.events.client import LedgerClient
-from deploy.local.events.documents import Event, Listed
 from shared.domain.errors import ConfigurationError
+from shared.ledger.answers import Event, Listed
 from shared.ledger.records import Status
 
 PAGE = 500

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator
 
-from deploy.local.events.documents import Answer, Delivery, Event, Redriven, Replayed, Shown
+from shared.ledger.answers import Answer, Delivery, Event, Redriven, Replayed, Shown
 
 ERROR_CHARS = 60
 _WIDTHS = (24, 36, 24, 10, 8)

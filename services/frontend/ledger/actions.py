@@ -9,7 +9,6 @@ from typing import Protocol
 
 import msgspec
 
-from services.frontend.ledger.documents import Answer, Redriven, Replayed
 from shared.domain.errors import ApiError, InvalidRequestContentException, ResourceConflictException, ServiceException
 from shared.domain.functions import InvokeTarget
 from shared.domain.invocations import Invocation, InvocationResult
@@ -17,6 +16,7 @@ from shared.events.producer import ProduceError
 from shared.events.queue import AsyncQueue
 from shared.events.records import AsyncEvent
 from shared.events.topics import TopicNames
+from shared.ledger.answers import Answer, Redriven, Replayed
 from shared.ledger.cancelling import encode_cancelled
 from shared.ledger.errors import error_line
 from shared.ledger.queries import LedgerEvent

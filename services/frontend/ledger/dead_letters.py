@@ -12,12 +12,13 @@ from typing import Protocol
 
 import msgspec
 
-from services.frontend.ledger.documents import Redriven, RedriveQueue
+from services.frontend.ledger.documents import RedriveQueue
 from shared.domain.arns import FunctionReference, Home, merge_qualifier, parse_function_reference, require_reachable
 from shared.domain.destinations import is_function
 from shared.domain.errors import ApiError, InvalidRequestContentException, ResourceNotFoundException, ServiceException
 from shared.events.records import AsyncEvent
 from shared.ledger import queries
+from shared.ledger.answers import Redriven
 from shared.ledger.queries import Asked, LedgerEvent
 from shared.queues.errors import QueueError, QueueMissingError
 from shared.queues.records import Attribute, QueueId, Received

@@ -1,4 +1,4 @@
-"""How requests and answers of `/_lambdad/events` look: JSON, and parameters of a query."""
+"""How requests of `/_lambdad/events` look, JSON and parameters of a query, and how answers are made of what the ledger has."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 
 from shared.domain.arns import Home, merge_qualifier, parse_function_reference, require_reachable
 from shared.domain.errors import InvalidParameterValueException
+from shared.ledger.answers import Delivery, Event, Step
 from shared.ledger.deliveries import NOT_DELIVERED, AskedDeliveries, DeliveryPosition, LedgerDelivery
 from shared.ledger.queries import FUTURE_MS, Asked, LedgerEvent, LedgerStep, Position, statuses_named
 from shared.ledger.records import Status, StepKind
@@ -27,72 +28,6 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 Qualifier = Annotated[str, msgspec.Meta(pattern=r"^(\$LATEST|[a-zA-Z0-9_-]{1,128})\Z")]
 QueueName = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_:.-]{1,200}\Z")]
 """Or its ARN."""
-
-
-class StepDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    at: str
-    what: str
-    target: str | None = None
-    detail: str | None = None
-    on_behalf_of: str | None = None
-
-
-class EventDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Times are ISO 8601 in UTC. changed_at: of its end where it has ended. deliveries: "what target" of each, as it ended or
-    was tried last. stored: topic, partition and offset of the event itself."""
-
-    request_id: str
-    function: str
-    status: str
-    attempts: int
-    accepted_at: str
-    changed_at: str
-    qualifier: str | None = None
-    started_at: str | None = None
-    next_at: str | None = None
-    version: str | None = None
-    reason: str | None = None
-    error: str | None = None
-    deliveries: list[str] = []
-    stored: str | None = None
-
-
-class Listed(msgspec.Struct, frozen=True):
-    """next: what `after` is to be for the events behind these; None at the end."""
-
-    events: list[EventDocument]
-    next: str | None
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """event: None where only deliveries are known, as of a topic's message."""
-
-    event: EventDocument | None
-    steps: list[StepDocument]
-    payload: str | None = None
-
-
-class DeliveryDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """request_id: of the event, message or firing that it comes from. on_behalf_of: the ARN of the function, subscription, rule
-    or schedule."""
-
-    request_id: str
-    at: str
-    what: str
-    target: str | None
-    on_behalf_of: str
-    detail: str | None = None
-
-
-class ListedDeliveries(msgspec.Struct, frozen=True):
-    """next: as in `Listed`."""
-
-    deliveries: list[DeliveryDocument]
-    next: str | None
-
-
-class Counted(msgspec.Struct, frozen=True):
-    count: int
 
 
 class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,45 +87,6 @@ class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     version: Qualifier
     against: Qualifier | None = None
-
-
-class Redriven(msgspec.Struct, frozen=True):
-    """request_id: of the event before; None of a message that had none. became: the new event's, None where it was not run
-    again; why says why not."""
-
-    request_id: str | None
-    became: str | None
-    why: str | None = None
-
-
-class Left(msgspec.Struct, frozen=True):
-    """An event that cannot be taken back, and why."""
-
-    request_id: str
-    why: str
-
-
-class Cancelling(msgspec.Struct, frozen=True):
-    """cancelling: request ids of those that will not be run, unless they run already. left: the others that were named."""
-
-    cancelling: list[str]
-    left: list[Left] = []
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """version: as it was asked for. executed_version: that ran; None of an answer that was recorded. payload: as text."""
-
-    version: str
-    executed_version: str | None
-    function_error: str | None
-    payload: str
-
-
-class Replayed(msgspec.Struct, frozen=True):
-    request_id: str
-    same: bool
-    before: Answer
-    after: Answer
 
 
 def deliveries_asked(parameters: Mapping[str, list[str]]) -> AskedDeliveries:
@@ -254,14 +150,14 @@ def after(position: Position | DeliveryPosition) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(position)).decode()
 
 
-def delivery_document(delivery: LedgerDelivery) -> DeliveryDocument:
-    return DeliveryDocument(
+def delivery_document(delivery: LedgerDelivery) -> Delivery:
+    return Delivery(
         delivery.event_id, iso(delivery.at_ms), delivery.kind.label, delivery.target, delivery.behalf, delivery.detail
     )
 
 
-def event_document(event: LedgerEvent, steps: list[LedgerStep], *, stored: str | None = None) -> EventDocument:
-    return EventDocument(
+def event_document(event: LedgerEvent, steps: list[LedgerStep], *, stored: str | None = None) -> Event:
+    return Event(
         request_id=event.event_id,
         function=event.function_name,
         status=event.status.label,
@@ -287,8 +183,8 @@ def _deliveries(steps: list[LedgerStep]) -> list[str]:
     return [f"{step.kind.label} {step.target}" for step in (*ended, *tried.values())]
 
 
-def step_document(step: LedgerStep) -> StepDocument:
-    return StepDocument(iso(step.at_ms), step.kind.label, step.target, step.detail, step.source)
+def step_document(step: LedgerStep) -> Step:
+    return Step(iso(step.at_ms), step.kind.label, step.target, step.detail, step.source)
 
 
 def iso(unix_ms: int) -> str:

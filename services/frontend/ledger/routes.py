@@ -17,7 +17,6 @@ from services.frontend.edge.signed_requests import Limit, RequestReader
 from services.frontend.ledger import documents
 from services.frontend.ledger.actions import LedgerActions
 from services.frontend.ledger.dead_letters import DeadLetterRedrive
-from services.frontend.ledger.documents import Cancelling, Counted, Left, Listed, ListedDeliveries, Redriven, Shown
 from shared.aws.routing import parse_query
 from shared.domain.arns import Home
 from shared.domain.errors import (
@@ -30,6 +29,7 @@ from shared.domain.errors import (
 )
 from shared.domain.limits import INIT_TIMEOUT_S
 from shared.ledger import deliveries, queries
+from shared.ledger.answers import Cancelling, Counted, Left, Listed, ListedDeliveries, Redriven, RedrivenAll, Shown
 from shared.ledger.deliveries import DeliveryPosition
 from shared.ledger.joining import as_uuid
 from shared.ledger.queries import Asked, LedgerEvent, Position
@@ -51,7 +51,7 @@ Query = Mapping[str, list[str]]
 
 
 class LedgerApp:
-    """Answers are JSON: services/frontend/ledger/documents.py."""
+    """Answers are JSON: shared/ledger/answers.py."""
 
     def __init__(
         self,
@@ -171,10 +171,10 @@ class LedgerApp:
             raise ResourceNotFoundException(f"Kafka does not have event {event.event_id} any more.")
         return stored.payload
 
-    async def _redrive(self, asked: documents.Redrive, home: Home) -> object:
+    async def _redrive(self, asked: documents.Redrive, home: Home) -> RedrivenAll:
         events = await self._events(home, asked.events.asked(home), asked.max)
         done = await self._actions.redrive(events, asked.qualifier) if events else []
-        return {"redriven": [*done, *(Redriven(each, None, UNKNOWN) for each in _not_among(events, asked.events))]}
+        return RedrivenAll([*done, *(Redriven(each, None, UNKNOWN) for each in _not_among(events, asked.events))])
 
     async def _cancel(self, asked: documents.Cancel, home: Home) -> Cancelling:
         """Of a filter that names no status, those that have not ended."""
@@ -186,8 +186,8 @@ class LedgerApp:
         left += [Left(each, UNKNOWN) for each in _not_among(events, asked.events)]
         return Cancelling(await self._actions.cancel(events), left)
 
-    async def _redrive_queue(self, asked: documents.RedriveQueue, home: Home) -> object:
-        return {"redriven": await self._dead_letters.redrive(asked, home, ACTED_ON_MAX)}
+    async def _redrive_queue(self, asked: documents.RedriveQueue, home: Home) -> RedrivenAll:
+        return RedrivenAll(await self._dead_letters.redrive(asked, home, ACTED_ON_MAX))
 
     async def _events(self, home: Home, asked: Asked, most: int) -> list[LedgerEvent]:
         if not 1 <= most <= ACTED_ON_MAX:

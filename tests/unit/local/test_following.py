@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from deploy.local.events import following
 from deploy.local.events.client import LedgerClient
-from deploy.local.events.documents import Event, Listed
 from deploy.local.events.following import Following
+from shared.ledger.answers import Event, Listed
 
 SOON = "2999-01-01T00:00:%02d.000Z"
 
