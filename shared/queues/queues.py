@@ -237,6 +237,11 @@ class Queues:
         """A plain command by its words."""
         return await self._under_way(pack(*words), None)
 
+    async def command_with_room(self, *words: Argument) -> Any:
+        """A plain command that takes memory, as long as messages would get it."""
+        self._room.check()
+        return await self.command(*words)
+
     async def _send(
         self, queue: QueueId, messages: Sequence[Message], letters: Sequence[Letter | None], *, keep: bool = False
     ) -> list[Sent | TooLong]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from prometheus_client import Counter
 
@@ -16,9 +17,6 @@ from services.router.deliveries.contract import DeliveryError
 from shared.queues.errors import QueueUnavailableError
 
 SUPPRESSED = Counter("lambdad_deliveries_suppressed_total", "Deliveries that came again and had been handed over before")
-
-Command = Callable[..., Awaitable[object]]
-"""A command of Redis by its words; raises QueueUnavailableError."""
 
 UNDER_WAY, DONE = b"under way", b"done"
 CLAIMED_MS = 30_000
@@ -28,11 +26,19 @@ LOOK_S = 0.1
 WAIT_S_MAX = 2 * CLAIMED_MS / 1_000
 
 
-class HandingOver:
-    """command: of the Redis that remembers. While it is away everything is handed over, as if for the first time."""
+class Memory(Protocol):
+    """`shared.queues.Queues`: commands of Redis by their words; both raise QueueUnavailableError."""
 
-    def __init__(self, command: Command) -> None:
-        self._command = command
+    async def command(self, *words: str | bytes | int) -> object: ...
+
+    async def command_with_room(self, *words: str | bytes | int) -> object: ...
+
+
+class HandingOver:
+    """memory: the Redis that remembers. While it is away or full everything is handed over, as if for the first time."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
 
     async def once(self, delivery_id: str, hand_over: Callable[[], Awaitable[None]]) -> None:
         """Unless it was done in the last quarter of an hour. Raises what `hand_over` raises, and then it may be done again;
@@ -45,10 +51,10 @@ class HandingOver:
             await hand_over()
         except BaseException:
             with contextlib.suppress(QueueUnavailableError):
-                await self._command("DEL", key)
+                await self._memory.command("DEL", key)
             raise
         with contextlib.suppress(QueueUnavailableError):
-            await self._command("SET", key, DONE, "EX", REMEMBERED_S)
+            await self._memory.command_with_room("SET", key, DONE, "EX", REMEMBERED_S)
 
     async def _claim(self, key: str) -> bool:
         """False where it was handed over. Who finds another at it waits for how that ends."""
@@ -56,7 +62,7 @@ class HandingOver:
             async with asyncio.timeout(WAIT_S_MAX):
                 while True:
                     try:
-                        found = await self._command("SET", key, UNDER_WAY, "NX", "GET", "PX", CLAIMED_MS)
+                        found = await self._memory.command_with_room("SET", key, UNDER_WAY, "NX", "GET", "PX", CLAIMED_MS)
                     except QueueUnavailableError:
                         return True
                     if found is None or found == DONE:

@@ -42,7 +42,7 @@ class Targets:
         self.deliverers: dict[str, Deliverer] = {
             QUEUE.name: ToQueue(queues),
             TOPIC.name: topics,
-            FUNCTION.name: ToFunction(resolver, queue, HandingOver(queues.command)),
+            FUNCTION.name: ToFunction(resolver, queue, HandingOver(queues)),
             EVENT_BUS.name: buses,
             BUCKET.name: ToBucket(settings),
             KAFKA_TOPIC.name: self._kafka,

@@ -22,6 +22,7 @@ from services.router.deliveries.places import Places
 from shared.events.kafka import client_arguments
 from shared.events.records import Behalf, DeadLetter, Delivery, MessageAttribute, QueueParameters, RetryPolicy, encode
 from shared.queues import Queues
+from shared.queues.errors import QueueUnavailableError
 from shared.queues.records import QueueId
 from shared.settings import Settings
 from tests.integration.events.parts import ARN, QUEUE, running, until
@@ -204,7 +205,7 @@ async def test_a_firing_that_two_schedulers_hand_over_is_one_event_of_its_functi
 
 
 async def test_what_a_dead_router_was_handing_over_is_handed_over_and_a_refusal_is_no_hand_over(router: Router) -> None:
-    handing_over, done = HandingOver(router.queues.command), []
+    handing_over, done = HandingOver(router.queues), []
 
     async def refuse() -> None:
         raise DeliveryError("not now")
@@ -232,10 +233,25 @@ async def test_without_redis_a_delivery_to_a_function_is_made(router: Router) ->
         done.append(1)
 
     try:
-        await HandingOver(queues.command).once("x", take)
+        await HandingOver(queues).once("x", take)
     finally:
         await queues.close()
     assert done == [1]
+
+
+async def test_a_full_redis_gives_no_memory_to_what_is_handed_over(router: Router, monkeypatch: pytest.MonkeyPatch) -> None:
+    handing_over, done = HandingOver(router.queues), []
+
+    async def take() -> None:
+        done.append(1)
+
+    def full() -> None:
+        raise QueueUnavailableError("queues have filled their share")
+
+    monkeypatch.setattr(router.queues._room, "check", full)
+    await handing_over.once("x", take)
+    assert done == [1]
+    assert await router.redis.exists("handed-over:x") == 0
 
 
 @pytest.mark.parametrize("behalf", [Behalf.SNS, Behalf.SCHEDULER])
