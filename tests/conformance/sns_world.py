@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import queue
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.services.service import ACCOUNT, REGION, unique
@@ -19,65 +14,6 @@ from tests.support import wait_until
 ARRIVE_S = 30.0
 POLL_S = 5
 Json = dict[str, Any]
-
-
-class Posted(NamedTuple):
-    """path: that it was posted to. headers: by lower-case name."""
-
-    path: str
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Json:
-        found: Json = json.loads(self.body)
-        return found
-
-
-class Listener:
-    """An HTTP server on loopback. statuses: what is answered, in turn; 200 when there is none left."""
-
-    def __init__(self) -> None:
-        self._posted: queue.Queue[Posted] = queue.Queue(maxsize=1_000)
-        self.statuses: queue.Queue[int] = queue.Queue(maxsize=100)
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                outer._posted.put_nowait(Posted(self.path, headers, body))
-                status = outer.statuses.get_nowait() if not outer.statuses.empty() else 200
-                self.send_response(status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Not on the test's output."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[Listener]:
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join(10)
-
-    def next(self) -> Posted:
-        """What was posted next. Raises queue.Empty."""
-        return self._posted.get(timeout=ARRIVE_S)
-
-    def nothing_left(self) -> bool:
-        return self._posted.empty()
 
 
 class SnsWorld:

@@ -221,7 +221,7 @@ def test_an_api_destination_gets_the_event_as_a_request_and_its_refusal_becomes_
         request = listener.next()
         bus.put(entry())
     assert (request.method, request.path) == ("POST", f"/orders/baz?of={SOURCE}")
-    assert (json.loads(request.body), request.headers["x-key"]) == (DETAIL, "secret")
+    assert (request.json, request.headers["x-key"]) == (DETAIL, "secret")
     [told] = bus.attributes(letters)
     assert told["TARGET_ARN"]["StringValue"] == arn
     assert told["RULE_ARN"]["StringValue"] == rule_arn(Home(ACCOUNT, REGION), bus.bus, rule)

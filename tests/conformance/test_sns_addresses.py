@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tests.conformance.control_plane import ControlPlane
 from tests.conformance.services.service import ACCOUNT, OTHER_REGION, REGION
-from tests.conformance.sns_world import Json, Listener, Posted, SnsWorld, get
+from tests.conformance.sns_world import Json, SnsWorld, get
+from tests.integration.http_listener import Listener, Requested
 from tests.support import wait_until
 
 PLAIN_TEXT = "text/plain; charset=UTF-8"
@@ -49,7 +50,7 @@ def is_pending(world: SnsWorld, arn: str) -> str:
     return str(world.sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]["PendingConfirmation"])
 
 
-def check_headers(posted: Posted, kind: str, topic: str, subscription: str | None, content_type: str = PLAIN_TEXT) -> None:
+def check_headers(posted: Requested, kind: str, topic: str, subscription: str | None, content_type: str = PLAIN_TEXT) -> None:
     headers = posted.headers
     expected = {
         "accept-encoding": "gzip,deflate",
@@ -222,7 +223,7 @@ def test_an_address_that_is_busy_is_tried_again_as_its_policy_says(world: SnsWor
     }  # fmt: skip
     confirmed(world, listener, DeliveryPolicy={"healthyRetryPolicy": retry})
     for status in (500, 429):
-        listener.statuses.put_nowait(status)
+        listener.answers.append((status, {}, b""))
     message_id = world.publish("text")
     assert [listener.next().headers["x-amz-sns-message-id"] for _ in range(3)] == [message_id] * 3
 

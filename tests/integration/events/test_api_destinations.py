@@ -113,7 +113,7 @@ async def test_a_request_has_what_target_connection_and_destination_say(world: W
     await world.deliver(arn, b'{"n":1}', path_values=("a/b", "7"), headers=headers, query=query)
     request = listener.next()
     assert (request.method, request.path) == ("PUT", "/orders/a%2Fb/items/7?fixed=1&t=%C3%BC&q=a+b")
-    assert json.loads(request.body) == {"n": 1, "added": "yes"}
+    assert request.json == {"n": 1, "added": "yes"}
     expected = {
         "authorization": f"Basic {base64.b64encode(b'user:pass').decode()}",
         "content-type": "application/json; charset=utf-8",

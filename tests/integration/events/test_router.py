@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from services.poller.delays import DelayConsumer
-from services.router.deliveries.contract import Deliverer, DeliveryError, Happened, Happening
+from services.router.deliveries.contract import Deliverer, DeliveryError, Happened, Happening, TargetMissingError
 from services.router.deliveries.courier import Courier
 from services.router.deliveries.http_requests import HttpRequests
 from services.router.deliveries.targets import Targets
@@ -349,9 +349,9 @@ async def test_the_router_has_a_deliverer_for_every_kind_of_the_catalogue_and_no
     assert set(router.targets.deliverers) == {*(kind.name for kind in KINDS), ADDRESS, API_DESTINATION}
 
 
-async def test_a_bucket_that_is_not_there_is_tried_again_later(tmp_path: Path) -> None:
+async def test_a_bucket_that_is_not_there_is_missing_and_one_that_cannot_be_reached_is_tried_again(tmp_path: Path) -> None:
     [delivery] = deliveries_of(failure(targets=("arn:aws:s3:::late",)))
-    with pytest.raises(DeliveryError, match="no bucket late"):
+    with pytest.raises(TargetMissingError, match="no bucket late"):
         await in_folder(tmp_path).deliver(delivery)
     (tmp_path / "late").mkdir()
     await in_folder(tmp_path).deliver(delivery)
