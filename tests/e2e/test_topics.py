@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.sns_world import Json, Listener, get
+from tests.conformance.sns_world import Json, get
 from tests.conformance.test_sns_addresses import TIME, UUID
 from tests.e2e.conftest import MakeFunction
 from tests.e2e.test_aws_cli import AWS, aws
+from tests.integration.http_listener import Listener
 from tests.support import wait_until
 
 ACCOUNT = "000000000000"

@@ -60,9 +60,9 @@ def run_list(options: argparse.Namespace) -> int:
         return 0
     if options.follow:
         follow(client, _filter(options), lambda event: _print(event, as_json=options.json))
-    if not options.json:
-        print(words.columns(words.HEAD))
-    for page in _pages(client, "", _filter(options), Listed, options.lines):
+    for number, page in enumerate(_pages(client, "", _filter(options), Listed, options.lines)):
+        if not number and not options.json:
+            print(words.columns(words.HEAD))
         for event in page.events:
             _print(event, as_json=options.json)
     return 0
@@ -72,9 +72,9 @@ def run_deliveries(options: argparse.Namespace) -> int:
     client = client_of(options.data_dir, options.region)
     given = {name: getattr(options, name) for name in ("of", "to", "since", "until")} | {"what": ",".join(options.became or [])}
     asked = {name: value for name, value in given.items() if value}
-    if not options.json:
-        print(words.deliveries_head())
-    for page in _pages(client, "/deliveries", asked, ListedDeliveries, options.lines):
+    for number, page in enumerate(_pages(client, "/deliveries", asked, ListedDeliveries, options.lines)):
+        if not number and not options.json:
+            print(words.deliveries_head())
         for each in page.deliveries:
             print(msgspec.json.encode(each).decode() if options.json else words.delivery(each))
     return 0
