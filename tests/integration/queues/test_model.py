@@ -13,9 +13,9 @@ from tests.integration.queues.conftest import World
 VISIBILITY_S = 10
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Known:
-    """A message of the model. visible_at: in flight or delayed until then."""
+    """A message of the model, none equal to another. visible_at: in flight or delayed until then."""
 
     body: str
     group: str

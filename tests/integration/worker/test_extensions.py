@@ -264,8 +264,8 @@ async def test_an_extension_that_never_asks_again_runs_into_the_functions_timeou
         'if not os.path.exists("/tmp/second"):\n    open("/tmp/second", "w").close()\n    signal.pause()\n'
         "while True:\n    following()\n"
     )
-    # In which the next invocation has to start the runtime and the extension anew, too.
-    spec = extended(worker, stuck, timeout_s=4)
+    # In which the next invocation has to start the runtime and the extension anew, too, by the share that its memory has.
+    spec = extended(worker, stuck, timeout_s=4, memory_mb=1_769)
     payload = b"1"
     stream, waiting = caller.send(header_for(spec, "e-5", payload, cold=True, log_tail=False), payload)
     answer = await waiting
@@ -456,7 +456,7 @@ while True:
 async def test_extensions_are_told_why_an_environment_is_reset(
     worker: TestWorker, caller: Caller, event: str, reason: str, error_type: str
 ) -> None:
-    spec = extended(worker, LISTENS, timeout_s=3 if event == "hang" else 20)
+    spec = extended(worker, LISTENS, memory_mb=1_769, timeout_s=3 if event == "hang" else 20)
     environment_id = f"e-10-{event}"
     await caller.answer(spec, environment_id, 1, cold=True)
     stream, answer = await untailed(caller, spec, environment_id, json.dumps(event).encode())

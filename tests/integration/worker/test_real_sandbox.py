@@ -126,7 +126,7 @@ async def test_a_handler_error_is_awss_document_and_the_process_lives(worker: Te
 
 
 async def test_a_timeout_keeps_tmp_and_starts_the_module_again(worker: TestWorker, caller: Caller) -> None:
-    spec = worker.function(COUNTER, timeout_s=1)
+    spec = worker.function(COUNTER, timeout_s=1, memory_mb=1_769)
     assert (await caller.answer(spec, "r-1", cold=True)).json() == [1, 0]
     answer = await caller.answer(spec, "r-1", "hang", request_id="id-1")
     failed(answer, "id-1", "Sandbox.Timedout", "Task timed out after 1.00 seconds")
@@ -318,7 +318,7 @@ async def test_children_that_ignore_signals_use_no_processor_after_the_answer_an
 
 
 async def test_a_runtime_that_timed_out_is_started_again_after_it_was_frozen(worker: TestWorker, caller: Caller) -> None:
-    spec = worker.function(COUNTER, timeout_s=1)
+    spec = worker.function(COUNTER, timeout_s=1, memory_mb=1_769)
     await caller.answer(spec, "r-1", "hang", cold=True)
     await until(lambda: state_of(worker, "r-1") is State.FROZEN)
     assert (await caller.answer(spec, "r-1")).json()[0] == 1

@@ -246,7 +246,7 @@ async def test_an_extension_that_starts_anew_subscribes_anew_and_hears_how_the_l
 ) -> None:
     program = RECEIVES + 'register("INVOKE", "SHUTDOWN")\nsubscribe(serve(Receiver), types=["platform"])\nruns()\n'
     source = "import time\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
-    spec = extended(worker, program, source=source, timeout_s=1)
+    spec = extended(worker, program, source=source, timeout_s=3, memory_mb=1_769)
     await caller.answer(spec, "t-8", 0, cold=True)
     failed = await caller.answer(spec, "t-8", 60, request_id=ID)
     assert failed.json()["errorType"] == "Sandbox.Timedout"
