@@ -205,7 +205,8 @@ class GroupReader:
         return fresh
 
     def _forget_old_log(self, partition: TopicPartition) -> None:
-        """The consumer went back by itself: what it read before is no more, as when a topic was deleted and made anew."""
+        """The consumer went back by itself: what it read or committed before is no more, as when a topic was deleted and made
+        anew."""
         log.warning("%s reads %s anew: its log is another one", self._options.group_id, partition)
         del self._trackers[partition]
         if self._on_placed is not None:
@@ -362,6 +363,7 @@ class GroupReader:
                 # Somebody else committed it: what was fetched here before was run there, or is to be run after it.
                 settled = decode_settled(committed.offset, committed.metadata or "")
                 self._trackers[partition] = self._tracker(committed.offset, settled)
+                self._next_fetched[partition] = committed.offset
                 taken.add(partition)
         return taken
 

@@ -155,5 +155,19 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_engin
     assert offsets_of(functions) == [*range(20), *range(3)]
 
 
+async def test_an_offset_beyond_the_log_is_another_logs(kafka_engine: KafkaCluster) -> None:
+    """As when a topic was made anew and its group's offsets outlived the old one."""
+    topic = await make_topic(kafka_engine)
+    await produce(kafka_engine, topic, [b"new"] * 3)
+    mapping, functions = mapping_of(topic), Functions()
+    async with AIOKafkaConsumer(**client_arguments(kafka_engine), group_id=mapping.consumer_group_id) as consumer:
+        consumer.assign([TopicPartition(topic, 0)])
+        await consumer.commit({TopicPartition(topic, 0): OffsetAndMetadata(20, "")})
+    async with poller_of(settings_of(kafka_engine), Book(mapping), functions):
+        await until(lambda: len(functions.records()) == 3, "the records of the new topic")
+        await until(lambda: _is(3, committed_sum(kafka_engine, mapping)), "the commit")
+    assert offsets_of(functions) == [*range(3)]
+
+
 async def _is_gone(admin: AIOKafkaAdminClient, topic: str) -> bool:
     return topic not in await admin.list_topics()
