@@ -3,20 +3,16 @@ can lease them any more, then their worker is told."""
 
 from __future__ import annotations
 
-import logging
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from prometheus_client import Counter
 
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import now_ms
 from shared.dispatch.cell.scripts import script
-from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
+from shared.dispatch.cell.workers import WorkerConnections
 from shared.domain.pauses import BUCKETS, Bounds, Pauses
 from shared.redis.connection import RedisConnection
-
-log = logging.getLogger("lambdad.scheduler")
 
 EXPIRED = Counter("lambdad_scheduler_environments_expired", "Environments stopped because they were idle for too long")
 EXPIRED_A_STEP_MAX = 200
@@ -49,7 +45,7 @@ class KeepAlive:
             expire,
         )
         self._left_out = int(left_out)
-        await self._stop([token.decode() for token in tokens])
+        EXPIRED.inc(await self._workers.stop_environments([token.decode() for token in tokens]))
         return len(tokens)
 
     async def _learn(self) -> None:
@@ -64,19 +60,6 @@ class KeepAlive:
                 await self._redis.command("HDEL", key, "keep")
             else:
                 await self._redis.command("HSET", key, "keep", _ms(keep_s))
-
-    async def _stop(self, tokens: Sequence[str]) -> None:
-        by_worker: dict[str, list[str]] = defaultdict(list)
-        for token in tokens:
-            environment_id, _, worker_id = token.partition("@")
-            by_worker[worker_id].append(environment_id)
-        for worker_id, environment_ids in by_worker.items():
-            try:
-                (await self._workers.connect(worker_id)).stop_environments(environment_ids)
-                EXPIRED.inc(len(environment_ids))
-            except WorkerUnreachableError as error:
-                # A worker that lives reports them again, and they are expired again.
-                log.warning("%d idle environments could not be stopped: %s", len(environment_ids), error)
 
 
 def _pauses(fields: Mapping[bytes, bytes]) -> Pauses:

@@ -11,7 +11,7 @@ from shared.dispatch.cell.leases import STARTS_AHEAD, Lease, Version, now_ms
 from shared.dispatch.cell.metrics import DispatchCounts
 from shared.dispatch.cell.scripts import script
 from shared.dispatch.cell.search import Search
-from shared.dispatch.cell.workers import WorkerConnections, WorkerUnreachableError
+from shared.dispatch.cell.workers import WorkerConnections
 from shared.dispatch.client.run import Run
 from shared.dispatch.wire.connection import IDLE
 from shared.domain.errors import NoCapacityError
@@ -67,7 +67,7 @@ class Environments:
                 elif state == "x":
                     ending.append(token)
         self._forget(lost)
-        await self._stop(lost + ending)
+        await self._workers.stop_environments(lost + ending)
 
     def cell_of(self, target: InvokeTarget) -> Environments:
         return self
@@ -135,7 +135,7 @@ class Environments:
     async def discard(self, lease: Lease) -> None:
         """It is not wanted any more."""
         self._forget([lease.token])
-        await self._stop([lease.token])
+        await self._workers.stop_environments([lease.token])
 
     async def retire(self, owner: str, count: int) -> list[str]:
         """Take out so many of a version, idle ones first; the tokens of those. Raises RedisError."""
@@ -149,20 +149,8 @@ class Environments:
             retire,
         )
         stopped = [token.decode() for token in tokens]
-        await self._stop(stopped)
+        await self._workers.stop_environments(stopped)
         return stopped
-
-    async def _stop(self, tokens: Iterable[str]) -> None:
-        """Tell the workers. Never raises: a worker that lives reports what it still has."""
-        by_worker: dict[str, list[str]] = defaultdict(list)
-        for token in tokens:
-            environment_id, _, worker_id = token.partition("@")
-            by_worker[worker_id].append(environment_id)
-        for worker_id, environment_ids in by_worker.items():
-            try:
-                (await self._workers.connect(worker_id)).stop_environments(environment_ids)
-            except WorkerUnreachableError as error:
-                log.info("%d provisioned environments could not be stopped: %s", len(environment_ids), error)
 
     def _forget(self, tokens: Iterable[str]) -> None:
         """They are gone, or nobody will use them. What Redis does not hear is found again."""

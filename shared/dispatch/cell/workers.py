@@ -6,7 +6,8 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 
 from shared.dispatch.cell.keys import Keys
 from shared.dispatch.cell.leases import Lease
@@ -89,6 +90,22 @@ class WorkerConnections:
             task.add_done_callback(lambda done: self._connected(worker_id, done))
         # One caller that gives up must not take the connection away from the others.
         return await asyncio.shield(task)
+
+    async def stop_environments(self, tokens: Iterable[str]) -> int:
+        """tokens: "<environment>@<worker>". How many environments' workers were told. Never raises: a worker that lives
+        reports what it still has."""
+        by_worker: dict[str, list[str]] = defaultdict(list)
+        for token in tokens:
+            environment_id, _, worker_id = token.partition("@")
+            by_worker[worker_id].append(environment_id)
+        told = 0
+        for worker_id, environment_ids in by_worker.items():
+            try:
+                (await self.connect(worker_id)).stop_environments(environment_ids)
+                told += len(environment_ids)
+            except WorkerUnreachableError as error:
+                log.info("%d environments could not be stopped: %s", len(environment_ids), error)
+        return told
 
     async def _connect(self, worker_id: str) -> WorkerConnection[Lease]:
         try:

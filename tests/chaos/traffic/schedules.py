@@ -49,7 +49,7 @@ class Schedules(Traffic):
             each.forget()
 
     def step(self, number: int) -> None:
-        name = f"{unique(str(number))}"
+        name = unique(str(number))
         due_s = int(self.place.now_s()) + number % (AHEAD_S_MAX + 1)
         target = self._reached["queue"].queue.arn if number % 2 else arn_of(self._function)
         self.place.client("scheduler").create_schedule(
