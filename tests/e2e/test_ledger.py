@@ -108,9 +108,10 @@ def test_what_failed_is_run_again_as_a_new_event_that_is_linked_to_the_old_one(
 def test_an_event_that_waits_can_be_taken_back(
     client: Any, make_function: MakeFunction, ledger: LedgerClient, cluster: Any
 ) -> None:
-    name = make_function("import time\ndef handler(event, context):\n    time.sleep(event)\n")
+    name = make_function("import time\ndef handler(event, context):\n    time.sleep(event)\n", Timeout=120)
     client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
-    first = accept(client, name, 25)
+    # Longer than all of this test: the others wait until then.
+    first = accept(client, name, 110)
     with_status(ledger, first, "running")
     second = accept(client, name, 0)
     with_status(ledger, second, "waiting", "queued")
